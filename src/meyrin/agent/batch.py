@@ -1,0 +1,136 @@
+"""The seam to a site's batch system: one small protocol, one file per batch system beside it.
+
+A batch system never decides who may run: the hub placed the job and the site's rules let it in.
+Every call takes many attempts at once, because asking a batch system is what costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from meyrin.domain.job import WarnSignal
+from meyrin.domain.site import Partition
+from meyrin.domain.units import NodeShape
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One attempt to start. `attempt` (a UUID) is its identity everywhere.
+
+    `workdir` is absolute; `stdout` and `stderr` are absolute paths or None for the batch
+    system's own file, and equal when both streams share one file. `environment` is complete.
+    """
+
+    attempt: str
+    job: int
+    name: str
+    partition: str
+    nodes: int
+    asked: NodeShape
+    tasks: int
+    walltime_s: int
+    script: str
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
+    create_workdir: bool = False
+    stdin: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    append_output: bool = False
+    warn_signal: WarnSignal | None = None
+
+
+class Phase(StrEnum):
+    """What the batch system positively knows. There is no value for "can't find it"."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Measured use of one attempt. `elapsed_s` is charged; None elsewhere means not measured."""
+
+    elapsed_s: int
+    cpu_ms: int | None = None
+    max_rss_kb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """The batch system's word on one attempt.
+
+    `end` is set when phase is ENDED: `exit` (exit_code counts), `signal` (signal counts),
+    `timeout`, `cancelled`, `lost` (it no longer runs and its exit code can't be known), or
+    `not_started` (it never ran; `why` says why).
+    """
+
+    attempt: str
+    batch_job: str
+    phase: Phase
+    start_ms: int | None = None
+    end_ms: int | None = None
+    end: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    usage: Usage | None = None
+    site_word: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the streams of an attempt are: absolute paths; one path twice when they share."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed since a cursor, and the cursor to ask with next."""
+
+    cursor: str
+    jobs: tuple[BatchJob, ...] = field(default=())
+
+
+class BatchSystem(Protocol):
+    """What an agent needs of a batch system. Implementations raise Unreachable when unsure."""
+
+    kind: str
+
+    def partitions(self) -> tuple[Partition, ...]:
+        """What there is, as the batch system itself sees it."""
+        ...
+
+    def submit(self, starts: tuple[Start, ...]) -> None:
+        """Accept all, durably, before returning. An attempt seen before is not started again.
+
+        A start that can never run is accepted and ends as `not_started` with the reason.
+        Unreachable means doubtful: the caller looks the attempts up before trying again.
+        """
+        ...
+
+    def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
+        """Those of `attempts` that the batch system knows, live or ended."""
+        ...
+
+    def changes(self, cursor: str, wait_s: float) -> Changes:
+        """Changes after `cursor` ("" for all that is known); waits up to `wait_s` for one."""
+        ...
+
+    def cancel(self, attempts: tuple[str, ...]) -> None:
+        """Ask for their end (TERM, then KILL after the site's grace). Idempotent."""
+        ...
+
+    def output(self, attempt: str) -> Output | None:
+        """Where its output is written; None when the attempt is not known."""
+        ...
+
+    def forget(self, attempts: tuple[str, ...]) -> None:
+        """Drop what is kept about ended attempts; the hub has acknowledged their end."""
+        ...

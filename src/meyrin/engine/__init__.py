@@ -1,0 +1,1 @@
+"""Pure decisions on plain values: admission, order, placement, explanation. No clock, no files."""

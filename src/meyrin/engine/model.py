@@ -1,0 +1,148 @@
+"""The world as the engine sees it, and what it answers. Plain frozen values, no behaviour.
+
+`decide(state, policy, now_s) -> Decision` reads nothing else and changes nothing. Times are
+seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meyrin.domain.job import Resources
+from meyrin.domain.refusal import Refusal
+from meyrin.domain.site import Partition
+from meyrin.domain.units import NodeShape
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """A placed, queued or running job on a partition: `nodes` nodes of shape `asked`.
+
+    `end_s` is when its wall time ends at the latest; None while it has not started, then
+    `walltime_s` counts from whenever it starts.
+    """
+
+    job: int
+    nodes: int
+    asked: NodeShape
+    walltime_s: int
+    end_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One partition of one site now. `silent_since_s` is set while its agent does not answer."""
+
+    site: str
+    partition: Partition
+    offered: bool = True
+    drained: bool = False
+    silent_since_s: int | None = None
+    allowed_projects: tuple[str, ...] | None = None
+    occupied: tuple[Occupied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """A project's allocation of one charged type: what is free, what is held, when it ends."""
+
+    project: str
+    charged_type: str
+    free_s: int
+    held_s: int
+    start_s: int
+    end_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJob:
+    """An admitted job, or a request that asks where it would go.
+
+    `blocked` are reasons found before any partition is looked at (held, begin, dependency,
+    array limit). `refused_by` are sites whose own rule or veto said no to it.
+    """
+
+    job: int
+    project: str
+    resources: Resources
+    walltime_s: int | None
+    submit_s: int
+    nice: int = 0
+    sites: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
+    blocked: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that a decision may depend on, with the version of the world it was read at."""
+
+    version: int
+    partitions: tuple[PartitionState, ...]
+    funds: tuple[Funds, ...]
+    waiting: tuple[WaitingJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Scheduling rules as numbers and switches.
+
+    `send_ahead_s`: a job is sent to a site's queue when its expected start is at most this far
+    away, else it waits at the hub, where it can still go elsewhere. `queue_ahead` bounds how
+    many jobs may wait in the queue of one partition. `age_weight` and `nice_weight` make the
+    order: highest `age_weight * age_s - nice_weight * nice` first, then the lower job number.
+    """
+
+    send_ahead_s: int = 0
+    queue_ahead: int = 0
+    age_weight: int = 1
+    nice_weight: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a job goes: `nodes` nodes of shape `asked`, with the hours to hold.
+
+    `expected_start_s` is `now_s` when it fits at once. `others` are the runners-up.
+    """
+
+    job: int
+    site: str
+    partition: str
+    nodes: int
+    asked: NodeShape
+    tasks: int
+    walltime_s: int
+    charged_type: str
+    hold_s: int
+    expected_start_s: int
+    others: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A partition where the job could go, and when it would start there."""
+
+    site: str
+    partition: str
+    expected_start_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that stays: why, per partition, and where it would start first if anywhere."""
+
+    job: int
+    refusals: tuple[Refusal, ...]
+    next_start: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, with the version of the world that it stands on."""
+
+    version: int
+    placements: tuple[Placement, ...]
+    waiting: tuple[Waiting, ...]

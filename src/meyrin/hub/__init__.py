@@ -1,0 +1,1 @@
+"""The shared service: rooms by capability over one SQL database."""
