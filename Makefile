@@ -1,0 +1,64 @@
+# `make` builds the environment, `make help` lists the rest.
+# Needs git, make, bash and a Python 3.11 or later; everything else is fetched into .venv.
+
+.DEFAULT_GOAL := all
+SHELL := /bin/bash
+BIN := .venv/bin
+STAMP := .venv/.stamp
+ARGS ?=
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: all
+all: $(STAMP) ## build the environment in .venv (the default)
+	@:
+
+$(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt tools/environment
+	@tools/environment
+
+.PHONY: demo
+demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the walk
+	@ONCE=$(ONCE) $(BIN)/python -m meyrin.cli.demo
+
+.PHONY: test
+test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint ## format, lint, types, floors and the fast tests: before you push
+	@$(BIN)/python -m pytest -q -m "not real and not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## format, lint, types and floors, without tests
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(STAMP) ## put the code into its one form
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+LOCK := $(BIN)/uv --quiet --no-config pip compile --python $(BIN)/python --python-version 3.11 --universal \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: lock
+lock: ## choose the newest versions that fit and write requirements/*.txt
+	@[ -x $(BIN)/uv ] || tools/environment
+	@echo uv | $(LOCK) --upgrade - --output-file requirements/uv.txt >/dev/null
+	@$(LOCK) --upgrade --all-extras --group dev pyproject.toml --output-file requirements/dev.txt >/dev/null
+	@$(LOCK) --upgrade requirements/bench.in --output-file requirements/bench.txt >/dev/null
+	@git --no-pager diff --stat -- requirements
+
+.PHONY: bench
+bench: $(STAMP) ## measure throughput against the fork ceiling
+	@$(BIN)/python bench/throughput.py $(ARGS)
+
+.PHONY: clean
+clean: ## remove the environment and everything that tools left behind
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find src tests bench examples testbed -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16

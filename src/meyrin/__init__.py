@@ -1,0 +1,1 @@
+"""Meyrin: many clusters, each under its own rules, as one facility."""

@@ -1,0 +1,1 @@
+"""What agents at sites lease, and what they report."""

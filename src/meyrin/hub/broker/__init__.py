@@ -1,0 +1,1 @@
+"""The periodic step that asks the engine and commits its placements."""

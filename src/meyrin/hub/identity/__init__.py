@@ -1,0 +1,1 @@
+"""Who somebody is: people, tokens, the one-machine log-in link."""

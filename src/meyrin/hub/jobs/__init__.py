@@ -1,0 +1,1 @@
+"""Requests and their jobs: accepted once, followed to their end."""

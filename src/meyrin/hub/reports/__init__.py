@@ -1,0 +1,1 @@
+"""Statements and overviews; the only room that reads everyone's tables."""

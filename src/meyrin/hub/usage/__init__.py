@@ -1,0 +1,1 @@
+"""Measured usage of attempts, each record counted once."""
