@@ -1,1 +1,1 @@
-"""What agents at sites lease, and what they report."""
+"""What agents call: hello, leases, reports, output."""

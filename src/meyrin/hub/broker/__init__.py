@@ -1,1 +1,1 @@
-"""The periodic step that asks the engine and commits its placements."""
+"""The periodic step that turns waiting jobs into placements."""

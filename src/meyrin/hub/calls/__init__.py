@@ -1,1 +1,1 @@
-"""From a call to an allocation: grants and their projects."""
+"""Allocations: what a project was granted, by which rule, from when to when."""

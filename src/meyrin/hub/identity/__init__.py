@@ -1,1 +1,1 @@
-"""Who somebody is: people, tokens, the one-machine log-in link."""
+"""People, projects, roles, tokens, sessions and the one-machine log-in link."""

@@ -1,1 +1,1 @@
-"""Requests and their jobs: accepted once, followed to their end."""
+"""Requests and their jobs: kept, admitted, ended; states, dependencies, output, files."""

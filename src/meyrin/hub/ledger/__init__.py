@@ -1,1 +1,1 @@
-"""The append-only, double-entry ledger of accelerator-seconds."""
+"""The append-only double-entry ledger: grant, hold, settle, void, correct."""

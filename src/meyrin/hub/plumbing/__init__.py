@@ -1,1 +1,1 @@
-"""What every room needs: the database session, authorisation, errors on HTTP, pages' frame."""
+"""What every room stands on: transactions, wake-ups, who may call, errors on HTTP, paging, blobs."""

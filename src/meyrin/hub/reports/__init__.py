@@ -1,1 +1,1 @@
-"""Statements and overviews; the only room that reads everyone's tables."""
+"""Pages and statements over everyone's tables; writes nothing."""

@@ -1,1 +1,1 @@
-"""Sites and their clusters, partitions and offers."""
+"""Sites, their partitions and offers, who operates them, whether they answer."""

@@ -1,1 +1,1 @@
-"""Measured usage of attempts, each record counted once."""
+"""Usage records, each counted once, and their settlement in the ledger."""

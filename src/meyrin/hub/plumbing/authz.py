@@ -1,0 +1,115 @@
+"""Who may call: every route names one `Access`; a golden file lists them all.
+
+Authorisation is about the caller. What a caller may see *of a thing* (a job of another project)
+is asked of the actor by the service that owns the thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fastapi import Request
+
+from meyrin.domain.errors import NotAllowed, NotLoggedIn
+from meyrin.hub.plumbing.database import Database, Step
+
+
+class Access(StrEnum):
+    ANYONE = "anyone"
+    PERSON = "a person who is logged in"
+    OPERATOR = "an operator of the site, or an administrator"
+    LEAD = "a lead of the project, or an administrator"
+    ADMIN = "an administrator"
+    AGENT = "an agent of a site"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who calls. `person` is None for agents and strangers; `site` is set for agents.
+
+    `projects` maps project ids to the role there (`member` or `lead`); `operates` holds the ids
+    of sites that the person runs. `cross_site` marks a browser session (its writes are checked
+    for their origin).
+    """
+
+    person: str | None = None
+    name: str = ""
+    admin: bool = False
+    projects: Mapping[str, str] = field(default_factory=dict)
+    operates: frozenset[str] = frozenset()
+    site: str | None = None
+    session: bool = False
+
+    def in_project(self, project: str) -> bool:
+        return self.admin or project in self.projects
+
+    def leads(self, project: str) -> bool:
+        return self.admin or self.projects.get(project) == "lead"
+
+    def runs_site(self, site: str) -> bool:
+        return self.admin or site in self.operates
+
+
+STRANGER = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who calls and the database to work on."""
+
+    actor: Actor
+    database: Database
+
+    def read(self) -> AbstractContextManager[Step]:
+        return self.database.read()
+
+    def write(self) -> AbstractContextManager[Step]:
+        return self.database.write()
+
+
+class Allow:
+    """The dependency that a route declares: `call: Annotated[Call, Depends(Allow(PERSON))]`.
+
+    OPERATOR and LEAD need the thing in question, so here they ask for a person, and the service
+    asks `runs_site` or `leads`. The application sets `app.state.authenticate`.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    def __call__(self, request: Request) -> Call:
+        database: Database = request.app.state.database
+        actor: Actor = request.app.state.authenticate(request)
+        self._check(actor)
+        if actor.session and request.method not in {"GET", "HEAD"}:
+            _same_origin(request)
+        return Call(actor, database)
+
+    def _check(self, actor: Actor) -> None:
+        if self.access is Access.ANYONE:
+            return
+        if self.access is Access.AGENT:
+            if actor.site is None:
+                raise NotLoggedIn(
+                    "only an agent of a site may call this",
+                    hint="start the agent with the credential that its enrolment printed",
+                )
+            return
+        if actor.person is None:
+            raise NotLoggedIn(
+                "you are not logged in",
+                hint="run `meyrin login`, or open the link that `meyrin up` printed",
+            )
+        if self.access is Access.ADMIN and not actor.admin:
+            raise NotAllowed("this needs an administrator", hint="ask whoever runs this hub")
+
+
+def _same_origin(request: Request) -> None:
+    """A browser's session may write only from our own pages (no cross-site request forgery)."""
+    origin = request.headers.get("origin") or request.headers.get("referer") or ""
+    expected = f"{request.url.scheme}://{request.url.netloc}"
+    if not (origin == expected or origin.startswith(expected + "/")):
+        raise NotAllowed("this form was sent from another site", hint="open the page here again")

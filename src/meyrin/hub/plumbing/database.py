@@ -1,0 +1,177 @@
+"""Transactions: one request or one periodic step is one `Step`, committed or rolled back whole.
+
+SQLite (one-machine mode) and PostgreSQL (service) run the same statements. Differences live here:
+SQLite is opened in WAL mode with full synchronisation and takes its write lock at the start;
+writers of one process queue on a lock, because SQLite's own busy waiting starves some of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from meyrin.domain.errors import StorageFull, Unreachable
+
+if TYPE_CHECKING:
+    from meyrin.domain.ids import Entropy
+    from meyrin.hub.plumbing.bell import Bell
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Json = sa.JSON().with_variant(sa.dialects.postgresql.JSONB(), "postgresql")
+# SQLite counts up by itself only for INTEGER keys
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+Clock = Callable[[], int]
+
+
+@dataclass(slots=True)
+class Step:
+    """One transaction with the time and chance that it may use. Services never commit."""
+
+    conn: sa.Connection
+    now_ms: int
+    entropy: Entropy
+    topics: set[str] = field(default_factory=set)
+
+    @property
+    def now_s(self) -> int:
+        return self.now_ms // 1000
+
+    def ring(self, topic: str) -> None:
+        """Wake whoever waits for `topic`, once this step is committed."""
+        self.topics.add(topic)
+
+    def rows(self, statement: sa.Executable, **values: Any) -> list[sa.Row[Any]]:
+        return list(self.conn.execute(statement, values or None))
+
+    def one(self, statement: sa.Executable, **values: Any) -> sa.Row[Any] | None:
+        return self.conn.execute(statement, values or None).first()
+
+    def change(self, statement: sa.Executable, **values: Any) -> int:
+        """Run a guarded update; returns how many rows it really changed."""
+        return self.conn.execute(statement, values or None).rowcount
+
+    def add(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        """Insert many rows at once; nothing happens for an empty list."""
+        if rows:
+            self.conn.execute(sa.insert(table), rows)
+
+    def add_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> list[sa.Row[Any]]:
+        """Insert the rows whose key is not there yet; returns those inserted, in any order."""
+        if not rows:
+            return []
+        build = _insert_for(self.conn.dialect.name)
+        statement = build(table).on_conflict_do_nothing().returning(*table.c)
+        return list(self.conn.execute(statement, rows))
+
+
+def _insert_for(dialect: str) -> Callable[[sa.Table], Any]:
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+        return postgres_insert
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+    return sqlite_insert
+
+
+class Database:
+    """A SQL database and the outside world that its steps may see (clock, chance, bell)."""
+
+    def __init__(self, url: str, *, clock_ms: Clock, entropy: Entropy, bell: Bell) -> None:
+        self.url = url
+        self.clock_ms = clock_ms
+        self.entropy = entropy
+        self.bell = bell
+        self.is_sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._writer = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Step]:
+        """A transaction that only reads."""
+        with self._translated(), self.engine.connect() as conn, conn.begin():
+            yield Step(conn, self.clock_ms(), self.entropy)
+
+    @contextmanager
+    def write(self) -> Iterator[Step]:
+        """A transaction that may write; topics rung in it are heard after the commit."""
+        with self._translated(), self._one_writer():
+            with self.engine.connect() as conn:
+                if self.is_sqlite:
+                    conn = conn.execution_options(meyrin_write=True)
+                with conn.begin():
+                    step = Step(conn, self.clock_ms(), self.entropy)
+                    yield step
+        for topic in step.topics:
+            self.bell.ring(topic)
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        with self._writer:
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            words = str(error.orig).lower()
+            if "full" in words or "no space" in words:
+                raise StorageFull(
+                    "the hub's disk is full; nothing of this request was kept",
+                    hint="free some space where the hub keeps its data, then send it again",
+                ) from error
+            raise Unreachable(
+                "the hub's database does not answer", hint="try again in a moment"
+            ) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url, pool_size=8, max_overflow=32)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=20000",
+            "cache_size=-16000",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(conn: sa.Connection) -> None:
+        write = conn.get_execution_options().get("meyrin_write", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: str) -> sa.Engine:
+    return sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
