@@ -1,0 +1,89 @@
+"""Settings of the hub's process: one frozen value, from `MEYRIN_` variables and one TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from meyrin.domain.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """What a hub needs to know. Each field is `MEYRIN_HUB_<NAME>` or a key in `hub.toml`."""
+
+    dir: Path
+    """Where this hub keeps its state; one hub at a time in one-machine mode."""
+    db_url: str = ""
+    """SQLAlchemy URL of the database; empty means SQLite in `dir`."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8642
+    """Port to listen on; 0 takes a free one."""
+    public_url: str = ""
+    """How browsers and agents reach this hub, when not by `host` and `port`."""
+    blobs_url: str = ""
+    """fsspec URL of the content store; empty means a folder in `dir`."""
+    silent_after_s: int = 60
+    """A site whose agent was not heard for this long gets no new jobs."""
+    lease_s: int = 30
+    """An attempt that an agent took and never spoke of is offered to it again after this."""
+    output_limit_bytes: int = 64 * 2**20
+    """How much of a job's output the hub keeps for live reading, for each stream."""
+    starter_hours: int = 100
+    """Accelerator-hours (or core-hours) of the starter grant, for each type."""
+    starter_days: int = 90
+    """How long a starter grant lasts."""
+
+    @property
+    def database_url(self) -> str:
+        return self.db_url or f"sqlite:///{self.dir / 'hub.sqlite'}"
+
+    @property
+    def store_url(self) -> str:
+        return self.blobs_url or (self.dir / "blobs").as_uri()
+
+
+def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any) -> HubSettings:
+    """Settings in rising order: defaults, `hub.toml` in the folder, environment, `given`.
+
+    Raises InvalidInput for a key that does not exist or a value of the wrong kind.
+    """
+    known = {f.name: f for f in fields(HubSettings)}
+    values: dict[str, Any] = {"dir": directory}
+    path = directory / "hub.toml"
+    if path.exists():
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidInput(f"{path} is no TOML: {error}") from error
+        for key, value in table.items():
+            if key not in known:
+                raise InvalidInput(
+                    f"{path}: there is no setting {key!r}", hint=f"known: {', '.join(known)}"
+                )
+            values[key] = value
+    for name in known:
+        text = environ.get(f"MEYRIN_HUB_{name.upper()}")
+        if text is not None:
+            values[name] = text
+    values |= {name: value for name, value in given.items() if value is not None}
+    return HubSettings(**{name: _typed(name, value, known) for name, value in values.items()})
+
+
+def _typed(name: str, value: Any, known: Mapping[str, Any]) -> Any:
+    kind = known[name].type
+    if kind == "Path":
+        return Path(value)
+    if kind == "int":
+        try:
+            return int(value)
+        except ValueError as error:
+            raise InvalidInput(
+                f"setting {name} is {value!r}", hint="write a whole number", field=name
+            ) from error
+    return str(value)

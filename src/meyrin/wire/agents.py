@@ -1,0 +1,132 @@
+"""Between an agent and the hub. The agent always calls; the hub only ever answers.
+
+    hello    what the site is and which attempts the agent still knows
+    lease    work to do: starts and cancels; waits for some when there is none
+    reports  what became of attempts; may be repeated, each carries the attempt's epoch
+    output   pieces of output files, by offset; may be repeated
+    results  the files that a job left and that were asked for
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Base64Bytes, Field
+
+from meyrin.domain.job import JobRequest
+from meyrin.domain.site import Partition
+from meyrin.wire.jobs import Body, FileView
+
+Phase = Literal["queued", "running", "ended", "refused"]
+
+
+class HelloBody(Body):
+    """`incarnation` is new at each start of the agent; `version` is Meyrin's."""
+
+    incarnation: str
+    version: str
+    batch_kind: str
+    partitions: Annotated[list[Partition], Field(max_length=1000)]
+
+
+class HelloReply(Body):
+    site: str
+    now_ms: int
+
+
+class LeaseBody(Body):
+    incarnation: str
+    most: Annotated[int, Field(ge=1, le=2000)] = 500
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 25
+
+
+class Work(Body):
+    """One attempt to start; `request_id` finds what was asked in the reply's `requests`."""
+
+    attempt: str
+    epoch: int
+    job: int
+    array_job: int | None
+    task: int | None
+    task_count: int
+    person: str
+    project: str
+    partition: str
+    nodes: int
+    cores: int
+    memory_mb: int
+    accelerators: int
+    tasks: int
+    walltime_s: int
+    request_id: int
+
+
+class LeaseReply(Body):
+    """`requests` are shared by the work items that name them; `cancel` are attempts to end."""
+
+    work: list[Work]
+    requests: dict[int, JobRequest]
+    cancel: list[str]
+
+
+class UsageBody(Body):
+    """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper)."""
+
+    elapsed_s: Annotated[int, Field(ge=0)]
+    cpu_ms: int | None = None
+    max_rss_kb: int | None = None
+    source: str = "batch"
+
+
+class Report(Body):
+    """What became of an attempt, complete in itself: a later phase holds the earlier times."""
+
+    attempt: str
+    epoch: int
+    phase: Phase
+    at_ms: int
+    batch_job: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    end: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    site_word: str | None = None
+    usage: UsageBody | None = None
+
+
+class ReportsBody(Body):
+    reports: Annotated[list[Report], Field(max_length=5000)]
+
+
+class ReportsReply(Body):
+    """`stale` attempts are no longer the current ones of their jobs: end them, forget them."""
+
+    stale: list[str]
+
+
+class Chunk(Body):
+    attempt: str
+    stream: Literal["stdout", "stderr"]
+    offset: Annotated[int, Field(ge=0)]
+    data: Base64Bytes
+
+
+class OutputBody(Body):
+    chunks: Annotated[list[Chunk], Field(max_length=1000)]
+
+
+class OutputReply(Body):
+    """How much the hub has of each `attempt/stream`; where to go on. -1: it wants no more."""
+
+    sizes: dict[str, int]
+
+
+class ResultsBody(Body):
+    """`state` is `complete`, or words that say why some files could not be brought."""
+
+    attempt: str
+    epoch: int
+    state: str
+    files: list[FileView]

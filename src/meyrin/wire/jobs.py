@@ -1,0 +1,162 @@
+"""Jobs on the wire: what a client sends to submit, and how a job is shown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from meyrin.domain.job import JobRequest
+from meyrin.domain.refusal import Reason
+
+Key = Annotated[str, Field(min_length=8, max_length=200)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Submission(Body):
+    """One request with the key that makes it count once: same key, same job."""
+
+    request: JobRequest
+    idempotency_key: Key
+
+
+class SubmitBody(Body):
+    """Many submissions in one call, all kept or none."""
+
+    submissions: Annotated[list[Submission], Field(min_length=1, max_length=1000)]
+
+
+class Accepted(Body):
+    """The job's number; an array has `elements` jobs from that number on."""
+
+    job: int
+    elements: int
+    again: bool = False
+
+
+class SubmitReply(Body):
+    jobs: list[Accepted]
+
+
+class PlaceView(Body):
+    site: str
+    partition: str
+    expected_start_s: int
+
+
+class AttemptView(Body):
+    """One try at a site. Times are milliseconds since the epoch; None: not yet, or unknown."""
+
+    attempt: str
+    number: int
+    site: str
+    partition: str
+    nodes: int
+    cores_per_node: int
+    memory_mb_per_node: int
+    accelerators_per_node: int
+    charged_type: str
+    hold_s: int
+    placed_ms: int
+    expected_start_s: int
+    start_ms: int | None
+    end_ms: int | None
+    batch_job: str | None
+    end: str | None
+    why: str
+    others: list[PlaceView]
+
+
+class EventView(Body):
+    state: str
+    at_ms: int
+    detail: str
+    attempt: str | None
+
+
+class JobView(Body):
+    """A job as lists show it. `label` is what people type: `17`, or `17_3` in an array."""
+
+    job: int
+    label: str
+    array_job: int | None
+    task: int | None
+    name: str
+    project: str
+    person: str
+    state: str
+    shown: str
+    reason: str
+    site: str | None
+    partition: str | None
+    walltime_s: int | None
+    submit_ms: int
+    start_ms: int | None
+    end_ms: int | None
+    exit_code: int | None
+    signal: int | None
+
+
+class JobList(Body):
+    jobs: list[JobView]
+    next: str
+
+
+class FileView(Body):
+    name: str
+    sha256: str
+    size: int
+
+
+class JobDetail(Body):
+    """One job with its timeline, its attempts and what it cost."""
+
+    job: JobView
+    comment: str
+    attempts: list[AttemptView]
+    events: list[EventView]
+    held_s: int
+    used_s: int
+    charged_type: str | None
+    results: str
+    files: list[FileView]
+
+
+class RefusalView(Body):
+    reason: Reason
+    site: str
+    partition: str
+    asked: int | str | None
+    limit: int | str | None
+    words: str
+
+
+class ExplainView(Body):
+    """Why a job waits or where it would go, as data and in one sentence."""
+
+    job: int
+    state: str
+    summary: str
+    refusals: list[RefusalView]
+    where: PlaceView | None
+    others: list[PlaceView]
+    helps: list[str]
+
+
+class CancelReply(Body):
+    """What cancelling did: jobs ended at once, and jobs whose site was asked to end them."""
+
+    ended: list[int]
+    asked: list[int]
+    already: list[int]
+
+
+class UploadState(Body):
+    """How much of a file the hub has; continue from `offset`. `complete` when it is whole."""
+
+    sha256: str
+    offset: int
+    complete: bool
