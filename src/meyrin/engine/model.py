@@ -93,12 +93,15 @@ class Policy:
     away, else it waits at the hub, where it can still go elsewhere. `queue_ahead` bounds how
     many jobs may wait in the queue of one partition. `age_weight` and `nice_weight` make the
     order: highest `age_weight * age_s - nice_weight * nice` first, then the lower job number.
+    `reserve_depth` is how many waiting jobs per partition keep their expected start safe from
+    jobs behind them.
     """
 
     send_ahead_s: int = 0
     queue_ahead: int = 0
     age_weight: int = 1
     nice_weight: int = 60
+    reserve_depth: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,235 @@
+"""Where each waiting job goes, and when. A first honest placement: fits, free now, then earliest.
+
+The rules, in order:
+
+1. Jobs are looked at by priority (`meyrin.engine.priority`). Each sees what those before it left.
+2. A job fits a partition *now* if its nodes have room for its whole wall time beside everything
+   that runs, waits in the site's queue, or is kept for a job ahead of it.
+3. Where it fits now, it goes. Among several: rather not to a partition with accelerators when it
+   asks for none; then where the largest part of what it asks for (accelerators, else cores) is
+   still free once it is there, so that an array spreads over equal sites; then by name.
+4. Else the partition where it starts first, then by the same preference and by name. It is sent
+   there if that start is at most `send_ahead_s` away and fewer than `queue_ahead` jobs wait in
+   the site's queue; otherwise it waits at the hub, where it can still go elsewhere.
+5. A job that waits at the hub keeps its expected start on that one partition: jobs behind it may
+   use only what leaves it untouched, as in conservative backfill (Mu'alem and Feitelson 2001,
+   IEEE TPDS 12(6)). The first `reserve_depth` jobs of each partition are kept so; the start of
+   one further back is the earliest possible, not a promise.
+6. Placing a job takes its hold from the project's allocation before the next job is looked at.
+   A job that waits takes none, so a cheaper job of the same project may pass it.
+
+Room only shrinks in the course of one decision; what was answered once for a shape is a lower
+bound for every equal job behind it, which keeps large states quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from meyrin.domain.refusal import Reason, Refusal
+from meyrin.engine.admission import Shaped, assess, check_funds, pay
+from meyrin.engine.model import Candidate, Decision, Placement, Waiting
+from meyrin.engine.priority import in_order
+from meyrin.engine.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from meyrin.engine.model import Funds, PartitionState, Policy, State, WaitingJob
+
+
+def decide(state: State, policy: Policy, now_s: int) -> Decision:
+    """Which waiting jobs are placed now, and why the others are not.
+
+    Every waiting job is in the answer once, placed or with at least one refusal, in order of
+    priority. Nothing is read or changed elsewhere; same input, same answer, in any input order.
+    """
+    world = World(state, policy, now_s)
+    placements: list[Placement] = []
+    waiting: list[Waiting] = []
+    for job in in_order(state.waiting, policy, now_s):
+        answer = world.step(job)
+        if isinstance(answer, Placement):
+            placements.append(answer)
+        else:
+            waiting.append(answer)
+    return Decision(state.version, tuple(placements), tuple(waiting))
+
+
+def forecast(state: State, job: WaitingJob, policy: Policy, now_s: int) -> Placement | Waiting:
+    """Where and when `job` would start, after the waiting jobs that are ahead of it.
+
+    A Placement whenever there is an expected start, also when `decide` would keep the job at the
+    hub until then; else a Waiting with the reasons. `job` need not be among the waiting; one of
+    the same number is replaced by it.
+    """
+    world = before(state, job, policy, now_s)
+    if job.blocked:
+        return Waiting(job.job, job.blocked)
+    look = world.look(job)
+    best = world.best(look)
+    return world.placement(job, best, look) if best else Waiting(job.job, look.refusals)
+
+
+def before(state: State, job: WaitingJob, policy: Policy, now_s: int) -> World:
+    """The world as `job` meets it when its turn comes."""
+    world = World(state, policy, now_s)
+    others = [other for other in state.waiting if other.job != job.job]
+    for other in in_order([*others, job], policy, now_s):
+        if other is job:
+            break
+        world.step(other)
+    return world
+
+
+class Option(NamedTuple):
+    """A partition that would take the job, and when.
+
+    `at` counts partitions in order of name. `idle`: the job asks for no accelerator, and there it
+    would keep some idle.
+    """
+
+    at: int
+    shaped: Shaped
+    start_s: int
+    idle: bool
+
+
+class Look(NamedTuple):
+    """All that one job sees: options in order of partition, and why not elsewhere or not now."""
+
+    options: tuple[Option, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class World:
+    """The state in the course of one decision: it changes with each step and is thrown away."""
+
+    def __init__(self, state: State, policy: Policy, now_s: int) -> None:
+        self.policy = policy
+        self.now_s = now_s
+        self.places: list[PartitionState] = sorted(
+            state.partitions, key=lambda place: (place.site, place.partition.name)
+        )
+        self.timelines = [Timeline(place.partition, place.occupied, now_s) for place in self.places]
+        self._funds: dict[tuple[str, str], list[Funds]] = {}
+        for funds in state.funds:
+            self._funds.setdefault((funds.project, funds.charged_type), []).append(funds)
+        self._kinds: dict[Hashable, list[tuple[Shaped | None, tuple[Refusal, ...]]]] = {}
+        self._busy: dict[tuple[int, Shaped], Refusal] = {}
+
+    def step(self, job: WaitingJob) -> Placement | Waiting:
+        """Decide on one job and take what it needs."""
+        if job.blocked:
+            return Waiting(job.job, job.blocked)
+        look = self.look(job)
+        best = self.best(look)
+        if best is None:
+            return Waiting(job.job, look.refusals)
+        timeline, shaped = self.timelines[best.at], best.shaped
+        later = best.start_s > self.now_s
+        if later and not self._send_ahead(best):
+            if timeline.reserved < self.policy.reserve_depth:
+                timeline.reserved += 1
+                timeline.reserve(shaped.asked, shaped.nodes, shaped.walltime_s)
+            return Waiting(job.job, look.refusals, self.candidate(best))
+        placement = self.placement(job, best, look)
+        timeline.queued += later
+        timeline.reserve(shaped.asked, shaped.nodes, shaped.walltime_s)
+        key = (job.project, shaped.charged_type)
+        self._funds[key] = pay(self._funds[key], shaped.hold_s, self.now_s)
+        return placement
+
+    def look(self, job: WaitingJob) -> Look:
+        """Where the job could go and when, and every reason why not. Changes nothing."""
+        options: list[Option] = []
+        refusals: list[Refusal] = []
+        for at, (shaped, closed) in enumerate(self._kind(job)):
+            place = self.places[at]
+            mine = self._funds.get((job.project, place.partition.charged_type), ())
+            money = check_funds(mine, place, shaped.hold_s if shaped else None, self.now_s)
+            if shaped and not closed and not money:
+                timeline = self.timelines[at]
+                start_s = timeline.start_s(shaped.asked, shaped.nodes, shaped.walltime_s)
+                idle = place.partition.accelerators_per_node > 0 and not job.resources.accelerators
+                options.append(Option(at, shaped, start_s, idle))
+                if start_s > self.now_s:
+                    refusals.append(self._busy_at(at, shaped))
+                continue
+            refusals += closed
+            if money:
+                refusals.append(money)
+        if not self.places:
+            refusals.append(Refusal(Reason.NO_OFFER))
+        return Look(tuple(options), tuple(refusals))
+
+    def best(self, look: Look) -> Option | None:
+        """The option that rules 3 and 4 choose."""
+        return min(look.options, key=self._preference, default=None)
+
+    def placement(self, job: WaitingJob, best: Option, look: Look) -> Placement:
+        """The job placed at `best`, with the other options as runners-up, the soonest first."""
+        place, shaped = self.places[best.at], best.shaped
+        others = sorted((o for o in look.options if o is not best), key=lambda o: (o.start_s, o.at))
+        return Placement(
+            job=job.job,
+            site=place.site,
+            partition=place.partition.name,
+            nodes=shaped.nodes,
+            asked=shaped.asked,
+            tasks=shaped.tasks,
+            walltime_s=shaped.walltime_s,
+            charged_type=shaped.charged_type,
+            hold_s=shaped.hold_s,
+            expected_start_s=best.start_s,
+            others=tuple(self.candidate(other) for other in others),
+        )
+
+    def candidate(self, option: Option) -> Candidate:
+        place = self.places[option.at]
+        return Candidate(place.site, place.partition.name, option.start_s)
+
+    def _kind(self, job: WaitingJob) -> list[tuple[Shaped | None, tuple[Refusal, ...]]]:
+        """What `assess` says of each partition; equal requests are assessed once."""
+        key = (
+            job.project,
+            job.resources,
+            job.walltime_s,
+            job.sites,
+            job.partitions,
+            job.features,
+            job.refused_by,
+        )
+        known = self._kinds.get(key)
+        if known is None:
+            known = self._kinds[key] = [assess(job, place) for place in self.places]
+        return known
+
+    def _busy_at(self, at: int, shaped: Shaped) -> Refusal:
+        """BUSY with the nodes asked and the nodes with room, as the first such job met them."""
+        known = self._busy.get((at, shaped))
+        if known is None:
+            place = self.places[at]
+            room = self.timelines[at].room_now(shaped.asked, shaped.walltime_s)
+            known = Refusal(Reason.BUSY, place.site, place.partition.name, shaped.nodes, room)
+            self._busy[at, shaped] = known
+        return known
+
+    def _send_ahead(self, option: Option) -> bool:
+        soon = option.start_s - self.now_s <= self.policy.send_ahead_s
+        return soon and self.timelines[option.at].queued < self.policy.queue_ahead
+
+    def _preference(self, option: Option) -> tuple[int, bool, float, int]:
+        """Least is best: start, accelerators left idle, part taken once it is there, name."""
+        if option.start_s > self.now_s:
+            return option.start_s, option.idle, 0.0, option.at
+        partition, shaped = self.places[option.at].partition, option.shaped
+        free = self.timelines[option.at].free_now()
+        if shaped.asked.accelerators:
+            left, total = (
+                free[0] - shaped.nodes * shaped.asked.accelerators,
+                partition.node.accelerators,
+            )
+        else:
+            left, total = free[1] - shaped.nodes * shaped.asked.cores, partition.node.cores
+        return option.start_s, option.idle, -left / (total * partition.nodes), option.at
