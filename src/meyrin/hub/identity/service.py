@@ -1,0 +1,348 @@
+"""People, projects and who is who: the verbs. Never returns a stored secret, for none is stored.
+
+A secret is shown once, when it is made; the database keeps its SHA-256 and finds it by that. What
+tokens and log-in links do is in `tokens.py`; this module is the door to both.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refused
+from meyrin.domain.ids import new_id
+from meyrin.domain.site import check_name
+from meyrin.hub.identity import store
+from meyrin.hub.identity.labels import check_label
+from meyrin.hub.identity.tokens import (
+    AGENT_KINDS,
+    LINK_LIFETIME_S,
+    PERSON_KINDS,
+    SESSION_LIFETIME_S,
+    Token,
+    TokenKind,
+    authenticate,
+    list_tokens,
+    log_out,
+    login_link,
+    new_agent_token,
+    new_token,
+    request_actor,
+    revoke,
+    revoke_agent_tokens,
+    use_login_link,
+)
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import cut
+
+__all__ = [
+    "AGENT_KINDS",
+    "LINK_LIFETIME_S",
+    "PERSON_KINDS",
+    "SESSION_LIFETIME_S",
+    "Member",
+    "Person",
+    "Project",
+    "Token",
+    "TokenKind",
+    "add_member",
+    "add_operator",
+    "all_projects",
+    "authenticate",
+    "bootstrap",
+    "check_label",
+    "default_project",
+    "disable",
+    "list_tokens",
+    "log_out",
+    "login_link",
+    "members",
+    "new_agent_token",
+    "new_person",
+    "new_project",
+    "new_token",
+    "people",
+    "person",
+    "person_by_name",
+    "project",
+    "project_by_name",
+    "projects_of",
+    "remove_member",
+    "remove_operator",
+    "request_actor",
+    "revoke",
+    "revoke_agent_tokens",
+    "use_login_link",
+    "visible_projects",
+]
+
+HOME = "home"  # the project of one-machine mode
+ROLES = ("member", "lead")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    id: str
+    name: str
+    display_name: str
+    admin: bool
+    created_ms: int
+    disabled_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A closed project can still be looked at; nothing new starts in it."""
+
+    id: str
+    name: str
+    title: str
+    created_ms: int
+    closed_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person in a project, by name; `role` is member or lead."""
+
+    name: str
+    display_name: str
+    role: str
+
+
+# --- people
+
+
+def new_person(step: Step, name: str, display_name: str = "", *, admin: bool = False) -> Person:
+    """A new person; `display_name` may be in any alphabet and is `name` when left out."""
+    check_name("person", name)
+    shown = check_label("display_name", display_name or name)
+    row = {
+        "id": new_id("person", step.entropy),
+        "name": name,
+        "display_name": shown,
+        "admin": admin,
+        "created_ms": step.now_ms,
+    }
+    added = step.add_new(store.people, [row])
+    if not added:
+        raise Conflict(
+            f"there is a person called {name} already", hint="choose another name", name=name
+        )
+    return _person(added[0])
+
+
+def people(step: Step, after: str, limit: int) -> tuple[list[Person], str]:
+    """One page of everybody by name, and where the next page starts. One query."""
+    rows, following = cut(store.people_page(step, after, limit), limit, "name")
+    return [_person(row) for row in rows], following
+
+
+def person(step: Step, person_id: str) -> Person:
+    row = store.person_where(step, store.people.c.id == person_id)
+    if row is None:
+        raise NotFound(f"there is no person {person_id}")
+    return _person(row)
+
+
+def person_by_name(step: Step, name: str) -> Person:
+    row = store.person_where(step, store.people.c.name == name)
+    if row is None:
+        raise NotFound(f"there is no person called {name}", name=name)
+    return _person(row)
+
+
+def disable(step: Step, name: str) -> Person:
+    """Shut a person out at once: nothing they hold counts from now on. Asking twice is fine."""
+    found = person_by_name(step, name)
+    admins = store.active_admins(step)
+    if [row.id for row in admins] == [found.id]:
+        raise Refused(
+            f"{name} is the last administrator",
+            hint="make another administrator first",
+            name=name,
+        )
+    store.disable(step, found.id)
+    store.revoke_where(step, store.tokens.c.person_id == found.id)
+    return person(step, found.id)
+
+
+# --- projects
+
+
+def new_project(step: Step, name: str, title: str = "", *, lead: str | None = None) -> Project:
+    """A new project; `lead` is the id of its first lead."""
+    check_name("project", name)
+    row = {
+        "id": new_id("project", step.entropy),
+        "name": name,
+        "title": check_label("title", title or name),
+        "created_ms": step.now_ms,
+    }
+    added = step.add_new(store.projects, [row])
+    if not added:
+        raise Conflict(
+            f"there is a project called {name} already", hint="choose another name", name=name
+        )
+    if lead is not None:
+        store.set_role(step, added[0].id, lead, "lead")
+    return _project(added[0])
+
+
+def project(step: Step, project_id: str) -> Project:
+    """By id, for rooms that already know that the caller may see it."""
+    row = store.project_where(step, store.projects.c.id == project_id, None)
+    if row is None:
+        raise NotFound(f"there is no project {project_id}")
+    return _project(row)
+
+
+def project_by_name(step: Step, actor: Actor, name: str) -> Project:
+    """NotFound also when `actor` may not see it: the two can't be told apart."""
+    row = store.project_where(step, store.projects.c.name == name, _eyes(actor))
+    if row is None:
+        raise NotFound(
+            f"there is no project {name!r} that you may see",
+            hint="`meyrin project list` shows yours",
+            project=name,
+        )
+    return _project(row)
+
+
+def projects_of(step: Step, person_id: str) -> list[Project]:
+    """The projects of one person by name, closed ones too. One query."""
+    return [_project(row) for row in store.projects_of(step, person_id)]
+
+
+def all_projects(step: Step, after: str, limit: int) -> tuple[list[Project], str]:
+    """One page of every project by name: for administrators and reports. One query."""
+    rows, following = cut(store.projects_page(step, None, after, limit), limit, "name")
+    return [_project(row) for row in rows], following
+
+
+def visible_projects(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[Project], str]:
+    """One page of the projects that `actor` may see. One query."""
+    rows, following = cut(store.projects_page(step, _eyes(actor), after, limit), limit, "name")
+    return [_project(row) for row in rows], following
+
+
+def default_project(step: Step, actor: Actor) -> Project:
+    """The only open project of `actor`; else InvalidInput that names the choices."""
+    mine = projects_of(step, actor.person) if actor.person else []
+    open_ones = [found for found in mine if found.closed_ms is None]
+    if len(open_ones) == 1:
+        return open_ones[0]
+    if not open_ones:
+        raise InvalidInput(
+            "you are in no open project",
+            hint="ask the lead of a project to add you",
+            field="project",
+        )
+    names = ", ".join(found.name for found in open_ones)
+    raise InvalidInput(
+        f"say which project: {names}", hint=f"add --account={open_ones[0].name}", field="project"
+    )
+
+
+def members(
+    step: Step, actor: Actor, name: str, after: str, limit: int
+) -> tuple[list[Member], str]:
+    """One page of a project's members by name. Two queries."""
+    found = project_by_name(step, actor, name)
+    rows, following = cut(store.members_page(step, found.id, after, limit), limit, "name")
+    return [Member(row.name, row.display_name, row.role) for row in rows], following
+
+
+def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str) -> Member:
+    """Put a person into a project, or change the role there. For its leads."""
+    if role not in ROLES:
+        raise InvalidInput(f"there is no role {role!r}", hint="member or lead", field="role")
+    found = _led_by(step, actor, name)
+    who = person_by_name(step, person_name)
+    if who.disabled_ms is not None:
+        raise Conflict(f"{person_name} is disabled", hint="ask an administrator", name=person_name)
+    store.set_role(step, found.id, who.id, role)
+    return Member(who.name, who.display_name, role)
+
+
+def remove_member(step: Step, actor: Actor, name: str, person_name: str) -> None:
+    """Take a person out of a project. For its leads; NotFound when they are not in it."""
+    found = _led_by(step, actor, name)
+    row = store.person_where(step, store.people.c.name == person_name)
+    if row is None or not store.remove_member(step, found.id, row.id):
+        raise NotFound(f"{person_name} is not in {name}", name=person_name)
+
+
+def _led_by(step: Step, actor: Actor, name: str) -> Project:
+    found = project_by_name(step, actor, name)
+    if not actor.leads(found.id):
+        raise NotAllowed(f"this needs a lead of {name}", hint="ask one of its leads")
+    return found
+
+
+def _eyes(actor: Actor) -> str | None:
+    """Through whose memberships `actor` sees projects; None sees all."""
+    return None if actor.admin else (actor.person or "")
+
+
+# --- who runs which site
+
+
+def add_operator(step: Step, site_id: str, person_name: str) -> Person:
+    who = person_by_name(step, person_name)
+    step.add_new(store.operators, [{"site_id": site_id, "person_id": who.id}])
+    return who
+
+
+def remove_operator(step: Step, site_id: str, person_name: str) -> None:
+    who = person_by_name(step, person_name)
+    if not store.remove_operator(step, site_id, who.id):
+        raise NotFound(f"{person_name} does not run this site", name=person_name)
+
+
+# --- one-machine mode
+
+
+def bootstrap(
+    step: Step, login_name: str, *, fresh_token: bool = False
+) -> tuple[Person, Project, str | None]:
+    """The first administrator and the project `home`: made once, found again at later starts.
+
+    The secret is that of a new token for the command line: given when this made the
+    administrator, or when asked for, else None.
+    """
+    admins = [_person(row) for row in store.active_admins(step)]
+    wanted = _name_from(login_name)
+    who = next((one for one in admins if one.name == wanted), admins[0] if admins else None)
+    first = who is None
+    if who is None:
+        who = new_person(step, wanted, _label_from(login_name), admin=True)
+    row = store.project_where(step, store.projects.c.name == HOME, None)
+    home = _project(row) if row else new_project(step, HOME, "Home", lead=who.id)
+    secret = new_token(step, who.id, "made by meyrin up")[1] if first or fresh_token else None
+    return who, home, secret
+
+
+def _name_from(login_name: str) -> str:
+    """A log-in name of the operating system as one of ours; such names may hold anything."""
+    plain = re.sub(r"[^a-z0-9_.-]+", "-", login_name.lower()).strip("-_.")
+    return plain[:63] or "admin"
+
+
+def _label_from(login_name: str) -> str:
+    try:
+        return check_label("display_name", login_name)
+    except InvalidInput:
+        return _name_from(login_name)
+
+
+def _person(row: Any) -> Person:
+    return Person(
+        row.id, row.name, row.display_name, bool(row.admin), row.created_ms, row.disabled_ms
+    )
+
+
+def _project(row: Any) -> Project:
+    return Project(row.id, row.name, row.title, row.created_ms, row.closed_ms)

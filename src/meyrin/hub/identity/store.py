@@ -1,0 +1,228 @@
+"""Tables and queries of people, projects and tokens. Never holds a secret: only its SHA-256."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.hub.plumbing.database import Step, metadata
+from meyrin.hub.plumbing.paging import page
+
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("display_name", sa.String, nullable=False),
+    sa.Column("admin", sa.Boolean, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("disabled_ms", sa.BigInteger),
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("closed_ms", sa.BigInteger),
+)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("project_id", sa.ForeignKey("projects.id"), primary_key=True),
+    sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, index=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.CheckConstraint("role IN ('member', 'lead')", name="role"),
+)
+
+# who runs a site; the site itself belongs to a room above, so there is no foreign key to it
+operators = sa.Table(
+    "operators",
+    metadata,
+    sa.Column("site_id", sa.String, primary_key=True),
+    sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, index=True),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("person_id", sa.ForeignKey("people.id"), index=True),
+    sa.Column("site_id", sa.String, index=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger),
+    sa.Column("used_ms", sa.BigInteger),
+    sa.Column("revoked_ms", sa.BigInteger),
+    sa.CheckConstraint("kind IN ('cli', 'session', 'login_link', 'agent', 'enrol')", name="kind"),
+    sa.CheckConstraint("person_id IS NOT NULL OR site_id IS NOT NULL", name="owner"),
+)
+
+# newest last, and still one unique key: the milliseconds keep 13 digits until the year 2286
+_token_key = sa.cast(tokens.c.created_ms, sa.String) + "." + tokens.c.id
+
+# built once: these two run on every request
+_BY_HASH = (
+    sa.select(
+        tokens.c.kind,
+        tokens.c.site_id,
+        tokens.c.person_id,
+        tokens.c.name,
+        tokens.c.expires_ms,
+        tokens.c.revoked_ms,
+        people.c.name.label("person_name"),
+        people.c.admin,
+        people.c.disabled_ms,
+    )
+    .select_from(tokens.outerjoin(people, people.c.id == tokens.c.person_id))
+    .where(tokens.c.hash == sa.bindparam("hash"))
+)
+_RIGHTS = sa.union_all(
+    sa.select(members.c.project_id.label("thing"), members.c.role).where(
+        members.c.person_id == sa.bindparam("person")
+    ),
+    sa.select(operators.c.site_id, sa.literal("operator")).where(
+        operators.c.person_id == sa.bindparam("person")
+    ),
+)
+
+
+def token_by_hash(step: Step, digest: str) -> sa.Row[Any] | None:
+    return step.one(_BY_HASH, hash=digest)
+
+
+def rights(step: Step, person: str) -> list[sa.Row[Any]]:
+    """(thing, role): projects with member or lead, sites with operator."""
+    return step.rows(_RIGHTS, person=person)
+
+
+def use_once(step: Step, digest: str, kind: str) -> str | None:
+    """Mark a single-use token as used and return its person; None when it does not count."""
+    row = step.one(
+        sa.update(tokens)
+        .where(
+            tokens.c.hash == digest,
+            tokens.c.kind == kind,
+            tokens.c.used_ms.is_(None),
+            tokens.c.revoked_ms.is_(None),
+            tokens.c.expires_ms > step.now_ms,
+            sa.exists().where(people.c.id == tokens.c.person_id, people.c.disabled_ms.is_(None)),
+        )
+        .values(used_ms=step.now_ms)
+        .returning(tokens.c.person_id)
+    )
+    return None if row is None else str(row.person_id)
+
+
+def revoke_where(step: Step, *conditions: sa.ColumnElement[bool]) -> int:
+    """Revoke the tokens that meet the conditions and still count."""
+    return step.change(
+        sa.update(tokens)
+        .where(tokens.c.revoked_ms.is_(None), *conditions)
+        .values(revoked_ms=step.now_ms)
+    )
+
+
+def token_owner(step: Step, token: str) -> str | None:
+    row = step.one(sa.select(tokens.c.person_id).where(tokens.c.id == token))
+    return None if row is None else row.person_id
+
+
+def tokens_of(step: Step, person: str, kinds: list[str], after: str, limit: int) -> list[Any]:
+    statement = sa.select(tokens, _token_key.label("key")).where(
+        tokens.c.person_id == person, tokens.c.kind.in_(kinds), tokens.c.revoked_ms.is_(None)
+    )
+    return step.rows(page(statement, _token_key, after, limit, newest=True))
+
+
+def person_where(step: Step, condition: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
+    return step.one(sa.select(people).where(condition))
+
+
+def people_page(step: Step, after: str, limit: int) -> list[Any]:
+    return step.rows(page(sa.select(people), people.c.name, after, limit, newest=False))
+
+
+def active_admins(step: Step) -> list[sa.Row[Any]]:
+    """Oldest first; their rows are held until the step ends, so that one always remains."""
+    return step.rows(
+        sa.select(people)
+        .where(people.c.admin, people.c.disabled_ms.is_(None))
+        .order_by(people.c.created_ms, people.c.id)
+        .with_for_update()
+    )
+
+
+def disable(step: Step, person: str) -> int:
+    return step.change(
+        sa.update(people)
+        .where(people.c.id == person, people.c.disabled_ms.is_(None))
+        .values(disabled_ms=step.now_ms)
+    )
+
+
+def project_where(
+    step: Step, condition: sa.ColumnElement[bool], person: str | None
+) -> sa.Row[Any] | None:
+    """A project with the role of `person` there; None for `person` means whoever asks may see."""
+    return step.one(_projects_seen_by(person).where(condition))
+
+
+def projects_page(step: Step, person: str | None, after: str, limit: int) -> list[Any]:
+    statement = _projects_seen_by(person)
+    return step.rows(page(statement, projects.c.name, after, limit, newest=False))
+
+
+def projects_of(step: Step, person: str) -> list[sa.Row[Any]]:
+    return step.rows(_projects_seen_by(person).order_by(projects.c.name))
+
+
+def _projects_seen_by(person: str | None) -> sa.Select[Any]:
+    if person is None:
+        return sa.select(projects)
+    here = sa.and_(members.c.project_id == projects.c.id, members.c.person_id == person)
+    return sa.select(projects).join(members, here)
+
+
+def members_page(step: Step, project: str, after: str, limit: int) -> list[Any]:
+    statement = (
+        sa.select(people.c.name, people.c.display_name, members.c.role)
+        .join(members, members.c.person_id == people.c.id)
+        .where(members.c.project_id == project)
+    )
+    return step.rows(page(statement, people.c.name, after, limit, newest=False))
+
+
+def set_role(step: Step, project: str, person: str, role: str) -> bool:
+    """Whether this changed anything."""
+    row = {"project_id": project, "person_id": person, "role": role}
+    if step.add_new(members, [row]):
+        return True
+    changed = step.change(
+        sa.update(members)
+        .where(
+            members.c.project_id == project,
+            members.c.person_id == person,
+            members.c.role != role,
+        )
+        .values(role=role)
+    )
+    return bool(changed)
+
+
+def remove_member(step: Step, project: str, person: str) -> int:
+    return step.change(
+        sa.delete(members).where(members.c.project_id == project, members.c.person_id == person)
+    )
+
+
+def remove_operator(step: Step, site: str, person: str) -> int:
+    return step.change(
+        sa.delete(operators).where(operators.c.site_id == site, operators.c.person_id == person)
+    )

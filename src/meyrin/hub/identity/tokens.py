@@ -1,0 +1,206 @@
+"""Tokens: who holds a secret is who they say. Secrets are never stored, logged or compared.
+
+A secret is `myr_` and 32 random bytes; the table keeps its SHA-256 and is asked for that. A token
+counts until it expires or is revoked, from the next request on.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fastapi import Request
+
+from meyrin.domain.errors import InvalidInput, NotFound, NotLoggedIn
+from meyrin.domain.ids import new_id
+from meyrin.hub.identity import store
+from meyrin.hub.identity.labels import check_label
+from meyrin.hub.plumbing.authz import STRANGER, Actor
+from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.plumbing.paging import cut
+
+SECRET_PREFIX = "myr_"  # noqa: S105 - it lets people and scanners know one when they see it
+SECRET_LENGTH = 47
+SESSION_COOKIE = "meyrin_session"
+LINK_LIFETIME_S = 600
+SESSION_LIFETIME_S = 14 * 86400
+_LOG_IN_AGAIN = "run `meyrin login`, or open a new log-in link"
+
+
+class TokenKind(StrEnum):
+    CLI = "cli"  # of a person, for the command line and programs
+    SESSION = "session"  # of a person, in a browser's cookie
+    LOGIN_LINK = "login_link"  # single use, becomes a session
+    AGENT = "agent"  # of a site
+    ENROL = "enrol"  # single use, becomes a site's agent token
+
+
+PERSON_KINDS = frozenset({TokenKind.CLI, TokenKind.SESSION})
+AGENT_KINDS = frozenset({TokenKind.AGENT})
+_BEARER = frozenset({TokenKind.CLI, TokenKind.AGENT})
+_COOKIE = frozenset({TokenKind.SESSION})
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; its secret is not."""
+
+    id: str
+    kind: TokenKind
+    name: str
+    created_ms: int
+    expires_ms: int | None
+
+
+def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
+    """Who holds `secret`, if it is of one of `kinds`; else NotLoggedIn. At most two queries."""
+    row = store.token_by_hash(step, _digest(secret)) if _looks_right(secret) else None
+    if row is None or row.kind not in kinds:
+        raise NotLoggedIn("this token is not known here", hint=_LOG_IN_AGAIN)
+    if row.revoked_ms is not None or row.disabled_ms is not None:
+        raise NotLoggedIn("this token was revoked", hint=_LOG_IN_AGAIN)
+    if row.expires_ms is not None and row.expires_ms <= step.now_ms:
+        raise NotLoggedIn("this token has expired", hint=_LOG_IN_AGAIN)
+    if row.kind == TokenKind.AGENT:
+        return Actor(name=row.name, site=row.site_id)
+    rights = store.rights(step, row.person_id)
+    return Actor(
+        person=row.person_id,
+        name=row.person_name,
+        admin=bool(row.admin),
+        projects={right.thing: right.role for right in rights if right.role != "operator"},
+        operates=frozenset(right.thing for right in rights if right.role == "operator"),
+        session=row.kind == TokenKind.SESSION,
+    )
+
+
+def request_actor(request: Request) -> Actor:
+    """Who sent a request: for `app.state.authenticate`. Never says why to nobody in particular.
+
+    A bearer token that does not count is an error. A browser sends its cookie unasked, so one
+    that no longer counts makes a stranger, who can still reach the log-in page.
+    """
+    database: Database = request.app.state.database
+    header = request.headers.get("authorization", "")
+    if header:
+        scheme, _, secret = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotLoggedIn(f"{scheme[:20]!r} is no way to log in here", hint=_LOG_IN_AGAIN)
+        with database.read() as step:
+            return authenticate(step, secret.strip(), _BEARER)
+    cookie = request.cookies.get(SESSION_COOKIE, "")
+    if not cookie:
+        return STRANGER
+    try:
+        with database.read() as step:
+            return authenticate(step, cookie, _COOKIE)
+    except NotLoggedIn:
+        return STRANGER
+
+
+def new_token(
+    step: Step, person_id: str, name: str, *, lifetime_s: int | None = None
+) -> tuple[Token, str]:
+    """A token for the command line and programs of a person, and its secret, shown this once."""
+    if lifetime_s is not None and lifetime_s < 1:
+        raise InvalidInput(f"a token can't live for {lifetime_s} s", hint="1 or more")
+    label = check_label("name", name)
+    return _make(step, TokenKind.CLI, label, person_id=person_id, lifetime_s=lifetime_s)
+
+
+def list_tokens(step: Step, person_id: str, after: str, limit: int) -> tuple[list[Token], str]:
+    """One page of a person's tokens and sessions that were not revoked, newest first."""
+    kinds = [str(kind) for kind in PERSON_KINDS]
+    rows, following = cut(store.tokens_of(step, person_id, kinds, after, limit), limit, "key")
+    found = [
+        Token(row.id, TokenKind(row.kind), row.name, row.created_ms, row.expires_ms) for row in rows
+    ]
+    return found, following
+
+
+def revoke(step: Step, actor: Actor, token_id: str) -> None:
+    """Refuse a token from now on: one's own, or anybody's for an administrator."""
+    owner = store.token_owner(step, token_id)
+    if owner is None or not (actor.admin or owner == actor.person):
+        raise NotFound(f"you have no token {token_id}")
+    store.revoke_where(step, store.tokens.c.id == token_id)
+
+
+def login_link(step: Step, person_id: str) -> str:
+    """The secret of a log-in link: good once, for ten minutes."""
+    return _make(
+        step, TokenKind.LOGIN_LINK, "log-in link", person_id=person_id, lifetime_s=LINK_LIFETIME_S
+    )[1]
+
+
+def use_login_link(step: Step, secret: str) -> str:
+    """Turn a log-in link into a session and return its secret. Of two who try, one gets it."""
+    digest = _digest(secret)
+    person_id = store.use_once(step, digest, TokenKind.LOGIN_LINK) if secret else None
+    if person_id is None:
+        raise NotLoggedIn(
+            "this log-in link was used already, is too old or was never made here",
+            hint="run `meyrin login` for a new one",
+        )
+    return _make(
+        step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=SESSION_LIFETIME_S
+    )[1]
+
+
+def log_out(step: Step, secret: str) -> None:
+    """End a session; one that has ended already is fine."""
+    store.revoke_where(
+        step,
+        store.tokens.c.hash == _digest(secret),
+        store.tokens.c.kind == TokenKind.SESSION,
+    )
+
+
+def new_agent_token(step: Step, site_id: str, name: str) -> str:
+    """The secret of a new credential for the agent of a site."""
+    return _make(step, TokenKind.AGENT, name, site_id=site_id)[1]
+
+
+def revoke_agent_tokens(step: Step, site_id: str) -> int:
+    """Refuse the agent of a site from now on; returns how many credentials that ended."""
+    return store.revoke_where(
+        step, store.tokens.c.site_id == site_id, store.tokens.c.kind == TokenKind.AGENT
+    )
+
+
+def _make(
+    step: Step,
+    kind: TokenKind,
+    name: str,
+    *,
+    person_id: str | None = None,
+    site_id: str | None = None,
+    lifetime_s: int | None = None,
+) -> tuple[Token, str]:
+    random = step.entropy() + step.entropy()
+    assert len(random) == 32, "the source of chance gives 16 bytes"
+    secret = SECRET_PREFIX + base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+    expires_ms = None if lifetime_s is None else step.now_ms + lifetime_s * 1000
+    token = Token(new_id("token", step.entropy), kind, name, step.now_ms, expires_ms)
+    row = {
+        "id": token.id,
+        "kind": str(kind),
+        "hash": _digest(secret),
+        "person_id": person_id,
+        "site_id": site_id,
+        "name": name,
+        "created_ms": step.now_ms,
+        "expires_ms": expires_ms,
+    }
+    step.add(store.tokens, [row])
+    return token, secret
+
+
+def _looks_right(secret: str) -> bool:
+    return len(secret) == SECRET_LENGTH and secret.startswith(SECRET_PREFIX)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
