@@ -1,0 +1,410 @@
+"""Sites, what they announce and what they lend: the verbs.
+
+Agents speak by the id of their site (their credential says it); people and the broker speak by
+its name. Whatever changes where a job could go moves the world, and nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from meyrin.domain.ids import new_id
+from meyrin.domain.site import OwnerShare, Partition, check_name
+from meyrin.engine.model import PartitionState
+from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing import world
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import cut
+from meyrin.hub.sites import store
+
+HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
+SILENT_AFTER_S = 60
+MAX_PARTITIONS = 500
+MAX_OWNERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site with the partitions that it has now. `allowed_projects` are ids; None is everyone."""
+
+    id: str
+    name: str
+    title: str
+    batch_kind: str
+    incarnation: str
+    created_ms: int
+    drained_reason: str | None
+    last_heard_ms: int | None
+    allowed_projects: tuple[str, ...] | None
+    closed_ms: int | None
+    partitions: tuple[Partition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a site lends: a partition from `start_s` until just before `end_s`, and for whom."""
+
+    id: str
+    site: str
+    partition: str
+    start_s: int
+    end_s: int | None
+    shares: tuple[OwnerShare, ...]
+
+
+# --- coming and looking
+
+
+def enrol(step: Step, name: str, title: str = "") -> tuple[Site, str]:
+    """A new site, and the secret of its agent's credential, shown this once."""
+    check_name("site", name)
+    row = {
+        "id": new_id("site", step.entropy),
+        "name": name,
+        "title": identity.check_label("title", title or name),
+        "created_ms": step.now_ms,
+    }
+    added = step.add_new(store.sites, [row])
+    if not added:
+        raise Conflict(
+            f"there is a site called {name} already",
+            hint="choose another name, or give its agent a new token",
+            name=name,
+        )
+    site = _site(added[0], ())
+    return site, identity.new_agent_token(step, site.id, name)
+
+
+def site(step: Step, site_id: str) -> Site:
+    """By id. Two queries."""
+    return _with_partitions(step, [_found(step, store.sites.c.id == site_id, site_id)])[0]
+
+
+def site_by_name(step: Step, name: str) -> Site:
+    """Two queries."""
+    return _with_partitions(step, [_found(step, store.sites.c.name == name, name)])[0]
+
+
+def sites(step: Step, after: str, limit: int) -> tuple[list[Site], str]:
+    """One page of the sites by name, with their partitions. Two queries."""
+    rows, following = cut(store.sites_page(step, after, limit), limit, "name")
+    return _with_partitions(step, rows), following
+
+
+# --- what agents say
+
+
+def heard(step: Step, site_id: str) -> bool:
+    """The site's agent called. Mostly one read; writes at most once in five seconds.
+
+    Returns whether it wrote. A site that was silent wakes the broker.
+    """
+    row = store.last_heard(step, site_id)
+    if row is None:
+        raise NotFound(f"there is no site {site_id}")
+    before = row.last_heard_ms
+    # a clock that was set back must not freeze the date in the future
+    if before is not None and 0 <= step.now_ms - before < HEARD_EVERY_MS:
+        return False
+    if not store.set_heard(step, site_id, before):
+        return False
+    if before is None or step.now_ms - before > SILENT_AFTER_S * 1000:
+        step.ring(world.BROKER)
+    return True
+
+
+def announce(
+    step: Step,
+    site_id: str,
+    batch_kind: str,
+    partitions: Sequence[Partition],
+    incarnation: str,
+) -> bool:
+    """What the site has now: all its partitions; those left out are gone.
+
+    Returns whether anything about them changed; only then the world moves.
+    """
+    specs = {one.name: _spec(one) for one in partitions}
+    if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
+        raise InvalidInput(
+            f"{len(partitions)} partitions under {len(specs)} names",
+            hint=f"each partition once, {MAX_PARTITIONS} at most",
+            field="partitions",
+        )
+    _found(step, store.sites.c.id == site_id, site_id, hold=True)
+    store.set_announced(
+        step,
+        site_id,
+        identity.check_label("batch_kind", batch_kind),
+        identity.check_label("incarnation", incarnation),
+    )
+    known = store.all_partitions(step, site_id)
+    new = [name for name in specs if name not in known]
+    gone = [name for name, row in known.items() if row.gone_ms is None and name not in specs]
+    same = [n for n in specs if n in known and known[n].spec == specs[n] and not known[n].gone_ms]
+    changed = [name for name in specs if name in known and name not in same]
+    step.add(
+        store.partitions,
+        [
+            {"site_id": site_id, "name": name, "spec": specs[name], "seen_ms": step.now_ms}
+            for name in new
+        ],
+    )
+    for name in changed:
+        store.change_partition(step, site_id, name, specs[name])
+    if same:
+        store.mark_seen(step, site_id, same)
+    if gone:
+        store.mark_gone(step, site_id, gone)
+    if new or changed or gone:
+        world.moved(step)
+    return bool(new or changed or gone)
+
+
+# --- what people say
+
+
+def drain(step: Step, actor: Actor, name: str, reason: str) -> Site:
+    """Send nothing new to a site; what runs there goes on. For its operators."""
+    return _set(step, actor, name, "drained_reason", identity.check_label("reason", reason))
+
+
+def resume(step: Step, actor: Actor, name: str) -> Site:
+    """Undo `drain`. For its operators."""
+    return _set(step, actor, name, "drained_reason", None)
+
+
+def allow_projects(step: Step, actor: Actor, name: str, project_ids: Iterable[str] | None) -> Site:
+    """Let only these projects use a site; None lets everyone. For its operators."""
+    value = None if project_ids is None else sorted(set(project_ids))
+    return _set(step, actor, name, "allowed_projects", value)
+
+
+def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
+    """A new credential for the site's agent; the ones before are refused at once."""
+    row = _run_by(step, actor, name)
+    identity.revoke_agent_tokens(step, row.id)
+    return identity.new_agent_token(step, row.id, row.name)
+
+
+def revoke(step: Step, actor: Actor, name: str) -> int:
+    """Refuse the site's agent until a new credential is made. Returns how many this ended."""
+    return identity.revoke_agent_tokens(step, _run_by(step, actor, name).id)
+
+
+def add_operator(step: Step, name: str, person_name: str) -> identity.Person:
+    row = _found(step, store.sites.c.name == name, name)
+    return identity.add_operator(step, row.id, person_name)
+
+
+def remove_operator(step: Step, name: str, person_name: str) -> None:
+    row = _found(step, store.sites.c.name == name, name)
+    identity.remove_operator(step, row.id, person_name)
+
+
+# --- offers
+
+
+def lend(
+    step: Step,
+    name: str,
+    partition: str,
+    owners: Sequence[OwnerShare],
+    *,
+    start_s: int,
+    end_s: int | None = None,
+) -> Offer:
+    """Lend a partition for its owners, from `start_s` until just before `end_s` (None: on and on).
+
+    The partition need not be announced yet. Conflict when it is lent in that time already.
+    """
+    check_name("partition", partition)
+    _check_owners(owners)
+    if start_s < 0 or (end_s is not None and end_s <= start_s):
+        raise InvalidInput(
+            f"an offer can't last from {start_s} to {end_s}",
+            hint="seconds since 1970, the end after the start",
+            field="end_s",
+        )
+    row = _found(step, store.sites.c.name == name, name, hold=True)
+    other = store.overlapping_offer(step, row.id, partition, start_s, end_s)
+    if other is not None:
+        raise Conflict(
+            f"{name}/{partition} is lent in that time already, by offer {other}",
+            hint="end that offer first, or choose another time",
+            offer=other,
+        )
+    offer_id = new_id("offer", step.entropy)
+    step.add(
+        store.offers,
+        [
+            {
+                "id": offer_id,
+                "site_id": row.id,
+                "partition": partition,
+                "start_s": start_s,
+                "end_s": end_s,
+                "created_ms": step.now_ms,
+            }
+        ],
+    )
+    step.add(
+        store.offer_shares,
+        [{"offer_id": offer_id, "owner": one.owner, "weight": one.weight} for one in owners],
+    )
+    world.moved(step)
+    shares = tuple(sorted(owners, key=lambda share: share.owner))
+    return Offer(offer_id, name, partition, start_s, end_s, shares)
+
+
+def end_offer(step: Step, name: str, offer_id: str, end_s: int) -> None:
+    """Let an offer end earlier than agreed: not in the past, and never later than before."""
+    row = _found(step, store.sites.c.name == name, name, hold=True)
+    offer = store.offer_end(step, row.id, offer_id)
+    if offer is None:
+        raise NotFound(f"{name} has no offer {offer_id}")
+    earliest = max(offer.start_s, step.now_s)
+    if end_s < earliest or (offer.end_s is not None and end_s > offer.end_s):
+        raise InvalidInput(
+            f"this offer can't end at {end_s}",
+            hint=f"from {earliest} to {offer.end_s or 'any time'}; make a new offer to go on",
+            field="end_s",
+        )
+    if end_s != offer.end_s:
+        store.set_offer_end(step, offer_id, end_s)
+        world.moved(step)
+
+
+def offers_of(step: Step, name: str) -> list[Offer]:
+    """The offers of a site that have not ended, by partition and start. Two queries."""
+    row = _found(step, store.sites.c.name == name, name)
+    return _offers(store.offers_after(step, row.id, step.now_s))
+
+
+# --- what the broker asks
+
+
+def offers_at(step: Step, now_s: int) -> dict[tuple[str, str], Offer]:
+    """The offer that holds now, by (site name, partition); there is at most one. One query."""
+    found = _offers(store.offers_at(step, now_s))
+    return {(offer.site, offer.partition): offer for offer in found}
+
+
+def partition_states(
+    step: Step, now_s: int, *, silent_after_s: int = SILENT_AFTER_S, hub_start_s: int = 0
+) -> list[PartitionState]:
+    """Every partition of every site now, by name; the broker adds what occupies them. One query.
+
+    Silence is counted from `hub_start_s` at the earliest: nobody could call while the hub was
+    away.
+    """
+    return [
+        PartitionState(
+            site=row.site,
+            partition=_partition(row.spec),
+            offered=bool(row.offered),
+            drained=row.drained_reason is not None,
+            silent_since_s=_silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
+            allowed_projects=_ids(row.allowed_projects),
+        )
+        for row in store.partition_states(step, now_s)
+    ]
+
+
+def _silent_since(
+    last_heard_ms: int | None, now_s: int, silent_after_s: int, hub_start_s: int
+) -> int | None:
+    since = max((last_heard_ms or 0) // 1000, hub_start_s)
+    return since if now_s - since > silent_after_s else None
+
+
+# --- helpers
+
+
+def _found(step: Step, condition: Any, word: str, *, hold: bool = False) -> Any:
+    row = store.site_where(step, condition, hold=hold)
+    if row is None:
+        raise NotFound(f"there is no site {word!r}", hint="`meyrin site list` shows them")
+    return row
+
+
+def _run_by(step: Step, actor: Actor, name: str) -> Any:
+    row = _found(step, store.sites.c.name == name, name)
+    if not actor.runs_site(row.id):
+        raise NotAllowed(f"this needs an operator of {name}", hint="ask one of its operators")
+    return row
+
+
+def _set(step: Step, actor: Actor, name: str, column: str, value: Any) -> Site:
+    row = _run_by(step, actor, name)
+    if store.set_field(step, row.id, store.sites.c[column], value):
+        world.moved(step)
+    return site(step, row.id)
+
+
+def _check_owners(owners: Sequence[OwnerShare]) -> None:
+    for one in owners:
+        check_name("owner", one.owner)
+        if not 1 <= one.weight <= 10**12:
+            raise InvalidInput(
+                f"{one.owner} can't have the weight {one.weight}", hint="a whole number from 1 on"
+            )
+    if not 1 <= len(owners) <= MAX_OWNERS or len({one.owner for one in owners}) != len(owners):
+        raise InvalidInput(
+            f"an offer can't have these {len(owners)} owners",
+            hint=f"each owner once, 1 to {MAX_OWNERS} of them",
+            field="owners",
+        )
+
+
+def _with_partitions(step: Step, rows: list[Any]) -> list[Site]:
+    found: dict[str, list[Partition]] = {row.id: [] for row in rows}
+    for part in store.partitions_of(step, list(found)):
+        found[part.site_id].append(_partition(part.spec))
+    return [_site(row, tuple(found[row.id])) for row in rows]
+
+
+def _site(row: Any, partitions: tuple[Partition, ...]) -> Site:
+    return Site(
+        id=row.id,
+        name=row.name,
+        title=row.title,
+        batch_kind=row.batch_kind,
+        incarnation=row.incarnation,
+        created_ms=row.created_ms,
+        drained_reason=row.drained_reason,
+        last_heard_ms=row.last_heard_ms,
+        allowed_projects=_ids(row.allowed_projects),
+        closed_ms=row.closed_ms,
+        partitions=partitions,
+    )
+
+
+def _spec(partition: Partition) -> dict[str, Any]:
+    return asdict(partition) | {"features": list(partition.features)}
+
+
+def _partition(spec: dict[str, Any]) -> Partition:
+    return Partition(**(spec | {"features": tuple(spec["features"])}))
+
+
+def _ids(stored: list[str] | None) -> tuple[str, ...] | None:
+    return None if stored is None else tuple(stored)
+
+
+def _offers(rows: list[Any]) -> list[Offer]:
+    """Offers from one row per share; the rows of an offer stand together."""
+    found = []
+    for _, group in groupby(rows, key=lambda row: row.id):
+        shares = list(group)
+        first = shares[0]
+        owners = tuple(OwnerShare(row.owner, row.weight) for row in shares)
+        found.append(
+            Offer(first.id, first.site, first.partition, first.start_s, first.end_s, owners)
+        )
+    return found

@@ -1,0 +1,232 @@
+"""Tables and queries of sites, their partitions and offers. Nothing here decides anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.hub.plumbing.database import Json, Step, metadata
+from meyrin.hub.plumbing.paging import page
+
+sites = sa.Table(
+    "sites",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("batch_kind", sa.String, nullable=False, server_default=""),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("drained_reason", sa.String),
+    sa.Column("last_heard_ms", sa.BigInteger),
+    sa.Column("incarnation", sa.String, nullable=False, server_default=""),
+    sa.Column("allowed_projects", Json),  # ids of projects; SQL NULL lets everyone in
+    sa.Column("closed_ms", sa.BigInteger),
+)
+
+partitions = sa.Table(
+    "partitions",
+    metadata,
+    sa.Column("site_id", sa.ForeignKey("sites.id"), primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("spec", Json, nullable=False),  # the fields of domain.site.Partition
+    sa.Column("seen_ms", sa.BigInteger, nullable=False),
+    sa.Column("gone_ms", sa.BigInteger),
+)
+
+offers = sa.Table(
+    "offers",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("site_id", sa.ForeignKey("sites.id"), nullable=False),
+    sa.Column("partition", sa.String, nullable=False),
+    sa.Column("start_s", sa.BigInteger, nullable=False),
+    sa.Column("end_s", sa.BigInteger),  # the first second that is not lent any more
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("end_s IS NULL OR end_s >= start_s", name="order"),
+    sa.Index("ix_offers_place", "site_id", "partition"),
+)
+
+offer_shares = sa.Table(
+    "offer_shares",
+    metadata,
+    sa.Column("offer_id", sa.ForeignKey("offers.id"), primary_key=True),
+    sa.Column("owner", sa.String, primary_key=True),
+    sa.Column("weight", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("weight > 0", name="weight"),
+)
+
+
+def _lent_at(now_s: Any) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        offers.c.start_s <= now_s, sa.or_(offers.c.end_s.is_(None), offers.c.end_s > now_s)
+    )
+
+
+# built once: the broker asks these at every step
+_STATES = (
+    sa.select(
+        sites.c.name.label("site"),
+        sites.c.drained_reason,
+        sites.c.last_heard_ms,
+        sites.c.allowed_projects,
+        partitions.c.spec,
+        sa.exists()
+        .where(
+            offers.c.site_id == partitions.c.site_id,
+            offers.c.partition == partitions.c.name,
+            _lent_at(sa.bindparam("now_s")),
+        )
+        .label("offered"),
+    )
+    .join(partitions, partitions.c.site_id == sites.c.id)
+    .where(sites.c.closed_ms.is_(None), partitions.c.gone_ms.is_(None))
+    .order_by(sites.c.name, partitions.c.name)
+)
+_OFFERS = (
+    sa.select(
+        offers.c.id,
+        sites.c.name.label("site"),
+        offers.c.partition,
+        offers.c.start_s,
+        offers.c.end_s,
+        offer_shares.c.owner,
+        offer_shares.c.weight,
+    )
+    .join(sites, sites.c.id == offers.c.site_id)
+    .join(offer_shares, offer_shares.c.offer_id == offers.c.id)
+    .order_by(sites.c.name, offers.c.partition, offers.c.start_s, offers.c.id, offer_shares.c.owner)
+)
+_OFFERS_NOW = _OFFERS.where(sites.c.closed_ms.is_(None), _lent_at(sa.bindparam("now_s")))
+
+
+def partition_states(step: Step, now_s: int) -> list[sa.Row[Any]]:
+    return step.rows(_STATES, now_s=now_s)
+
+
+def offers_at(step: Step, now_s: int) -> list[sa.Row[Any]]:
+    """One row per owner's share of an offer."""
+    return step.rows(_OFFERS_NOW, now_s=now_s)
+
+
+def offers_after(step: Step, site: str, now_s: int) -> list[sa.Row[Any]]:
+    """The offers of a site that have not ended, one row per owner's share."""
+    return step.rows(
+        _OFFERS.where(
+            offers.c.site_id == site, sa.or_(offers.c.end_s.is_(None), offers.c.end_s > now_s)
+        )
+    )
+
+
+def site_where(
+    step: Step, condition: sa.ColumnElement[bool], *, hold: bool = False
+) -> sa.Row[Any] | None:
+    """`hold` keeps others from changing the row until the step ends."""
+    statement = sa.select(sites).where(condition)
+    return step.one(statement.with_for_update() if hold else statement)
+
+
+def sites_page(step: Step, after: str, limit: int) -> list[Any]:
+    return step.rows(page(sa.select(sites), sites.c.name, after, limit, newest=False))
+
+
+def last_heard(step: Step, site: str) -> sa.Row[Any] | None:
+    return step.one(sa.select(sites.c.last_heard_ms).where(sites.c.id == site))
+
+
+def set_heard(step: Step, site: str, before_ms: int | None) -> int:
+    """Guarded by what was read: of several that hear a site at once, one writes."""
+    same = sites.c.last_heard_ms.is_not_distinct_from(before_ms)
+    return step.change(
+        sa.update(sites).where(sites.c.id == site, same).values(last_heard_ms=step.now_ms)
+    )
+
+
+def set_announced(step: Step, site: str, batch_kind: str, incarnation: str) -> None:
+    step.change(
+        sa.update(sites)
+        .where(sites.c.id == site)
+        .values(batch_kind=batch_kind, incarnation=incarnation, last_heard_ms=step.now_ms)
+    )
+
+
+def set_field(step: Step, site: str, column: sa.Column[Any], value: Any) -> bool:
+    """Set one column of a site; whether that changed anything."""
+    before = step.one(sa.select(column).where(sites.c.id == site).with_for_update())
+    if before is None or before[0] == value:
+        return False
+    step.change(
+        sa.update(sites)
+        .where(sites.c.id == site)
+        .values({column: sa.null() if value is None else value})
+    )
+    return True
+
+
+def partitions_of(step: Step, site_ids: list[str]) -> list[sa.Row[Any]]:
+    """The partitions of some sites that are still there."""
+    return step.rows(
+        sa.select(partitions.c.site_id, partitions.c.spec)
+        .where(partitions.c.site_id.in_(site_ids), partitions.c.gone_ms.is_(None))
+        .order_by(partitions.c.site_id, partitions.c.name)
+    )
+
+
+def all_partitions(step: Step, site: str) -> dict[str, sa.Row[Any]]:
+    """By name, those that are gone too."""
+    rows = step.rows(sa.select(partitions).where(partitions.c.site_id == site))
+    return {row.name: row for row in rows}
+
+
+def change_partition(step: Step, site: str, name: str, spec: dict[str, Any]) -> None:
+    step.change(
+        sa.update(partitions)
+        .where(partitions.c.site_id == site, partitions.c.name == name)
+        .values(spec=spec, seen_ms=step.now_ms, gone_ms=None)
+    )
+
+
+def mark_seen(step: Step, site: str, names: list[str]) -> None:
+    step.change(
+        sa.update(partitions)
+        .where(partitions.c.site_id == site, partitions.c.name.in_(names))
+        .values(seen_ms=step.now_ms)
+    )
+
+
+def mark_gone(step: Step, site: str, names: list[str]) -> None:
+    step.change(
+        sa.update(partitions)
+        .where(partitions.c.site_id == site, partitions.c.name.in_(names))
+        .values(gone_ms=step.now_ms)
+    )
+
+
+def overlapping_offer(
+    step: Step, site: str, partition: str, start_s: int, end_s: int | None
+) -> str | None:
+    """The id of an offer of the same partition that shares a second with this span."""
+    statement = sa.select(offers.c.id).where(
+        offers.c.site_id == site,
+        offers.c.partition == partition,
+        sa.or_(
+            offers.c.end_s.is_(None),
+            sa.and_(offers.c.end_s > start_s, offers.c.end_s > offers.c.start_s),
+        ),
+    )
+    if end_s is not None:
+        statement = statement.where(offers.c.start_s < end_s)
+    row = step.one(statement.limit(1))
+    return None if row is None else str(row.id)
+
+
+def offer_end(step: Step, site: str, offer: str) -> sa.Row[Any] | None:
+    return step.one(
+        sa.select(offers.c.start_s, offers.c.end_s).where(
+            offers.c.id == offer, offers.c.site_id == site
+        )
+    )
+
+
+def set_offer_end(step: Step, offer: str, end_s: int) -> None:
+    step.change(sa.update(offers).where(offers.c.id == offer).values(end_s=end_s))
