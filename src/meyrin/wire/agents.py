@@ -94,6 +94,7 @@ class Report(Body):
     why: str = ""
     site_word: str | None = None
     usage: UsageBody | None = None
+    results_follow: bool = False
 
 
 class ReportsBody(Body):

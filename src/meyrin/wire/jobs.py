@@ -112,10 +112,14 @@ class FileView(Body):
 
 
 class JobDetail(Body):
-    """One job with its timeline, its attempts and what it cost."""
+    """One job with its timeline, its attempts and what it cost.
+
+    For the number of an array: its first element, and `array` counts all elements by state.
+    """
 
     job: JobView
     comment: str
+    array: dict[str, int]
     attempts: list[AttemptView]
     events: list[EventView]
     held_s: int

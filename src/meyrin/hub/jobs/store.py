@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from meyrin.domain.states import JobState
 from meyrin.hub.plumbing.database import BigId, Json, metadata
 
 requests = sa.Table(
@@ -103,11 +102,15 @@ attempts = sa.Table(
     sa.Column("allocation_id", sa.String, nullable=False),
     sa.Column("offer_id", sa.String, nullable=False),
     sa.Column("hold_s", sa.BigInteger, nullable=False),
+    # accelerators charged per second, as an exact fraction
+    sa.Column("rate_num", sa.BigInteger, nullable=False),
+    sa.Column("rate_den", sa.BigInteger, nullable=False),
     sa.Column("expected_start_s", sa.BigInteger, nullable=False),
     sa.Column("others", Json, nullable=False),
     sa.Column("placed_ms", sa.BigInteger, nullable=False),
     sa.Column("leased_ms", sa.BigInteger),
     sa.Column("cancel_ms", sa.BigInteger),
+    sa.Column("cancel_sent_ms", sa.BigInteger),
     sa.Column("start_ms", sa.BigInteger),
     sa.Column("end_ms", sa.BigInteger),
     sa.Column("batch_job", sa.String),
@@ -174,4 +177,3 @@ uploads = sa.Table(
 )
 
 LIVE_ATTEMPT = ("placed", "leased", "queued", "running", "preempted")
-WAITING_STATES = (str(JobState.SUBMITTED), str(JobState.ADMITTED))

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 
 
 class Bell:
@@ -40,15 +41,15 @@ class Bell:
         with self._changed:
             return self._changed.wait_for(lambda: self._counts[topic] > after, timeout_s)
 
-    async def wait_async(self, topic: str, after: int, timeout_s: float) -> bool:
-        """As `wait`, for coroutines; waits for no thread."""
+    async def wait_any(self, after: Mapping[str, int], timeout_s: float) -> bool:
+        """Wait until one of the topics rang after its count, without holding a thread."""
         event = asyncio.Event()
         entry = (asyncio.get_running_loop(), event)
         with self._changed:
             self._async_waiters.add(entry)
         try:
             async with asyncio.timeout(timeout_s):
-                while self.count(topic) <= after:
+                while all(self.count(topic) <= seen for topic, seen in after.items()):
                     await event.wait()
                     event.clear()
                 return True

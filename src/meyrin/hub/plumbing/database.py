@@ -79,6 +79,20 @@ class Step:
         statement = build(table).on_conflict_do_nothing().returning(*table.c)
         return list(self.conn.execute(statement, rows))
 
+    def next_ids(self, table: sa.Table, count: int) -> list[int]:
+        """`count` fresh numbers for the table's `id`, rising."""
+        if count == 0:
+            return []
+        if self.conn.dialect.name == "postgresql":
+            statement = sa.text(
+                "SELECT nextval(pg_get_serial_sequence(:name, 'id')) AS id "
+                "FROM generate_series(1, :count)"
+            )
+            return sorted(int(row.id) for row in self.rows(statement, name=table.name, count=count))
+        row = self.one(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0).label("last")))
+        assert row is not None
+        return list(range(int(row.last) + 1, int(row.last) + 1 + count))
+
 
 def _insert_for(dialect: str) -> Callable[[sa.Table], Any]:
     if dialect == "postgresql":

@@ -1,0 +1,125 @@
+"""The agent's side of the HTTP API. Agents call; the hub never calls them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from meyrin.hub.agents import service
+from meyrin.hub.jobs import files, output
+from meyrin.hub.jobs.routes import file_response, take_piece
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.blobs import check_digest
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.sites import service as sites
+from meyrin.wire.agents import (
+    HelloBody,
+    HelloReply,
+    LeaseBody,
+    LeaseReply,
+    OutputBody,
+    OutputReply,
+    ReportsBody,
+    ReportsReply,
+    ResultsBody,
+)
+from meyrin.wire.jobs import UploadState
+
+router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
+Agent = Annotated[Call, Depends(Allow(Access.AGENT))]
+
+
+def _site(call: Call) -> str:
+    assert call.actor.site is not None
+    return call.actor.site
+
+
+@router.post("/hello")
+def hello(body: HelloBody, call: Agent) -> HelloReply:
+    """Announce the site's partitions; this start of the agent is the one that counts now."""
+    with call.write() as step:
+        return service.hello(step, _site(call), body)
+
+
+@router.post("/lease")
+async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
+    """Work for the site; waits up to `wait_s` for some, holding no thread while it waits."""
+    settings: HubSettings = request.app.state.settings
+    site_id = _site(call)
+    bell = call.database.bell
+    name = await run_in_threadpool(_site_name, call)
+    end = time.monotonic() + body.wait_s
+    while True:
+        counts = {f"site:{name}": bell.count(f"site:{name}")}
+        reply = await run_in_threadpool(_lease_once, call, site_id, body, settings.lease_s)
+        left = end - time.monotonic()
+        if reply.work or reply.cancel or left <= 0 or await request.is_disconnected():
+            return reply
+        await bell.wait_any(counts, min(left, 10))
+
+
+def _site_name(call: Call) -> str:
+    with call.read() as step:
+        return sites.site(step, _site(call)).name
+
+
+def _lease_once(call: Call, site_id: str, body: LeaseBody, lease_s: int) -> LeaseReply:
+    with call.write() as step:
+        return service.lease(step, site_id, body.incarnation, body.most, lease_s)
+
+
+@router.post("/reports")
+def reports(body: ReportsBody, call: Agent) -> ReportsReply:
+    """What became of attempts; may be repeated."""
+    with call.write() as step:
+        return ReportsReply(stale=service.report(step, _site(call), body.reports))
+
+
+@router.post("/output")
+def take_output(request: Request, body: OutputBody, call: Agent) -> OutputReply:
+    """Pieces of output by offset; may be repeated."""
+    limit = request.app.state.settings.output_limit_bytes
+    with call.write() as step:
+        return OutputReply(sizes=output.take(step, _site(call), body.chunks, limit))
+
+
+@router.post("/results")
+def results(body: ResultsBody, call: Agent) -> None:
+    """Which result files an ended attempt left; their bytes were uploaded before."""
+    with call.write() as step:
+        service.results(step, _site(call), body)
+
+
+@router.get("/attempts/{attempt}/inputs/{name:path}")
+def input_file(
+    request: Request, attempt: str, name: str, call: Agent, range: Annotated[str, Header()] = ""
+) -> StreamingResponse:
+    """An input file of an attempt that this site was given."""
+    with call.read() as step:
+        sha256 = service.input_digest(step, _site(call), attempt, name)
+    blobs = request.app.state.blobs
+    return file_response(blobs, sha256, blobs.size(sha256), range)
+
+
+@router.get("/uploads/{sha256}")
+def upload_state(request: Request, sha256: str, call: Agent) -> UploadState:
+    """How much of the site's upload is here."""
+    check_digest(sha256)
+    with call.read() as step:
+        return files.upload_state(step, request.app.state.blobs, _site(call), sha256)
+
+
+@router.put("/uploads/{sha256}")
+async def upload(
+    request: Request,
+    sha256: str,
+    call: Agent,
+    offset: Annotated[int, Query(ge=0)],
+    size: Annotated[int, Query(ge=0)],
+) -> UploadState:
+    """One piece of a result file, at most 8 MiB."""
+    return await take_piece(request, call, _site(call), sha256, offset, size)

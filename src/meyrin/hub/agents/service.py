@@ -1,0 +1,354 @@
+"""What an agent may say and get. Everything may be repeated; what is out of date is refused.
+
+Locks are taken in one order everywhere: jobs, then attempts, then accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import NotFound, StaleEpoch
+from meyrin.domain.job import JobRequest
+from meyrin.domain.states import JobState
+from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import change
+from meyrin.hub.jobs import service as jobs_service
+from meyrin.hub.jobs.store import attempts, files, jobs, requests
+from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import service as sites
+from meyrin.hub.usage import service as usage
+from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
+
+_ASK_AGAIN_MS = 10_000
+_RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
+
+
+def hello(step: Step, site_id: str, body: HelloBody) -> HelloReply:
+    """Note what the site has; from now on only this incarnation of the agent is heard."""
+    site = sites.announce(step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation)
+    return HelloReply(site=site.name, now_ms=step.now_ms)
+
+
+def lease(step: Step, site_id: str, incarnation: str, most: int, lease_s: int) -> LeaseReply:
+    """Placed attempts become leased; leased ones that were never spoken of come again."""
+    _check_incarnation(step, site_id, incarnation)
+    sites.heard(step, site_id)
+    offered = step.rows(
+        sa.select(attempts.c.id, attempts.c.job_id)
+        .where(
+            attempts.c.site_id == site_id,
+            sa.or_(
+                attempts.c.state == "placed",
+                sa.and_(
+                    attempts.c.state == "leased",
+                    attempts.c.leased_ms < step.now_ms - lease_s * 1000,
+                ),
+            ),
+        )
+        .order_by(attempts.c.placed_ms, attempts.c.job_id)
+        .limit(most)
+    )
+    rows = change.locked(step, [row.job_id for row in offered])
+    taken = _take(step, [row.id for row in offered], rows)
+    cancels = _cancels(step, site_id)
+    if not taken:
+        return LeaseReply(work=[], requests={}, cancel=cancels)
+    wanted = jobs_service.load_requests(step, {rows[row.job_id].request_id for row in taken})
+    people = identity.people_names(step, {rows[row.job_id].person_id for row in taken})
+    projects = identity.project_names(step, {rows[row.job_id].project_id for row in taken})
+    return LeaseReply(
+        work=[_work(row, rows[row.job_id], wanted, people, projects) for row in taken],
+        requests=wanted,
+        cancel=cancels,
+    )
+
+
+def _check_incarnation(step: Step, site_id: str, incarnation: str) -> None:
+    current = sites.incarnation(step, site_id)
+    if current != incarnation:
+        raise StaleEpoch(
+            "another start of this site's agent has said hello since",
+            hint="one agent per site: end the other one, or say hello again",
+        )
+
+
+def _take(step: Step, attempt_ids: list[str], rows: dict[int, sa.Row[Any]]) -> list[sa.Row[Any]]:
+    """Those of the attempts that are still to be taken, marked as leased now."""
+    if not attempt_ids:
+        return []
+    statement = (
+        sa.select(attempts)
+        .where(attempts.c.id.in_(attempt_ids), attempts.c.state.in_(["placed", "leased"]))
+        .order_by(attempts.c.placed_ms, attempts.c.job_id)
+    )
+    taken = [row for row in step.rows(statement) if rows[row.job_id].attempt == row.id]
+    step.change(
+        sa.update(attempts)
+        .where(attempts.c.id.in_([row.id for row in taken]))
+        .values(state="leased", leased_ms=step.now_ms)
+    )
+    change.apply(
+        step,
+        [
+            change.Move(
+                rows[row.job_id], ((JobState.LEASED, step.now_ms),), row.id, detail=row.site
+            )
+            for row in taken
+            if rows[row.job_id].state == JobState.PLACED
+        ],
+    )
+    return taken
+
+
+def _cancels(step: Step, site_id: str) -> list[str]:
+    statement = sa.select(attempts.c.id).where(
+        attempts.c.site_id == site_id,
+        attempts.c.state.in_(["leased", "queued", "running", "preempted"]),
+        attempts.c.cancel_ms.is_not(None),
+        sa.or_(
+            attempts.c.cancel_sent_ms.is_(None),
+            attempts.c.cancel_sent_ms < step.now_ms - _ASK_AGAIN_MS,
+        ),
+    )
+    ids = [row.id for row in step.rows(statement)]
+    if ids:
+        step.change(
+            sa.update(attempts).where(attempts.c.id.in_(ids)).values(cancel_sent_ms=step.now_ms)
+        )
+    return ids
+
+
+def _work(
+    attempt: sa.Row[Any],
+    job: sa.Row[Any],
+    wanted: dict[int, JobRequest],
+    people: dict[str, str],
+    projects: dict[str, str],
+) -> Work:
+    array = wanted[job.request_id].array
+    return Work(
+        attempt=attempt.id,
+        epoch=attempt.epoch,
+        job=job.id,
+        array_job=None if job.task is None else job.family,
+        task=job.task,
+        task_count=len(array.indices) if array else 0,
+        person=people[job.person_id],
+        project=projects[job.project_id],
+        partition=attempt.partition,
+        nodes=attempt.nodes,
+        cores=attempt.cores,
+        memory_mb=attempt.memory_mb,
+        accelerators=attempt.accelerators,
+        tasks=attempt.tasks,
+        walltime_s=attempt.walltime_s,
+        request_id=job.request_id,
+    )
+
+
+def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
+    """Take reports; returns the attempts that are no longer current, which the agent must end.
+
+    A report says everything up to its phase, so that of several of one attempt the furthest
+    counts, and one that is behind what is known changes nothing.
+    """
+    furthest: dict[str, Report] = {}
+    for each in sorted(reports, key=lambda r: _RANK[r.phase]):
+        furthest[each.attempt] = each
+    known = {
+        row.id: row
+        for row in step.rows(
+            sa.select(attempts).where(
+                attempts.c.id.in_(list(furthest)), attempts.c.site_id == site_id
+            )
+        )
+    }
+    rows = change.locked(step, [row.job_id for row in known.values()])
+    # read again now that their jobs are locked: another report may have come between
+    known = {
+        row.id: row
+        for row in step.rows(sa.select(attempts).where(attempts.c.id.in_(list(known))))
+    }
+    current, stale = [], []
+    for attempt_id, each in furthest.items():
+        attempt = known.get(attempt_id)
+        job = rows[attempt.job_id] if attempt is not None else None
+        if attempt is None or job is None or job.attempt != attempt_id or job.epoch != each.epoch:
+            stale.append(attempt_id)
+        else:
+            current.append((each, attempt, job))
+    _apply(step, current)
+    return stale
+
+
+def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> None:
+    moves, updates, measured, voided = [], [], [], []
+    for each, attempt, job in current:
+        if attempt.state in ("ended", "refused"):
+            if each.phase == "ended":
+                measured += _measured(each, attempt)  # a corrected record, or the same again
+            continue
+        path = _path(JobState(job.state), each)
+        moves.append(
+            change.Move(job, path, attempt.id, detail=each.why, values=_values(each, job, attempt))
+        )
+        updates.append(_attempt_update(each, attempt))
+        if each.phase == "ended" and each.usage is not None and each.start_ms is not None:
+            measured += _measured(each, attempt)
+        elif each.phase in ("ended", "refused"):
+            voided.append((attempt.id, each.why or str(each.end)))
+    change.apply(step, [move for move in moves if move.states or move.values])
+    if updates:
+        step.conn.execute(_UPDATE_ATTEMPT, updates)
+    usage.record(step, measured)
+    for why in {why for _, why in voided}:
+        ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
+
+
+def _path(state: JobState, each: Report) -> tuple[tuple[JobState, int], ...]:
+    """The states that a job in `state` still goes through to be where the report says."""
+    if each.phase == "refused":
+        return ((JobState.ADMITTED, each.at_ms),) if state is JobState.LEASED else ()
+    path: list[tuple[JobState, int]] = []
+    if state in (JobState.LEASED, JobState.PREEMPTED):
+        path.append((JobState.QUEUED, each.start_ms or each.at_ms))
+    started = each.start_ms is not None
+    if started and state is not JobState.RUNNING and each.phase in ("running", "ended"):
+        path.append((JobState.RUNNING, each.start_ms or each.at_ms))
+    if each.phase == "ended":
+        path.append((_final(each), each.end_ms or each.at_ms))
+    return tuple(path)
+
+
+def _final(each: Report) -> JobState:
+    if each.end == "exit" and each.exit_code == 0:
+        return JobState.COMPLETED
+    if each.end == "cancelled":
+        return JobState.CANCELLED
+    return JobState.FAILED
+
+
+def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {"site_word": each.site_word}
+    if each.phase == "refused":
+        values |= {
+            "attempt": None,
+            "site": None,
+            "partition": None,
+            "refused_by": [*job.refused_by, attempt.site],
+            "reason": f"{attempt.site} said no: {each.why}",
+        }
+    elif each.phase == "ended":
+        values |= {
+            "reason": _reason(each, attempt),
+            "exit_code": each.exit_code,
+            "signal": each.signal,
+            "start_ms": each.start_ms,
+            "end_ms": each.end_ms,
+        }
+    elif each.start_ms is not None:
+        values["start_ms"] = each.start_ms
+    return values
+
+
+def _reason(each: Report, attempt: sa.Row[Any]) -> str:
+    """In a word or a sentence, why it ended; empty for a good end."""
+    if each.end == "cancelled" and attempt.cancel_ms is not None:
+        return str(attempt.why)
+    if each.end == "exit":
+        return "" if each.exit_code == 0 else f"exit code {each.exit_code}"
+    if each.end == "signal":
+        return f"ended by signal {each.signal}"
+    if each.end == "timeout":
+        return "wall time was over"
+    return each.why or str(each.end)
+
+
+def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "the_attempt": attempt.id,
+        "state": each.phase,
+        "start_ms": each.start_ms or attempt.start_ms,
+        "end_ms": each.end_ms,
+        "batch_job": each.batch_job or attempt.batch_job,
+        "end": each.end,
+        "why": each.why or attempt.why,
+        "results": "pending" if each.results_follow else attempt.results,
+    }
+
+
+_UPDATE_ATTEMPT = (
+    sa.update(attempts)
+    .where(attempts.c.id == sa.bindparam("the_attempt"))
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in ("state", "start_ms", "end_ms", "batch_job", "end", "why", "results")
+        }
+    )
+)
+
+
+def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
+    if each.usage is None:
+        return []
+    return [
+        usage.Measured(
+            site_id=attempt.site_id,
+            batch_job=each.batch_job or attempt.batch_job or "",
+            attempt=attempt.id,
+            offer_id=attempt.offer_id,
+            charged_type=attempt.charged_type,
+            rate=Fraction(attempt.rate_num, attempt.rate_den),
+            usage=each.usage,
+        )
+    ]
+
+
+def results(step: Step, site_id: str, body: ResultsBody) -> None:
+    """Note which files an ended attempt left in the content store. May be repeated."""
+    attempt = _own_attempt(step, site_id, body.attempt)
+    step.add_new(
+        files,
+        [
+            {"attempt": attempt.id, "name": f.name, "sha256": f.sha256, "size": f.size}
+            for f in body.files
+        ],
+    )
+    step.change(
+        sa.update(attempts).where(attempts.c.id == attempt.id).values(results=body.state)
+    )
+    row = step.one(sa.select(jobs.c.family).where(jobs.c.id == attempt.job_id))
+    assert row is not None
+    step.ring(f"job:{row.family}")
+
+
+def _own_attempt(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
+    row = step.one(
+        sa.select(attempts).where(attempts.c.id == attempt_id, attempts.c.site_id == site_id)
+    )
+    if row is None:
+        raise NotFound(f"there is no attempt {attempt_id} at your site")
+    return row
+
+
+def input_digest(step: Step, site_id: str, attempt_id: str, name: str) -> str:
+    """The digest of an attempt's input file, for an agent that was given the attempt."""
+    attempt = _own_attempt(step, site_id, attempt_id)
+    row = step.one(
+        sa.select(requests.c.spec)
+        .join(jobs, jobs.c.request_id == requests.c.id)
+        .where(jobs.c.id == attempt.job_id)
+    )
+    assert row is not None
+    for file in row.spec["inputs"]:
+        if file["name"] == name:
+            return str(file["sha256"])
+    raise NotFound(f"attempt {attempt_id} has no input {name!r}")
+
+

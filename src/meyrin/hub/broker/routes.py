@@ -1,0 +1,47 @@
+"""Questions to the broker: why a job waits, where a request would go, which policy is in force."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from meyrin.domain.job import JobRequest
+from meyrin.engine.model import Policy
+from meyrin.hub.broker import service
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.wire.jobs import ExplainView
+
+router = APIRouter(prefix="/api/v1", tags=["broker"])
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+
+
+@router.get("/jobs/{label}/explain")
+def explain(label: str, call: Person) -> ExplainView:
+    """Why the job waits, where else it could go, what would help; or why it went where it did."""
+    with call.read() as step:
+        return service.explain(step, call.actor, label)
+
+
+@router.post("/forecast")
+def forecast(request: JobRequest, call: Person) -> ExplainView:
+    """Where and when this request would start now; nothing is kept."""
+    with call.read() as step:
+        return service.test_only(step, call.actor, request)
+
+
+@router.get("/policy")
+def policy(call: Person) -> dict[str, Any]:
+    """The scheduling policy in force."""
+    with call.read() as step:
+        return asdict(service.policy(step))
+
+
+@router.put("/policy")
+def set_policy(policy: Policy, call: Admin) -> dict[str, Any]:
+    """Set the scheduling policy; the ones before stay on record."""
+    with call.write() as step:
+        service.set_policy(step, policy, call.actor.name)
+    return asdict(policy)

@@ -1,0 +1,366 @@
+"""The broker step: a snapshot of the world, `engine.decide`, and one guarded transaction.
+
+Nothing is decided here. What the engine may know is read by `snapshot`; what it answered is
+written by `apply`, which is refused when the world has moved in between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.ids import new_attempt_id
+from meyrin.domain.job import JobRequest
+from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.states import HOLDS_HOURS, WAITING, JobState
+from meyrin.domain.units import NodeShape
+from meyrin.engine import explain as words
+from meyrin.engine.model import Candidate, Decision, Occupied, Placement, Policy, State, WaitingJob
+from meyrin.engine.placement import decide, forecast
+from meyrin.hub.broker import store
+from meyrin.hub.calls import service as calls
+from meyrin.hub.jobs import change, eligible
+from meyrin.hub.jobs import service as jobs_service
+from meyrin.hub.jobs.store import LIVE_ATTEMPT, attempts, jobs, requests
+from meyrin.hub.jobs.submit import REQUEST, as_waiting, check_somewhere, project_of
+from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing import world
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.sites import service as sites
+from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
+
+WINDOW = 1000  # waiting jobs looked at in one step
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The world as one decision sees it, and the policy in force."""
+
+    state: State
+    policy: Policy
+
+
+def step_once(database: Database) -> int:
+    """One broker step; returns how many jobs were placed. Raises WorldMoved: call again."""
+    with database.write() as step:
+        eligible.advance(step)
+    with database.read() as step:
+        seen = snapshot(step)
+        now_s = step.now_s
+    if not seen.state.waiting:
+        return 0
+    decision = decide(seen.state, seen.policy, now_s)
+    if not decision.placements:
+        return 0
+    with database.write() as step:
+        return apply(step, seen.state, decision)
+
+
+def snapshot(step: Step, *, only: Iterable[int] | None = None) -> Snapshot:
+    """Read the world in a fixed number of queries; `only` narrows the waiting jobs."""
+    version = world.version(step)
+    occupied = _occupied(step)
+    states = tuple(
+        replace(state, occupied=tuple(occupied.get((state.site, state.partition.name), ())))
+        for state in sites.partition_states(step, step.now_s)
+    )
+    statement = (
+        sa.select(jobs, requests.c.spec)
+        .join(requests, requests.c.id == jobs.c.request_id)
+        .where(jobs.c.state == str(JobState.ADMITTED))
+        .order_by(jobs.c.nice, jobs.c.id)
+        .limit(WINDOW)
+    )
+    if only is not None:
+        statement = statement.where(jobs.c.id.in_(sorted(only)))
+    rows = step.rows(statement)
+    funds = calls.funds(step, sorted({row.project_id for row in rows}))
+    waiting = _with_array_limits(step, rows)
+    return Snapshot(State(version, states, tuple(funds), waiting), store.current(step))
+
+
+def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
+    result: defaultdict[tuple[str, str], list[Occupied]] = defaultdict(list)
+    a = attempts.c
+    statement = sa.select(
+        a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators,
+        a.walltime_s, a.start_ms,
+    ).where(a.state.in_(LIVE_ATTEMPT))  # fmt: skip
+    for row in step.rows(statement):
+        shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
+        end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
+        result[row.site, row.partition].append(
+            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s)
+        )
+    return result
+
+
+_cache: dict[int, WaitingJob] = {}
+
+
+def _waiting_job(row: sa.Row[Any]) -> WaitingJob:
+    """The job as the engine sees it; the request's part is read once per request."""
+    template = _cache.get(row.request_id)
+    if template is None:
+        request = REQUEST.validate_python({**row.spec, "script": "-"})
+        template = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
+        if len(_cache) > 10_000:
+            _cache.clear()
+        _cache[row.request_id] = template
+    return replace(template, job=row.id, refused_by=tuple(row.refused_by))
+
+
+def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
+    """The rows as waiting jobs; of an array with a limit, the elements over it are blocked."""
+    limits = {
+        row.family: row.spec["array"]["max_running"]
+        for row in rows
+        if row.task is not None and row.spec["array"]["max_running"]
+    }
+    active = Counter[int]()
+    if limits:
+        counted = step.rows(
+            sa.select(jobs.c.family, sa.func.count().label("active"))
+            .where(
+                jobs.c.family.in_(sorted(limits)),
+                jobs.c.state.in_([str(state) for state in HOLDS_HOURS]),
+            )
+            .group_by(jobs.c.family)
+        )
+        active.update({row.family: row.active for row in counted})
+    result = []
+    for row in rows:
+        job = _waiting_job(row)
+        limit = limits.get(row.family)
+        if limit is not None:
+            if active[row.family] >= limit:
+                blocked = Refusal(Reason.ARRAY_LIMIT, asked=active[row.family] + 1, limit=limit)
+                job = replace(job, blocked=(blocked,))
+            else:
+                active[row.family] += 1
+        result.append(job)
+    return tuple(result)
+
+
+def apply(step: Step, state: State, decision: Decision) -> int:
+    """Write a decision: holds, attempts and states together; returns how many were placed.
+
+    Raises WorldMoved when it stands on an older world. A job that was cancelled meanwhile, or
+    whose hours are gone, is left out.
+    """
+    world.check(step, decision.version)
+    rows = change.locked(step, [placement.job for placement in decision.placements])
+    named = [
+        (str(new_attempt_id(step.entropy)), placement, rows[placement.job])
+        for placement in decision.placements
+        if placement.job in rows and rows[placement.job].state == JobState.ADMITTED
+    ]
+    funded = calls.allocate(
+        step,
+        [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
+    )
+    holds = [
+        ledger.Hold(attempt, allocation, p.hold_s)
+        for attempt, p, _ in named
+        if isinstance(allocation := funded[attempt], str)
+    ]
+    short = ledger.hold(step, holds)
+    kept = [
+        (attempt, p, row, funded[attempt])
+        for attempt, p, row in named
+        if isinstance(funded[attempt], str) and attempt not in short
+    ]
+    _write(step, state, kept)
+    return len(kept)
+
+
+def _write(step: Step, state: State, kept: list[tuple[str, Placement, sa.Row[Any], Any]]) -> None:
+    partitions = {(s.site, s.partition.name): s.partition for s in state.partitions}
+    site_ids = sites.ids_of(step, {p.site for _, p, _, _ in kept})
+    offers = sites.offers_at(step, step.now_s)
+    rows = []
+    for attempt, p, row, allocation in kept:
+        rate = partitions[p.site, p.partition].charge_rate(p.asked, p.nodes)
+        rows.append(
+            {
+                "id": attempt,
+                "job_id": p.job,
+                "epoch": row.epoch + 1,
+                "state": "placed",
+                "site_id": site_ids[p.site],
+                "site": p.site,
+                "partition": p.partition,
+                "nodes": p.nodes,
+                "cores": p.asked.cores,
+                "memory_mb": p.asked.memory_mb,
+                "accelerators": p.asked.accelerators,
+                "tasks": p.tasks,
+                "walltime_s": p.walltime_s,
+                "charged_type": p.charged_type,
+                "allocation_id": allocation,
+                "offer_id": offers[p.site, p.partition].id,
+                "hold_s": p.hold_s,
+                "rate_num": rate.numerator,
+                "rate_den": rate.denominator,
+                "expected_start_s": p.expected_start_s,
+                "others": [_place(other).model_dump() for other in p.others[:5]],
+                "placed_ms": step.now_ms,
+            }
+        )
+    step.add(attempts, rows)
+    change.apply(step, [_move(step, attempt, p, row) for attempt, p, row, _ in kept])
+    for p in {p.site: p for _, p, _, _ in kept}.values():
+        step.ring(f"site:{p.site}")
+
+
+def _move(step: Step, attempt: str, p: Placement, row: sa.Row[Any]) -> change.Move:
+    return change.Move(
+        row,
+        ((JobState.PLACED, step.now_ms),),
+        attempt,
+        detail=f"{p.site}/{p.partition}",
+        values={
+            "attempt": attempt,
+            "epoch": row.epoch + 1,
+            "site": p.site,
+            "partition": p.partition,
+            "reason": "",
+        },
+    )
+
+
+def _place(candidate: Candidate) -> PlaceView:
+    return PlaceView(
+        site=candidate.site,
+        partition=candidate.partition,
+        expected_start_s=candidate.expected_start_s,
+    )
+
+
+def explain(step: Step, actor: Actor, label: str) -> ExplainView:
+    """Why a job waits, or where it went and why, as data and in words."""
+    row = jobs_service.find(step, actor, label)[0]
+    if JobState(row.state) not in WAITING:
+        return _explain_placed(step, row)
+    seen = snapshot(step)
+    spec = step.one(sa.select(requests.c.spec).where(requests.c.id == row.request_id))
+    assert spec is not None
+    request = REQUEST.validate_python({**spec.spec, "script": "-"})
+    job = next(
+        (job for job in seen.state.waiting if job.job == row.id),
+        as_waiting(request, row.project_id, row.id, row.submit_ms // 1000),
+    )
+    state = replace(seen.state, funds=tuple(calls.funds(step, [row.project_id])))
+    if row.state == JobState.SUBMITTED:
+        job = replace(job, blocked=_blocked(step, row))
+    return _view(row.id, row.state, words.explain(job, state, seen.policy, step.now_s))
+
+
+def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
+    """Why a submitted job is not looked at yet."""
+    found: list[Refusal] = []
+    if row.held:
+        found.append(Refusal(Reason.HELD))
+    if row.begin_s is not None and row.begin_s > step.now_s:
+        found.append(Refusal(Reason.BEGIN, asked=row.begin_s, limit=step.now_s))
+    for condition in eligible.conditions(step, [row.id]).get(row.id, []):
+        if not condition.met:
+            where = "" if condition.on_family is None else f":{condition.on_family}"
+            where += "" if condition.on_task is None else f"_{condition.on_task}"
+            state = "can never be met" if condition.never else "not yet met"
+            found.append(Refusal(Reason.DEPENDENCY, asked=condition.kind + where, limit=state))
+    return tuple(found)
+
+
+def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
+    attempt = step.one(sa.select(attempts).where(attempts.c.id == row.attempt))
+    if attempt is None:
+        summary = f"job {row.id} was {row.state} before it was placed"
+        summary += f": {row.reason}" if row.reason else ""
+        return ExplainView(
+            job=row.id, state=row.state, summary=summary, refusals=[], where=None, others=[], helps=[]
+        )
+    others = [PlaceView(**other) for other in attempt.others]
+    where = PlaceView(
+        site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s
+    )
+    return ExplainView(
+        job=row.id,
+        state=row.state,
+        summary=words.placed(
+            attempt.site,
+            attempt.partition,
+            attempt.expected_start_s - attempt.placed_ms // 1000,
+            tuple((o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000) for o in others),
+        ),
+        refusals=[],
+        where=where,
+        others=others,
+        helps=[],
+    )
+
+
+def policy(step: Step) -> Policy:
+    """The policy in force."""
+    return store.current(step)
+
+
+def set_policy(step: Step, new: Policy, by: str) -> None:
+    """Put another policy in force; open decisions are refused."""
+    store.put(step, new, by)
+    world.moved(step)
+
+
+def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
+    """Where and when a request would start now. Raises Refused when it never could."""
+    project_id = project_of(step, actor, request.project)
+    seen = snapshot(step)
+    funds = tuple(calls.funds(step, [project_id]))
+    job = as_waiting(request, project_id, 0, step.now_s)
+    check_somewhere(job, seen.state.partitions, funds, step.now_s)
+    both = {(f.project, f.charged_type): f for f in (*seen.state.funds, *funds)}
+    state = replace(seen.state, funds=tuple(both.values()))
+    answer = forecast(state, job, seen.policy, step.now_s)
+    if isinstance(answer, Placement):
+        where = Candidate(answer.site, answer.partition, answer.expected_start_s)
+        others = tuple((o.site, o.partition, o.expected_start_s - step.now_s) for o in answer.others)
+        summary = words.placed(
+            answer.site, answer.partition, answer.expected_start_s - step.now_s, others
+        )
+        return ExplainView(
+            job=0,
+            state="forecast",
+            summary=summary,
+            refusals=[],
+            where=_place(where),
+            others=[_place(other) for other in answer.others],
+            helps=[],
+        )
+    return _view(0, "forecast", words.explain(job, state, seen.policy, step.now_s))
+
+
+def _view(job: int, state: str, said: words.Explanation) -> ExplainView:
+    return ExplainView(
+        job=job,
+        state=state,
+        summary=said.summary,
+        refusals=[
+            RefusalView(
+                reason=refusal.reason,
+                site=refusal.site,
+                partition=refusal.partition,
+                asked=refusal.asked,
+                limit=refusal.limit,
+                words=words.in_words(refusal),
+            )
+            for refusal in said.refusals
+        ],
+        where=_place(said.next_start) if said.next_start else None,
+        others=[_place(other) for other in said.others],
+        helps=list(said.helps),
+    )

@@ -1,0 +1,100 @@
+"""The only writer of a job's state. Every change goes through the one table and leaves an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.states import ENDED, JobState, check_change
+from meyrin.hub.jobs.store import events, jobs
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.world import BROKER
+
+_SET = (
+    "state",
+    "site_word",
+    "reason",
+    "start_ms",
+    "end_ms",
+    "attempt",
+    "epoch",
+    "site",
+    "partition",
+    "exit_code",
+    "signal",
+    "refused_by",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """States that a job goes through at given times, and what else is written with the last.
+
+    `row` is the job as `locked` returned it; `values` are columns of `jobs`.
+    """
+
+    row: sa.Row[Any]
+    states: tuple[tuple[JobState, int], ...]
+    attempt: str | None = None
+    detail: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def locked(step: Step, job_ids: Iterable[int]) -> dict[int, sa.Row[Any]]:
+    """The jobs, locked until the step ends, by number. Always locked in rising order."""
+    wanted = sorted(set(job_ids))
+    if not wanted:
+        return {}
+    statement = sa.select(jobs).where(jobs.c.id.in_(wanted)).order_by(jobs.c.id)
+    return {row.id: row for row in step.rows(statement.with_for_update())}
+
+
+def apply(step: Step, moves: list[Move]) -> None:
+    """Write the moves; raises IllegalChange, before anything is written, if one is not legal."""
+    if not moves:
+        return
+    history: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
+    for move in moves:
+        before = JobState(move.row.state)
+        for after, at_ms in move.states:
+            check_change(before, after)
+            history.append(
+                {
+                    "job_id": move.row.id,
+                    "attempt": move.attempt,
+                    "state": str(after),
+                    "at_ms": at_ms,
+                    "detail": move.detail,
+                }
+            )
+            before = after
+        values = {name: getattr(move.row, name) for name in _SET} | move.values
+        values["state"] = str(before)
+        if before in ENDED:
+            values["end_ms"] = values["end_ms"] or move.states[-1][1]
+        updates.append({"the_job": move.row.id} | values)
+    step.conn.execute(_UPDATE, updates)
+    step.add(events, history)
+    for move in moves:
+        step.ring(f"job:{move.row.family}")
+    step.ring(BROKER)
+
+
+_UPDATE = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("the_job"))
+    .values({name: sa.bindparam(name) for name in _SET})
+)
+
+
+def first_events(job_id: int, at_ms: int, admitted: bool) -> list[dict[str, Any]]:
+    """The events of a job that was just kept."""
+    names = ["submitted", "admitted"] if admitted else ["submitted"]
+    return [
+        {"job_id": job_id, "attempt": None, "state": name, "at_ms": at_ms, "detail": ""}
+        for name in names
+    ]

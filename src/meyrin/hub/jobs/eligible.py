@@ -1,0 +1,160 @@
+"""From submitted to admitted, or to an early end: dates, releases, dependencies, deadlines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.job import DependencyKind
+from meyrin.domain.states import ENDED, JobState
+from meyrin.hub.jobs import change
+from meyrin.hub.jobs.store import dependencies, jobs, requests
+from meyrin.hub.plumbing.database import Step
+
+_ENDED = [str(state) for state in ENDED]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One dependency of a job and how far it is: `met`, `never` (can't be met any more)."""
+
+    job: int
+    kind: str
+    on_family: int | None
+    on_task: int | None
+    met: bool
+    never: bool
+
+
+def advance(step: Step) -> int:
+    """Admit what has become ready, expire what is too late; returns how many jobs changed."""
+    late = step.rows(
+        sa.select(jobs.c.id).where(
+            jobs.c.state.in_(["submitted", "admitted"]), jobs.c.deadline_s <= step.now_s
+        )
+    )
+    _end(step, [row.id for row in late], JobState.EXPIRED, "deadline")
+    candidates = step.rows(
+        sa.select(jobs.c.id, jobs.c.request_id)
+        .where(
+            jobs.c.state == "submitted",
+            jobs.c.held.is_(False),
+            sa.or_(jobs.c.begin_s.is_(None), jobs.c.begin_s <= step.now_s),
+        )
+        .order_by(jobs.c.id)
+        .limit(20_000)
+    )
+    if not candidates:
+        return len(late)
+    found = conditions(step, [row.id for row in candidates])
+    flags = _flags(step, {row.request_id for row in candidates if row.id in found})
+    ready, doomed = [], []
+    for row in candidates:
+        mine = found.get(row.id, [])
+        any_one, kill = flags.get(row.request_id, (False, True))
+        join = any if any_one else all
+        if not mine or join(each.met for each in mine):
+            ready.append(row.id)
+        elif kill and (all if any_one else any)(each.never for each in mine):
+            doomed.append(row.id)
+    rows = change.locked(step, ready)
+    change.apply(
+        step,
+        [
+            change.Move(row, ((JobState.ADMITTED, step.now_ms),))
+            for row in rows.values()
+            if row.state == JobState.SUBMITTED and not row.held
+        ],
+    )
+    _end(step, doomed, JobState.CANCELLED, "dependency never satisfied")
+    return len(late) + len(ready) + len(doomed)
+
+
+def _end(step: Step, job_ids: list[int], state: JobState, reason: str) -> None:
+    change.apply(
+        step,
+        [
+            change.Move(row, ((state, step.now_ms),), detail=reason, values={"reason": reason})
+            for row in change.locked(step, job_ids).values()
+            if row.state in ("submitted", "admitted")
+        ],
+    )
+
+
+def _flags(step: Step, request_ids: set[int]) -> dict[int, tuple[bool, bool]]:
+    rows = step.rows(
+        sa.select(requests.c.id, requests.c.spec).where(requests.c.id.in_(sorted(request_ids)))
+    )
+    return {
+        row.id: (row.spec["any_dependency"], row.spec["kill_on_invalid_dependency"])
+        for row in rows
+    }
+
+
+def conditions(step: Step, job_ids: list[int]) -> dict[int, list[Condition]]:
+    """How far each dependency of the given jobs is, in three queries whatever their number."""
+    wanted = step.rows(
+        sa.select(dependencies, jobs.c.name, jobs.c.project_id, jobs.c.person_id, jobs.c.family)
+        .join(jobs, jobs.c.id == dependencies.c.job_id)
+        .where(dependencies.c.job_id.in_(job_ids))
+        .order_by(dependencies.c.job_id, dependencies.c.number)
+    )
+    ends = _ends(step, {row.on_family for row in wanted if row.on_family is not None})
+    alone = _earlier_namesakes(step, [row for row in wanted if row.on_family is None])
+    result: defaultdict[int, list[Condition]] = defaultdict(list)
+    for row in wanted:
+        if row.kind == DependencyKind.SINGLETON:
+            met, never = row.job_id not in alone, False
+        else:
+            met, never = _judge(row.kind, ends, row.on_family, row.on_task)
+        result[row.job_id].append(
+            Condition(row.job_id, row.kind, row.on_family, row.on_task, met, never)
+        )
+    return dict(result)
+
+
+def _ends(step: Step, families: set[int]) -> dict[int, dict[int | None, str]]:
+    """State of every job of the families, by family and task."""
+    ends: defaultdict[int, dict[int | None, str]] = defaultdict(dict)
+    if families:
+        statement = sa.select(jobs.c.family, jobs.c.task, jobs.c.state)
+        for row in step.rows(statement.where(jobs.c.family.in_(sorted(families)))):
+            ends[row.family][row.task] = row.state
+    return ends
+
+
+def _judge(
+    kind: str, ends: dict[int, dict[int | None, str]], family: int, task: int | None
+) -> tuple[bool, bool]:
+    of_family = ends.get(family, {})
+    states = list(of_family.values()) if task is None else [of_family.get(task, "cancelled")]
+    over = all(state in _ENDED for state in states)
+    good = [state == JobState.COMPLETED for state in states]
+    bad = [state in _ENDED and state != JobState.COMPLETED for state in states]
+    if kind == DependencyKind.AFTER_ANY:
+        return over, False
+    if kind == DependencyKind.AFTER_OK:
+        return all(good), any(bad)
+    # afternotok: sbatch(1) asks for an end "in some failed state"; of an array, one is enough
+    return over and any(bad), over and not any(bad)
+
+
+def _earlier_namesakes(step: Step, rows: list[Any]) -> set[int]:
+    """Jobs (singleton) that an earlier job of the same name and person still keeps waiting."""
+    waiting: set[int] = set()
+    if not rows:
+        return waiting
+    statement = sa.select(jobs.c.id, jobs.c.name, jobs.c.person_id, jobs.c.family).where(
+        jobs.c.state.not_in(_ENDED),
+        jobs.c.name.in_(sorted({row.name for row in rows})),
+    )
+    first: dict[tuple[str, str], int] = {}
+    for other in step.rows(statement.order_by(jobs.c.id)):
+        first.setdefault((other.person_id, other.name), other.family)
+    for row in rows:
+        if first.get((row.person_id, row.name), row.family) != row.family:
+            waiting.add(row.job_id)
+    return waiting

@@ -1,0 +1,50 @@
+"""Files that travel with jobs: uploads by people and agents, results of ended jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import NotFound
+from meyrin.hub.jobs import service
+from meyrin.hub.jobs.store import files, uploads
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.blobs import Blobs
+from meyrin.hub.plumbing.database import Database, Step
+from meyrin.wire.jobs import UploadState
+
+
+def upload_state(step: Step, blobs: Blobs, by: str, sha256: str) -> UploadState:
+    """How far an upload is. A file that somebody else brought counts for nothing here: who
+    knows a digest has not shown to have the bytes."""
+    row = step.one(sa.select(uploads.c.size).where(uploads.c.sha256 == sha256, uploads.c.by == by))
+    if row is not None:
+        return UploadState(sha256=sha256, offset=row.size, complete=True)
+    return UploadState(sha256=sha256, offset=blobs.offset(sha256, by), complete=False)
+
+
+def upload(
+    database: Database, blobs: Blobs, by: str, sha256: str, offset: int, total: int, data: bytes
+) -> UploadState:
+    """Keep one piece; the last one makes the file whole. May be repeated."""
+    with database.read() as step:
+        state = upload_state(step, blobs, by, sha256)
+    if state.complete:
+        return state
+    kept = blobs.put(sha256, by, offset, total, data)
+    if kept < total:
+        return UploadState(sha256=sha256, offset=kept, complete=False)
+    with database.write() as step:
+        row = {"sha256": sha256, "by": by, "size": total, "at_ms": step.now_ms}
+        step.add_new(uploads, [row])
+    return UploadState(sha256=sha256, offset=total, complete=True)
+
+
+def result(step: Step, actor: Actor, label: str, name: str) -> sa.Row[Any]:
+    """The result file of a job; NotFound when the job left none of this name."""
+    row = service.find(step, actor, label)[0]
+    found = step.one(sa.select(files).where(files.c.attempt == row.attempt, files.c.name == name))
+    if found is None:
+        raise NotFound(f"job {label} has no result {name!r}", hint=f"`meyrin show {label}` lists them")
+    return found

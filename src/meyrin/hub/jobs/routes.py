@@ -1,0 +1,237 @@
+"""Jobs over HTTP: submit, look, follow, cancel, and the files that travel with them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from meyrin.domain.errors import InvalidInput
+from meyrin.domain.states import ENDED, JobState, shown
+from meyrin.hub.jobs import files, output, service
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs, check_digest
+from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.wire.jobs import (
+    CancelReply,
+    JobDetail,
+    JobList,
+    SubmitBody,
+    SubmitReply,
+    UploadState,
+)
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Stream = Literal["stdout", "stderr"]
+_KEEP_ALIVE_S = 15.0
+
+
+@router.post("/jobs")
+def submit(body: SubmitBody, call: Person) -> SubmitReply:
+    """Keep all submissions or none; the same idempotency key again gives the same job."""
+    with call.write() as step:
+        return SubmitReply(jobs=service.submit(step, call.actor, body.submissions))
+
+
+@router.get("/jobs")
+def jobs(
+    call: Person,
+    project: str | None = None,
+    state: Annotated[list[str] | None, Query()] = None,
+    site: str | None = None,
+    mine: bool = False,
+    after: After = "",
+    limit: Limit = 50,
+) -> JobList:
+    """Jobs of your projects, newest first."""
+    with call.read() as step:
+        return service.jobs_page(
+            step,
+            call.actor,
+            project=project,
+            states=tuple(state or ()),
+            site=site,
+            mine=mine,
+            after=after,
+            limit=limit,
+        )
+
+
+@router.get("/jobs/{label}")
+def job(label: str, call: Person) -> JobDetail:
+    """One job: its states, attempts, cost and results."""
+    with call.read() as step:
+        return service.detail(step, call.actor, label)
+
+
+@router.post("/jobs/{label}/cancel")
+def cancel(label: str, call: Person) -> CancelReply:
+    """End a job, or all elements of an array."""
+    with call.write() as step:
+        return service.cancel(step, call.actor, label)
+
+
+@router.post("/jobs/{label}/release")
+def release(label: str, call: Person) -> list[int]:
+    """Let a held job go; answers with the numbers of the jobs released."""
+    with call.write() as step:
+        return service.release(step, call.actor, label)
+
+
+@router.get("/jobs/{label}/output")
+def output_bytes(
+    label: str, call: Person, stream: Stream = "stdout", offset: Annotated[int, Query(ge=0)] = 0
+) -> Response:
+    """What the job printed so far, from a byte offset on; at most about a MiB a call."""
+    with call.read() as step:
+        attempt = service.find(step, call.actor, label)[0].attempt
+        data = output.read(step, attempt, stream, offset) if attempt else b""
+    headers = {"X-Meyrin-Next-Offset": str(offset + len(data))}
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/jobs/{label}/follow")
+async def follow(
+    request: Request,
+    label: str,
+    call: Person,
+    stream: Stream = "stdout",
+    offset: Annotated[int, Query(ge=0)] = 0,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Output and states as they come (server-sent events); goes on after Last-Event-ID."""
+    if last_event_id is not None:
+        if not last_event_id.isdigit():
+            raise InvalidInput(f"Last-Event-ID is {last_event_id!r}", hint="a byte offset")
+        offset = int(last_event_id)
+    await run_in_threadpool(_look, call, label, stream, 0)  # refuse before the stream begins
+    return StreamingResponse(
+        _events(request, call, label, stream, offset),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _events(
+    request: Request, call: Call, label: str, stream: Stream, offset: int
+) -> AsyncIterator[str]:
+    bell = call.database.bell
+    said = ""
+    while not await request.is_disconnected():
+        topics = await run_in_threadpool(_topics, call, label)
+        counts = {topic: bell.count(topic) for topic in topics}
+        data, state, over = await run_in_threadpool(_look, call, label, stream, offset)
+        if data:
+            offset += len(data)
+            yield f"id: {offset}\nevent: output\ndata: {base64.b64encode(data).decode()}\n\n"
+            continue
+        if state != said:
+            said = state
+            yield f"event: state\ndata: {state}\n\n"
+        if over:
+            yield f"event: end\ndata: {state}\n\n"
+            return
+        if not await bell.wait_any(counts, _KEEP_ALIVE_S):
+            yield ": still here\n\n"
+
+
+def _topics(call: Call, label: str) -> list[str]:
+    with call.read() as step:
+        row = service.find(step, call.actor, label)[0]
+    topics = [f"job:{row.family}"]
+    return [*topics, f"output:{row.attempt}"] if row.attempt else topics
+
+
+def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, str, bool]:
+    """New bytes, the state as JSON, and whether nothing more will come."""
+    with call.read() as step:
+        row = service.find(step, call.actor, label)[0]
+        # an agent sends the output before it reports the end, so an end means all is here
+        over = JobState(row.state) in ENDED
+        data = output.read(step, row.attempt, stream, offset) if row.attempt else b""
+    state = {
+        "state": row.state,
+        "shown": shown(JobState(row.state), row.site_word),
+        "exit_code": row.exit_code,
+        "signal": row.signal,
+        "reason": row.reason,
+        "site": row.site,
+        "partition": row.partition,
+    }
+    return data, json.dumps(state), over
+
+
+@router.get("/jobs/{label}/files/{name:path}")
+def result(
+    request: Request, label: str, name: str, call: Person, range: Annotated[str, Header()] = ""
+) -> StreamingResponse:
+    """A result file; `Range: bytes=N-` goes on from byte N."""
+    with call.read() as step:
+        found = files.result(step, call.actor, label, name)
+    return file_response(request.app.state.blobs, found.sha256, found.size, range)
+
+
+def file_response(blobs: Blobs, sha256: str, size: int, wanted: str) -> StreamingResponse:
+    """A file of the content store, from the byte that a Range header names on."""
+    start = 0
+    if wanted:
+        number = wanted.removeprefix("bytes=").removesuffix("-")
+        if not number.isdigit() or int(number) > size:
+            raise InvalidInput(f"Range is {wanted!r}", hint=f"bytes=N- with N up to {size}")
+        start = int(number)
+    headers = {
+        "Content-Length": str(size - start),
+        "ETag": f'"{sha256}"',
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": "attachment",
+    }
+    if start:
+        headers["Content-Range"] = f"bytes {start}-{max(start, size - 1)}/{size}"
+    return StreamingResponse(
+        blobs.read(sha256, start, size),
+        status_code=206 if start else 200,
+        media_type="application/octet-stream",
+        headers=headers,
+    )
+
+
+@router.get("/uploads/{sha256}")
+def upload_state(request: Request, sha256: str, call: Person) -> UploadState:
+    """How much of your upload is here."""
+    check_digest(sha256)
+    with call.read() as step:
+        return files.upload_state(step, request.app.state.blobs, str(call.actor.person), sha256)
+
+
+@router.put("/uploads/{sha256}")
+async def upload(
+    request: Request,
+    sha256: str,
+    call: Person,
+    offset: Annotated[int, Query(ge=0)],
+    size: Annotated[int, Query(ge=0)],
+) -> UploadState:
+    """One piece of a file, at most 8 MiB; the last one makes it whole."""
+    return await take_piece(request, call, str(call.actor.person), sha256, offset, size)
+
+
+async def take_piece(
+    request: Request, call: Call, by: str, sha256: str, offset: int, size: int
+) -> UploadState:
+    """Read one piece from the body, bounded, and keep it."""
+    check_digest(sha256)
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > PIECE_BYTES:
+            raise InvalidInput("a piece is larger than 8 MiB", hint="send smaller pieces")
+    return await run_in_threadpool(
+        files.upload, call.database, request.app.state.blobs, by, sha256, offset, size, bytes(data)
+    )

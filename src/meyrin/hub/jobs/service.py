@@ -1,0 +1,257 @@
+"""Verbs on jobs: look, list, cancel, release. Submitting is in `submit`, states in `change`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import InvalidInput, NotFound, Refused
+from meyrin.domain.states import AT_SITE, ENDED, JobState, shown
+from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import change
+from meyrin.hub.jobs.store import attempts, events, files, jobs, requests, scripts
+from meyrin.hub.jobs.submit import REQUEST, submit
+from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import cut, page
+from meyrin.wire.jobs import (
+    AttemptView,
+    CancelReply,
+    EventView,
+    FileView,
+    JobDetail,
+    JobList,
+    JobView,
+    PlaceView,
+)
+
+__all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
+
+_LABEL = re.compile(r"^(\d{1,18})(?:_(\d{1,9}))?$")
+
+
+def find(step: Step, actor: Actor, label: str) -> list[sa.Row[Any]]:
+    """The jobs that a label means: one, or all elements of an array, in rising order.
+
+    Raises NotFound when there is none or the caller may not see it, InvalidInput for a label
+    that can't be one.
+    """
+    match = _LABEL.match(label)
+    if not match:
+        raise InvalidInput(
+            f"{label!r} is no job", hint="write its number, or NUMBER_TASK in an array", field="job"
+        )
+    number, task = int(match[1]), match[2]
+    if task is None:
+        where = sa.or_(jobs.c.id == number, jobs.c.family == number)
+    else:
+        where = sa.and_(jobs.c.family == number, jobs.c.task == int(task))
+    rows = step.rows(sa.select(jobs).where(where).order_by(jobs.c.id))
+    rows = [row for row in rows if actor.in_project(row.project_id)]
+    if not rows:
+        raise NotFound(f"there is no job {label}", hint="`meyrin jobs` lists yours", job=label)
+    return rows
+
+
+def label_of(row: sa.Row[Any]) -> str:
+    return str(row.id) if row.task is None else f"{row.family}_{row.task}"
+
+
+def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str]) -> JobView:
+    return JobView(
+        job=row.id,
+        label=label_of(row),
+        array_job=None if row.task is None else row.family,
+        task=row.task,
+        name=row.name,
+        project=projects.get(row.project_id, "?"),
+        person=people.get(row.person_id, "?"),
+        state=row.state,
+        shown=shown(JobState(row.state), row.site_word),
+        reason=row.reason,
+        site=row.site,
+        partition=row.partition,
+        walltime_s=row.walltime_s,
+        submit_ms=row.submit_ms,
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        exit_code=row.exit_code,
+        signal=row.signal,
+    )
+
+
+def views(step: Step, rows: Iterable[sa.Row[Any]]) -> list[JobView]:
+    """The rows as lists show them, in three queries whatever their number."""
+    listed = list(rows)
+    people = identity.people_names(step, {row.person_id for row in listed})
+    projects = identity.project_names(step, {row.project_id for row in listed})
+    return [view(row, people, projects) for row in listed]
+
+
+def jobs_page(
+    step: Step,
+    actor: Actor,
+    *,
+    project: str | None = None,
+    states: tuple[str, ...] = (),
+    site: str | None = None,
+    mine: bool = False,
+    after: str = "",
+    limit: int = 50,
+) -> JobList:
+    """A page of the jobs that the caller may see, newest first."""
+    statement = sa.select(jobs)
+    if project is not None:
+        statement = statement.where(
+            jobs.c.project_id == identity.project_by_name(step, actor, project).id
+        )
+    elif not actor.admin:
+        statement = statement.where(jobs.c.project_id.in_(sorted(actor.projects)))
+    if states:
+        for state in states:
+            if state not in JobState:
+                raise InvalidInput(
+                    f"{state!r} is no job state", hint=", ".join(JobState), field="state"
+                )
+        statement = statement.where(jobs.c.state.in_(states))
+    if site is not None:
+        statement = statement.where(jobs.c.site == site)
+    if mine:
+        statement = statement.where(jobs.c.person_id == actor.person)
+    if after and not after.isdigit():
+        raise InvalidInput(f"after is {after!r}", hint="take `next` of the page before")
+    key = int(after) if after else None
+    rows = step.rows(page(statement, jobs.c.id, key, limit, newest=True))
+    rows, following = cut(rows, limit, "id")
+    return JobList(jobs=views(step, rows), next=following)
+
+
+def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, Any]:
+    """The requests with their scripts, by number."""
+    statement = (
+        sa.select(requests.c.id, requests.c.spec, scripts.c.text)
+        .join(scripts, scripts.c.sha256 == requests.c.script_sha256)
+        .where(requests.c.id.in_(sorted(set(request_ids))))
+    )
+    return {
+        row.id: REQUEST.validate_python({**row.spec, "script": row.text})
+        for row in step.rows(statement)
+    }
+
+
+def attempt_view(row: sa.Row[Any]) -> AttemptView:
+    return AttemptView(
+        attempt=row.id,
+        number=row.epoch,
+        site=row.site,
+        partition=row.partition,
+        nodes=row.nodes,
+        cores_per_node=row.cores,
+        memory_mb_per_node=row.memory_mb,
+        accelerators_per_node=row.accelerators,
+        charged_type=row.charged_type,
+        hold_s=row.hold_s,
+        placed_ms=row.placed_ms,
+        expected_start_s=row.expected_start_s,
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        batch_job=row.batch_job,
+        end=row.end,
+        why=row.why,
+        others=[PlaceView(**other) for other in row.others],
+    )
+
+
+def detail(step: Step, actor: Actor, label: str) -> JobDetail:
+    """One job with everything known of it; for an array's number, its first element and how
+    many elements are in which state."""
+    rows = find(step, actor, label)
+    row = rows[0]
+    tries = step.rows(
+        sa.select(attempts).where(attempts.c.job_id == row.id).order_by(attempts.c.epoch)
+    )
+    history = step.rows(sa.select(events).where(events.c.job_id == row.id).order_by(events.c.id))
+    costs = ledger.attempt_cost(step, [each.id for each in tries])
+    listed = step.rows(sa.select(files).where(files.c.attempt == row.attempt).order_by(files.c.name))
+    counts: dict[str, int] = {}
+    for each in rows if len(rows) > 1 else []:
+        counts[each.state] = counts.get(each.state, 0) + 1
+    request = load_requests(step, [row.request_id])[row.request_id]
+    return JobDetail(
+        job=views(step, [row])[0],
+        comment=request.comment,
+        array=counts,
+        attempts=[attempt_view(each) for each in tries],
+        events=[
+            EventView(state=e.state, at_ms=e.at_ms, detail=e.detail, attempt=e.attempt)
+            for e in history
+        ],
+        held_s=sum(cost.held_s for cost in costs.values()),
+        used_s=sum(cost.used_s for cost in costs.values()),
+        charged_type=tries[-1].charged_type if tries else None,
+        results=tries[-1].results if tries else "none",
+        files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
+    )
+
+
+def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
+    """End the jobs of a label: at once while no agent knows of them, else by asking the site.
+
+    Cancelling what has ended changes nothing and says so.
+    """
+    wanted = [row.id for row in find(step, actor, label)]
+    rows = change.locked(step, wanted)
+    by = f"cancelled by {actor.name}"
+    early = [r for r in rows.values() if JobState(r.state) not in ENDED | AT_SITE]
+    at_site = [r for r in rows.values() if JobState(r.state) in AT_SITE]
+    placed = [r.attempt for r in early if r.state == JobState.PLACED]
+    _close_unleased(step, placed, by)
+    change.apply(
+        step,
+        [
+            change.Move(
+                row, ((JobState.CANCELLED, step.now_ms),), detail=by, values={"reason": by}
+            )
+            for row in early
+        ],
+    )
+    if at_site:
+        step.change(
+            sa.update(attempts)
+            .where(attempts.c.id.in_([r.attempt for r in at_site]), attempts.c.cancel_ms.is_(None))
+            .values(cancel_ms=step.now_ms, why=by)
+        )
+        for row in at_site:
+            step.ring(f"site:{row.site}")
+    return CancelReply(
+        ended=[r.id for r in early],
+        asked=[r.id for r in at_site],
+        already=[r.id for r in rows.values() if JobState(r.state) in ENDED],
+    )
+
+
+def _close_unleased(step: Step, attempt_ids: list[str], why: str) -> None:
+    """Close placed attempts that no agent has heard of and give their hours back."""
+    if not attempt_ids:
+        return
+    step.change(
+        sa.update(attempts)
+        .where(attempts.c.id.in_(attempt_ids), attempts.c.state == "placed")
+        .values(state="ended", end="cancelled", why=why, end_ms=step.now_ms)
+    )
+    ledger.void(step, attempt_ids, why)
+
+
+def release(step: Step, actor: Actor, label: str) -> list[int]:
+    """Let held jobs go; returns their numbers. Raises Refused when none of them is held."""
+    rows = [row for row in find(step, actor, label) if row.held and row.state == "submitted"]
+    if not rows:
+        raise Refused(f"job {label} is not held", hint=f"`meyrin explain {label}` says why it waits")
+    ids = [row.id for row in rows]
+    step.change(sa.update(jobs).where(jobs.c.id.in_(ids)).values(held=False))
+    step.ring("broker")
+    return ids

@@ -1,0 +1,303 @@
+"""Keeping a request: same key, same job; refused at once if no site could ever run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from meyrin.domain.errors import Conflict, InvalidInput, Refused
+from meyrin.domain.job import JobRequest
+from meyrin.domain.states import JobState
+from meyrin.engine import explain
+from meyrin.engine.admission import admit
+from meyrin.engine.model import Funds, PartitionState, WaitingJob
+from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts, uploads
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.world import BROKER
+from meyrin.hub.sites import service as sites
+from meyrin.wire.jobs import Accepted, Submission
+
+REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A submission with what its rows need."""
+
+    request: JobRequest
+    key: str
+    project: str
+    digest: str
+    spec: dict[str, Any]
+    script_sha256: str
+
+    @property
+    def tasks(self) -> tuple[int | None, ...]:
+        return self.request.array.indices if self.request.array else (None,)
+
+
+def submit(step: Step, actor: Actor, submissions: Sequence[Submission]) -> list[Accepted]:
+    """Keep all submissions or none; the same key again gives the same job.
+
+    Raises Refused when a request can never run, Conflict when a key was used for another
+    request, InvalidInput for an input file or a dependency that the hub does not know.
+    """
+    assert actor.person is not None
+    names = {submission.request.project for submission in submissions}
+    projects = {name: project_of(step, actor, name) for name in names}
+    asked = [_prepare(each, projects[each.request.project]) for each in submissions]
+    known = _known(step, actor.person, [kept.key for kept in asked])
+    fresh = {kept.key: kept for kept in reversed(asked) if kept.key not in known}
+    _check_admissible(step, actor, list(fresh.values()))
+    inserted = _insert(step, actor, list(fresh.values()))
+    # a key that another client used in the meantime names that client's job
+    known |= _known(step, actor.person, [key for key in fresh if key not in inserted])
+    replies: list[Accepted] = []
+    for kept in asked:
+        row = inserted.get(kept.key) or known[kept.key]
+        if row.body_sha256 != kept.digest:
+            raise Conflict(
+                f"the key {kept.key!r} was used for another request",
+                hint="take a new key for a new request",
+                idempotency_key=kept.key,
+            )
+        again = kept.key in known
+        replies.append(Accepted(job=row.first_job, elements=row.elements, again=again))
+        known[kept.key] = row
+    return replies
+
+
+def project_of(step: Step, actor: Actor, name: str | None) -> str:
+    """The id of the named project, or of the caller's only one."""
+    if name is None:
+        return identity.default_project(step, actor).id
+    return identity.project_by_name(step, actor, name).id
+
+
+def _prepare(submission: Submission, project: str) -> _Kept:
+    request = submission.request
+    spec = REQUEST.dump_python(request, mode="json")
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    del spec["script"]
+    script = hashlib.sha256(request.script.encode()).hexdigest()
+    return _Kept(request, submission.idempotency_key, project, digest, spec, script)
+
+
+def _known(step: Step, person: str, keys: list[str]) -> dict[str, sa.Row[Any]]:
+    if not keys:
+        return {}
+    statement = sa.select(
+        requests.c.idempotency_key,
+        requests.c.body_sha256,
+        requests.c.first_job,
+        requests.c.elements,
+    ).where(requests.c.person_id == person, requests.c.idempotency_key.in_(keys))
+    return {row.idempotency_key: row for row in step.rows(statement)}
+
+
+def as_waiting(request: JobRequest, project: str, job: int, submit_s: int) -> WaitingJob:
+    """The request as the engine sees it, before anything about its place in the world."""
+    return WaitingJob(
+        job=job,
+        project=project,
+        resources=request.resources,
+        walltime_s=request.walltime_s,
+        submit_s=submit_s,
+        nice=request.nice,
+        sites=request.sites,
+        partitions=request.partitions,
+        features=request.features,
+    )
+
+
+def _check_admissible(step: Step, actor: Actor, news: list[_Kept]) -> None:
+    if not news:
+        return
+    states = sites.partition_states(step, step.now_s)
+    funds = calls.funds(step, sorted({kept.project for kept in news}))
+    for job in {as_waiting(kept.request, kept.project, 0, step.now_s) for kept in news}:
+        check_somewhere(job, states, funds, step.now_s)
+    _check_inputs(step, actor, news)
+    _check_dependencies(step, actor, news)
+
+
+def check_somewhere(
+    job: WaitingJob, states: Sequence[PartitionState], funds: Sequence[Funds], now_s: int
+) -> None:
+    """Raise Refused, with every partition's reasons, when waiting can't help anywhere."""
+    if not states:
+        raise Refused(
+            "no site has joined this hub yet",
+            hint="start an agent (`meyrin agent --help`), or `meyrin up` with its local site",
+        )
+    refusals = []
+    for state in states:
+        answer = admit(job, state, funds, now_s)
+        if not isinstance(answer, tuple):
+            return
+        lasting = [refusal for refusal in answer if not refusal.passing]
+        if not lasting:
+            return
+        refusals += lasting
+    raise Refused(
+        explain.summary(tuple(refusals)),
+        refusals=tuple(refusals),
+        hint=explain.way_out(tuple(refusals)),
+    )
+
+
+def _check_inputs(step: Step, actor: Actor, news: list[_Kept]) -> None:
+    wanted = {file.sha256: file.name for kept in news for file in kept.request.inputs}
+    if not wanted:
+        return
+    statement = sa.select(uploads.c.sha256).where(
+        uploads.c.sha256.in_(list(wanted)), uploads.c.by == actor.person
+    )
+    there = {row.sha256 for row in step.rows(statement)}
+    for digest in wanted.keys() - there:
+        raise InvalidInput(
+            f"the input {wanted[digest]!r} was not uploaded by you (sha256 {digest[:12]}…)",
+            hint="`meyrin submit --input FILE` uploads it first",
+            field="inputs",
+        )
+
+
+def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
+    wanted = {
+        dependency.job
+        for kept in news
+        for dependency in kept.request.dependencies
+        if dependency.job is not None
+    }
+    if not wanted:
+        return
+    rows = step.rows(sa.select(jobs.c.id, jobs.c.project_id).where(jobs.c.id.in_(sorted(wanted))))
+    seen = {row.id for row in rows if actor.in_project(row.project_id)}
+    for number in sorted(wanted - seen):
+        raise InvalidInput(
+            f"dependency on job {number}: there is no such job of yours",
+            hint="`meyrin jobs` lists yours",
+            field="dependency",
+            value=str(number),
+        )
+
+
+def _insert(step: Step, actor: Actor, news: list[_Kept]) -> dict[str, sa.Row[Any]]:
+    """Insert requests whose key is free, and their jobs; returns the requests by key."""
+    if not news:
+        return {}
+    step.add_new(
+        scripts,
+        [
+            {"sha256": sha, "text": text}
+            for sha, text in {kept.script_sha256: kept.request.script for kept in news}.items()
+        ],
+    )
+    request_ids = step.next_ids(requests, len(news))
+    job_ids = iter(step.next_ids(jobs, sum(len(kept.tasks) for kept in news)))
+    numbered = [(kept, [next(job_ids) for _ in kept.tasks]) for kept in news]
+    rows = [
+        {
+            "id": request_id,
+            "person_id": actor.person,
+            "project_id": kept.project,
+            "idempotency_key": kept.key,
+            "body_sha256": kept.digest,
+            "script_sha256": kept.script_sha256,
+            "spec": kept.spec,
+            "first_job": numbers[0],
+            "elements": len(numbers),
+            "created_ms": step.now_ms,
+        }
+        for request_id, (kept, numbers) in zip(request_ids, numbered, strict=True)
+    ]
+    inserted = {row.idempotency_key: row for row in step.add_new(requests, rows)}
+    new = [pair for pair in numbered if pair[0].key in inserted]
+    _insert_jobs(step, actor, [(kept, inserted[kept.key].id, ids) for kept, ids in new])
+    return inserted
+
+
+def _insert_jobs(step: Step, actor: Actor, news: list[tuple[_Kept, int, list[int]]]) -> None:
+    job_rows: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
+    conditions: list[dict[str, Any]] = []
+    families = _families(step, [kept for kept, _, _ in news])
+    for kept, request_id, numbers in news:
+        ready = is_ready(kept.request, step.now_s)
+        for number, task in zip(numbers, kept.tasks, strict=True):
+            job_rows.append(_job_row(step, actor, kept, request_id, number, task, numbers[0]))
+            for state in ("submitted", "admitted") if ready else ("submitted",):
+                history.append({"job_id": number, "state": state, "at_ms": step.now_ms})
+            for index, dependency in enumerate(kept.request.dependencies):
+                family, own_task = families.get(dependency.job or 0, (None, None))
+                element = own_task if dependency.element is None else dependency.element
+                conditions.append(
+                    {
+                        "job_id": number,
+                        "number": index,
+                        "kind": str(dependency.kind),
+                        "on_family": family,
+                        "on_task": element,
+                    }
+                )
+    step.add(jobs, job_rows)
+    step.add(events, history)
+    step.add(dependencies, conditions)
+    step.ring(BROKER)
+
+
+def is_ready(request: JobRequest, now_s: int) -> bool:
+    """Whether nothing but a placement is missing."""
+    begun = request.begin_s is None or request.begin_s <= now_s
+    return begun and not request.held and not request.dependencies
+
+
+def _families(step: Step, news: list[_Kept]) -> dict[int, tuple[int, int | None]]:
+    """What a dependency on a job number means: an array's number means all its elements,
+    the number of one of its elements means that one."""
+    wanted = {d.job for kept in news for d in kept.request.dependencies if d.job is not None}
+    if not wanted:
+        return {}
+    rows = step.rows(
+        sa.select(jobs.c.id, jobs.c.family, jobs.c.task).where(jobs.c.id.in_(sorted(wanted)))
+    )
+    return {row.id: (row.family, None if row.id == row.family else row.task) for row in rows}
+
+
+def _job_row(
+    step: Step,
+    actor: Actor,
+    kept: _Kept,
+    request_id: int,
+    number: int,
+    task: int | None,
+    family: int,
+) -> dict[str, Any]:
+    request = kept.request
+    ready = is_ready(request, step.now_s)
+    return {
+        "id": number,
+        "request_id": request_id,
+        "project_id": kept.project,
+        "person_id": actor.person,
+        "family": family,
+        "task": task,
+        "name": request.name,
+        "state": str(JobState.ADMITTED if ready else JobState.SUBMITTED),
+        "nice": request.nice,
+        "held": request.held,
+        "begin_s": request.begin_s,
+        "deadline_s": request.deadline_s,
+        "walltime_s": request.walltime_s,
+        "submit_ms": step.now_ms,
+        "refused_by": [],
+    }

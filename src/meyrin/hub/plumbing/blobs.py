@@ -1,0 +1,145 @@
+"""The content store: files by the SHA-256 of their bytes, in a folder or in an object store.
+
+An upload comes in pieces, each kept as an object of its own until the file is whole, so that it
+goes on where it stopped, at any replica, on any fsspec file system. A file appears under its
+digest only after all its bytes were hashed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+
+from meyrin.domain.errors import InvalidInput, NotFound, StorageFull
+
+PIECE_BYTES = 8 * 2**20
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+def check_digest(sha256: str) -> None:
+    """Raise InvalidInput unless it is 64 lower-case hexadecimal digits."""
+    if not _SHA256.match(sha256):
+        raise InvalidInput(f"{sha256[:80]!r} is no SHA-256", hint="64 hexadecimal digits")
+
+
+class Blobs:
+    """Files by digest under an fsspec URL such as `file:///var/lib/meyrin` or `s3://bucket`."""
+
+    def __init__(self, url: str) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(url)
+
+    def _whole(self, sha256: str) -> str:
+        check_digest(sha256)
+        return f"{self.root}/{sha256[:2]}/{sha256}"
+
+    def _pieces(self, sha256: str, by: str) -> str:
+        check_digest(sha256)
+        return f"{self.root}/partial/{by}/{sha256}"
+
+    def size(self, sha256: str) -> int:
+        """Bytes of a whole file; NotFound when it isn't here."""
+        try:
+            return int(self.fs.size(self._whole(sha256)))
+        except FileNotFoundError:
+            raise NotFound(f"the store has no file {sha256[:12]}…") from None
+
+    def read(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to `end`, in pieces. NotFound when it isn't here."""
+        path = self._whole(sha256)
+        left = (self.size(sha256) if end is None else end) - start
+        with self.fs.open(path, "rb", block_size=PIECE_BYTES, cache_type="readahead") as file:
+            file.seek(start)
+            while left > 0 and (piece := file.read(min(2**20, left))):
+                left -= len(piece)
+                yield piece
+
+    def offset(self, sha256: str, by: str) -> int:
+        """How much of an unfinished upload of `by` is kept."""
+        return sum(size for _, _, size in self._listed(sha256, by))
+
+    def put(self, sha256: str, by: str, offset: int, total: int, data: bytes) -> int:
+        """Keep a piece; returns how much is kept now. Hashes and moves the file when whole.
+
+        A piece that is there already, or that leaves a gap, changes nothing. Raises InvalidInput
+        when the whole file is not what its name says; the pieces are dropped then.
+        """
+        if offset + len(data) > total:
+            raise InvalidInput(f"a piece ends at {offset + len(data)}, the file at {total}")
+        with _disk():
+            kept = self.offset(sha256, by)
+            if offset == kept and (data or total == 0):
+                folder = self._pieces(sha256, by)
+                self.fs.makedirs(folder, exist_ok=True)
+                # written aside and then named, so that a torn write is no piece
+                torn = f"{folder}/.{uuid.uuid4().hex}"
+                with self.fs.open(torn, "wb") as file:
+                    file.write(data)
+                self.fs.mv(torn, f"{folder}/{offset:020d}")
+                kept += len(data)
+            if kept == total:
+                self._finish(sha256, by)
+        return kept
+
+    def _listed(self, sha256: str, by: str) -> list[tuple[int, str, int]]:
+        """Pieces in a row from 0 as (offset, path, size); what lies behind a gap is left out."""
+        folder = self._pieces(sha256, by)
+        try:
+            found: list[dict[str, Any]] = self.fs.ls(folder, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        pieces = []
+        for item in found:
+            name = item["name"].rsplit("/", 1)[-1]
+            if name.isdigit():
+                pieces.append((int(name), item["name"], int(item["size"])))
+        row, at = [], 0
+        for start, path, size in sorted(pieces):
+            if start != at:
+                break
+            row.append((start, path, size))
+            at += size
+        return row
+
+    def _finish(self, sha256: str, by: str) -> None:
+        digest = hashlib.sha256()
+        target = self._whole(sha256)
+        aside = f"{target}.{uuid.uuid4().hex}"
+        self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        with self.fs.open(aside, "wb") as out:
+            for _, path, _ in self._listed(sha256, by):
+                with self.fs.open(path, "rb") as piece:
+                    while data := piece.read(2**20):
+                        digest.update(data)
+                        out.write(data)
+        good = digest.hexdigest() == sha256
+        if good:
+            self.fs.mv(aside, target)
+        else:
+            self.fs.rm(aside)
+        self.fs.rm(self._pieces(sha256, by), recursive=True)
+        if not good:
+            raise InvalidInput(
+                f"the bytes sent are not those of {sha256[:12]}…",
+                hint="the file changed while it was sent: send it again",
+                field="sha256",
+            )
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                "the content store is full; nothing of this piece was kept",
+                hint="free some space there, then send it again: it goes on where it stopped",
+            ) from error
+        raise
