@@ -7,6 +7,7 @@ tokens and log-in links do is in `tokens.py`; this module is the door to both.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +65,12 @@ __all__ = [
     "new_project",
     "new_token",
     "people",
+    "people_names",
     "person",
     "person_by_name",
     "project",
     "project_by_name",
+    "project_names",
     "projects_of",
     "remove_member",
     "remove_operator",
@@ -154,6 +157,11 @@ def person_by_name(step: Step, name: str) -> Person:
     return _person(row)
 
 
+def people_names(step: Step, ids: Iterable[str]) -> dict[str, str]:
+    """Names by id, for lists. One query."""
+    return store.names(step, store.people, ids)
+
+
 def disable(step: Step, name: str) -> Person:
     """Shut a person out at once: nothing they hold counts from now on. Asking twice is fine."""
     found = person_by_name(step, name)
@@ -209,6 +217,11 @@ def project_by_name(step: Step, actor: Actor, name: str) -> Project:
             project=name,
         )
     return _project(row)
+
+
+def project_names(step: Step, ids: Iterable[str]) -> dict[str, str]:
+    """Names by id, for lists of things that the caller may see. One query."""
+    return store.names(step, store.projects, ids)
 
 
 def projects_of(step: Step, person_id: str) -> list[Project]:

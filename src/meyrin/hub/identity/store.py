@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -143,6 +144,14 @@ def tokens_of(step: Step, person: str, kinds: list[str], after: str, limit: int)
 
 def person_where(step: Step, condition: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
     return step.one(sa.select(people).where(condition))
+
+
+def names(step: Step, table: sa.Table, ids: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = step.rows(sa.select(table.c.id, table.c.name).where(table.c.id.in_(wanted)))
+    return {row.id: row.name for row in rows}
 
 
 def people_page(step: Step, after: str, limit: int) -> list[Any]:

@@ -7,7 +7,7 @@ its name. Whatever changes where a job could go moves the world, and nothing els
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -24,7 +24,7 @@ from meyrin.hub.sites import store
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
 SILENT_AFTER_S = 60
-MAX_PARTITIONS = 500
+MAX_PARTITIONS = 1000
 MAX_OWNERS = 200
 
 
@@ -124,10 +124,10 @@ def announce(
     batch_kind: str,
     partitions: Sequence[Partition],
     incarnation: str,
-) -> bool:
+) -> Site:
     """What the site has now: all its partitions; those left out are gone.
 
-    Returns whether anything about them changed; only then the world moves.
+    From now on `incarnation` is the agent's. The world moves only if a partition changed.
     """
     specs = {one.name: _spec(one) for one in partitions}
     if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
@@ -136,13 +136,18 @@ def announce(
             hint=f"each partition once, {MAX_PARTITIONS} at most",
             field="partitions",
         )
-    _found(step, store.sites.c.id == site_id, site_id, hold=True)
-    store.set_announced(
-        step,
-        site_id,
-        identity.check_label("batch_kind", batch_kind),
-        identity.check_label("incarnation", incarnation),
-    )
+    kind = identity.check_label("batch_kind", batch_kind)
+    start = identity.check_label("incarnation", incarnation)
+    row = _found(step, store.sites.c.id == site_id, site_id, hold=True)
+    store.set_announced(step, site_id, kind, start)
+    if _replace_partitions(step, site_id, specs):
+        world.moved(step)
+    now = tuple(sorted(partitions, key=lambda one: one.name))
+    return replace(_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
+
+
+def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any]]) -> bool:
+    """Write what is new, changed or gone; whether there was any of it."""
     known = store.all_partitions(step, site_id)
     new = [name for name in specs if name not in known]
     gone = [name for name, row in known.items() if row.gone_ms is None and name not in specs]
@@ -161,9 +166,15 @@ def announce(
         store.mark_seen(step, site_id, same)
     if gone:
         store.mark_gone(step, site_id, gone)
-    if new or changed or gone:
-        world.moved(step)
     return bool(new or changed or gone)
+
+
+def incarnation(step: Step, site_id: str) -> str:
+    """The start of the site's agent that said hello last; empty before the first."""
+    row = store.last_heard(step, site_id)
+    if row is None:
+        raise NotFound(f"there is no site {site_id}")
+    return str(row.incarnation)
 
 
 # --- what people say
@@ -286,7 +297,20 @@ def offers_of(step: Step, name: str) -> list[Offer]:
     return _offers(store.offers_after(step, row.id, step.now_s))
 
 
-# --- what the broker asks
+# --- what the broker and others ask
+
+
+def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
+    """Ids by name. One query."""
+    return store.ids_of(step, names)
+
+
+def shares_of(step: Step, offer_ids: Iterable[str]) -> dict[str, tuple[OwnerShare, ...]]:
+    """Whose the offers are, by the offers' ids. One query."""
+    found: dict[str, tuple[OwnerShare, ...]] = {}
+    for row in store.shares_of(step, offer_ids):
+        found[row.offer_id] = (*found.get(row.offer_id, ()), OwnerShare(row.owner, row.weight))
+    return found
 
 
 def offers_at(step: Step, now_s: int) -> dict[tuple[str, str], Offer]:

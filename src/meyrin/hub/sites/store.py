@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -126,12 +127,31 @@ def site_where(
     return step.one(statement.with_for_update() if hold else statement)
 
 
+def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    rows = step.rows(sa.select(sites.c.id, sites.c.name).where(sites.c.name.in_(wanted)))
+    return {row.name: row.id for row in rows}
+
+
+def shares_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
+    wanted = sorted(set(offer_ids))
+    if not wanted:
+        return []
+    return step.rows(
+        sa.select(offer_shares)
+        .where(offer_shares.c.offer_id.in_(wanted))
+        .order_by(offer_shares.c.offer_id, offer_shares.c.owner)
+    )
+
+
 def sites_page(step: Step, after: str, limit: int) -> list[Any]:
     return step.rows(page(sa.select(sites), sites.c.name, after, limit, newest=False))
 
 
 def last_heard(step: Step, site: str) -> sa.Row[Any] | None:
-    return step.one(sa.select(sites.c.last_heard_ms).where(sites.c.id == site))
+    return step.one(sa.select(sites.c.last_heard_ms, sites.c.incarnation).where(sites.c.id == site))
 
 
 def set_heard(step: Step, site: str, before_ms: int | None) -> int:
