@@ -273,13 +273,17 @@ def lend(
     return Offer(offer_id, name, partition, start_s, end_s, shares)
 
 
-def end_offer(step: Step, name: str, offer_id: str, end_s: int) -> None:
-    """Let an offer end earlier than agreed: not in the past, and never later than before."""
+def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) -> None:
+    """Let an offer end earlier than agreed: not in the past, and never later than before.
+
+    Without `end_s` now; one that has not begun is then taken back.
+    """
     row = _found(step, store.sites.c.name == name, name, hold=True)
     offer = store.offer_end(step, row.id, offer_id)
     if offer is None:
         raise NotFound(f"{name} has no offer {offer_id}")
     earliest = max(offer.start_s, step.now_s)
+    end_s = earliest if end_s is None else end_s
     if end_s < earliest or (offer.end_s is not None and end_s > offer.end_s):
         raise InvalidInput(
             f"this offer can't end at {end_s}",
@@ -291,10 +295,9 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int) -> None:
         world.moved(step)
 
 
-def offers_of(step: Step, name: str) -> list[Offer]:
-    """The offers of a site that have not ended, by partition and start. Two queries."""
-    row = _found(step, store.sites.c.name == name, name)
-    return _offers(store.offers_after(step, row.id, step.now_s))
+def offers_of(step: Step, site: Site) -> list[Offer]:
+    """The offers of a site that have not ended, by partition and start. One query."""
+    return _offers(store.offers_after(step, site.id, step.now_s))
 
 
 # --- what the broker and others ask

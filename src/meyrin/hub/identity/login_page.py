@@ -1,0 +1,46 @@
+"""The log-in page: what a link does, and what to do when there is none that counts."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fastapi.responses import HTMLResponse
+
+# a log-in link is a secret in an address: keep it out of caches and of other sites' logs
+PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · Meyrin</title>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{text}</p>
+<p>Run <code>meyrin login</code> where you use Meyrin's command line: it prints a new link. On a
+machine of your own, <code>meyrin up</code> prints one when it starts. Each link works once, for ten
+minutes.</p>
+</main>
+</body>
+</html>
+"""
+
+
+def render(title: str, text: str, status: int) -> HTMLResponse:
+    return HTMLResponse(_PAGE.format(title=escape(title), text=escape(text)), status, PRIVATE)
+
+
+def local_path(page: str) -> bool:
+    r"""Whether `page` is a path of this hub, and nothing a browser takes for another place.
+
+    Browsers read `//host` and `/\host` as another host, and drop tabs and line ends first.
+    """
+    return (
+        page.startswith("/")
+        and not page.startswith("//")
+        and "\\" not in page
+        and all(" " < letter != "\x7f" for letter in page)
+    )

@@ -1,0 +1,140 @@
+"""Sites and what they lend over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.hub.sites import service
+from meyrin.wire.sites import (
+    AgentSecret,
+    DrainBody,
+    Enrolled,
+    NewOffer,
+    NewSite,
+    OfferEnd,
+    OfferView,
+    OperatorBody,
+    SiteDetail,
+    SiteList,
+    SiteView,
+)
+
+router = APIRouter(prefix="/api/v1/sites", tags=["sites"])
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Operator = Annotated[Call, Depends(Allow(Access.OPERATOR))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+@router.get("")
+def sites(call: Person, after: After = "", limit: Limit = 50) -> SiteList:
+    """Every site, by name."""
+    with call.read() as step:
+        found, following = service.sites(step, after, limit)
+    return SiteList(sites=[_site(one) for one in found], next=following)
+
+
+@router.post("", status_code=201)
+def enrol(body: NewSite, response: Response, call: Admin) -> Enrolled:
+    """A new site; the credential of its agent is shown this once."""
+    with call.write() as step:
+        site, secret = service.enrol(step, body.name, body.title)
+    response.headers.update(_NO_STORE)
+    return Enrolled(site=_site(site), agent_secret=secret)
+
+
+@router.get("/{name}")
+def site(name: str, call: Person) -> SiteDetail:
+    """One site with its partitions and offers."""
+    with call.read() as step:
+        found = service.site_by_name(step, name)
+        offers = service.offers_of(step, found)
+    return SiteDetail(site=_site(found), offers=[_offer(one) for one in offers])
+
+
+@router.post("/{name}/drain")
+def drain(name: str, body: DrainBody, call: Operator) -> SiteView:
+    """Send nothing new to a site; what runs there goes on."""
+    with call.write() as step:
+        return _site(service.drain(step, call.actor, name, body.reason))
+
+
+@router.post("/{name}/resume")
+def resume(name: str, call: Operator) -> SiteView:
+    """Send new work to a drained site again."""
+    with call.write() as step:
+        return _site(service.resume(step, call.actor, name))
+
+
+@router.post("/{name}/agent-token", status_code=201)
+def rotate_agent_token(name: str, response: Response, call: Operator) -> AgentSecret:
+    """A new credential for the site's agent; those before it are refused at once."""
+    with call.write() as step:
+        secret = service.rotate_agent_token(step, call.actor, name)
+    response.headers.update(_NO_STORE)
+    return AgentSecret(agent_secret=secret)
+
+
+@router.delete("/{name}/agent-token", status_code=204)
+def revoke_agent_token(name: str, call: Operator) -> None:
+    """Refuse the site's agent until a new credential is made."""
+    with call.write() as step:
+        service.revoke(step, call.actor, name)
+
+
+@router.post("/{name}/operators", status_code=204)
+def add_operator(name: str, body: OperatorBody, call: Admin) -> None:
+    """Let a person run a site."""
+    with call.write() as step:
+        service.add_operator(step, name, body.person)
+
+
+@router.delete("/{name}/operators/{person}", status_code=204)
+def remove_operator(name: str, person: str, call: Admin) -> None:
+    with call.write() as step:
+        service.remove_operator(step, name, person)
+
+
+@router.post("/{name}/offers", status_code=201)
+def lend(name: str, body: NewOffer, call: Admin) -> OfferView:
+    """Lend a partition for its owners, for a time or on and on."""
+    with call.write() as step:
+        start_s = step.now_s if body.start_s is None else body.start_s
+        offer = service.lend(
+            step, name, body.partition, body.owners, start_s=start_s, end_s=body.end_s
+        )
+    return _offer(offer)
+
+
+@router.post("/{name}/offers/{offer}/end", status_code=204)
+def end_offer(name: str, offer: str, body: OfferEnd, call: Admin) -> None:
+    """Let an offer end earlier than agreed."""
+    with call.write() as step:
+        service.end_offer(step, name, offer, body.end_s)
+
+
+def _site(one: service.Site) -> SiteView:
+    return SiteView(
+        name=one.name,
+        title=one.title,
+        batch_kind=one.batch_kind,
+        drained=one.drained_reason,
+        last_heard_ms=one.last_heard_ms,
+        open_to_all=one.allowed_projects is None,
+        closed_ms=one.closed_ms,
+        partitions=list(one.partitions),
+    )
+
+
+def _offer(one: service.Offer) -> OfferView:
+    return OfferView(
+        id=one.id,
+        partition=one.partition,
+        start_s=one.start_s,
+        end_s=one.end_s,
+        owners=list(one.shares),
+    )
