@@ -1,0 +1,143 @@
+"""Real components for the tests: found, started, and surely stopped.
+
+Never decides whether a test may be left out: it raises `Missing`, and conftest decides.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTBED = ROOT / "testbed"
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_ARGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+# The keeper waits until its standard input ends, which happens when the tests close it and
+# also when they die of anything, SIGKILL included. Then it stops the service and tidies up.
+KEEPER = 'cat >/dev/null; "$1" down; rm -rf -- "$2"'
+
+
+class Missing(Exception):
+    """A component that this machine lacks and that may not or cannot be installed."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+        self.why = why
+
+
+def _testbed(name: str, command: list[str], env: dict[str, str], timeout_s: int) -> str:
+    """Run a command of the testbed; its output, or `Missing` with its last words."""
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if done.returncode:
+        words = (done.stderr.strip() or "no message").splitlines()
+        raise Missing(name, words[-1].removeprefix("[testbed] "))
+    return done.stdout
+
+
+@dataclass
+class Service:
+    """One testbed script in a folder of its own; `close` stops it, and so does our death."""
+
+    name: str
+    script: Path
+    folder: Path
+    env: dict[str, str]
+    keeper: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, name: str, script: Path, **settings: str) -> Service:
+        folder = Path(tempfile.mkdtemp(prefix="mtb-"))
+        folder.chmod(0o755)  # as root, servers run as users of their own
+        env = {**os.environ, **settings, "MTB_DIR": str(folder)}
+        keeper = subprocess.Popen(
+            ["bash", "-c", KEEPER, "keeper", script, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+        service = cls(name, script, folder, env, keeper)
+        try:
+            service.call("up", timeout_s=900)
+        except BaseException:
+            service.close()
+            raise
+        return service
+
+    def call(self, *arguments: str, timeout_s: int = 120) -> str:
+        """Run the script with these arguments; what it printed."""
+        return _testbed(self.name, [str(self.script), *arguments], self.env, timeout_s).strip()
+
+    def close(self) -> None:
+        assert self.keeper.stdin is not None
+        self.keeper.stdin.close()
+        self.keeper.wait(timeout=60)
+
+
+def start_postgres() -> Service:
+    """A private PostgreSQL without fsync: for tests of behaviour, not of crashes."""
+    return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
+
+
+def install(name: str, *packages: str) -> None:
+    """Install Debian packages where we may."""
+    with tempfile.TemporaryDirectory(prefix="mtb-") as folder:
+        script = '. "$1/lib.sh"; shift; mtb_dirs; apt_need "$@"'
+        _testbed(
+            name,
+            ["bash", "-c", script, "install", str(TESTBED), *packages],
+            {**os.environ, "MTB_DIR": folder},
+            timeout_s=1200,
+        )
+
+
+def find_chromium() -> Path:
+    """The system's Chromium; installed first where we may."""
+    if named := os.environ.get("MEYRIN_CHROMIUM"):
+        return Path(named)
+    for name in CHROMIUM_NAMES:
+        if found := shutil.which(name):
+            return Path(found)
+    try:
+        install("Chromium", "chromium", "fonts-dejavu-core")
+    except Missing as missing:
+        if os.geteuid() != 0:
+            raise
+        return _playwrights_own(missing)
+    return Path(shutil.which("chromium") or "/usr/bin/chromium")
+
+
+def _playwrights_own(missing: Missing) -> Path:
+    """Where the distribution has no Chromium package (Ubuntu), the one that Playwright brings."""
+    from playwright.sync_api import sync_playwright
+
+    driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "--with-deps", "chromium"]
+    if subprocess.run(driver, capture_output=True, timeout=900, check=False).returncode:
+        raise missing
+    with sync_playwright() as playwright:
+        return Path(playwright.chromium.executable_path)
+
+
+def axe() -> str:
+    """The text of axe-core, the accessibility checker that runs inside a page."""
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
