@@ -1,0 +1,4 @@
+#!/bin/bash
+#SBATCH --gpus=8
+#SBATCH --gpus-per-task=2
+srun python serve.py

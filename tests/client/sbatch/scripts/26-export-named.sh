@@ -1,0 +1,3 @@
+#!/bin/bash
+#SBATCH --export="SEED,MODEL_KEY,NAME='a,b',EMPTY="
+./run

@@ -1,0 +1,5 @@
+#!/bin/bash
+#SBATCH --job-name=обучение-模型
+#SBATCH --output=результат-%j.txt
+#SBATCH --comment="größer für später ✓"
+./run

@@ -1,0 +1,5 @@
+#!/bin/bash
+#SBATCH --mail-type=NONE --profile=none
+#SBATCH --input=questions.txt
+#SBATCH --nice
+./chat

@@ -1,0 +1,4 @@
+#!/bin/bash
+#SBATCH --parsable
+#SBATCH --mem=0
+./run

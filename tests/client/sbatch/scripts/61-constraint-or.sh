@@ -1,0 +1,3 @@
+#!/bin/bash
+#SBATCH --constraint=skylake|rome
+./run

@@ -1,0 +1,3 @@
+#!/bin/bash
+#SBATCH --output-files=*.json
+./run
