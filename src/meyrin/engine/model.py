@@ -101,7 +101,7 @@ class Policy:
     queue_ahead: int = 0
     age_weight: int = 1
     nice_weight: int = 60
-    reserve_depth: int = 100
+    reserve_depth: int = 32
 
 
 @dataclass(frozen=True, slots=True)
