@@ -49,7 +49,7 @@ def _testbed(name: str, command: list[str], env: dict[str, str], timeout_s: int)
     )
     if done.returncode:
         words = (done.stderr.strip() or "no message").splitlines()
-        raise Missing(name, words[-1].removeprefix("[testbed] "))
+        raise Missing(name, words[-1].removeprefix("[testbed] ").removeprefix("MISSING: "))
     return done.stdout
 
 
@@ -124,7 +124,9 @@ def find_chromium() -> Path:
         if os.geteuid() != 0:
             raise
         return _playwrights_own(missing)
-    return Path(shutil.which("chromium") or "/usr/bin/chromium")
+    if found := shutil.which("chromium"):
+        return Path(found)
+    raise Missing("Chromium", "the package is installed, but there is no program chromium")
 
 
 def _playwrights_own(missing: Missing) -> Path:

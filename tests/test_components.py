@@ -60,6 +60,6 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     script = tmp_path / "service.sh"
     script.write_text("#!/bin/sh\necho '[testbed] MISSING: Debian packages x' >&2\nexit 3\n")
     script.chmod(0o755)
-    with pytest.raises(components.Missing, match=r"^thing: MISSING: Debian packages x$"):
+    with pytest.raises(components.Missing, match=r"^thing: Debian packages x$"):
         components.Service.start("thing", script)
     assert subprocess.run([script], check=False, capture_output=True).returncode == 3
