@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from meyrin.hub.agents import service
-from meyrin.hub.jobs import files, output
-from meyrin.hub.jobs.routes import file_response, take_piece
+from meyrin.hub.jobs import output
+from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing.authz import Access, Allow, Call
-from meyrin.hub.plumbing.blobs import check_digest
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import service as sites
 from meyrin.wire.agents import (
@@ -27,7 +26,6 @@ from meyrin.wire.agents import (
     ReportsReply,
     ResultsBody,
 )
-from meyrin.wire.jobs import UploadState
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
 Agent = Annotated[Call, Depends(Allow(Access.AGENT))]
@@ -103,23 +101,3 @@ def input_file(
         sha256 = service.input_digest(step, _site(call), attempt, name)
     blobs = request.app.state.blobs
     return file_response(blobs, sha256, blobs.size(sha256), range)
-
-
-@router.get("/uploads/{sha256}")
-def upload_state(request: Request, sha256: str, call: Agent) -> UploadState:
-    """How much of the site's upload is here."""
-    check_digest(sha256)
-    with call.read() as step:
-        return files.upload_state(step, request.app.state.blobs, _site(call), sha256)
-
-
-@router.put("/uploads/{sha256}")
-async def upload(
-    request: Request,
-    sha256: str,
-    call: Agent,
-    offset: Annotated[int, Query(ge=0)],
-    size: Annotated[int, Query(ge=0)],
-) -> UploadState:
-    """One piece of a result file, at most 8 MiB."""
-    return await take_piece(request, call, _site(call), sha256, offset, size)

@@ -70,8 +70,7 @@ def snapshot(step: Step, *, only: Iterable[int] | None = None) -> Snapshot:
         for state in sites.partition_states(step, step.now_s)
     )
     statement = (
-        sa.select(jobs, requests.c.spec)
-        .join(requests, requests.c.id == jobs.c.request_id)
+        sa.select(jobs)
         .where(jobs.c.state == str(JobState.ADMITTED))
         .order_by(jobs.c.nice, jobs.c.id)
         .limit(WINDOW)
@@ -100,27 +99,42 @@ def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
     return result
 
 
-_cache: dict[int, WaitingJob] = {}
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the broker needs of a request, read once: requests never change."""
+
+    job: WaitingJob
+    array_limit: int
 
 
-def _waiting_job(row: sa.Row[Any]) -> WaitingJob:
-    """The job as the engine sees it; the request's part is read once per request."""
-    template = _cache.get(row.request_id)
-    if template is None:
-        request = REQUEST.validate_python({**row.spec, "script": "-"})
-        template = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
-        if len(_cache) > 10_000:
-            _cache.clear()
-        _cache[row.request_id] = template
-    return replace(template, job=row.id, refused_by=tuple(row.refused_by))
+_asked: dict[int, _Asked] = {}
+
+
+def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
+    """What was asked, by request; at most one query, for those not read before."""
+    missing = {row.request_id: row for row in rows if row.request_id not in _asked}
+    if len(_asked) + len(missing) > 20_000:
+        _asked.clear()
+        missing = {row.request_id: row for row in rows}
+    if missing:
+        statement = sa.select(requests.c.id, requests.c.spec).where(
+            requests.c.id.in_(sorted(missing))
+        )
+        for found in step.rows(statement):
+            request = REQUEST.validate_python({**found.spec, "script": "-"})
+            row = missing[found.id]
+            job = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
+            _asked[found.id] = _Asked(job, request.array.max_running if request.array else 0)
+    return _asked
 
 
 def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
     """The rows as waiting jobs; of an array with a limit, the elements over it are blocked."""
+    asked = _read_requests(step, rows)
     limits = {
-        row.family: row.spec["array"]["max_running"]
+        row.family: asked[row.request_id].array_limit
         for row in rows
-        if row.task is not None and row.spec["array"]["max_running"]
+        if asked[row.request_id].array_limit
     }
     active = Counter[int]()
     if limits:
@@ -135,7 +149,8 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
         active.update({row.family: row.active for row in counted})
     result = []
     for row in rows:
-        job = _waiting_job(row)
+        job = asked[row.request_id].job
+        job = replace(job, job=row.id, refused_by=tuple(row.refused_by))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:

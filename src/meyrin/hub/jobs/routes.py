@@ -28,6 +28,7 @@ from meyrin.wire.jobs import (
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Caller = Annotated[Call, Depends(Allow(Access.CALLER))]
 Stream = Literal["stdout", "stderr"]
 _KEEP_ALIVE_S = 15.0
 
@@ -203,29 +204,22 @@ def file_response(blobs: Blobs, sha256: str, size: int, wanted: str) -> Streamin
 
 
 @router.get("/uploads/{sha256}")
-def upload_state(request: Request, sha256: str, call: Person) -> UploadState:
+def upload_state(request: Request, sha256: str, call: Caller) -> UploadState:
     """How much of your upload is here."""
     check_digest(sha256)
     with call.read() as step:
-        return files.upload_state(step, request.app.state.blobs, str(call.actor.person), sha256)
+        return files.upload_state(step, request.app.state.blobs, call.actor.key, sha256)
 
 
 @router.put("/uploads/{sha256}")
 async def upload(
     request: Request,
     sha256: str,
-    call: Person,
+    call: Caller,
     offset: Annotated[int, Query(ge=0)],
     size: Annotated[int, Query(ge=0)],
 ) -> UploadState:
     """One piece of a file, at most 8 MiB; the last one makes it whole."""
-    return await take_piece(request, call, str(call.actor.person), sha256, offset, size)
-
-
-async def take_piece(
-    request: Request, call: Call, by: str, sha256: str, offset: int, size: int
-) -> UploadState:
-    """Read one piece from the body, bounded, and keep it."""
     check_digest(sha256)
     data = bytearray()
     async for part in request.stream():
@@ -233,5 +227,12 @@ async def take_piece(
         if len(data) > PIECE_BYTES:
             raise InvalidInput("a piece is larger than 8 MiB", hint="send smaller pieces")
     return await run_in_threadpool(
-        files.upload, call.database, request.app.state.blobs, by, sha256, offset, size, bytes(data)
+        files.upload,
+        call.database,
+        request.app.state.blobs,
+        call.actor.key,
+        sha256,
+        offset,
+        size,
+        bytes(data),
     )

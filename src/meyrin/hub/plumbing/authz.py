@@ -24,6 +24,7 @@ class Access(StrEnum):
     LEAD = "a lead of the project, or an administrator"
     ADMIN = "an administrator"
     AGENT = "an agent of a site"
+    CALLER = "a person who is logged in, or an agent of a site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ class Actor:
     operates: frozenset[str] = frozenset()
     site: str | None = None
     session: bool = False
+
+    @property
+    def key(self) -> str:
+        """Who brought a file: the person's id or the site's."""
+        key = self.person or self.site
+        assert key is not None
+        return key
 
     def in_project(self, project: str) -> bool:
         return self.admin or project in self.projects
@@ -90,6 +98,8 @@ class Allow:
 
     def _check(self, actor: Actor) -> None:
         if self.access is Access.ANYONE:
+            return
+        if self.access is Access.CALLER and actor.site is not None:
             return
         if self.access is Access.AGENT:
             if actor.site is None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from meyrin.domain.errors import StorageFull, Unreachable
+from meyrin.hub.plumbing import relay
 
 if TYPE_CHECKING:
     from meyrin.domain.ids import Entropy
@@ -132,8 +133,10 @@ class Database:
                 with conn.begin():
                     step = Step(conn, self.clock_ms(), self.entropy)
                     yield step
-        for topic in step.topics:
-            self.bell.ring(topic)
+                    if step.topics and not self.is_sqlite:
+                        _notify(conn, step.topics)
+        if step.topics:
+            self.bell.ring(step.topics)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -160,6 +163,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _notify(conn: sa.Connection, topics: set[str]) -> None:
+    """Tell the other hubs, when this transaction commits."""
+    for payload in relay.payloads(topics):
+        conn.execute(_NOTIFY, {"channel": relay.CHANNEL, "payload": payload})
+
+
+_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
 
 
 def _sqlite_engine(url: str) -> sa.Engine:

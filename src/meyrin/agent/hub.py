@@ -1,0 +1,86 @@
+"""The agent's way to the hub: every call may be repeated, so every call is until it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from meyrin import __version__
+from meyrin.client import transfer
+from meyrin.client.connection import Connection
+from meyrin.domain.site import Partition
+from meyrin.wire.agents import (
+    Chunk,
+    HelloBody,
+    HelloReply,
+    LeaseBody,
+    LeaseReply,
+    OutputBody,
+    OutputReply,
+    Report,
+    ReportsBody,
+    ReportsReply,
+    ResultsBody,
+)
+from meyrin.wire.jobs import Body, FileView
+
+
+class Hub:
+    """The hub as one start of an agent (`incarnation`) sees it. Raises Unreachable when away."""
+
+    def __init__(self, connection: Connection, incarnation: str) -> None:
+        self.connection = connection
+        self.incarnation = incarnation
+
+    def _post(self, path: str, body: Body) -> bytes:
+        return self.connection.call(
+            "POST",
+            f"/agent/{path}",
+            repeatable=True,
+            content=body.model_dump_json(),
+            headers={"content-type": "application/json"},
+        ).content
+
+    def hello(self, kind: str, partitions: Sequence[Partition]) -> HelloReply:
+        body = HelloBody(
+            incarnation=self.incarnation,
+            version=__version__,
+            batch_kind=kind,
+            partitions=list(partitions),
+        )
+        return HelloReply.model_validate_json(self._post("hello", body))
+
+    def lease(self, wait_s: float) -> LeaseReply:
+        """Work to do; waits at the hub for some. StaleEpoch: another start took over."""
+        body = LeaseBody(incarnation=self.incarnation, wait_s=wait_s)
+        return LeaseReply.model_validate_json(self._post("lease", body))
+
+    def report(self, reports: list[Report]) -> list[str]:
+        """Tell what became of attempts; returns those that are no longer current."""
+        reply = self._post("reports", ReportsBody(reports=reports))
+        return ReportsReply.model_validate_json(reply).stale
+
+    def output(self, chunks: list[Chunk]) -> dict[str, int]:
+        """Send pieces of output; returns how much the hub has of each stream (-1: no more)."""
+        reply = self._post("output", OutputBody.model_construct(chunks=chunks))
+        return OutputReply.model_validate_json(reply).sizes
+
+    def results(self, attempt: str, epoch: int, state: str, files: list[FileView]) -> None:
+        self._post("results", ResultsBody(attempt=attempt, epoch=epoch, state=state, files=files))
+
+    def upload(self, path: Path) -> FileView:
+        """Bring a file to the content store; goes on where an earlier try stopped."""
+        sent = transfer.upload(self.connection, path)
+        return FileView(name=path.name, sha256=sent.sha256, size=sent.size)
+
+    def fetch_input(self, attempt: str, file: FileView, target: Path) -> None:
+        """Bring an input of an attempt to `target`; its digest is checked."""
+        transfer.fetch_file(
+            self.connection,
+            f"/agent/attempts/{attempt}/inputs/{quote(file.name)}",
+            file,
+            target,
+            target.with_name(target.name + ".part"),
+            told=lambda _: None,
+        )

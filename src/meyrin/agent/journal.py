@@ -1,0 +1,189 @@
+"""The agent's memory: what it took, what it handed over, what it still has to tell the hub.
+
+Written before it acts. One SQLite file; every write is one transaction that is on disk when the
+call returns. A crash between any two lines of the agent leaves a journal from which it goes on.
+
+    taken      the hub gave the attempt to us; the batch system may or may not know it yet
+    handed     the batch system has accepted it
+    told       the hub has acknowledged its end; the batch system may forget it
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from meyrin.domain.job import JobRequest
+from meyrin.wire.agents import Report, Work
+
+REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+    attempt TEXT PRIMARY KEY,
+    stage TEXT NOT NULL,
+    request_id INTEGER NOT NULL,
+    work TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS attempts_stage ON attempts (stage);
+CREATE TABLE IF NOT EXISTS reports (
+    attempt TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS results (attempt TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An attempt with its request: all that is needed to start it, also after a crash."""
+
+    work: Work
+    request: JobRequest
+
+
+class Journal:
+    """The journal of one site's agent; its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        self._lock = threading.Lock()
+        self._requests: dict[int, JobRequest] = {}
+        path.chmod(0o600)
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _read(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[str, ...]]:
+        with self._lock:
+            return self._db.execute(statement, values).fetchall()
+
+    def take(self, work: Sequence[Work], requests: Mapping[int, JobRequest]) -> list[Item]:
+        """Note attempts that the hub gave; returns those that are new to us."""
+        new = []
+        with self._write() as db:
+            for request_id, request in requests.items():
+                if request_id not in self._requests:
+                    body = REQUEST.dump_json(request).decode()
+                    db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?)", (request_id, body))
+                    self._requests[request_id] = request
+            for each in work:
+                row = (each.attempt, each.request_id, each.model_dump_json())
+                done = db.execute("INSERT OR IGNORE INTO attempts VALUES (?, 'taken', ?, ?)", row)
+                if done.rowcount:
+                    new.append(Item(each, self._requests[each.request_id]))
+        return new
+
+    def taken(self) -> list[Item]:
+        """Attempts that may not have reached the batch system."""
+        return self._items("WHERE stage = 'taken'")
+
+    def everything(self) -> list[Item]:
+        """All attempts that the journal still knows."""
+        return self._items("")
+
+    def _items(self, where: str) -> list[Item]:
+        rows = self._read(f"SELECT request_id, work FROM attempts {where}")  # noqa: S608 - constant
+        return [
+            Item(Work.model_validate_json(work), self._request(int(number)))
+            for number, work in rows
+        ]
+
+    def _request(self, number: int) -> JobRequest:
+        if number not in self._requests:
+            ((body,),) = self._read("SELECT body FROM requests WHERE id = ?", (number,))
+            self._requests[number] = REQUEST.validate_json(body)
+        return self._requests[number]
+
+    def handed(self, attempts: Iterable[str]) -> None:
+        """The batch system has accepted them."""
+        with self._write() as db:
+            db.executemany(
+                "UPDATE attempts SET stage = 'handed' WHERE attempt = ? AND stage = 'taken'",
+                [(attempt,) for attempt in attempts],
+            )
+
+    def note(self, reports: Iterable[Report], cursor: str | None = None) -> None:
+        """Keep reports until the hub has acknowledged them, the newest of each attempt; with
+        the batch system's cursor that they came with, in one transaction."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO reports VALUES (?, ?)",
+                [(each.attempt, each.model_dump_json()) for each in reports],
+            )
+            if cursor is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('cursor', ?)", (cursor,))
+
+    def cursor(self) -> str:
+        """Up to where the batch system's changes are in the journal; "" at first."""
+        rows = self._read("SELECT value FROM memory WHERE name = 'cursor'")
+        return rows[0][0] if rows else ""
+
+    def unsent(self, most: int) -> list[Report]:
+        rows = self._read("SELECT body FROM reports LIMIT ?", (most,))
+        return [Report.model_validate_json(body) for (body,) in rows]
+
+    def sent(self, reports: Iterable[Report]) -> None:
+        """The hub acknowledged them; a newer report of the same attempt stays."""
+        with self._write() as db:
+            for each in reports:
+                db.execute(
+                    "DELETE FROM reports WHERE attempt = ? AND body = ?",
+                    (each.attempt, each.model_dump_json()),
+                )
+                if each.phase in ("ended", "refused"):
+                    db.execute(
+                        "UPDATE attempts SET stage = 'told' WHERE attempt = ?", (each.attempt,)
+                    )
+                if each.results_follow:
+                    db.execute("INSERT OR IGNORE INTO results VALUES (?)", (each.attempt,))
+
+    def results_due(self) -> list[str]:
+        """Ended attempts whose result files the hub waits for."""
+        return [attempt for (attempt,) in self._read("SELECT attempt FROM results")]
+
+    def results_sent(self, attempt: str) -> None:
+        with self._write() as db:
+            db.execute("DELETE FROM results WHERE attempt = ?", (attempt,))
+
+    def forgettable(self) -> list[str]:
+        """Attempts of which nobody will ask again."""
+        rows = self._read(
+            "SELECT attempt FROM attempts WHERE stage = 'told'"
+            " AND attempt NOT IN (SELECT attempt FROM results)"
+            " AND attempt NOT IN (SELECT attempt FROM reports)"
+        )
+        return [attempt for (attempt,) in rows]
+
+    def forget(self, attempts: Iterable[str]) -> None:
+        with self._write() as db:
+            db.executemany(
+                "DELETE FROM attempts WHERE attempt = ?", [(attempt,) for attempt in attempts]
+            )
+            db.execute("DELETE FROM requests WHERE id NOT IN (SELECT request_id FROM attempts)")
+            left = {number for (number,) in db.execute("SELECT id FROM requests")}
+            self._requests = {n: r for n, r in self._requests.items() if n in left}
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()

@@ -1,0 +1,101 @@
+"""Follows the files that jobs print to and sends what is new, by offset.
+
+Offsets live at the hub: its answer says how much it has, so nothing is kept here that a crash
+could lose, and a piece sent twice is no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meyrin.agent.batch import BatchSystem
+from meyrin.agent.hub import Hub
+from meyrin.wire.agents import Chunk
+
+_PIECE = 256 * 1024
+_ROUND = 4 * 2**20  # of all files together, in one call
+_NO_MORE = -1
+
+
+@dataclass(slots=True)
+class _File:
+    attempt: str
+    stream: str
+    path: str
+    offset: int = 0
+
+
+class Tail:
+    """The streams of running attempts. Used by one thread at a time, apart from `watch`."""
+
+    def __init__(self, batch: BatchSystem, hub: Hub) -> None:
+        self.batch = batch
+        self.hub = hub
+        self._files: dict[str, list[_File]] = {}
+        self._asked: list[str] = []
+
+    def watch(self, attempt: str) -> None:
+        """From now on send what this attempt prints."""
+        self._asked.append(attempt)
+
+    def watched(self) -> bool:
+        return bool(self._files or self._asked)
+
+    def pump(self, last: list[str]) -> None:
+        """Send what is new; of the attempts in `last`, everything, and then drop them."""
+        while self._asked:
+            self._open(self._asked.pop())
+        for attempt in last:
+            self._open(attempt)
+        self._round([file for files in self._files.values() for file in files])
+        ending = [file for attempt in last for file in self._files.get(attempt, [])]
+        while self._round(ending):
+            pass
+        for attempt in last:
+            self._files.pop(attempt, None)
+
+    def _open(self, attempt: str) -> None:
+        if attempt in self._files:
+            return
+        output = self.batch.output(attempt)
+        if output is None:
+            return
+        files = [_File(attempt, "stdout", output.stdout)]
+        if output.stderr != output.stdout:
+            files.append(_File(attempt, "stderr", output.stderr))
+        self._files[attempt] = files
+
+    def _round(self, files: list[_File]) -> bool:
+        """One call to the hub with what is new in the files; False when there was nothing."""
+        chunks: list[Chunk] = []
+        total = 0
+        for file in files:
+            data = _read(file)
+            if data:
+                total += len(data)
+                chunks.append(
+                    Chunk.model_construct(
+                        attempt=file.attempt, stream=file.stream, offset=file.offset, data=data
+                    )
+                )
+            if total >= _ROUND:
+                break
+        if not chunks:
+            return False
+        sizes = self.hub.output(chunks)
+        for file in files:
+            size = sizes.get(f"{file.attempt}/{file.stream}")
+            if size is not None:
+                file.offset = size
+        return True
+
+
+def _read(file: _File) -> bytes:
+    if file.offset == _NO_MORE:
+        return b""
+    try:
+        with open(file.path, "rb") as stream:
+            stream.seek(file.offset)
+            return stream.read(_PIECE)
+    except OSError:
+        return b""  # not there yet, or taken away by its owner

@@ -1,0 +1,135 @@
+"""From a request to a start: the job's folder, its files, its variables, its output names."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from meyrin.agent.batch import Start
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.journal import Item
+from meyrin.domain.patterns import expand_pattern
+from meyrin.domain.units import NodeShape
+from meyrin.wire.jobs import FileView
+
+Fetch = Callable[[str, FileView, Path], None]  # attempt, the input, where to put it
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where a job runs; `own` folders are the job's alone and are removed at the end."""
+
+    path: Path
+    own: bool
+
+
+def folder_of(config: AgentConfig, item: Item) -> Folder:
+    """A job runs where it was submitted if the site shares that folder and it brings no files.
+
+    With inputs, or results to bring back, or no shared folder, it gets one of its own.
+    """
+    request = item.request
+    brings = bool(request.inputs or request.output_files)
+    here = config.share_files and request.submit_host in (None, socket.gethostname())
+    if here and not brings and request.submit_dir and os.path.isabs(request.submit_dir):
+        return Folder(Path(request.submit_dir), own=False)
+    return Folder(config.dir / "work" / item.work.attempt, own=True)
+
+
+def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
+    """Make the folder, bring the inputs, and say what to start. Raises OSError, MeyrinError."""
+    work, request = item.work, item.request
+    folder = folder_of(config, item)
+    if folder.own:
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for file in request.inputs:
+            target = folder.path / file.name
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not target.exists():
+                view = FileView(name=file.name, sha256=file.sha256, size=file.size)
+                fetch(work.attempt, view, target)
+            target.chmod(0o700 if file.executable else 0o600)
+    workdir = folder.path / (request.chdir or ".")
+    return Start(
+        attempt=work.attempt,
+        job=work.job,
+        name=request.name,
+        partition=work.partition,
+        nodes=work.nodes,
+        asked=NodeShape(work.cores, work.memory_mb, work.accelerators),
+        tasks=work.tasks,
+        walltime_s=work.walltime_s,
+        script=request.script,
+        arguments=request.arguments,
+        environment=tuple(sorted(environment(site, item, workdir).items())),
+        workdir=os.path.normpath(workdir),
+        stdin=_named(item, request.stdin, workdir),
+        stdout=_named(item, request.stdout, workdir),
+        stderr=_named(item, request.stderr or request.stdout, workdir),
+        append_output=request.append_output,
+        warn_signal=request.warn_signal,
+    )
+
+
+def _named(item: Item, pattern: str | None, workdir: Path) -> str | None:
+    """A file name pattern of the script as an absolute path."""
+    if pattern is None:
+        return None
+    work = item.work
+    name = expand_pattern(
+        pattern,
+        job=work.job,
+        array_job=work.array_job,
+        task=work.task,
+        name=item.request.name,
+        user=work.person,
+    )
+    return os.path.normpath(workdir / name)
+
+
+def environment(site: str, item: Item, workdir: Path) -> dict[str, str]:
+    """The variables that the request decides (sbatch(1), OUTPUT ENVIRONMENT VARIABLES); the
+    batch system adds those that the run decides (nodes, accelerators, times)."""
+    work, request = item.work, item.request
+    asked = request.resources
+    found = dict(request.environment) | {
+        "SLURM_CLUSTER_NAME": site,
+        "SLURM_JOB_ID": str(work.job),
+        "SLURM_JOBID": str(work.job),
+        "SLURM_JOB_NAME": request.name,
+        "SLURM_JOB_ACCOUNT": work.project,
+        "SLURM_JOB_PARTITION": work.partition,
+        "SLURM_JOB_USER": work.person,
+        "SLURM_JOB_NUM_NODES": str(work.nodes),
+        "SLURM_NNODES": str(work.nodes),
+        "SLURM_NTASKS": str(work.tasks),
+        "SLURM_NPROCS": str(work.tasks),
+        "SLURM_SUBMIT_DIR": request.submit_dir or str(workdir),
+        "SLURM_SUBMIT_HOST": request.submit_host or socket.gethostname(),
+        "SLURM_RESTART_COUNT": str(work.epoch - 1),
+        "MEYRIN_ATTEMPT": work.attempt,
+        "MEYRIN_SITE": site,
+    }
+    if asked.cores_per_task > 1:
+        found["SLURM_CPUS_PER_TASK"] = str(asked.cores_per_task)
+    if asked.tasks_per_node:
+        found["SLURM_NTASKS_PER_NODE"] = str(asked.tasks_per_node)
+    if work.accelerators:
+        found["SLURM_GPUS"] = str(work.accelerators * work.nodes)
+        found["SLURM_GPUS_ON_NODE"] = str(work.accelerators)
+    if asked.memory_mb and asked.memory_per == "core":
+        found["SLURM_MEM_PER_CPU"] = str(asked.memory_mb)
+    if request.array and work.task is not None:
+        indices = request.array.indices
+        found |= {
+            "SLURM_ARRAY_JOB_ID": str(work.array_job),
+            "SLURM_ARRAY_TASK_ID": str(work.task),
+            "SLURM_ARRAY_TASK_COUNT": str(len(indices)),
+            "SLURM_ARRAY_TASK_MIN": str(indices[0]),
+            "SLURM_ARRAY_TASK_MAX": str(indices[-1]),
+            "SLURM_ARRAY_TASK_STEP": str(indices[1] - indices[0] if len(indices) > 1 else 1),
+        }
+    return found

@@ -1,0 +1,46 @@
+"""Brings back the files that a job was asked to leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meyrin.agent.hub import Hub
+from meyrin.agent.journal import Item
+from meyrin.domain.errors import MeyrinError, Unreachable
+from meyrin.wire.jobs import FileView
+
+
+def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """Files below `folder` that a pattern matches (`**` crosses folders); never a link that
+    leads out of it."""
+    root = folder.resolve()
+    found: set[Path] = set()
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            inside = path.resolve().is_relative_to(root)
+            if inside and path.is_dir() and not path.is_symlink():
+                found |= {p for p in path.rglob("*") if p.is_file() and not p.is_symlink()}
+            elif inside and path.is_file():
+                found.add(path)
+    return sorted(found)
+
+
+def bring_back(hub: Hub, item: Item, folder: Path) -> None:
+    """Upload the results of one ended attempt and say which there are. May be repeated."""
+    views: list[FileView] = []
+    missing: list[str] = []
+    for pattern in item.request.output_files:
+        if not matches(folder, (pattern,)):
+            missing.append(pattern)
+    for path in matches(folder, item.request.output_files):
+        name = path.relative_to(folder).as_posix()
+        try:
+            sent = hub.upload(path)
+        except Unreachable:
+            raise
+        except (OSError, MeyrinError) as error:
+            missing.append(f"{name} ({error})")
+            continue
+        views.append(sent.model_copy(update={"name": name}))
+    state = "complete" if not missing else "not found: " + ", ".join(missing)
+    hub.results(item.work.attempt, item.work.epoch, state, views)

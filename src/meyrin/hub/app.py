@@ -1,0 +1,83 @@
+"""The hub's web application: rooms' routes over one database, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from meyrin import __version__
+from meyrin.hub.agents.routes import router as agents
+from meyrin.hub.broker.routes import router as broker
+from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.identity.routes import router as identity
+from meyrin.hub.identity.service import request_actor
+from meyrin.hub.jobs.routes import router as jobs
+from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.plumbing import http
+from meyrin.hub.plumbing.blobs import Blobs
+from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.reports.routes import router as reports
+from meyrin.hub.sites.routes import router as sites
+
+log = structlog.get_logger("meyrin.hub")
+_QUIET = ("/api/v1/agent/", "/static/")
+
+
+def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
+    """The application; starts no thread and opens no port."""
+    app = FastAPI(
+        title="Meyrin",
+        version=__version__,
+        summary="Many clusters, each under its own rules, as one facility",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.blobs = blobs
+    app.state.authenticate = request_actor
+    http.install(app)
+    for router in (identity, sites, ledger, calls, jobs, broker, agents, reports):
+        app.include_router(router)
+    static = Path(__file__).parent / "reports" / "static"
+    app.mount("/static", StaticFiles(directory=static), name="static")
+    app.add_middleware(RequestLog)
+    return app
+
+
+class RequestLog:
+    """One line per request: method, path, status, duration. Headers and bodies stay out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(_QUIET):
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        finally:
+            log.info(
+                "request.done",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round((time.perf_counter() - begun) * 1000, 1),
+            )

@@ -1,0 +1,67 @@
+"""The hub's periodic steps. Every replica has them; a turn lets one at a time do each."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import structlog
+
+from meyrin.domain.errors import MeyrinError, WorldMoved
+from meyrin.hub.broker import service as broker
+from meyrin.hub.plumbing import turns
+from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.world import BROKER
+
+log = structlog.get_logger("meyrin.hub")
+_TURN_MS = 10_000
+_LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
+
+
+class Worker:
+    """Runs the broker step whenever something changed that may let a job start."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.holder = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._turn_until_ms = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step that is under way."""
+        self._stop.set()
+        self.database.bell.ring([BROKER])
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        bell = self.database.bell
+        while not self._stop.is_set():
+            heard = bell.count(BROKER)
+            placed = 0
+            try:
+                if self._my_turn():
+                    placed = broker.step_once(self.database)
+            except WorldMoved:
+                continue
+            except MeyrinError as error:
+                log.warning("broker.waits", error=error.message)
+            if placed:
+                log.info("broker.placed", jobs=placed)
+            else:
+                bell.wait(BROKER, heard, _LOOK_EVERY_S)
+
+    def _my_turn(self) -> bool:
+        """Claimed for ten seconds, renewed when half of them are over."""
+        now_ms = self.database.clock_ms()
+        if 0 < self._turn_until_ms - now_ms <= _TURN_MS and (
+            self._turn_until_ms - now_ms > _TURN_MS // 2
+        ):
+            return True
+        with self.database.write() as step:
+            mine = turns.take(step, "broker", self.holder, _TURN_MS)
+        self._turn_until_ms = now_ms + _TURN_MS if mine else 0
+        return mine
