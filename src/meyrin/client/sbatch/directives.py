@@ -75,10 +75,14 @@ def directive_lines(text: str, mark: str) -> Iterator[tuple[int, str]]:
 
 
 def _split(line: str, number: int) -> Iterator[tuple[str, bool]]:
-    """The words of a directive, and whether any part was quoted; ` #` ends the line."""
+    """The words of a directive, and whether any part was quoted; a bare # ends the line.
+
+    As in sbatch, a backslash takes the next character as it is, in both kinds of quotes too,
+    but keeps no blank outside them.
+    """
     word, quote, quoted, escaped = "", "", False, False
     for char in line + " ":
-        if escaped:
+        if escaped and (quote or not char.isspace()):
             word, escaped = word + char, False
         elif char == "\\":
             quoted = escaped = True
@@ -89,7 +93,7 @@ def _split(line: str, number: int) -> Iterator[tuple[str, bool]]:
         elif char.isspace() or char == "#":
             if word or quoted:
                 yield word, quoted
-            word, quoted = "", False
+            word, quoted, escaped = "", False, False
             if char == "#":
                 return
         else:

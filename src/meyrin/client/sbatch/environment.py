@@ -16,7 +16,8 @@ STAYS_HERE: dict[str, tuple[str, ...]] = {
     "places and programs of this machine": (
         "PATH", "HOME", "PWD", "OLDPWD", "TMPDIR", "TMP", "TEMP", "SHELL", "LD_*", "DYLD_*",
         "XDG_*", "MANPATH", "INFOPATH", "MODULE*", "LOADEDMODULES", "LMOD_*", "_LMFILES_*",
-        "_MODULE*", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV*", "CONDA*", "BASH_ENV", "ENV", "BASH_FUNC_*",
+        "_MODULE*", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV*", "CONDA*", "BASH_ENV", "ENV",
+        "BASH_FUNC_*",
     ),
     "this person and session": (
         "USER", "LOGNAME", "USERNAME", "HOSTNAME", "HOST", "MAIL", "SHLVL", "_", "PS1", "TERM*",

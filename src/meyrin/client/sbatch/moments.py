@@ -25,7 +25,7 @@ _ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?![0-9])")
 _AMERICAN = re.compile(r"([0-9]{1,2})([/.])([0-9]{1,2})(?:\2([0-9]{2}))?(?![0-9])")
 _PACKED = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})?(?![0-9:])")
 _WORD = re.compile(r"[a-z]+")
-_GAP = re.compile(r"\s*[t,-](?=[0-9])|[\s,]+")
+_GAP = re.compile(r"\s*[t-](?=[0-9])|\s+")
 
 _Day = tuple[int | None, int, int]  # year if said, month, day
 _Clock = tuple[int, int, int]

@@ -144,6 +144,9 @@ def _apply(draft: Draft, found: Iterable[Found]) -> None:
 
 def _submission(draft: Draft, text: str, name: str, arguments: tuple[str, ...]) -> Submission:
     settle_gpus(draft)
+    begin_s, deadline_s = draft.request.get("begin_s", 0), draft.request.get("deadline_s")
+    if deadline_s is not None and deadline_s <= begin_s:
+        raise misread(draft.given["deadline"], "comes before --begin", "write a later deadline")
     travels, about_export = exported(draft.export, draft.around.environ)
     request = JobRequest(
         script=text,
