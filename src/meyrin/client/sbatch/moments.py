@@ -19,6 +19,7 @@ from meyrin.domain.errors import InvalidInput
 _HINT = "write 16:00, now+1hour, tomorrow, 2027-01-20 or 2027-01-20T12:34:00"
 _NAMED_HOUR = {"midnight": 0, "noon": 12, "fika": 15, "teatime": 16}
 _UNIT_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_FARTHEST_S = 100 * 366 * 86400
 _NOW = re.compile(r"now\s*(?:([+-])\s*([0-9]{1,9})\s*([a-z]*))?")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?\s*(am|pm)?(?![0-9:a-z])")
 _ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?![0-9])")
@@ -35,7 +36,7 @@ def parse_moment(text: str, now_s: int) -> int:
     """Seconds since 1970 of `text`; raises InvalidInput with the formats that are read."""
     word = text.strip().lower()
     if word.startswith("now"):
-        return now_s + _offset_s(word)
+        return max(0, now_s + _offset_s(word))
     day, clock = _pieces(word, text, now_s)
     if day is None:
         assert clock is not None
@@ -59,7 +60,10 @@ def _offset_s(word: str) -> int:
         )
     if not match[1]:
         return 0
-    return int(match[2]) * _UNIT_S[unit] * (1 if match[1] == "+" else -1)
+    offset_s = int(match[2]) * _UNIT_S[unit]
+    if offset_s > _FARTHEST_S:
+        raise InvalidInput(f"{word!r} is over a hundred years away", hint=_HINT)
+    return offset_s if match[1] == "+" else -offset_s
 
 
 def _pieces(word: str, text: str, now_s: int) -> tuple[_Day | None, _Clock | None]:
