@@ -1,1 +1,4 @@
-"""The SDK and what runs beside the user: sbatch scripts, transfers, log streams."""
+"""The SDK: `Client` speaks the hub's HTTP API; `sbatch` reads scripts; `meyrin.submit` is short.
+
+Importing this package loads nothing; take names from `meyrin` or from the modules.
+"""

@@ -1,0 +1,106 @@
+"""`meyrin fetch`: bring a job's results here, whole, and nowhere else than asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from meyrin.cli.progress import ProgressLine
+from meyrin.cli.session import Session, hub_options, json_option, pass_session
+from meyrin.cli.terminal import amount, data, data_json, say
+from meyrin.domain.errors import Failed
+from meyrin.domain.states import ENDED
+
+if TYPE_CHECKING:
+    from meyrin.client.api import Client
+    from meyrin.wire.jobs import JobDetail
+
+_ENDED = frozenset(str(state) for state in ENDED)
+
+
+@click.command(
+    "fetch",
+    epilog="""\b
+Examples:
+  meyrin submit --output-files 'model/*' train.sh    says what to keep
+  meyrin fetch 17                    all of it, into the folder job-17
+  meyrin fetch 17 metrics.json --into .
+An interrupted fetch goes on where it stopped. The results of an array go into
+one folder for each element: job-17/0, job-17/1, ...
+""",
+)
+@click.argument("job")
+@click.argument("names", nargs=-1)
+@click.option("--into", metavar="DIR", help="Folder to write into.  [default: job-JOB]")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def command(session: Session, job: str, names: tuple[str, ...], into: str | None) -> None:
+    """Bring a job's results here, all of them or those named."""
+    folder = Path(into or f"job-{job}")
+    fetched: list[dict[str, object]] = []
+    trouble: list[str] = []
+    progress = ProgressLine(session.clock)
+    try:
+        with session.client() as hub:
+            for label, place, found in _parts(hub, job, folder):
+                if found.results not in {"none", "complete"}:
+                    trouble.append(f"job {label}: {found.results}")
+                fetched += _bring(hub, label, place, names, progress, found)
+    finally:
+        progress.close()
+    _tell(session, job, fetched)
+    if trouble:
+        raise Failed("; ".join(trouble), hint="what could be brought is here")
+
+
+def _parts(hub: Client, job: str, folder: Path) -> list[tuple[str, Path, JobDetail]]:
+    """The job, or each element of the array, with the folder for it."""
+    found = hub.results(job)
+    if not found.array:
+        if found.job.state not in _ENDED:
+            raise Failed(
+                f"job {job} is {found.job.shown}: its results come when it has ended",
+                hint=f"`meyrin logs -f {job}` waits for that",
+            )
+        return [(job, folder, found)]
+    elements = []
+    for each in hub.each_job(mine=False, limit=500):
+        if each.array_job == found.job.array_job and each.state in _ENDED:
+            elements.append((each.label, folder / str(each.task), hub.results(each.label)))
+        if each.job < found.job.job:
+            break
+    return elements[::-1]
+
+
+def _bring(
+    hub: Client,
+    label: str,
+    place: Path,
+    names: tuple[str, ...],
+    progress: ProgressLine,
+    found: JobDetail,
+) -> list[dict[str, object]]:
+    if not found.files and not names:
+        return []
+    sizes = {file.name: file.size for file in found.files}
+    wanted = names or tuple(sizes)
+    places = hub.fetch(label, place, wanted, progress)
+    return [
+        {"job": label, "name": name, "path": str(path), "size": sizes[name]}
+        for name, path in zip(wanted, places, strict=True)
+    ]
+
+
+def _tell(session: Session, job: str, fetched: list[dict[str, object]]) -> None:
+    if session.json:
+        data_json({"files": fetched, "next": ""})
+        return
+    for file in fetched:
+        data(str(file["path"]))
+    if fetched:
+        say(f"{len(fetched)} files, {amount(sum(int(str(f['size'])) for f in fetched))}")
+    else:
+        say(f"job {job} kept no results; say what to keep with `meyrin submit --output-files`")

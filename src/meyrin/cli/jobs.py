@@ -1,0 +1,326 @@
+"""`meyrin jobs`, `show`, `explain`, `cancel`, `release`: looking at jobs and changing them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.table import columns, table
+from meyrin.cli.terminal import (
+    BOLD,
+    STATE_COLOUR,
+    amount,
+    clean,
+    clock_time,
+    colourful,
+    data,
+    data_json,
+    is_terminal,
+    moment,
+    paint,
+    say,
+)
+from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.domain.states import JobState
+from meyrin.domain.units import show_duration, show_hours
+
+if TYPE_CHECKING:
+    from meyrin.client.api import Client
+    from meyrin.wire.jobs import (
+        AttemptView,
+        CancelReply,
+        ExplainView,
+        JobDetail,
+        JobList,
+        JobView,
+    )
+
+WATCH_S = 2.0
+CLEAR = "\033[H\033[2J"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meyrin jobs                          yours, newest first
+  meyrin jobs --state running --watch  what runs, redrawn until Ctrl-C
+  meyrin jobs --all --project climate  everybody's in one project
+"""
+)
+@click.option("--all", "everybody", is_flag=True, help="Everybody's that you may see.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(state) for state in JobState]),
+    help="Only jobs in this state; repeat it for more.",
+)
+@click.option("--project", metavar="NAME", help="Only jobs of this project.")
+@click.option("--site", metavar="NAME", help="Only jobs at this site.")
+@click.option("--watch", is_flag=True, help="Redraw every 2 seconds until Ctrl-C.")
+@page_options
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def jobs(session: Session, watch: bool, everybody: bool, limit: int, **which: Any) -> None:
+    """List your jobs, newest first."""
+    if watch and (session.json or not is_terminal(sys.stdout)):
+        raise InvalidInput("--watch needs a terminal", hint="leave it out, or call again later")
+    asked = {"mine": not everybody, "limit": limit, **which}
+    with session.client() as hub:
+        page = hub.jobs(**asked)
+        while watch:
+            data(CLEAR + _jobs_table(page, session))
+            session.pause(WATCH_S)
+            page = hub.jobs(**asked)
+    if session.json:
+        data_json(page.model_dump(mode="json"))
+    elif page.jobs:
+        data(_jobs_table(page, session))
+        if page.next:
+            say(f"older ones: add --after {page.next}")
+    else:
+        say(_nothing(everybody or any(which.values())))
+
+
+def _nothing(narrowed: bool) -> str:
+    if narrowed:
+        return "No such jobs. `meyrin jobs` lists yours."
+    return "No jobs yet. Submit one: `meyrin submit SCRIPT`, or `meyrin run -- COMMAND`."
+
+
+def _jobs_table(page: JobList, session: Session) -> str:
+    heads = columns("JOB> NAME~ PROJECT~ STATE WHERE~ TIME> WHY~")
+    now_ms = int(session.clock() * 1000)
+    rows = [
+        (job.label, job.name, job.project, job.shown, where(job), _ran(job, now_ms), job.reason)
+        for job in page.jobs
+    ]
+    wanted = colourful(session.environ, sys.stdout)
+
+    def colour(row: int, column: int, text: str) -> str:
+        chosen = STATE_COLOUR.get(page.jobs[row].state, "")
+        return paint(text, chosen, wanted and column == 3 and bool(chosen))
+
+    return table(heads, rows, colour=colour)
+
+
+def where(job: JobView) -> str:
+    return f"{job.site}/{job.partition}" if job.site else "-"
+
+
+def _ran(job: JobView, now_ms: int) -> str:
+    if job.start_ms is None:
+        return "-"
+    return show_duration(max(0, (job.end_ms or now_ms) - job.start_ms) // 1000)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meyrin show 17        a job, or the first element of an array
+  meyrin show 17_3      one element of an array
+Next: `meyrin logs 17`, `meyrin explain 17`, `meyrin fetch 17`.
+"""
+)
+@click.argument("job")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def show(session: Session, job: str) -> None:
+    """Everything about one job: its states, attempts, cost and results."""
+    with session.client() as hub:
+        found = hub.job(job)
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+        return
+    bold = colourful(session.environ, sys.stdout)
+    data("\n".join(_shown(found, bold)))
+
+
+def _shown(found: JobDetail, bold: bool) -> list[str]:
+    job = found.job
+    lines = [paint(f"Job {job.label}: {clean(job.name)}", BOLD, bold)]
+    facts = [
+        ("state", f"{clean(job.shown)}{_ending(job)}"),
+        ("why", clean(job.reason)),
+        ("where", where(job)),
+        ("project", f"{job.project} ({clean(job.person)})"),
+        ("wall time", show_duration(job.walltime_s) if job.walltime_s else "the partition's"),
+        ("submitted", moment(job.submit_ms)),
+        ("comment", clean(found.comment)),
+        ("array", ", ".join(f"{n} {state}" for state, n in sorted(found.array.items()))),
+        ("cost", _cost(found)),
+        ("results", _results(found)),
+    ]
+    lines += [f"  {name:<10} {value}" for name, value in facts if value and value != "-"]
+    lines += ["", paint("States", BOLD, bold)]
+    events = [(moment(e.at_ms), e.state, e.detail) for e in found.events]
+    lines.append(_indent(table(columns("WHEN STATE WHAT~"), events)))
+    if found.attempts:
+        lines += ["", paint("Attempts", BOLD, bold)]
+        heads = columns("NO> WHERE~ SIZE~ STARTED ENDED HOW~")
+        lines.append(_indent(table(heads, [_attempt(one) for one in found.attempts])))
+    if found.files:
+        lines += ["", paint("Results", BOLD, bold)]
+        lines.append(_indent(table(columns("NAME~ SIZE>"), _files(found))))
+    return lines
+
+
+def _ending(job: JobView) -> str:
+    if job.signal:
+        return f", by signal {job.signal}"
+    return f", exit code {job.exit_code}" if job.exit_code is not None else ""
+
+
+def _cost(found: JobDetail) -> str:
+    kind = found.charged_type or ""
+    if found.used_s:
+        return f"{show_hours(found.used_s)} {kind} hours ({found.used_s} s)"
+    return f"{show_hours(found.held_s)} {kind} hours held" if found.held_s else ""
+
+
+def _results(found: JobDetail) -> str:
+    said = {"none": "", "pending": "on their way", "complete": f"{len(found.files)} files"}
+    return said.get(found.results, clean(found.results))
+
+
+def _attempt(one: AttemptView) -> tuple[object, ...]:
+    size = f"{one.nodes} x {one.cores_per_node} cores, {one.memory_mb_per_node} MiB"
+    if one.accelerators_per_node:
+        size += f", {one.accelerators_per_node} {one.charged_type}"
+    how = " ".join(word for word in (one.end or "", one.why) if word) or "-"
+    place = f"{one.site}/{one.partition}"
+    return one.number, place, size, moment(one.start_ms), moment(one.end_ms), how
+
+
+def _files(found: JobDetail) -> list[tuple[object, ...]]:
+    return [(file.name, amount(file.size)) for file in found.files]
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+@click.command(
+    epilog="""\b
+Example:
+  meyrin explain 17     why it waits, where else it could go, what would help
+"""
+)
+@click.argument("job")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def explain(session: Session, job: str) -> None:
+    """Why a job waits or where it went, and what would help."""
+    with session.client() as hub:
+        found = hub.explain(job)
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+    else:
+        data("\n".join(explained(found, session.now_s)))
+
+
+def explained(found: ExplainView, now_s: int) -> list[str]:
+    """An explanation in words: the sentence, the place, the other places, what helps."""
+    lines = [clean(found.summary)]
+    if found.where:
+        place, start = found.where, clock_time(found.where.expected_start_s, now_s)
+        lines.append(f"  goes to {place.site}/{place.partition}, expected start {start}")
+    for other in found.others:
+        start = clock_time(other.expected_start_s, now_s)
+        lines.append(f"  or {other.site}/{other.partition}, expected start {start}")
+    for refusal in found.refusals:
+        place_name = "/".join(p for p in (refusal.site, refusal.partition) if p)
+        lines.append(clean(f"  {place_name + ': ' if place_name else ''}{refusal.words}"))
+    lines += [clean(f"  what helps: {way}") for way in found.helps]
+    return lines
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meyrin cancel 17          a job, or every element of an array
+  meyrin cancel 17_3 18     one element, and another job
+"""
+)
+@click.argument("job_labels", metavar="JOB...", nargs=-1, required=True)
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def cancel(session: Session, job_labels: tuple[str, ...]) -> None:
+    """End jobs: at once while they wait, through their site when they are there."""
+    done: dict[str, Any] = {}
+
+    def end(hub: Client, label: str) -> None:
+        reply = hub.cancel(label)
+        done[label] = reply.model_dump(mode="json")
+        say(f"job {label}: {_cancelled(reply)}")
+
+    failure = _each(session, job_labels, end)
+    _report_each(session, "cancelled", done, failure)
+
+
+def _cancelled(reply: CancelReply) -> str:
+    counts = (
+        (len(reply.ended), "ended"),
+        (len(reply.asked), "its site was asked to end it"),
+        (len(reply.already), "had ended already"),
+    )
+    several = len(reply.ended) + len(reply.asked) + len(reply.already) > 1
+    said = [f"{n} {words}" if several else words for n, words in counts if n]
+    return ", ".join(said) or "nothing to end"
+
+
+@click.command(
+    epilog="""\b
+Example:
+  meyrin submit --hold train.sh     kept, not placed
+  meyrin release 17                 may be placed from now on
+"""
+)
+@click.argument("job_labels", metavar="JOB...", nargs=-1, required=True)
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def release(session: Session, job_labels: tuple[str, ...]) -> None:
+    """Let jobs go that were submitted with --hold."""
+    done: dict[str, Any] = {}
+
+    def let_go(hub: Client, label: str) -> None:
+        done[label] = {"released": hub.release(label)}
+        say(f"job {label}: released; `meyrin explain {label}` says where it goes")
+
+    failure = _each(session, job_labels, let_go)
+    _report_each(session, "released", done, failure)
+
+
+def _each(session: Session, labels: tuple[str, ...], act: Any) -> MeyrinError | None:
+    """Do it for every job, past those where it fails; returns the first failure."""
+    from meyrin.cli.main import report  # noqa: PLC0415 - main imports this module by name
+
+    failure: MeyrinError | None = None
+    with session.client() as hub:
+        for label in labels:
+            try:
+                act(hub, label)
+            except MeyrinError as error:
+                if failure is not None or len(labels) > 1:
+                    quiet = Session(environ=session.environ)
+                    report(error, quiet)
+                failure = failure or error
+    return failure
+
+
+def _report_each(
+    session: Session, word: str, done: dict[str, Any], failure: MeyrinError | None
+) -> None:
+    if session.json and (done or failure is None):
+        data_json({word: done})
+        session.json = False
+    if failure is not None:
+        raise failure

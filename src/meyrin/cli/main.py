@@ -1,0 +1,139 @@
+"""The command `meyrin`: the table of its commands, and how each call ends.
+
+Never loads a command's module before it is called; errors become words, a hint and an exit code
+here and nowhere else. With `--json` an error is also one JSON object on standard output, in the
+hub's own shape, so that a program always reads exactly one object.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import meyrin
+from meyrin.cli.exits import DONE, FAILED, INTERRUPTED, exit_code
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.session import Session, hub_options
+from meyrin.cli.terminal import BOLD, RED, clean, colourful, data_json, paint, say
+from meyrin.domain.errors import MeyrinError, Refused
+
+WORK = "Your jobs"
+START = "Start here"
+RUN_IT = "Administration"
+SERVE = "Processes"
+
+COMMANDS = {
+    "submit": Entry("meyrin.cli.submit:command", "Submit an sbatch script as it is.", WORK),
+    "run": Entry("meyrin.cli.run:command", "Run a command and stream its output.", WORK),
+    "jobs": Entry("meyrin.cli.jobs:jobs", "List your jobs, newest first.", WORK),
+    "show": Entry("meyrin.cli.jobs:show", "Everything about one job.", WORK),
+    "logs": Entry("meyrin.cli.logs:command", "A job's output; -f follows it.", WORK),
+    "explain": Entry("meyrin.cli.jobs:explain", "Why a job waits, and what helps.", WORK),
+    "cancel": Entry("meyrin.cli.jobs:cancel", "End jobs.", WORK),
+    "release": Entry("meyrin.cli.jobs:release", "Let held jobs go.", WORK),
+    "fetch": Entry("meyrin.cli.fetch:command", "Bring a job's results here.", WORK),
+    "login": Entry("meyrin.cli.login:login", "Log in: a link for the pages, or a hub.", START),
+    "whoami": Entry("meyrin.cli.login:whoami", "Who you are at which hub.", START),
+    "completion": Entry("meyrin.cli.completion:command", "Completion for your shell.", START),
+    "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
+    "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),
+    "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),
+    "person": Entry("meyrin.cli.people:person", "People of this hub.", RUN_IT),
+    "token": Entry("meyrin.cli.people:token", "Your tokens for programs.", RUN_IT),
+    "up": Entry("meyrin.cli.up:command", "Start the hub, with a site on this machine.", SERVE),
+    "agent": Entry("meyrin.cli.agent:command", "Run the agent of a site.", SERVE),
+}
+
+HELP = """Many clusters, each under its own rules, as one research computing facility.
+
+\b
+A first job, from nothing:
+  meyrin up                                 (in another terminal)
+  meyrin run --time=5 -- python3 -c 'print(6 * 7)'
+
+\b
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 not allowed,
+5 not found, 6 unreachable; run and submit --wait end with the job's own.
+"""
+
+
+@click.group(
+    "meyrin",
+    cls=LazyGroup,
+    entries=COMMANDS,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`meyrin COMMAND --help` shows examples.",
+    subcommand_metavar="COMMAND ...",
+)
+@click.version_option(meyrin.__version__, message="meyrin %(version)s")
+@hub_options(hidden=False)
+def cli() -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:], Session()))
+
+
+def run(argv: Sequence[str], session: Session) -> int:
+    """One call of `meyrin ARGV`; returns the exit code."""
+    try:
+        ended = cli.main(list(argv), prog_name="meyrin", standalone_mode=False, obj=session)
+    except MeyrinError as error:
+        report(error, session)
+        return exit_code(error)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        return _outside(error)
+    return ended if isinstance(ended, int) else DONE
+
+
+def _outside(error: OSError) -> int:
+    """A file or stream that can't be used; nobody reading on is no fault worth words."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        say(f"meyrin: {error.filename or 'a stream'}: {error.strerror or error}")
+    return FAILED
+
+
+def report(error: MeyrinError, session: Session) -> None:
+    """What went wrong, each reason, the way out; and as data where data was asked for."""
+    colour = colourful(session.environ, sys.stderr)
+    say(f"{paint('meyrin:', RED, colour)} {_lines(error.message)}")
+    shown = error.refusals if isinstance(error, Refused) else ()
+    if len(shown) > 1:
+        for refusal in shown[:10]:
+            place = "/".join(part for part in (refusal.site, refusal.partition) if part)
+            clash = _clash(refusal.asked, refusal.limit)
+            say(clean(f"  {place or 'anywhere'}: {refusal.reason}{clash}"))
+    if error.hint:
+        say(f"{paint('hint:', BOLD, colour)} {_lines(error.hint)}")
+    if session.json:
+        from meyrin.client.errors import as_body  # noqa: PLC0415
+
+        data_json(as_body(error))
+
+
+def _clash(asked: object, limit: object) -> str:
+    if asked is None and limit is None:
+        return ""
+    return f" (asked {asked}, limit {limit})" if asked is not None else f" (limit {limit})"
+
+
+def _lines(text: str) -> str:
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Sites, projects, people and the ledger, by noun: `client.sites.enrol("alps")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from meyrin.client.connection import Connection, body, read
+from meyrin.domain.site import OwnerShare
+from meyrin.wire import identity, sites
+from meyrin.wire.jobs import Body
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound=Body)
+Page = TypeVar("Page")
+
+
+def every(page: Callable[..., Page], **which: Any) -> Iterator[Page]:
+    """All pages of a listing: `every(client.sites.list)`."""
+    following = ""
+    while True:
+        found: Any = page(after=following, **which)
+        yield found
+        following = found.next
+        if not following:
+            return
+
+
+def path(*parts: str) -> str:
+    """An address below the API; a name stays one part of it whatever it holds."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class Room:
+    """What the nouns share: the connection, and how replies become values."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _get(self, model: type[Model], *parts: str, **asked: Any) -> Model:
+        said = {name: value for name, value in asked.items() if value not in {None, ""}}
+        answer = self._connection.call("GET", path(*parts), repeatable=True, params=said)
+        return read(model, answer.content)
+
+    def _post(
+        self, model: type[Model], *parts: str, said: BaseModel | None = None, again: bool = False
+    ) -> Model:
+        answer = self._send("POST", *parts, said=said, again=again)
+        return read(model, answer)
+
+    def _send(
+        self, method: str, *parts: str, said: BaseModel | None = None, again: bool = False
+    ) -> bytes:
+        """`again`: sending it twice does what sending it once does."""
+        more = {} if said is None else body(said)
+        return self._connection.call(method, path(*parts), repeatable=again, **more).content
+
+
+class Sites(Room):
+    def list(self, *, after: str = "", limit: int = 50) -> sites.SiteList:
+        return self._get(sites.SiteList, "sites", after=after, limit=limit)
+
+    def show(self, name: str) -> sites.SiteDetail:
+        return self._get(sites.SiteDetail, "sites", name)
+
+    def enrol(self, name: str, title: str = "") -> sites.Enrolled:
+        """A new site; the reply holds its agent's credential, shown this once."""
+        return self._post(sites.Enrolled, "sites", said=sites.NewSite(name=name, title=title))
+
+    def drain(self, name: str, reason: str) -> sites.SiteView:
+        """Send nothing new there; what runs goes on."""
+        said = sites.DrainBody(reason=reason)
+        return self._post(sites.SiteView, "sites", name, "drain", said=said, again=True)
+
+    def resume(self, name: str) -> sites.SiteView:
+        return self._post(sites.SiteView, "sites", name, "resume", again=True)
+
+    def offer(
+        self,
+        name: str,
+        partition: str,
+        owners: Sequence[OwnerShare],
+        *,
+        start_s: int | None = None,
+        end_s: int | None = None,
+    ) -> sites.OfferView:
+        """Lend a partition for its owners, from now or `start_s` until `end_s`."""
+        said = sites.NewOffer(
+            partition=partition, owners=list(owners), start_s=start_s, end_s=end_s
+        )
+        return self._post(sites.OfferView, "sites", name, "offers", said=said)
+
+    def end_offer(self, name: str, offer: str, end_s: int | None = None) -> None:
+        said = sites.OfferEnd(end_s=end_s)
+        self._send("POST", "sites", name, "offers", offer, "end", said=said)
+
+    def new_agent_token(self, name: str) -> sites.AgentSecret:
+        """A new credential for the site's agent; those before it are refused at once."""
+        return self._post(sites.AgentSecret, "sites", name, "agent-token")
+
+    def revoke_agent_token(self, name: str) -> None:
+        self._send("DELETE", "sites", name, "agent-token", again=True)
+
+    def add_operator(self, name: str, person: str) -> None:
+        said = sites.OperatorBody(person=person)
+        self._send("POST", "sites", name, "operators", said=said, again=True)
+
+    def remove_operator(self, name: str, person: str) -> None:
+        self._send("DELETE", "sites", name, "operators", person)
+
+
+class Projects(Room):
+    def list(self, *, after: str = "", limit: int = 50) -> identity.ProjectList:
+        return self._get(identity.ProjectList, "projects", after=after, limit=limit)
+
+    def show(self, name: str) -> identity.ProjectView:
+        return self._get(identity.ProjectView, "projects", name)
+
+    def create(self, name: str, title: str = "", lead: str | None = None) -> identity.ProjectView:
+        said = identity.NewProject(name=name, title=title, lead=lead)
+        return self._post(identity.ProjectView, "projects", said=said)
+
+    def members(self, name: str, *, after: str = "", limit: int = 50) -> identity.MemberList:
+        where = ("projects", name, "members")
+        return self._get(identity.MemberList, *where, after=after, limit=limit)
+
+    def add_member(
+        self, name: str, person: str, role: identity.Role = "member"
+    ) -> identity.MemberView:
+        """Put a person into a project, or change their role there."""
+        said = identity.NewMember(person=person, role=role)
+        where = ("projects", name, "members")
+        return self._post(identity.MemberView, *where, said=said, again=True)
+
+    def remove_member(self, name: str, person: str) -> None:
+        self._send("DELETE", "projects", name, "members", person)
+
+
+class People(Room):
+    def me(self) -> identity.Me:
+        """Who the token is, and their projects."""
+        return self._get(identity.Me, "me")
+
+    def login_link(self, page: str = "/", person: str | None = None) -> identity.LoginLink:
+        """A link that logs a browser in, once."""
+        said = identity.NewLoginLink(page=page, person=person)
+        # a link that got lost on the way is never used and expires by itself
+        return self._post(identity.LoginLink, "login-links", said=said, again=True)
+
+    def list(self, *, after: str = "", limit: int = 50) -> identity.PersonList:
+        return self._get(identity.PersonList, "people", after=after, limit=limit)
+
+    def create(
+        self, name: str, display_name: str = "", *, admin: bool = False
+    ) -> identity.PersonView:
+        said = identity.NewPerson(name=name, display_name=display_name, admin=admin)
+        return self._post(identity.PersonView, "people", said=said)
+
+    def disable(self, name: str) -> identity.PersonView:
+        return self._post(identity.PersonView, "people", name, "disable", again=True)
+
+    def tokens(self, *, after: str = "", limit: int = 50) -> identity.TokenList:
+        return self._get(identity.TokenList, "tokens", after=after, limit=limit)
+
+    def new_token(self, name: str, days: int | None = 365) -> identity.TokenSecret:
+        """A token for programs; the reply holds its secret, shown this once."""
+        said = identity.NewToken(name=name, days=days)
+        return self._post(identity.TokenSecret, "tokens", said=said)
+
+    def revoke_token(self, token: str) -> None:
+        self._send("DELETE", "tokens", token, again=True)
+
+
+class Ledger(Room):
+    """Entries, statements and allocations."""

@@ -1,0 +1,283 @@
+"""The SDK: the hub's HTTP API as typed methods. What comes back are the wire models.
+
+    from meyrin import Client
+    with Client.from_environment() as hub:
+        job = hub.submit(request)
+        for event in hub.follow(str(job.job)): ...
+
+Errors are those of `meyrin.domain.errors`, whether they happened here or at the hub.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pydantic import RootModel
+
+from meyrin.client import transfer
+from meyrin.client.admin import Ledger, People, Projects, Sites
+from meyrin.client.connection import Connection, body, read
+from meyrin.client.follow import Change, Output, Stream, exit_status, follow
+from meyrin.client.place import find_hub
+from meyrin.domain.errors import InvalidInput, NotFound, Unreachable
+from meyrin.domain.job import InputFile, JobRequest
+from meyrin.domain.states import ENDED
+from meyrin.wire.jobs import (
+    Accepted,
+    Body,
+    CancelReply,
+    ExplainView,
+    JobDetail,
+    JobList,
+    JobView,
+    Submission,
+    SubmitBody,
+    SubmitReply,
+)
+
+Model = TypeVar("Model", bound=Body)
+SHORTEST_LOOK_S = 0.1
+LONGEST_LOOK_S = 2.0
+RESULT_LOOKS = 100  # about three minutes
+BEYOND_OUTPUT = 2**53  # following from here on brings changes of state only
+_ENDED = frozenset(str(state) for state in ENDED)
+
+
+def new_key() -> str:
+    """A fresh idempotency key: one for each intention, the same for its repetitions."""
+    return uuid.uuid4().hex
+
+
+class Client:
+    """A person's connection to one hub. May be used by several threads; close it when done."""
+
+    def __init__(self, url: str, token: str, **options: Any) -> None:
+        """`options` go to the connection: `transport`, `pause`, `chance`, `tries`."""
+        self.connection = Connection(url, token, **options)
+        self.sites = Sites(self.connection)
+        self.projects = Projects(self.connection)
+        self.ledger = Ledger(self.connection)
+        self.people = People(self.connection)
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        folder: str | Path | None = None,
+        url: str | None = None,
+        token_file: str | Path | None = None,
+        **options: Any,
+    ) -> Self:
+        """A client of the hub that `MEYRIN_HUB` or the one-machine folder names.
+
+        Raises Unreachable when none is named, NotLoggedIn when there is no token for it.
+        """
+        place = find_hub(environ, folder=folder, url=url, token_file=token_file)
+        return cls(place.url, place.token, **options)
+
+    @property
+    def url(self) -> str:
+        return self.connection.url
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- submitting
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Accepted:
+        """Hand in one request; lost replies are bridged, the job exists once.
+
+        Give the same key again to ask whether an earlier call got through.
+        """
+        return self.submit_many([(request, idempotency_key or new_key())])[0]
+
+    def submit_many(self, submissions: Iterable[tuple[JobRequest, str]]) -> list[Accepted]:
+        """Hand in requests with their keys in one call: all are kept, or none."""
+        asked = [Submission(request=request, idempotency_key=key) for request, key in submissions]
+        said = body(SubmitBody(submissions=asked))
+        answer = self.connection.call("POST", "/jobs", repeatable=True, **said)
+        return read(SubmitReply, answer.content).jobs
+
+    def forecast(self, request: JobRequest) -> ExplainView:
+        """Where and when this request would start, and why; nothing is kept."""
+        said = body(RootModel[JobRequest](request))
+        answer = self.connection.call("POST", "/forecast", repeatable=True, **said)
+        return read(ExplainView, answer.content)
+
+    # --- looking
+
+    def jobs(
+        self,
+        *,
+        mine: bool = True,
+        project: str | None = None,
+        states: Sequence[str] = (),
+        site: str | None = None,
+        after: str = "",
+        limit: int = 50,
+    ) -> JobList:
+        """One page of jobs, newest first; `next` of the reply is `after` of the next page."""
+        asked: dict[str, Any] = {"limit": limit}
+        asked |= {"mine": "true"} if mine else {}
+        given = {"project": project, "state": list(states), "site": site, "after": after}
+        asked |= {name: value for name, value in given.items() if value}
+        return self._get(JobList, "/jobs", asked)
+
+    def each_job(self, **which: Any) -> Iterator[JobView]:
+        """All jobs that `jobs(**which)` pages through."""
+        following = str(which.pop("after", ""))
+        while True:
+            page = self.jobs(after=following, **which)
+            yield from page.jobs
+            following = page.next
+            if not following:
+                return
+
+    def job(self, label: str | int) -> JobDetail:
+        return self._get(JobDetail, _job(label))
+
+    def explain(self, label: str | int) -> ExplainView:
+        """Why a job waits, where else it could go, and what would help."""
+        return self._get(ExplainView, _job(label, "/explain"))
+
+    def output(self, label: str | int, stream: Stream = "stdout", offset: int = 0) -> bytes:
+        """What the job has written so far, from byte `offset` on."""
+        pieces = bytearray()
+        while True:
+            asked = {"stream": stream, "offset": offset + len(pieces)}
+            path = _job(label, "/output")
+            piece = self.connection.call("GET", path, repeatable=True, params=asked).content
+            if not piece:
+                return bytes(pieces)
+            pieces += piece
+
+    def follow(
+        self, label: str | int, stream: Stream = "stdout", offset: int = 0
+    ) -> Iterator[Output | Change]:
+        """Output as it comes and changes of state, every byte once, until the job has ended."""
+        return follow(self.connection, _label(label), stream, offset)
+
+    def wait(self, label: str | int) -> JobDetail:
+        """Return when the job, or every element of the array, has ended."""
+        found = self.job(label)
+        if not found.array and found.job.state not in _ENDED:
+            for _ in follow(self.connection, _label(label), "stdout", BEYOND_OUTPUT):
+                pass
+            return self.job(label)
+        pause_s = SHORTEST_LOOK_S
+        while not set(found.array or [found.job.state]) <= _ENDED:
+            self.connection.pause(pause_s)
+            pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
+            found = self.job(label)
+        return found
+
+    def results(self, label: str | int) -> JobDetail:
+        """Return when the results of an ended job have arrived at the hub, or won't."""
+        pause_s = SHORTEST_LOOK_S
+        for _ in range(RESULT_LOOKS):
+            found = self.job(label)
+            if found.results != "pending":
+                return found
+            self.connection.pause(pause_s)
+            pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
+        raise Unreachable(
+            f"the results of job {label} have not come from {found.job.site} yet",
+            hint="is its agent running? `meyrin site list` shows when it was heard last",
+        )
+
+    def exit_status(self, ended: JobDetail) -> int:
+        """What a shell would see of an ended job; of an array the largest of its elements."""
+        job = ended.job
+        if not ended.array:
+            return exit_status(job.state, job.exit_code, job.signal)
+        if set(ended.array) == {"completed"}:
+            return 0
+        unwell = sorted(_ENDED - {"completed"})
+        worst = 0
+        for each in self.each_job(mine=False, states=unwell, limit=500):
+            if each.array_job == job.array_job:
+                worst = max(worst, exit_status(each.state, each.exit_code, each.signal))
+            if each.job < job.job:
+                break
+        return worst or 1
+
+    # --- changing
+
+    def cancel(self, label: str | int) -> CancelReply:
+        """End a job or all elements of an array. What has ended already stays as it is."""
+        answer = self.connection.call("POST", _job(label, "/cancel"), repeatable=True)
+        return read(CancelReply, answer.content)
+
+    def release(self, label: str | int) -> list[int]:
+        """Let a held job go; returns its number or those of the array's elements.
+
+        Raises Refused when it is not held.
+        """
+        answer = self.connection.call("POST", _job(label, "/release"), repeatable=False)
+        return read(RootModel[list[int]], answer.content).root
+
+    # --- files
+
+    def upload(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        progress: transfer.OnProgress = transfer.ignore,
+    ) -> InputFile:
+        """Make sure that the hub has this file; the result goes into `JobRequest.inputs`."""
+        return transfer.upload(self.connection, Path(path), name, progress)
+
+    def fetch(
+        self,
+        label: str | int,
+        into: str | Path,
+        names: Sequence[str] = (),
+        progress: transfer.OnProgress = transfer.ignore,
+    ) -> list[Path]:
+        """Bring a job's results, or those in `names`, into a folder; returns where they are."""
+        there = {file.name: file for file in self.results(label).files}
+        for name in names:
+            if name not in there:
+                raise NotFound(
+                    f"job {label} has no result {name!r}",
+                    hint=f"it has {', '.join(there) or 'none'}",
+                    file=name,
+                )
+        files = [there[name] for name in names] if names else list(there.values())
+        return transfer.fetch(self.connection, _label(label), files, Path(into), progress)
+
+    def _get(self, model: type[Model], path: str, asked: Mapping[str, Any] | None = None) -> Model:
+        answer = self.connection.call("GET", path, repeatable=True, params=asked)
+        return read(model, answer.content)
+
+
+def _job(label: str | int, rest: str = "") -> str:
+    return f"/jobs/{_label(label)}{rest}"
+
+
+def _label(label: str | int) -> str:
+    """`17` or `17_3`; nothing else may become part of an address."""
+    text = str(label).strip()
+    number, _, task = text.partition("_")
+    if not (number.isdecimal() and text.isascii() and (task.isdecimal() or "_" not in text)):
+        raise InvalidInput(
+            f"{text!r} is no job", hint="write its number, such as 17, or 17_3 in an array"
+        )
+    return text

@@ -1,0 +1,168 @@
+"""One connection to one hub: sends calls, repeats those that are safe to repeat, names errors.
+
+A call is *repeatable* when sending it twice does what sending it once does; the caller says so.
+A call that never left (nobody listens) is repeated in any case. Waiting and chance come in as
+arguments, so that tests neither sleep nor guess.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from meyrin.client.errors import from_reply
+from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, StorageFull, Unreachable
+
+if TYPE_CHECKING:
+    import httpx2
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
+
+CONNECT_S = 5.0
+ANSWER_S = 60.0
+TRIES = 5
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+_AGAIN = "run the same command again; nothing is done twice"
+_LOOK_FIRST = "it may have been done: look before you repeat it"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Connection:
+    """What every verb of the SDK speaks through; may be used by several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+        tries: int = TRIES,
+    ) -> None:
+        import httpx2  # noqa: PLC0415 - `meyrin --help` must not pay for it
+
+        parts = urlsplit(url)
+        self.url = url
+        self.pause = pause
+        self._chance = chance
+        self.tries = tries
+        self._http = httpx2.Client(
+            base_url=f"{url}/api/v1",
+            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
+            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+            transport=transport,
+            # no certificates are loaded where none are used, and no proxy stands on this machine
+            verify=parts.scheme == "https",
+            trust_env=parts.hostname not in _LOOPBACK,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, *, repeatable: bool, **said: Any) -> httpx2.Response:
+        """The hub's answer; raises the error that it stands for.
+
+        `said` is what `httpx2.Client.request` takes: json, params, content, headers.
+        """
+        number = 0
+        while True:
+            number += 1
+            try:
+                return self._once(method, path, repeatable, **said)
+            except MeyrinError as error:
+                again = repeatable or error.facts.get("sent") is False
+                if number >= self.tries or not again or not _worth_repeating(error):
+                    raise
+            self.back_off(number)
+
+    def back_off(self, number: int) -> None:
+        """Wait before try `number` + 1: doubling, cut at ten seconds, shaken by chance."""
+        longest = min(FIRST_PAUSE_S * 2**number, LONGEST_PAUSE_S)
+        self.pause(longest * (0.5 + 0.5 * self._chance()))
+
+    def _once(self, method: str, path: str, repeatable: bool, **said: Any) -> httpx2.Response:
+        with self._naming(_AGAIN if repeatable else _LOOK_FIRST):
+            response = self._http.request(method, path, **said)
+        if response.status_code >= 400:
+            raise from_reply(response.status_code, response.content, self.url)
+        self._refuse_redirect(response)
+        return response
+
+    @contextmanager
+    def stream(self, method: str, path: str, **said: Any) -> Iterator[httpx2.Response]:
+        """An answer that is read piece by piece; the caller repeats, since only it knows where."""
+        with self._naming(_AGAIN), self._http.stream(method, path, **said) as response:
+            if response.status_code >= 400:
+                raise from_reply(response.status_code, response.read(), self.url)
+            self._refuse_redirect(response)
+            yield response
+
+    def _refuse_redirect(self, response: httpx2.Response) -> None:
+        """A token follows nobody to another address."""
+        if 300 <= response.status_code < 400:
+            there = response.headers.get("location", "another address")
+            raise Unreachable(
+                f"{self.url} sends us on to {there}",
+                hint="use that address for the hub, if you trust it",
+                address=self.url,
+            )
+
+    @contextmanager
+    def _naming(self, hint: str) -> Iterator[None]:
+        """Turn what went wrong on the way into Unreachable, with what to do."""
+        import httpx2  # noqa: PLC0415
+
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise Unreachable(
+                f"no hub answers at {self.url} ({str(error) or 'no answer in time'})",
+                hint="start it with `meyrin up`, or check the address (MEYRIN_HUB, --hub, --dir)",
+                address=self.url,
+                sent=False,
+            ) from error
+        except httpx2.InvalidURL as error:
+            raise InvalidInput(f"{self.url} can't be called: {error}") from error
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise Unreachable(
+                f"the hub at {self.url} did not finish its answer "
+                f"({str(error) or type(error).__name__})",
+                hint=hint,
+                address=self.url,
+            ) from error
+        except httpx2.DecodingError as error:
+            raise Unreachable(f"{self.url} sent an answer that can't be unpacked") from error
+
+
+def read(model: type[Model], content: bytes) -> Model:
+    """A reply as its wire model; fields that a newer hub added are passed over."""
+    try:
+        return model.model_validate_json(content, extra="ignore")
+    except ValueError as error:
+        raise Failed(
+            f"the hub's answer can't be read as {model.__name__}",
+            hint="are hub and client of the same version?",
+        ) from error
+
+
+def body(model: BaseModel) -> dict[str, Any]:
+    """A wire model as the body of a call; the same bytes however often it is sent."""
+    try:
+        content = model.model_dump_json().encode()
+    except ValueError as error:
+        raise InvalidInput(
+            "the request holds text that is no Unicode", hint="look at names and variables"
+        ) from error
+    return {"content": content, "headers": {"content-type": "application/json"}}
+
+
+def _worth_repeating(error: MeyrinError) -> bool:
+    """Seconds may help a busy hub, not a full disk."""
+    return error.retry and not isinstance(error, StorageFull)

@@ -1,0 +1,60 @@
+"""Inputs as people type them (`PATH` or `PATH=NAME`, a file or a folder) as files with names.
+
+A relative path keeps its folders, so that a script finds `data/a.csv` as it does here; from an
+absolute path, or one that leads upwards, the last part is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from meyrin.domain.errors import InvalidInput
+
+
+def input_files(typed: Sequence[str], cwd: Path) -> list[tuple[Path, str]]:
+    """Every file to send with its name in the job, in the order typed.
+
+    Raises InvalidInput for what isn't there, is no plain file, or comes twice under one name.
+    """
+    found: dict[str, Path] = {}
+    for word in typed:
+        for path, name in _files(*_split(word, cwd)):
+            if found.setdefault(name, path) != path:
+                raise InvalidInput(
+                    f"two inputs are called {name!r}: {found[name]} and {path}",
+                    hint="name one of them anew: --input PATH=NAME",
+                    field="input",
+                )
+    return [(path, name) for name, path in found.items()]
+
+
+def _split(word: str, cwd: Path) -> tuple[Path, str]:
+    """A path and its name in the job. `=` counts unless a file of the whole name exists."""
+    if (cwd / word).exists() or "=" not in word:
+        path, name = word, _own_name(word, cwd)
+    else:
+        path, _, name = word.rpartition("=")
+    place = cwd / path
+    if not path or not place.exists():
+        raise InvalidInput(
+            f"there is no input {path or word!r}", hint="--input PATH or PATH=NAME", field="input"
+        )
+    return place, name
+
+
+def _own_name(word: str, cwd: Path) -> str:
+    pure = PurePosixPath(word)
+    if pure.is_absolute() or ".." in pure.parts:
+        return (cwd / word).resolve().name
+    return pure.as_posix()
+
+
+def _files(place: Path, name: str) -> Iterator[tuple[Path, str]]:
+    if not place.is_dir():
+        yield place, name
+        return
+    prefix = "" if name == "." else f"{name}/"
+    for path in sorted(place.rglob("*")):
+        if not path.is_dir():
+            yield path, prefix + path.relative_to(place).as_posix()

@@ -1,0 +1,136 @@
+"""Where the hub is and with which token to knock: from the environment or one folder.
+
+In rising order: the folder's `client.json` (written by `meyrin up` or `meyrin login`), then
+`MEYRIN_HUB` with `MEYRIN_TOKEN` or `MEYRIN_TOKEN_FILE`, then what was given. Never guesses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
+
+CLIENT_FILE = "client.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A hub's address and a secret; `told_by` says where they were found."""
+
+    url: str
+    token: str
+    told_by: str
+
+    def __repr__(self) -> str:
+        return f"Place({self.url!r}, token hidden, told by {self.told_by})"
+
+
+def state_folder(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
+    """The folder of one-machine mode: `--dir`, else `MEYRIN_DIR`, else the user's data folder."""
+    chosen = given or environ.get("MEYRIN_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing was said
+
+    return user_data_path("meyrin")
+
+
+def find_hub(
+    environ: Mapping[str, str] = os.environ,
+    *,
+    folder: str | Path | None = None,
+    url: str | None = None,
+    token_file: str | Path | None = None,
+) -> Place:
+    """The hub to talk to.
+
+    Raises Unreachable when no hub is named anywhere, NotLoggedIn when one is named but no token,
+    InvalidInput for an address or a file that can't be read.
+    """
+    named = url or (None if folder else environ.get("MEYRIN_HUB"))
+    path = state_folder(environ, folder) / CLIENT_FILE
+    if named is None:
+        if path.exists():
+            return _read(path)
+        raise Unreachable(
+            f"no hub is known: MEYRIN_HUB is not set and there is no {path}",
+            hint="start one with `meyrin up`, or log in to one with `meyrin login --hub URL`",
+        )
+    told_by = "--hub" if url else "MEYRIN_HUB"
+    address = check_url(named, told_by)
+    secret = _token(environ, token_file)
+    if secret is None and path.exists():
+        known = _read(path)
+        secret = known.token if known.url == address else None
+    if secret is None:
+        raise NotLoggedIn(
+            f"{told_by} names {address}, but there is no token for it",
+            hint="set MEYRIN_TOKEN_FILE or MEYRIN_TOKEN, or run `meyrin login --hub URL`",
+        )
+    return Place(address, secret, told_by)
+
+
+def save(path: Path, url: str, token: str) -> None:
+    """Write `client.json` so that only its owner can read it, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"url": url, "token": token}, file)
+    draft.replace(path)
+
+
+def check_url(url: str, told_by: str) -> str:
+    """An address of a hub without a slash at its end; else InvalidInput."""
+    plain = url.strip().rstrip("/")
+    if not plain.startswith(("http://", "https://")) or len(plain.split("//", 1)[1]) < 1:
+        raise InvalidInput(
+            f"{told_by} is {url!r}, which is no address of a hub",
+            hint="write it with its scheme, such as https://hub.example.org",
+            field=told_by,
+            value=url,
+        )
+    return plain
+
+
+def check_token(text: str, told_by: str) -> str:
+    """A secret as one printable word, as it must be to travel in a header; else InvalidInput."""
+    word = text.strip()
+    if not word or not word.isascii() or not word.isprintable() or " " in word:
+        raise InvalidInput(
+            f"{told_by} holds no token", hint="a token is one word, such as `meyrin login` asks for"
+        )
+    return word
+
+
+def _token(environ: Mapping[str, str], token_file: str | Path | None) -> str | None:
+    if token_file is None and "MEYRIN_TOKEN" in environ:
+        return check_token(environ["MEYRIN_TOKEN"], "MEYRIN_TOKEN")
+    named = token_file or environ.get("MEYRIN_TOKEN_FILE")
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    try:
+        return check_token(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the token file {path} can't be read", hint="see MEYRIN_TOKEN_FILE or --token-file"
+        ) from error
+
+
+def _read(path: Path) -> Place:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        url, token = known["url"], known["token"]
+    except OSError as error:
+        raise InvalidInput(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{path} is not what `meyrin up` or `meyrin login` writes",
+            hint="remove it and start `meyrin up` again, or log in again",
+        ) from error
+    return Place(check_url(str(url), str(path)), check_token(str(token), str(path)), str(path))
