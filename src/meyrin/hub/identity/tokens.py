@@ -204,3 +204,12 @@ def _looks_right(secret: str) -> bool:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def counts(step: Step, secret: str) -> bool:
+    """Whether a person's token still counts."""
+    try:
+        authenticate(step, secret, PERSON_KINDS)
+    except NotLoggedIn:
+        return False
+    return True

@@ -1,0 +1,3 @@
+from tests.hub.identity.fixtures import house
+
+__all__ = ["house"]
