@@ -1,0 +1,53 @@
+"""The ledger over HTTP: a project's entries and statement for its members, the check for all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from meyrin.hub.identity import service as identity
+from meyrin.hub.ledger import service
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.wire.ledger import (
+    EntryList,
+    EntryView,
+    FindingView,
+    StatementView,
+    TypeStatementView,
+    VerifyReply,
+)
+
+router = APIRouter(prefix="/api/v1", tags=["ledger"])
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Month = Annotated[str | None, Query(description="YYYY-MM, UTC; without it everything up to now")]
+
+
+@router.get("/projects/{name}/entries")
+def entries(name: str, call: Person, after: After = "", limit: Limit = 50) -> EntryList:
+    """A project's entries, newest first."""
+    with call.read() as step:
+        project = identity.project_by_name(step, call.actor, name)
+        rows, following = service.entries(step, project.id, after, limit)
+    return EntryList(entries=[EntryView(**asdict(row)) for row in rows], next=following)
+
+
+@router.get("/projects/{name}/statement")
+def statement(name: str, call: Person, month: Month = None) -> StatementView:
+    """Opening balance, what happened, closing balance, by charged type."""
+    with call.read() as step:
+        project = identity.project_by_name(step, call.actor, name)
+        found = service.statement(step, project.id, month)
+    types = [TypeStatementView.model_validate(asdict(each)) for each in found.types]
+    return StatementView(project=project.name, month=month, types=types)
+
+
+@router.get("/ledger/verify")
+def verify(call: Admin) -> VerifyReply:
+    """Whether the ledger adds up; reads all of it."""
+    with call.read() as step:
+        findings = service.verify(step)
+    return VerifyReply(findings=[FindingView(**asdict(each)) for each in findings])

@@ -1,0 +1,124 @@
+"""Allocations, entries and statements on the wire. Amounts are whole accelerator-seconds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
+from meyrin.wire.jobs import Body
+
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)]
+
+
+class BalanceView(Body):
+    """`granted_s` is the sum of the four others; `free_s` may be below zero."""
+
+    granted_s: int
+    free_s: int
+    held_s: int
+    used_s: int
+    expired_s: int
+
+
+class AllocationView(Body):
+    """From `start_s` until just before `end_s`; `rule` is what granted it."""
+
+    id: str
+    project: str
+    charged_type: str
+    start_s: int
+    end_s: int
+    rule: str
+    reason: str
+    created_ms: int
+    closed_ms: int | None
+    balance: BalanceView
+
+
+class AllocationList(Body):
+    allocations: list[AllocationView]
+    next: str
+
+
+class NewAward(Body):
+    """An administrator's award; without `start_s` it begins at once.
+
+    It comes out of the share of `owner` in the offer, or is the facility's own word.
+    """
+
+    project: str
+    charged_type: Annotated[str, Field(min_length=1, max_length=64)]
+    amount_s: Amount
+    end_s: int
+    start_s: int | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+    owner: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "facility"
+    offer_id: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")] = ""
+
+
+class EntryView(Body):
+    """`amount_s` went from the debit account to the credit account."""
+
+    id: int
+    at_ms: int
+    kind: str
+    debit_account: str
+    credit_account: str
+    amount_s: int
+    charged_type: str
+    allocation_id: str
+    attempt: str | None
+    reason: str
+
+
+class EntryList(Body):
+    entries: list[EntryView]
+    next: str
+
+
+class KindSumView(Body):
+    kind: str
+    entries: int
+    amount_s: int
+
+
+class DeliveredView(Body):
+    """What one owner's part of one offer delivered."""
+
+    offer_id: str
+    owner: str
+    amount_s: int
+
+
+class TypeStatementView(Body):
+    """`unbalanced_s` is zero, or the ledger does not add up."""
+
+    charged_type: str
+    opening: BalanceView
+    kinds: list[KindSumView]
+    delivered: list[DeliveredView]
+    closing: BalanceView
+    unbalanced_s: int
+
+
+class StatementView(Body):
+    """One month (`YYYY-MM`, UTC), or everything up to now."""
+
+    project: str
+    month: str | None
+    types: list[TypeStatementView]
+
+
+class FindingView(Body):
+    """One thing that does not add up."""
+
+    code: str
+    subject: str
+    expected: int
+    found: int
+
+
+class VerifyReply(Body):
+    findings: list[FindingView]
