@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-
-from meyrin.engine.placement import decide
 from tests.engine.states_of_the_world import NOW, make_policy, make_state
 from tests.oracles.naive_placement import naive_decide
+
+from meyrin.engine.placement import decide
 
 
 def answer(decision):
