@@ -1,0 +1,368 @@
+"""The keeper's jobs in motion: claimed, started, warned, stopped, reaped, and all of it on record.
+
+Order is everything here:
+- a claim is durable before its process starts; a claimed job is never started a second time;
+- the last moment before a process may exist is on record, with the place that it takes;
+- a group is killed before its dead leader is reaped, so its number can't belong to another;
+- an end is recorded when no process of the group is left, or when `grace_s` has passed in vain.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from meyrin.agent.batch import Phase, Start
+from meyrin.agent.keeper_process import (
+    NotStarted,
+    Started,
+    attempt_of,
+    environment,
+    exit_of,
+    group_members,
+    kill_group,
+    kill_one,
+    now_ms,
+    signal_number,
+    spawn,
+    stat_fields,
+    ticks,
+    up_ns,
+)
+from meyrin.agent.keeper_process import children as children_of
+from meyrin.agent.keeper_slots import Part, Place, Waiting, parts
+from meyrin.agent.keeper_state import End, Job, State
+from meyrin.agent.keeper_wire import Body
+
+SECOND = 1_000_000_000
+AHEAD = 16  # jobs claimed at once while jobs are so short that each claim would cost a sync
+NEVER = 1 << 62
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A job with a process. `ended` is set while the rest of its group is still dying."""
+
+    job: Job
+    limit_ns: int
+    warn_ns: int = NEVER
+    kill_ns: int = NEVER
+    adopted: bool = False  # started by an earlier keeper, so not our child
+    pidfd: int = -1
+    resolve_ns: int = NEVER
+    ended: End | None = None
+    drain_ns: int = NEVER
+
+    def due_ns(self) -> int:
+        if self.ended:
+            return self.drain_ns
+        limit = NEVER if self.job.stopping else self.limit_ns
+        return min(limit, self.warn_ns, self.kill_ns, self.resolve_ns)
+
+
+class Jobs:
+    """All jobs of one keeper."""
+
+    def __init__(
+        self, state: State, folder: Path, base: Mapping[str, str], resolve: Callable[[Run], None]
+    ) -> None:
+        self.state = state
+        self.running: dict[int, Run] = {}
+        self.parts: dict[str, Part] = {}
+        self.grace_ns = 30 * SECOND
+        self.retry_ns = NEVER
+        self.resolve = resolve  # learns how an adopted run ended: `keeper_recover`
+        self._folder = folder
+        self._base = base
+        self._dirty = False
+        self._recent: deque[int] = deque(maxlen=AHEAD)
+        self._pid = os.getpid()
+        self._queued = 0
+
+    # what is asked
+
+    def configure(self, config: Body) -> None:
+        """Take over partitions and grace; jobs that run keep what they hold."""
+        if self.state.config != config:
+            self.state.record(["config", config])
+        self.grace_ns = int(config["grace_s"] * SECOND)
+        self.parts = parts(config)
+        for run in self.running.values():
+            part = self.parts.get(run.job.partition)
+            if part and run.job.place:
+                part.retake(run.job.place, run.job.asked)
+        self._queued = 0
+        queued = [job for job in self.state.jobs.values() if job.phase is Phase.QUEUED]
+        self._enqueue(sorted(queued, key=lambda job: job.serial))
+
+    def submit(self, raw: bytes, starts: Sequence[Start]) -> None:
+        self._enqueue(self.state.submit(raw, starts))
+
+    def _enqueue(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if why := self._impossible(job):
+                self.state.end(job, End("not_started", why=why))
+                continue
+            job.waiting = Waiting(job.serial, job.nodes, job.asked, claimed=bool(job.claimed))
+            self.parts[job.partition].push(job.waiting)
+            self._queued += 1
+        self._dirty = True
+
+    def _impossible(self, job: Job) -> str:
+        part = self.parts.get(job.partition)
+        if part is None:
+            return f"there is no partition {job.partition!r} here"
+        if job.warn:
+            try:
+                signal_number(job.warn.name)
+            except ValueError as error:
+                return str(error)
+        return part.impossible(job.nodes, job.asked)
+
+    def cancel(self, attempts: Iterable[str]) -> None:
+        self.reap()
+        for attempt in attempts:
+            job = self.state.jobs.get(attempt)
+            if job is None or job.stopping or job.phase is Phase.ENDED:
+                continue
+            if job.phase is Phase.RUNNING:
+                self.stop(self.running[job.pid], "cancelled")
+                continue
+            if job.waiting:
+                job.waiting.gone = True
+            self._queued -= 1
+            self.state.end(job, End("cancelled", why="cancelled before it started"))
+            self._dirty = True
+
+    def forget(self, attempts: Iterable[str]) -> None:
+        known = [job for attempt in attempts if (job := self.state.jobs.get(attempt))]
+        ended = [job for job in known if job.phase is Phase.ENDED]
+        if ended:
+            self.state.record(["forget", [job.serial for job in ended]])
+        for job in ended:
+            unlink(self._folder / "out" / f"{job.serial}.out")
+
+    @property
+    def idle(self) -> bool:
+        return not self.running and not self._queued
+
+    @property
+    def counts(self) -> Body:
+        return {"running": len(self.running), "queued": self._queued}
+
+    # starting
+
+    def schedule(self) -> None:
+        """Start what fits. One sync makes all claims of a turn durable first."""
+        if not self._dirty:
+            return
+        self._dirty = False
+        chosen = [(part, job, place) for part in self.parts.values() for job, place in part.picks()]
+        if not chosen:
+            return
+        claims: list[int] = []
+        for part, job, _ in chosen:
+            if not job.claimed:
+                found = [job, *part.next_in_line(job, self._ahead() - 1)]
+                claims += [one.serial for one in found]
+                for one in found:
+                    one.claimed = True
+        if claims:
+            self.state.record(["claim", claims])
+            if not self.state.journal.sync():
+                self._put_back(chosen)
+                return
+        for i, (part, job, place) in enumerate(chosen):
+            if not self._start(part, job, place):
+                self._put_back(chosen[i:])
+                return
+
+    def _ahead(self) -> int:
+        """More than one only while jobs are short: a power cut loses what was claimed."""
+        recent = self._recent
+        return AHEAD if len(recent) == AHEAD and recent[-1] - recent[0] < SECOND else 1
+
+    def _put_back(self, chosen: Sequence[tuple[Part, Waiting, Place]]) -> None:
+        for part, job, place in reversed(chosen):
+            part.release(place, job.asked)
+            part.unpop(job)
+        self.retry_ns = up_ns() + SECOND
+
+    def _start(self, part: Part, waiting: Waiting, place: Place) -> bool:
+        """Start one; False when the machine has no room for a process just now."""
+        job = self.state.by_serial[waiting.serial]
+        start, script = job.start, self.script(job)
+        assert start is not None, "a queued job has its start"
+        cluster = self.state.config["cluster"]
+        start_ms, began = now_ms(), up_ns()
+        env = environment(start, part, place, start_ms, self._base, cluster)
+
+        def last_moment() -> None:
+            """From here on it may have started, whatever happens to this keeper."""
+            at = ["at", job.serial, start_ms, began, place.nodes, place.devices]
+            self.state.record(at)
+            self.state.journal.flush()
+
+        outcome = spawn(start, script, env, job.stdout, job.stderr, last_moment)
+        if isinstance(outcome, Started):
+            self.state.record(["run", job.serial, outcome.pid, outcome.ticks])
+            self.state.journal.flush()
+            self.running[outcome.pid] = run_of(job)
+            self._recent.append(began)
+        elif outcome.again:
+            unlink(Path(script))
+            self.state.record(["back", job.serial])
+            self.state.journal.flush()
+            waiting.claimed = False
+            return False
+        else:
+            unlink(Path(script))
+            self.state.end(job, End("not_started", why=outcome.why))
+            part.release(place, job.asked)
+            self._dirty = True
+        self._queued -= 1
+        return True
+
+    def script(self, job: Job) -> str:
+        return f"{self._folder}/spool/j{job.serial}"
+
+    # time
+
+    def due_ns(self) -> int:
+        """When `tick` has something to do, by the boot clock."""
+        return min((run.due_ns() for run in self.running.values()), default=NEVER)
+
+    def tick(self) -> None:
+        now = up_ns()
+        if now >= self.retry_ns:
+            self.retry_ns, self._dirty = NEVER, True
+        for run in [run for run in self.running.values() if run.due_ns() <= now]:
+            if run.ended:
+                self.finish(run, run.ended)
+            elif run.resolve_ns <= now:
+                self.resolve(run)
+            elif run.kill_ns <= now:
+                run.kill_ns = now + self.grace_ns
+                self._kill_all(run)
+            elif not run.job.stopping and run.limit_ns <= now:
+                self.stop(run, "timeout")
+            elif run.warn_ns <= now:
+                run.warn_ns = NEVER
+                self._warn(run)
+
+    def stop(self, run: Run, reason: str) -> None:
+        """TERM to its whole group now, KILL after the grace."""
+        self.state.record(["stop", run.job.serial, reason])
+        run.warn_ns, run.kill_ns = NEVER, up_ns() + self.grace_ns
+        kill_group(run.job.pid, signal.SIGTERM)
+        kill_group(run.job.pid, signal.SIGCONT)
+
+    def _warn(self, run: Run) -> None:
+        """As sbatch(1) --signal: `B:` tells the shell only, else all but the shell."""
+        warn, leader = run.job.warn, run.job.pid
+        assert warn is not None, "only a run with a warning is warned"
+        number = signal_number(warn.name)
+        for pid in [leader] if warn.shell_only else group_members(leader):
+            kill_one(pid, number)
+
+    def _kill_all(self, run: Run) -> None:
+        kill_group(run.job.pid, signal.SIGKILL)
+        if run.adopted:
+            kill_marked({run.job.attempt})
+        else:
+            self._sweep(run.job)
+
+    # ends
+
+    def reap(self) -> None:
+        """Take in every child that has ended, jobs and what jobs left behind."""
+        reaped = False
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if info is None:
+                break
+            reaped = True
+            run = self.running.get(info.si_pid)
+            if run is not None and not run.adopted and run.ended is None:
+                kill_group(info.si_pid, signal.SIGKILL)
+                _, status, used = os.wait4(info.si_pid, 0)
+                cpu_ms = round((used.ru_utime + used.ru_stime) * 1000)
+                self._ended(run, end_of(run.job, status, up_ns(), cpu_ms, used.ru_maxrss))
+            else:
+                os.waitpid(info.si_pid, 0)
+        if reaped:
+            self._sweep(None)
+            for run in [run for run in self.running.values() if run.ended]:
+                if run.ended and not kill_group(run.job.pid, 0):
+                    self.finish(run, run.ended)
+            self.state.journal.flush()  # what was reaped can't be asked for again
+
+    def _ended(self, run: Run, end: End) -> None:
+        if kill_group(run.job.pid, 0):
+            run.ended, run.drain_ns = end, up_ns() + self.grace_ns
+        else:
+            self.finish(run, end)
+
+    def _sweep(self, dying: Job | None) -> None:
+        """Kill what left its job's group and outlived it (or its job is `dying`)."""
+        alive = {
+            run.job.pid: run.job.attempt
+            for run in self.running.values()
+            if run.ended is None and run.job is not dying
+        }
+        for pid in children_of(self._pid):
+            if pid in alive or (dying and pid == dying.pid):
+                continue
+            fields = stat_fields(pid)
+            if fields is None or fields[0] == b"Z" or int(fields[3]) in alive:
+                continue
+            mark = attempt_of(pid)
+            if mark not in alive.values() and (mark or not alive):
+                kill_one(pid, signal.SIGKILL)
+
+    def finish(self, run: Run, end: End) -> None:
+        job = run.job
+        del self.running[job.pid]
+        if run.pidfd >= 0:
+            os.close(run.pidfd)
+        self.state.end(job, end)
+        part = self.parts.get(job.partition)
+        if part and job.place:
+            part.release(job.place, job.asked)
+        unlink(Path(self.script(job)))
+        self._dirty = True
+
+
+def end_of(job: Job, status: int, at_ns: int, cpu_ms: int | None, max_rss_kb: int | None) -> End:
+    code = os.waitstatus_to_exitcode(status)
+    return End(
+        job.stopping or ("exit" if code >= 0 else "signal"),
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        elapsed_ms=max(0, -((job.up_ns - at_ns) // 1_000_000)),
+        cpu_ms=cpu_ms,
+        max_rss_kb=max_rss_kb,
+    )
+
+
+def unlink(path: Path) -> None:
+    with suppress(OSError):
+        os.unlink(path)  # noqa: PTH108 - a hot path
+
+
+def run_of(job: Job) -> Run:
+    """A fresh run of a job that has a process."""
+    run = Run(job, limit_ns=job.up_ns + job.walltime_s * SECOND)
+    if job.warn:
+        # not before its script had a second to set its trap
+        before = run.limit_ns - job.warn.before_s * SECOND
+        run.warn_ns = max(before, job.up_ns + SECOND)
+    return run

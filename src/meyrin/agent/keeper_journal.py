@@ -1,0 +1,171 @@
+"""The keeper's one file of truth: records appended in order, made durable many at a time.
+
+A record is its length, a CRC chained to the record before it, and its payload. Reading stops at
+the first record that does not check: a torn tail after a power cut falls off there, and because
+the CRC is chained an older tail can't come back to life behind new records. Nothing that was
+acknowledged is in a torn tail, since acknowledging waits for `sync`.
+
+Space is reserved ahead, so ends can still be written when the disk is full.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+MAGIC = b"MEYRIN-KEEPER-1\n"
+CHUNK = 1 << 20
+RESERVE = CHUNK // 2
+
+_HEAD = struct.Struct("<II")
+
+
+class Journal:
+    """One append-only file with a single writer, which holds the folder's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self._crc = 0
+        self._fd = -1
+        self._allocated = 0
+        self._waiting = bytearray()
+        self._unsynced = False
+
+    def open(self) -> list[bytes]:
+        """All records that check, in order; the file is then ready for more."""
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        data = self.path.read_bytes()
+        records: list[bytes] = []
+        if not data.startswith(MAGIC):
+            if data.strip(b"\0") and not MAGIC.startswith(data.rstrip(b"\0")):
+                raise ValueError(f"{self.path} is no journal of a keeper")
+            os.pwrite(self._fd, MAGIC, 0)
+            data = MAGIC
+        self.offset, self._crc = len(MAGIC), 0
+        view = memoryview(data)
+        while (payload := self._next(view)) is not None:
+            records.append(payload)
+        self._drop_tail(data[self.offset :])
+        self._grow(0)
+        os.fsync(self._fd)
+        sync_folder(self.path.parent)
+        return records
+
+    def _next(self, view: memoryview) -> bytes | None:
+        if self.offset + _HEAD.size > len(view):
+            return None
+        length, crc = _HEAD.unpack_from(view, self.offset)
+        body = self.offset + _HEAD.size
+        if length == 0 or body + length > len(view):
+            return None
+        payload = bytes(view[body : body + length])
+        if zlib.crc32(payload, self._crc) != crc:
+            return None
+        self.offset, self._crc = body + length, crc
+        return payload
+
+    def _drop_tail(self, tail: bytes) -> None:
+        if torn := tail.rstrip(b"\0"):
+            aside = self.path.with_name(f"{self.path.name}.torn")
+            aside.write_bytes(torn)
+            print(f"journal: {len(torn)} torn bytes moved to {aside}", file=sys.stderr, flush=True)  # noqa: T201
+        os.ftruncate(self._fd, self.offset)
+        self._allocated = self.offset
+
+    def _grow(self, size: int) -> None:
+        """Have room for `size` bytes and the reserve; raises OSError when the disk has none."""
+        need = self.offset + len(self._waiting) + size + RESERVE
+        if need > self._allocated:
+            more = -(-(need - self._allocated) // CHUNK) * CHUNK
+            os.posix_fallocate(self._fd, self._allocated, more)
+            self._allocated += more
+
+    def room(self, size: int) -> None:
+        """Reserve room for a record of `size` bytes; raises OSError when there is none."""
+        self._grow(size + _HEAD.size)
+
+    def append(self, payload: bytes) -> None:
+        """Add a record; it is in memory until `flush`, in the kernel until `sync`."""
+        self._crc = zlib.crc32(payload, self._crc)
+        self._waiting += _HEAD.pack(len(payload), self._crc)
+        self._waiting += payload
+
+    def flush(self) -> bool:
+        """Hand records to the kernel: they outlive this process. False when the disk is full."""
+        if not self._waiting:
+            return True
+        try:
+            self._grow(0)
+        except OSError:
+            # the reserve is for this moment
+            if self.offset + len(self._waiting) > self._allocated:
+                return False
+        try:
+            while self._waiting:
+                written = os.pwrite(self._fd, self._waiting, self.offset)
+                self.offset += written
+                self._unsynced = True
+                del self._waiting[:written]
+        except OSError:
+            return False
+        return True
+
+    def sync(self) -> bool:
+        """Make everything appended durable. False when the disk is full: try again later.
+
+        An error of fdatasync itself is raised and ends the keeper: after it nobody can know
+        what is on the disk, and only reading the file again tells.
+        """
+        if not self.flush():
+            return False
+        if self._unsynced:
+            os.fdatasync(self._fd)
+            self._unsynced = False
+        return True
+
+    @property
+    def durable(self) -> bool:
+        return not self._unsynced and not self._waiting
+
+    def rewrite(self, records: Iterable[bytes]) -> bool:
+        """Replace the file by `records`, atomically. False, and nothing done, on a full disk."""
+        fresh = Journal(self.path.with_name(f"{self.path.name}.new"))
+        fresh.path.unlink(missing_ok=True)
+        try:
+            fresh.open()
+            for record in records:
+                fresh.append(record)
+                if len(fresh._waiting) > CHUNK and not fresh.flush():  # noqa: SLF001
+                    raise OSError("no room")
+            if not fresh.sync():
+                raise OSError("no room")
+            fresh.path.replace(self.path)
+        except OSError:
+            fresh.close()
+            fresh.path.unlink(missing_ok=True)
+            return False
+        sync_folder(self.path.parent)
+        os.close(self._fd)
+        self.offset, self._crc, self._fd = fresh.offset, fresh._crc, fresh._fd  # noqa: SLF001
+        self._allocated, self._unsynced = fresh._allocated, False  # noqa: SLF001
+        self._waiting.clear()
+        return True
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

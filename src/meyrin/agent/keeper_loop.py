@@ -1,0 +1,288 @@
+"""The keeper's one loop: signals, sockets and time; no threads, and nothing waits but `select`.
+
+A turn reads what came, reaps, starts what fits, makes the journal durable once, and only then
+answers. So a batch of submits, the ends before it and the claims after it share one sync.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from meyrin.agent.batch import Phase
+from meyrin.agent.keeper_jobs import SECOND, Jobs, Run
+from meyrin.agent.keeper_process import up_ns
+from meyrin.agent.keeper_recover import Recovery
+from meyrin.agent.keeper_state import State
+from meyrin.agent.keeper_wire import Body, Frames, dump, frame, unpack_starts
+
+LINGER_NS = SECOND // 50  # changes are told at most this often, so that many share one answer
+MOST_TOLD = 2000
+_FOREVER = 1 << 62
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    sock: socket.socket
+    frames: Frames = field(default_factory=Frames)
+    out: bytearray = field(default_factory=bytearray)
+    after_seq: int = -1  # >= 0: waits for changes after it
+    deadline_ns: int = 0
+    open: bool = True
+
+
+class Loop:
+    """Serves clients until told to stop and idle."""
+
+    def __init__(
+        self, state: State, jobs: Jobs, recovery: Recovery, listener: socket.socket, epoch: str
+    ) -> None:
+        self._state = state
+        self._jobs = jobs
+        self._recovery = recovery
+        self._listener = listener
+        self._epoch = epoch
+        self._stopping = False
+        self._full = False
+        self._connections: set[Connection] = set()
+        self._answers: list[tuple[Connection, Body]] = []
+        self._told_ns = 0
+        self._selector = selectors.DefaultSelector()
+        self._pipe = socket.socketpair()
+        self._verbs: dict[str, Callable[[Connection, Body, bytes], Body | None]] = {
+            "hello": self._hello,
+            "submit": self._submit,
+            "look_up": self._look_up,
+            "changes": self._changes,
+            "cancel": self._cancel,
+            "output": self._output,
+            "forget": self._forget,
+            "stop": self._stop,
+        }
+
+    def run(self, adopted: list[Run], ready: Callable[[], None]) -> None:
+        self._signals()
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        for run in adopted:
+            self._watch(run)
+        ready()
+        self._jobs.reap()  # what ended before the signals were ours
+        self._recovery.written_down(self._jobs)
+        while not (self._stopping and self._jobs.idle and self._state.journal.durable):
+            self._turn()
+
+    def _signals(self) -> None:
+        reading, writing = self._pipe
+        reading.setblocking(False)
+        writing.setblocking(False)
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._selector.register(reading, selectors.EVENT_READ, self._signalled)
+
+    def _watch(self, run: Run) -> None:
+        if run.pidfd < 0:
+            return
+
+        def leader_ended(_: int) -> None:
+            self._selector.unregister(run.pidfd)
+            self._recovery.leader_ended(self._jobs, run)
+
+        self._selector.register(run.pidfd, selectors.EVENT_READ, leader_ended)
+
+    def _turn(self) -> None:
+        for key, events in self._selector.select(self._timeout()):
+            key.data(events)
+        self._jobs.tick()
+        self._jobs.schedule()
+        self._answer()
+        self._tell()
+        journal = self._state.journal
+        if self._stopping and self._jobs.idle:
+            journal.sync()
+        self._full = not journal.flush()
+        self._state.compact_if_large()
+
+    def _timeout(self) -> float:
+        due = min(self._jobs.due_ns(), self._jobs.retry_ns)
+        for one in self._connections:
+            if one.after_seq >= 0:
+                due = min(due, one.deadline_ns)
+                if one.after_seq < self._state.seq:
+                    due = min(due, self._told_ns + LINGER_NS)
+        if self._full:
+            due = min(due, up_ns() + SECOND)
+        # rounded up to a millisecond by epoll; an hour at most bounds a change of its clock
+        return min(3600.0, max(0.0, (due - up_ns()) / SECOND))
+
+    def _signalled(self, _: int) -> None:
+        with suppress(BlockingIOError):
+            numbers = self._pipe[0].recv(4096)
+            if signal.SIGCHLD in numbers:
+                self._jobs.reap()
+            if signal.SIGUSR1 in numbers:
+                self._recovery.written_down(self._jobs)
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                self._stopping = True
+
+    # sockets
+
+    def _accept(self, _: int) -> None:
+        with suppress(BlockingIOError):
+            sock, _address = self._listener.accept()
+            peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            _pid, uid, _gid = struct.unpack("iII", peer)
+            if uid not in (0, os.geteuid()):
+                sock.close()
+                return
+            sock.setblocking(False)
+            one = Connection(sock)
+            self._connections.add(one)
+            self._selector.register(sock, selectors.EVENT_READ, lambda e: self._ready(one, e))
+
+    def _ready(self, one: Connection, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._flush(one)
+        if not one.open or not events & selectors.EVENT_READ:
+            return
+        try:
+            data = one.sock.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(one)
+            return
+        try:
+            for payload in one.frames.feed(data):
+                self._serve(one, payload)
+        except ValueError:
+            self._close(one)
+
+    def _serve(self, one: Connection, payload: bytes) -> None:
+        try:
+            body = json.loads(payload)
+            answer = self._verbs[body["do"]](one, body, payload)
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            message = f"the keeper can't read this request: {error!r}"
+            answer = {"error": "invalid_input", "message": message}
+        except OSError as error:
+            answer = {"error": "storage_full", "message": f"the journal has no room: {error}"}
+        if answer is not None:
+            self._answers.append((one, answer))
+
+    def _close(self, one: Connection) -> None:
+        if one.open:
+            one.open = False
+            self._connections.discard(one)
+            self._selector.unregister(one.sock)
+            one.sock.close()
+
+    def _send(self, one: Connection, body: Body) -> None:
+        if one.open:
+            one.out += frame(body)
+            self._flush(one)
+
+    def _flush(self, one: Connection) -> None:
+        try:
+            while one.out:
+                del one.out[: one.sock.send(one.out)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(one)
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if one.out else 0)
+        key = self._selector.get_key(one.sock)
+        if key.events != events:
+            self._selector.modify(one.sock, events, key.data)
+
+    # answers
+
+    def _answer(self) -> None:
+        """Answer what was asked in this turn, after all of it is durable."""
+        if not self._answers:
+            return
+        durable = self._state.journal.sync()
+        answers, self._answers = self._answers, []
+        for one, body in answers:
+            full = {"error": "storage_full", "message": "the disk is full; the journal must wait"}
+            self._send(one, body if durable else full)
+
+    def _tell(self) -> None:
+        """Answer those who wait for changes."""
+        now, seq = up_ns(), self._state.seq
+        waiting = [one for one in self._connections if one.after_seq >= 0]
+        if not any(one.deadline_ns <= now or one.after_seq < seq for one in waiting):
+            return
+        if now - self._told_ns < LINGER_NS and all(one.deadline_ns > now for one in waiting):
+            return
+        self._told_ns = now
+        if not self._state.journal.sync():
+            for one in waiting:  # an end that a power cut could undo is not told
+                one.deadline_ns = max(one.deadline_ns, now + SECOND)
+            return
+        for one in waiting:
+            if one.deadline_ns <= now or one.after_seq < seq:
+                found = self._state.changed_since(one.after_seq)[:MOST_TOLD]
+                after = found[-1].seq if found else one.after_seq
+                jobs = [job.view() for job in found]
+                one.after_seq = -1
+                self._send(one, {"cursor": f"{self._epoch}:{after}", "jobs": jobs})
+
+    # verbs; those that answer None answer later
+
+    def _hello(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        config = body["config"]
+        if config != self._state.config:
+            self._state.journal.room(len(dump(config)))
+            self._jobs.configure(config)
+        return {"pid": os.getpid(), "epoch": self._epoch}
+
+    def _submit(self, _one: Connection, body: Body, raw: bytes) -> Body:
+        if not self._state.config:
+            raise ValueError("a submit before any hello")
+        starts = unpack_starts(body)
+        self._jobs.submit(raw, starts)
+        self._stopping = False
+        return {}
+
+    def _look_up(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        self._jobs.reap()
+        found = [job for a in body["attempts"] if (job := self._state.jobs.get(a))]
+        return {"jobs": [job.view() for job in found]}
+
+    def _changes(self, one: Connection, body: Body, _raw: bytes) -> None:
+        epoch, _, seq = body["cursor"].partition(":")
+        one.after_seq = int(seq) if epoch == self._epoch else 0
+        wait_s = min(max(float(body["wait_s"]), 0.0), 3600.0)
+        one.deadline_ns = min(up_ns() + int(wait_s * SECOND), _FOREVER)
+
+    def _cancel(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        self._jobs.cancel(body["attempts"])
+        return {}
+
+    def _output(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        job = self._state.jobs.get(body["attempt"])
+        return {"output": [job.stdout, job.stderr] if job else None}
+
+    def _forget(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        self._jobs.forget(body["attempts"])
+        return {}
+
+    def _stop(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+        if body.get("cancel"):
+            live = [a for a, job in self._state.jobs.items() if job.phase is not Phase.ENDED]
+            self._jobs.cancel(live)
+        self._stopping = True
+        return {"idle": self._jobs.idle, **self._jobs.counts}

@@ -1,0 +1,371 @@
+"""One process of a job: its environment, its start, its group, and what /proc says of it.
+
+Starting is `posix_spawn` in a session of its own. Everything that can fail is done here first,
+in the keeper, so that a job that can't start says which path and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import signal
+import socket
+import stat
+import struct
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from meyrin.agent.batch import Start
+from meyrin.agent.keeper_slots import Part, Place, compress
+
+MARK = "MEYRIN_ATTEMPT"
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
+_TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_RESET = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11  # linux/pidfd.h, Linux 6.15
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    pid: int
+    ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """No process ran. `again`: the machine had no room for one just then."""
+
+    why: str
+    again: bool = False
+
+
+class _CannotStart(Exception):
+    pass
+
+
+def up_ns() -> int:
+    """Nanoseconds since boot, suspended time included: no clock change moves it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def base_environment() -> dict[str, str]:
+    """What a job gets from the keeper's own environment where its request says nothing."""
+    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    base.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
+    with contextlib.suppress(KeyError):
+        person = pwd.getpwuid(os.getuid())
+        base.setdefault("HOME", person.pw_dir)
+        base.setdefault("USER", person.pw_name)
+        base.setdefault("LOGNAME", person.pw_name)
+        base.setdefault("SHELL", person.pw_shell or "/bin/sh")
+    return base
+
+
+def environment(
+    start: Start, part: Part, place: Place, start_ms: int, base: Mapping[str, str], cluster: str
+) -> dict[str, str]:
+    """The complete environment: the request's own, then what depends on this run (sbatch(1))."""
+    env = dict(base)
+    env.update(start.environment)
+    job = str(start.job)
+    asked = (
+        ("SLURM_JOB_ID", job),
+        ("SLURM_JOBID", job),
+        ("SLURM_JOB_NAME", start.name),
+        ("SLURM_NTASKS", str(start.tasks)),
+        ("SLURM_NPROCS", str(start.tasks)),
+        ("SLURM_MEM_PER_NODE", str(start.asked.memory_mb)),
+        ("SLURM_SUBMIT_DIR", start.workdir),
+        ("SLURM_SUBMIT_HOST", socket.gethostname()),
+        ("SLURM_CLUSTER_NAME", cluster),
+        ("ENVIRONMENT", "BATCH"),
+    )
+    for name, value in asked:
+        env.setdefault(name, value)
+    if "SLURM_MEM_PER_CPU" in env or "SLURM_MEM_PER_GPU" in env:
+        env.pop("SLURM_MEM_PER_NODE")  # the three exclude each other
+    env[MARK] = start.attempt
+    nodes = [part.names[i] for i in place.nodes]
+    cores = part.occupied(start.asked).cores
+    per_node = [
+        start.tasks // len(nodes) + (i < start.tasks % len(nodes)) for i in range(len(nodes))
+    ]
+    env.setdefault("SLURM_TASKS_PER_NODE", compress(per_node))
+    listed = ",".join(nodes)
+    env["SLURM_JOB_NODELIST"] = env["SLURM_NODELIST"] = listed
+    env["SLURM_JOB_NUM_NODES"] = env["SLURM_NNODES"] = str(len(nodes))
+    env["SLURM_JOB_CPUS_PER_NODE"] = compress([cores] * len(nodes))
+    env["SLURM_CPUS_ON_NODE"] = str(cores)
+    env["SLURM_JOB_PARTITION"] = part.name
+    env["SLURMD_NODENAME"] = nodes[0]
+    env["SLURM_NODEID"] = env["SLURM_PROCID"] = env["SLURM_LOCALID"] = env["SLURM_GTIDS"] = "0"
+    env["SLURM_JOB_START_TIME"] = str(start_ms // 1000)
+    env["SLURM_JOB_END_TIME"] = str(start_ms // 1000 + start.walltime_s)
+    _devices(env, place, start)
+    return env
+
+
+def _devices(env: dict[str, str], place: Place, start: Start) -> None:
+    """Show the job its accelerators and no others, on either vendor's software.
+
+    HIP reads HIP_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES as the same list, but both index into
+    what ROCR_VISIBLE_DEVICES leaves over; so a granted list stands in the first two only, and
+    nothing granted is the empty list in all three.
+    """
+    mine = ",".join(place.devices[0])
+    env["CUDA_VISIBLE_DEVICES"] = env["HIP_VISIBLE_DEVICES"] = mine
+    if mine:
+        env.pop("ROCR_VISIBLE_DEVICES", None)
+        env["SLURM_JOB_GPUS"] = mine
+        env["SLURM_GPUS_ON_NODE"] = str(len(place.devices[0]))
+        env.setdefault("SLURM_GPUS", str(start.asked.accelerators * start.nodes))
+    else:
+        env["ROCR_VISIBLE_DEVICES"] = ""
+        for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS"):
+            env.pop(name, None)
+
+
+def spawn(
+    start: Start,
+    script: str,
+    env: Mapping[str, str],
+    stdout: str,
+    stderr: str,
+    last_moment: Callable[[], None],
+) -> Started | NotStarted:
+    """Start the script as its `#!` line says; `last_moment` is called before a process may exist."""
+    fds: list[int] = []
+    try:
+        _write_script(start, script)
+        _enter(start)
+        _open_streams(start, stdout, stderr, fds)
+        last_moment()
+        pid = os.posix_spawn(
+            script,
+            [script, *start.arguments],
+            env,
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, i) for i, fd in enumerate(fds)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESET,
+        )
+    except _CannotStart as error:
+        return NotStarted(str(error))
+    except OSError as error:
+        if error.errno in _TEMPORARY:
+            return NotStarted(f"no process can be started just now: {error.strerror}", again=True)
+        return NotStarted(_explain(start, error))
+    except (ValueError, UnicodeError) as error:
+        return NotStarted(f"an argument or variable can't be passed to a process: {error}")
+    finally:
+        for fd in set(fds):
+            os.close(fd)
+    found = ticks(pid)
+    return Started(pid, 0 if found is None else found)
+
+
+def _write_script(start: Start, script: str) -> None:
+    data = start.script.encode("utf-8", "surrogateescape")
+    try:
+        fd = os.open(script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        try:
+            while data:
+                data = data[os.write(fd, data) :]
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in _TEMPORARY:
+            raise
+        raise _CannotStart(f"the script can't be kept at {script}: {_word(error)}") from error
+
+
+def _enter(start: Start) -> None:
+    if not start.workdir.startswith("/"):
+        raise _CannotStart(f"the working directory {start.workdir!r} is no absolute path")
+    try:
+        if start.create_workdir:
+            os.makedirs(start.workdir, 0o700, exist_ok=True)  # noqa: PTH103 - any bytes, fast
+        os.chdir(start.workdir)
+    except OSError as error:
+        raise _CannotStart(f"working directory {start.workdir}: {_word(error)}") from error
+
+
+def _open_streams(start: Start, stdout: str, stderr: str, fds: list[int]) -> None:
+    write = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if start.append_output else os.O_TRUNC)
+    fds.append(_open("stdin", start.stdin or "/dev/null", os.O_RDONLY))
+    fds.append(_open("stdout", stdout, write))
+    if stderr == stdout:
+        fds.append(fds[1])
+    else:
+        fds.append(_open("stderr", stderr, write))
+
+
+def _open(noun: str, path: str, flags: int) -> int:
+    """Open without waiting for the other side of a pipe, which would stop every job."""
+    if not path.startswith("/"):
+        raise _CannotStart(f"{noun} {path!r} is no absolute path")
+    try:
+        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in _TEMPORARY:
+            raise
+        raise _CannotStart(f"{noun} {path}: {_word(error)}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.set_blocking(fd, True)
+    return fd
+
+
+def _word(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, str(error.errno))
+    return f"{error.strerror or error} ({name})"
+
+
+def _explain(start: Start, error: OSError) -> str:
+    """Why an exec failed, in words about the script."""
+    first = start.script.split("\n", 1)[0]
+    if start.script.startswith("\ufeff"):
+        return "the script begins with a byte order mark, so its #! line is not seen"
+    if not first.startswith("#!"):
+        return f"the script does not begin with #! and an interpreter: {_word(error)}"
+    if first.endswith("\r"):
+        return f"the script has Windows line ends: its first line is {first!r}"
+    if error.errno == errno.E2BIG:
+        return f"environment and arguments are too large for this system: {_word(error)}"
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC):
+        return f"the interpreter of {first!r} can't be run: {_word(error)}"
+    return f"the script can't be run: {_word(error)}"
+
+
+def signal_number(name: str) -> int:
+    """`USR1`, `SIGUSR1` or `10`. Raises ValueError on no signal."""
+    if name.isdigit():
+        return signal.Signals(int(name))
+    word = name.upper()
+    try:
+        return signal.Signals[word if word.startswith("SIG") else f"SIG{word}"]
+    except KeyError:
+        raise ValueError(f"{name!r} is no signal") from None
+
+
+def stat_fields(pid: int) -> list[bytes] | None:
+    """Fields of /proc/PID/stat from the third on; None when there is no such process."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        data = os.read(fd, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return data[data.rindex(b")") + 2 :].split()
+
+
+def name_of(pid: int) -> str:
+    """The process's short name, as its program file is called unless it renamed itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def ticks(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot: with the pid, an identity."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def kill_group(pid: int, number: int) -> bool:
+    """Signal a group; False when it has no process left."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # a set-user-id program: it is there, and not ours to signal
+    return True
+
+
+def kill_one(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def group_members(pgid: int) -> list[int]:
+    """Living processes of a group, its leader left out."""
+    found = []
+    for pid in pids():
+        fields = stat_fields(pid)
+        if fields and pid != pgid and int(fields[2]) == pgid and fields[0] != b"Z":
+            found.append(pid)
+    return found
+
+
+def pids() -> Iterable[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+
+
+def attempt_of(pid: int) -> str:
+    """The attempt that a process belongs to by its environment; empty when it says none."""
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    mark = f"{MARK}=".encode()
+    for entry in data.split(b"\0"):
+        if entry.startswith(mark):
+            return entry[len(mark) :].decode("utf-8", "replace")
+    return ""
+
+
+def kill_marked(attempts: set[str]) -> None:
+    """Kill every process whose environment names one of `attempts`."""
+    for pid in pids():
+        if attempt_of(pid) in attempts:
+            kill_one(pid, signal.SIGKILL)
+
+
+def leader_of(attempt: str) -> int | None:
+    """The living session leader that runs `attempt`."""
+    for pid in pids():
+        fields = stat_fields(pid)
+        if fields and int(fields[3]) == pid and attempt_of(pid) == attempt:
+            return pid
+    return None
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+    except OSError:
+        return []
+
+
+def exit_of(pidfd: int) -> int | None:
+    """Wait status of a process that somebody else reaped; None where the kernel can't say."""
+    info = bytearray(64)
+    struct.pack_into("<Q", info, 0, _PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    (mask,) = struct.unpack_from("<Q", info, 0)
+    if not mask & _PIDFD_INFO_EXIT:
+        return None
+    status: int = struct.unpack_from("<i", info, 60)[0]
+    return status
