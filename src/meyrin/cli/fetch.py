@@ -45,10 +45,11 @@ def command(session: Session, job: str, names: tuple[str, ...], into: str | None
     progress = ProgressLine(session.clock)
     try:
         with session.client() as hub:
-            for label, place, found in _parts(hub, job, folder):
+            for part in _parts(hub, job, folder):
+                label, _, found = part
                 if found.results not in {"none", "complete"}:
                     trouble.append(f"job {label}: {found.results}")
-                fetched += _bring(hub, label, place, names, progress, found)
+                fetched += _bring(hub, part, names, progress)
     finally:
         progress.close()
     _tell(session, job, fetched)
@@ -77,12 +78,11 @@ def _parts(hub: Client, job: str, folder: Path) -> list[tuple[str, Path, JobDeta
 
 def _bring(
     hub: Client,
-    label: str,
-    place: Path,
+    part: tuple[str, Path, JobDetail],
     names: tuple[str, ...],
     progress: ProgressLine,
-    found: JobDetail,
 ) -> list[dict[str, object]]:
+    label, place, found = part
     if not found.files and not names:
         return []
     sizes = {file.name: file.size for file in found.files}

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 WATCH_S = 2.0
+_ANY = {"states": (), "project": None, "site": None, "after": ""}
 CLEAR = "\033[H\033[2J"
 
 
@@ -65,7 +66,7 @@ Examples:
 @json_option
 @hub_options(hidden=True)
 @pass_session
-def jobs(session: Session, watch: bool, everybody: bool, limit: int, **which: Any) -> None:
+def jobs(session: Session, /, watch: bool, everybody: bool, limit: int, **which: Any) -> None:
     """List your jobs, newest first."""
     if watch and (session.json or not is_terminal(sys.stdout)):
         raise InvalidInput("--watch needs a terminal", hint="leave it out, or call again later")
@@ -83,7 +84,7 @@ def jobs(session: Session, watch: bool, everybody: bool, limit: int, **which: An
         if page.next:
             say(f"older ones: add --after {page.next}")
     else:
-        say(_nothing(everybody or any(which.values())))
+        say(_nothing(everybody or which != _ANY))
 
 
 def _nothing(narrowed: bool) -> str:

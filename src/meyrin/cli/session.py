@@ -82,6 +82,7 @@ _HUB_OPTIONS = (
     (("--dir", "folder"), "DIR", "Folder of a one-machine hub (else MEYRIN_DIR)."),
     (("--hub", "hub"), "URL", "Address of the hub (else MEYRIN_HUB)."),
 )
+HUB_OPTION_NAMES = frozenset(names[0] for names, _, _ in _HUB_OPTIONS)
 
 
 def json_option(command: Command) -> Command:

@@ -6,8 +6,8 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 
 from meyrin.cli.terminal import clean, is_terminal
 

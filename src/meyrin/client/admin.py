@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
-from meyrin.wire import identity, sites
+from meyrin.wire import identity, ledger, sites
 from meyrin.wire.jobs import Body
 
 if TYPE_CHECKING:
@@ -175,4 +175,25 @@ class People(Room):
 
 
 class Ledger(Room):
-    """Entries, statements and allocations."""
+    def entries(self, project: str, *, after: str = "", limit: int = 50) -> ledger.EntryList:
+        """A project's entries, newest first."""
+        where = ("projects", project, "entries")
+        return self._get(ledger.EntryList, *where, after=after, limit=limit)
+
+    def statement(self, project: str, month: str | None = None) -> ledger.StatementView:
+        """Opening balance, what happened, closing balance; of one month, or up to now."""
+        return self._get(ledger.StatementView, "projects", project, "statement", month=month)
+
+    def verify(self) -> ledger.VerifyReply:
+        """Whether the ledger adds up; no findings is good."""
+        return self._get(ledger.VerifyReply, "ledger", "verify")
+
+    def allocations(
+        self, project: str | None = None, *, after: str = "", limit: int = 50
+    ) -> ledger.AllocationList:
+        where = ("allocations",)
+        return self._get(ledger.AllocationList, *where, project=project, after=after, limit=limit)
+
+    def award(self, award: ledger.NewAward) -> ledger.AllocationView:
+        """Award a project an amount of one charged type. For administrators."""
+        return self._post(ledger.AllocationView, "allocations", said=award)

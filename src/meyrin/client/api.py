@@ -39,6 +39,7 @@ from meyrin.wire.jobs import (
     SubmitBody,
     SubmitReply,
 )
+from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
 SHORTEST_LOOK_S = 0.1
@@ -232,6 +233,16 @@ class Client:
         """
         answer = self.connection.call("POST", _job(label, "/release"), repeatable=False)
         return read(RootModel[list[int]], answer.content).root
+
+    # --- what it cost
+
+    def statement(self, project: str, month: str | None = None) -> StatementView:
+        """A project's balances and what happened to them; see `ledger` for more."""
+        return self.ledger.statement(project, month)
+
+    def verify(self) -> VerifyReply:
+        """Whether the ledger adds up; no findings is good."""
+        return self.ledger.verify()
 
     # --- files
 

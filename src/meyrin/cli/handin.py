@@ -1,0 +1,124 @@
+"""Handing a request in, for `submit` and `run`: inputs first, then once and only once.
+
+Whatever happens on the way, the user learns whether there is a job now.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meyrin.cli.exits import DONE, REFUSED
+from meyrin.cli.jobs import explained
+from meyrin.cli.progress import ProgressLine
+from meyrin.cli.session import Session
+from meyrin.cli.terminal import clean, clock_time, data, data_json, say
+from meyrin.domain.errors import Failed, MeyrinError, Unreachable
+from meyrin.domain.refusal import PASSING
+
+if TYPE_CHECKING:
+    from meyrin.client.api import Client
+    from meyrin.client.sbatch import ClientOptions, Submission
+    from meyrin.domain.job import JobRequest
+    from meyrin.wire.jobs import Accepted
+
+
+class Interrupted(Exception):
+    """Ctrl-C while handing in; `words` say what became of the job."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+def here(session: Session) -> dict[str, Any]:
+    """What the sbatch reader wants to know of this place."""
+    return {"cwd": str(Path.cwd()), "host": socket.gethostname(), "now_s": session.now_s}
+
+
+def say_notes(parsed: Submission) -> None:
+    if not parsed.client.quiet:
+        for note in parsed.notes:
+            say(clean(f"note: {note}"))
+
+
+def print_request(request: JobRequest) -> int:
+    """`--dry-run`: the request as it would be sent, less the inputs' digests."""
+    data_json(asdict(request))
+    return DONE
+
+
+def forecast(session: Session, request: JobRequest) -> int:
+    """`--test-only`: where and when it would start, and why; nothing is kept."""
+    with session.client() as hub:
+        found = hub.forecast(request)
+    never = found.where is None and any(r.reason not in PASSING for r in found.refusals)
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+        return REFUSED if never else DONE
+    if found.where:
+        start = clock_time(found.where.expected_start_s, session.now_s)
+        data(f"would start {start} at {found.where.site}/{found.where.partition}")
+    for line in explained(found, session.now_s):
+        say(line)
+    return REFUSED if never else DONE
+
+
+def hand_in(
+    session: Session, hub: Client, request: JobRequest, asked: ClientOptions
+) -> tuple[Accepted, JobRequest]:
+    """Send the inputs and submit. Errors of doubtful outcome name the key to repeat with."""
+    from meyrin.client.api import new_key  # noqa: PLC0415
+
+    complete = _with_inputs(session, hub, request, asked.inputs)
+    key = asked.idempotency_key or new_key()
+    try:
+        return hub.submit(complete, key), complete
+    except KeyboardInterrupt:
+        raise Interrupted(_settle(hub, complete, key)) from None
+    except (Unreachable, Failed) as error:
+        raise _with_key(error, key) from error
+
+
+def _with_inputs(
+    session: Session, hub: Client, request: JobRequest, typed: tuple[str, ...]
+) -> JobRequest:
+    if not typed:
+        return request
+    from meyrin.client.inputs import input_files  # noqa: PLC0415
+
+    try:
+        with closing(ProgressLine(session.clock)) as progress:
+            files = [
+                hub.upload(path, name, progress) for path, name in input_files(typed, Path.cwd())
+            ]
+    except KeyboardInterrupt:
+        words = "nothing was submitted; the same command goes on with the upload"
+        raise Interrupted(words) from None
+    return replace(request, inputs=(*request.inputs, *files))
+
+
+def _settle(hub: Client, request: JobRequest, key: str) -> str:
+    """After Ctrl-C: the same key again tells whether the job exists; a new one is withdrawn."""
+    say("interrupted; asking the hub whether the job exists (Ctrl-C again to leave)")
+    try:
+        accepted = hub.submit(request, key)
+        if accepted.again:
+            return f"job {accepted.job} was submitted; `meyrin cancel {accepted.job}` ends it"
+        hub.cancel(accepted.job)
+    except (KeyboardInterrupt, MeyrinError):
+        return f"the job may exist; the same command with --idempotency-key={key} makes sure"
+    return f"the hub had nothing yet; job {accepted.job} was cancelled before it went anywhere"
+
+
+def _with_key(error: MeyrinError, key: str) -> MeyrinError:
+    """The error with the way to repeat that can't make two jobs."""
+    way = f"repeat the same command with --idempotency-key={key}: it can't make a second job"
+    if error.facts.get("sent") is False:
+        way = "nothing was submitted"
+    hint = f"{error.hint}\n{way}" if error.hint else way
+    facts = {**error.facts, "idempotency_key": key}
+    return type(error)(error.message, hint=hint, **facts)

@@ -1,0 +1,125 @@
+"""`meyrin ledger`: entries, statements, and whether it all adds up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from meyrin.cli.exits import FAILED
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.listing import show_list
+from meyrin.cli.moments import check_month
+from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.table import columns, table
+from meyrin.cli.terminal import clean, data, data_json, moment, say
+from meyrin.domain.units import show_hours
+
+if TYPE_CHECKING:
+    from meyrin.wire.ledger import BalanceView, TypeStatementView
+
+HERE = "meyrin.cli.ledger"
+ENTRIES = {
+    "entries": Entry(f"{HERE}:entries", "A project's entries, newest first."),
+    "statement": Entry(f"{HERE}:statement", "What a project had, used and has."),
+    "verify": Entry(f"{HERE}:verify", "Whether the ledger adds up."),
+}
+
+
+@click.group("ledger", cls=LazyGroup, entries=ENTRIES)
+def group() -> None:
+    """Who was charged what. Entries are only ever added; every amount is in whole seconds."""
+
+
+@click.command(
+    "entries", epilog="Examples: meyrin ledger entries climate; ... --json for exact seconds"
+)
+@click.argument("project")
+@page_options
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def entries(session: Session, project: str, limit: int, after: str) -> None:
+    """A project's entries, newest first."""
+    with session.client() as hub:
+        page = hub.ledger.entries(project, after=after, limit=limit)
+    rows = [
+        (
+            one.id,
+            moment(one.at_ms),
+            one.kind,
+            one.debit_account,
+            one.credit_account,
+            one.amount_s,
+            one.charged_type,
+            one.reason,
+        )
+        for one in page.entries
+    ]
+    empty = f"No entries yet. `meyrin project show {project}` shows its allocations."
+    titles = "ID> WHEN KIND FROM~ TO~ SECONDS> TYPE REASON~"
+    show_list(session, page, titles, rows, empty)
+
+
+@click.command(
+    "statement",
+    epilog="""\b
+Examples:
+  meyrin ledger statement climate                    up to now
+  meyrin ledger statement climate --month 2026-10    one month, UTC
+""",
+)
+@click.argument("project")
+@click.option("--month", metavar="YYYY-MM", help="One month instead of everything.")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def statement(session: Session, project: str, month: str | None) -> None:
+    """What a project had, what happened, what it has, in hours by type."""
+    with session.client() as hub:
+        found = hub.ledger.statement(project, None if month is None else check_month(month))
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+        return
+    if not found.types:
+        say(f"{project} has no hours yet: `meyrin project grant {project}`")
+        return
+    data("\n\n".join(_of_type(one) for one in found.types))
+
+
+def _of_type(one: TypeStatementView) -> str:
+    heads = columns("WHAT ENTRIES> GRANTED_H> FREE_H> HELD_H> USED_H> EXPIRED_H>")
+    rows = [("opening", "", *_hours(one.opening)), ("closing", "", *_hours(one.closing))]
+    kinds = [(each.kind, each.entries, show_hours(each.amount_s)) for each in one.kinds]
+    lines = [clean(one.charged_type), table(heads, rows)]
+    if kinds:
+        lines += ["", table(columns("KIND ENTRIES> HOURS>"), kinds)]
+    owners = [(each.owner, each.offer_id, show_hours(each.amount_s)) for each in one.delivered]
+    if owners:
+        lines += ["", table(columns("DELIVERED_BY OFFER~ HOURS>"), owners)]
+    lines.append("adds up: yes" if one.unbalanced_s == 0 else f"OFF BY {one.unbalanced_s} s")
+    return "\n".join(lines)
+
+
+def _hours(balance: BalanceView) -> tuple[str, ...]:
+    amounts = (balance.granted_s, balance.free_s, balance.held_s, balance.used_s, balance.expired_s)
+    return tuple(show_hours(amount) for amount in amounts)
+
+
+@click.command("verify", epilog="Example: meyrin ledger verify && echo all is well")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+@click.pass_context
+def verify(context: click.Context, session: Session) -> None:
+    """Whether the ledger adds up; reads all of it. Ends with 1 when it does not."""
+    with session.client() as hub:
+        found = hub.ledger.verify()
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+    elif found.findings:
+        rows = [(one.code, one.subject, one.expected, one.found) for one in found.findings]
+        data(table(columns("WHAT SUBJECT~ EXPECTED> FOUND>"), rows))
+    else:
+        say("the ledger adds up")
+    context.exit(FAILED if found.findings else 0)

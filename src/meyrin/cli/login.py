@@ -1,0 +1,115 @@
+"""`meyrin login` and `meyrin whoami`: which hub, and as whom."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from meyrin.cli.session import Session, hub_options, json_option, pass_session
+from meyrin.cli.terminal import clean, data, data_json, is_terminal, say
+from meyrin.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from meyrin.wire.identity import Me
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  meyrin login                               a link that logs your browser in, once
+  meyrin login --person ada                  for somebody else (administrators)
+  meyrin login --hub https://hub.example.org --save < token.txt
+Without --save nothing is written. With it, the token is asked for (or read from standard input),
+tried, and kept in client.json in your Meyrin folder, for you alone to read.
+"""
+)
+@click.option("--save", is_flag=True, help="Keep a token for the hub named with --hub.")
+@click.option("--replace", is_flag=True, help="With --save: replace the hub kept before.")
+@click.option("--person", metavar="NAME", help="Whom the link logs in: you, if left out.")
+@click.option("--page", metavar="PATH", default="/", help="Where the link leads.")
+@json_option
+@hub_options(hidden=False)
+@pass_session
+def login(session: Session, save: bool, replace: bool, person: str | None, page: str) -> None:
+    """Log in: print a link for the pages, or keep a token for a hub."""
+    if save:
+        _keep(session, replace)
+        return
+    with session.client() as hub:
+        link = hub.people.login_link(page, person)
+    if session.json:
+        data_json(link.model_dump(mode="json"))
+        return
+    data(link.url)
+    say(f"Open it in a browser within {link.expires_s // 60} minutes; it works once.")
+
+
+def _keep(session: Session, replace: bool) -> None:
+    """Try a token and write it down, unless that would make another hub unknown."""
+    from meyrin.client.api import Client  # noqa: PLC0415
+    from meyrin.client.place import (  # noqa: PLC0415
+        CLIENT_FILE,
+        check_token,
+        check_url,
+        find_hub,
+        save,
+        state_folder,
+    )
+
+    named = session.hub or session.environ.get("MEYRIN_HUB")
+    if not named:
+        raise InvalidInput("which hub?", hint="meyrin login --save --hub URL", field="--hub")
+    url = check_url(named, "--hub")
+    path = state_folder(session.environ, session.folder) / CLIENT_FILE
+    if path.exists() and not replace:
+        known = find_hub({}, folder=path.parent)
+        if known.url != url:
+            raise InvalidInput(
+                f"{path} knows the hub {known.url}",
+                hint="add --replace to forget it, or keep this one elsewhere with --dir",
+            )
+    token = check_token(_ask(url), "the input")
+    with Client(url, token, pause=session.pause, **session.options) as hub:
+        me = hub.people.me()
+    save(path, url, token)
+    if session.json:
+        data_json({"url": url, "person": me.person.name, "kept_in": str(path)})
+    else:
+        say(f"You are {clean(me.person.name)} at {url}. Kept in {path}.")
+
+
+def _ask(url: str) -> str:
+    if is_terminal(sys.stdin):
+        say(f"Make a token on {url} under your name, or ask its administrator.")
+        return str(click.prompt("Token", hide_input=True, err=True))
+    return sys.stdin.readline()
+
+
+@click.command(
+    epilog="""\b
+Example:
+  meyrin whoami         your name, your hub, your projects
+"""
+)
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def whoami(session: Session) -> None:
+    """Who you are at which hub, and your projects."""
+    with session.client() as hub:
+        me, url = hub.people.me(), hub.url
+    if session.json:
+        data_json({"url": url, **me.model_dump(mode="json")})
+    else:
+        data(_words(me, url))
+
+
+def _words(me: Me, url: str) -> str:
+    name = me.person.name
+    shown = me.person.display_name
+    admin = ", an administrator" if me.person.admin else ""
+    lines = [clean(f"{name}{f' ({shown})' if shown != name else ''}{admin} at {url}")]
+    lines += [clean(f"  {one.name}: {one.role or 'visible'}") for one in me.projects]
+    return "\n".join(lines if me.projects else [*lines, "  in no project yet"])

@@ -1,0 +1,139 @@
+"""`meyrin person` and `meyrin token`: who may log in, and programs' tokens."""
+
+from __future__ import annotations
+
+import click
+
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.listing import show_list, show_one, show_secret
+from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.terminal import moment
+
+HERE = "meyrin.cli.people"
+PERSON = {
+    "list": Entry(f"{HERE}:list_people", "Everybody, by name."),
+    "new": Entry(f"{HERE}:new_person", "Add a person."),
+    "disable": Entry(f"{HERE}:disable", "Shut a person out at once."),
+}
+TOKEN = {
+    "list": Entry(f"{HERE}:list_tokens", "Your tokens and browser sessions."),
+    "new": Entry(f"{HERE}:new_token", "Make a token for a program."),
+    "revoke": Entry(f"{HERE}:revoke", "Refuse a token from now on."),
+}
+
+
+@click.group("person", cls=LazyGroup, entries=PERSON)
+def person() -> None:
+    """People of this hub. For administrators."""
+
+
+@click.group("token", cls=LazyGroup, entries=TOKEN)
+def token() -> None:
+    """Your tokens for programs and for this command line on other machines."""
+
+
+@click.command("list", epilog="Example: meyrin person list --json")
+@page_options
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def list_people(session: Session, limit: int, after: str) -> None:
+    """Everybody, by name."""
+    with session.client() as hub:
+        page = hub.people.list(after=after, limit=limit)
+    rows = [
+        (
+            one.name,
+            one.display_name,
+            "administrator" if one.admin else "-",
+            moment(one.created_ms),
+            moment(one.disabled_ms),
+        )
+        for one in page.people
+    ]
+    empty = "Nobody yet. Add somebody: `meyrin person new NAME`."
+    show_list(session, page, "NAME CALLED~ RIGHTS SINCE DISABLED", rows, empty)
+
+
+@click.command(
+    "new",
+    epilog="""\b
+Example:
+  meyrin person new ada --called 'Ada Lovelace'
+Next: `meyrin project member add PROJECT ada`, `meyrin login --person ada`.
+""",
+)
+@click.argument("name")
+@click.option("--called", default="", metavar="TEXT", help="The name for people, any alphabet.")
+@click.option("--admin", is_flag=True, help="An administrator of this hub.")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def new_person(session: Session, name: str, called: str, admin: bool) -> None:
+    """Add a person."""
+    with session.client() as hub:
+        made = hub.people.create(name, called, admin=admin)
+    words = f"{made.name} is here; `meyrin login --person {made.name}` makes their first link"
+    show_one(session, made, words)
+
+
+@click.command("disable", epilog="Example: meyrin person disable ada")
+@click.argument("name")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def disable(session: Session, name: str) -> None:
+    """Shut a person out at once, with all their tokens and sessions. Their jobs stay."""
+    with session.client() as hub:
+        shut = hub.people.disable(name)
+    show_one(session, shut, f"{shut.name} is disabled")
+
+
+@click.command("list", epilog="Example: meyrin token list")
+@page_options
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def list_tokens(session: Session, limit: int, after: str) -> None:
+    """Your tokens and browser sessions, newest first."""
+    with session.client() as hub:
+        page = hub.people.tokens(after=after, limit=limit)
+    rows = [
+        (one.id, one.kind, one.name, moment(one.created_ms), moment(one.expires_ms))
+        for one in page.tokens
+    ]
+    empty = "No tokens. Make one: `meyrin token new NAME`."
+    show_list(session, page, "ID KIND NAME~ MADE EXPIRES", rows, empty)
+
+
+@click.command(
+    "new",
+    epilog="""\b
+Example:
+  meyrin token new laptop --days 30 > token.txt
+Next, there: `meyrin login --save --hub URL < token.txt`, or MEYRIN_TOKEN_FILE.
+""",
+)
+@click.argument("name")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+@click.option("--forever", is_flag=True, help="Until it is revoked.")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def new_token(session: Session, name: str, days: int, forever: bool) -> None:
+    """Make a token for a program; it is shown this once."""
+    with session.client() as hub:
+        made = hub.people.new_token(name, None if forever else days)
+    show_secret(session, made, made.secret, "Keep it safe; it is shown this once:")
+
+
+@click.command("revoke", epilog="Example: meyrin token revoke tok_4k2m0000000000ab")
+@click.argument("token_id", metavar="ID")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def revoke(session: Session, token_id: str) -> None:
+    """Refuse a token from now on."""
+    with session.client() as hub:
+        hub.people.revoke_token(token_id)
+    show_one(session, None, f"{token_id} is refused from now on")

@@ -1,0 +1,197 @@
+"""`meyrin project`: projects, who is in them, and what they were granted."""
+
+from __future__ import annotations
+
+import click
+
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.listing import show_list, show_one
+from meyrin.cli.moments import parse_day
+from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.table import columns, table
+from meyrin.cli.terminal import clean, data, data_json, moment
+from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import HOUR_S, show_hours
+
+HERE = "meyrin.cli.project"
+ENTRIES = {
+    "list": Entry(f"{HERE}:list_projects", "The projects that you may see."),
+    "create": Entry(f"{HERE}:create", "A new project."),
+    "show": Entry(f"{HERE}:show", "One project: members, allocations."),
+    "grant": Entry(f"{HERE}:grant", "Award hours to a project."),
+    "member": Entry(f"{HERE}:member", "Add or remove members."),
+}
+MEMBER = {
+    "add": Entry(f"{HERE}:add_member", "Put a person into a project, or change their role."),
+    "remove": Entry(f"{HERE}:remove_member", "Take a person out of a project."),
+}
+PAGE = 500
+
+
+@click.group("project", cls=LazyGroup, entries=ENTRIES)
+def group() -> None:
+    """Projects, their members, and what they were granted."""
+
+
+@click.command("list", epilog="Examples: meyrin project list; meyrin project list --json")
+@page_options
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def list_projects(session: Session, limit: int, after: str) -> None:
+    """The projects that you may see, by name."""
+    with session.client() as hub:
+        page = hub.projects.list(after=after, limit=limit)
+    rows = [
+        (one.name, one.title, one.role or "-", moment(one.created_ms), moment(one.closed_ms))
+        for one in page.projects
+    ]
+    empty = "You are in no project. Ask a lead to add you, or an administrator to make one."
+    show_list(session, page, "NAME TITLE~ ROLE SINCE CLOSED", rows, empty)
+
+
+@click.command(
+    "create",
+    epilog="""\b
+Example:
+  meyrin project create climate --title 'Climate of the Alps' --lead ada
+Next: `meyrin project grant climate --hours 1000 --type h100 --until 2027-01-01 --reason ...`
+""",
+)
+@click.argument("name")
+@click.option("--title", default="", metavar="TEXT", help="The name for people, any alphabet.")
+@click.option("--lead", metavar="PERSON", help="Its first lead; you, if left out.")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def create(session: Session, name: str, title: str, lead: str | None) -> None:
+    """A new project. For administrators."""
+    with session.client() as hub:
+        made = hub.projects.create(name, title, lead)
+    show_one(
+        session, made, f"project {made.name} is here; next: `meyrin project grant {made.name}`"
+    )
+
+
+@click.command("show", epilog="Example: meyrin project show climate")
+@click.argument("name")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def show(session: Session, name: str) -> None:
+    """One project: its members, its allocations and what is left of them."""
+    with session.client() as hub:
+        found = hub.projects.show(name)
+        members = hub.projects.members(name, limit=PAGE).members
+        granted = hub.ledger.allocations(name, limit=PAGE).allocations
+    if session.json:
+        answer = {
+            "project": found.model_dump(mode="json"),
+            "members": [one.model_dump(mode="json") for one in members],
+            "allocations": [one.model_dump(mode="json") for one in granted],
+        }
+        data_json(answer)
+        return
+    people = [(one.name, one.display_name, one.role) for one in members]
+    rows = [
+        (
+            one.id,
+            one.charged_type,
+            show_hours(one.balance.granted_s),
+            show_hours(one.balance.free_s),
+            show_hours(one.balance.held_s),
+            show_hours(one.balance.used_s),
+            moment(one.end_s * 1000),
+            one.rule,
+        )
+        for one in granted
+    ]
+    titles = "ALLOCATION TYPE GRANTED_H> FREE_H> HELD_H> USED_H> UNTIL RULE~"
+    empty = f"no allocation yet: `meyrin project grant {name}`"
+    lines = [clean(f"{found.name}: {found.title}"), "", table(columns("NAME CALLED~ ROLE"), people)]
+    data("\n".join([*lines, "", table(columns(titles), rows) if rows else empty]))
+
+
+@click.command(
+    "grant",
+    epilog="""\b
+Examples:
+  meyrin project grant climate --hours 1000 --type h100 --until 2027-01-01 --reason 'call 2026-2'
+  meyrin project grant climate --seconds 3600 --type core --until 2027-01-01 --reason test
+Hours are of one accelerator of that type, or of one core for the type `core`.
+""",
+)
+@click.argument("project")
+@click.option("--hours", type=click.IntRange(1), help="Accelerator-hours.")
+@click.option("--seconds", type=click.IntRange(1), help="Accelerator-seconds instead.")
+@click.option("--type", "charged_type", required=True, metavar="TYPE", help="h100, core, ...")
+@click.option("--until", required=True, metavar="DAY", help="YYYY-MM-DD, UTC: the day it ends.")
+@click.option("--from", "start", metavar="DAY", help="YYYY-MM-DD, UTC; now, if left out.")
+@click.option("--reason", required=True, metavar="TEXT", help="Kept in the ledger.")
+@click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
+@click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def grant(
+    session: Session,
+    /,
+    hours: int | None,
+    seconds: int | None,
+    until: str,
+    start: str | None,
+    **said: str,
+) -> None:
+    """Award hours to a project. For administrators."""
+    if (hours is None) == (seconds is None):
+        raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
+    from meyrin.wire.ledger import NewAward  # noqa: PLC0415
+
+    given = {
+        "amount_s": seconds if hours is None else hours * HOUR_S,
+        "end_s": parse_day(until, "--until"),
+        "start_s": None if start is None else parse_day(start, "--from"),
+        **said,
+    }
+    try:
+        award = NewAward.model_validate(given)
+    except ValueError as error:
+        raise InvalidInput(
+            "the award can't be read", hint=str(error).splitlines()[-2].strip()
+        ) from error
+    with session.client() as hub:
+        made = hub.ledger.award(award)
+    words = f"{show_hours(made.balance.granted_s)} {made.charged_type} hours: {made.id}"
+    show_one(session, made, f"{said['project']} was granted {words}")
+
+
+@click.group("member", cls=LazyGroup, entries=MEMBER)
+def member() -> None:
+    """Who is in a project. For its leads."""
+
+
+@click.command("add", epilog="Example: meyrin project member add climate ada --role lead")
+@click.argument("project")
+@click.argument("person")
+@click.option("--role", type=click.Choice(["member", "lead"]), default="member", show_default=True)
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def add_member(session: Session, project: str, person: str, role: str) -> None:
+    """Put a person into a project, or change their role there."""
+    with session.client() as hub:
+        made = hub.projects.add_member(project, person, "lead" if role == "lead" else "member")
+    show_one(session, made, f"{person} is a {made.role} of {project}")
+
+
+@click.command("remove", epilog="Example: meyrin project member remove climate ada")
+@click.argument("project")
+@click.argument("person")
+@json_option
+@hub_options(hidden=True)
+@pass_session
+def remove_member(session: Session, project: str, person: str) -> None:
+    """Take a person out of a project; their jobs stay."""
+    with session.client() as hub:
+        hub.projects.remove_member(project, person)
+    show_one(session, None, f"{person} is no longer in {project}")

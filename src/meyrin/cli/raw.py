@@ -1,0 +1,57 @@
+"""Commands whose words the sbatch reader reads: `submit` and `run`.
+
+Only `--help` and the options that say which hub are read here, and only while they stand first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from meyrin.cli.session import HUB_OPTION_NAMES
+
+
+class RawCommand(click.Command):
+    """Gives its callback `argv`: the words after the leading hub options, unread."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.context_settings["help_option_names"] = ["-h", "--help"]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        head, rest = split_head(args)
+        super().parse_args(ctx, head)
+        ctx.params["argv"] = tuple(rest)
+        return []
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sbatch options that are honoured, from their own table."""
+        from meyrin.client.sbatch.options import HONOURED, OWN, Option  # noqa: PLC0415
+
+        def row(option: Option) -> tuple[str, str]:
+            value = {"nothing": "", "a value": "=…", "maybe a value": "[=…]"}[option.takes]
+            letter = f"-{option.letter}, " if option.letter else ""
+            return f"{letter}--{option.name}{value}", option.meaning.replace("`", "")
+
+        own = {option.name for option in OWN}
+        with formatter.section("Meyrin's own options"):
+            formatter.write_dl([row(option) for option in OWN])
+        with formatter.section("Options of sbatch"):
+            formatter.write_dl([row(option) for option in HONOURED if option.name not in own])
+        super().format_options(ctx, formatter)
+
+
+def split_head(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The leading words that are ours, and all the others."""
+    at = 0
+    while at < len(args):
+        word = args[at]
+        if word in {"--help", "-h"}:
+            return list(args[: at + 1]), []
+        name, equals, _ = word.partition("=")
+        if name not in HUB_OPTION_NAMES:
+            break
+        at += 1 if equals else 2
+    return list(args[:at]), list(args[at:])
