@@ -1,1 +1,1 @@
-"""Nouns as frozen values, units, the error tree and the table of job states. Standard library only."""
+"""Nouns as frozen values, units, errors and the table of job states; standard library only."""

@@ -20,7 +20,7 @@ MemoryPer = Literal["node", "core", "accelerator"]
 MAX_NAME = 200
 MAX_SCRIPT_BYTES = 4 * 2**20  # Slurm's own default is 4 MiB (slurm.conf(5), max_script_size)
 MAX_ARRAY = 100_000
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORBID = {"extra": "forbid"}
 
 
@@ -57,9 +57,7 @@ class Resources:
             self.memory_mb,
             "write MiB; 0 means all of a node",
         )
-        _need(
-            0 <= self.accelerators <= 10_000_000, "accelerators", self.accelerators, "0 or more"
-        )
+        _need(0 <= self.accelerators <= 10_000_000, "accelerators", self.accelerators, "0 or more")
         if self.nodes_min and self.nodes_max:
             _need(
                 self.nodes_min <= self.nodes_max,
@@ -128,7 +126,7 @@ class InputFile:
     executable: bool = False
 
     def __post_init__(self) -> None:
-        _need(bool(_SHA256.match(self.sha256)), "sha256", self.sha256, "64 hexadecimal digits")
+        _need(bool(_SHA256.fullmatch(self.sha256)), "sha256", self.sha256, "64 hexadecimal digits")
         parts = self.name.split("/")
         inside = bool(self.name) and not self.name.startswith("/") and ".." not in parts
         _need(inside and "\0" not in self.name, "input", self.name, "a path below the job's folder")

@@ -10,16 +10,22 @@ from typing import ClassVar
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import CORE, NodeShape, charged_per_second
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _FORBID = {"extra": "forbid"}
+_LIMITS = (
+    "max_walltime_s",
+    "default_walltime_s",
+    "max_nodes_per_job",
+    "default_memory_mb_per_core",
+)
 
 
 def check_name(noun: str, name: str) -> None:
     """Sites, partitions, owners and projects have short lower-case names; else InvalidInput."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise InvalidInput(
             f"{noun} can't be called {name!r}",
-            hint="lower-case letters, digits, '-', '_' and '.', 63 at most, first a letter or digit",
+            hint="lower-case letters, digits, '-', '_' and '.', at most 63, no sign at first",
             field=noun,
             value=name,
         )
@@ -53,7 +59,17 @@ class Partition:
                     hint="write 1 or more",
                     field=name,
                 )
-        if (self.accelerators_per_node > 0) != (self.accelerator_type is not None):
+        for name in _LIMITS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInput(
+                    f"partition {self.name}: {name} is {value}",
+                    hint="write 1 or more, or leave it out",
+                    field=name,
+                )
+        if self.accelerators_per_node < 0 or (self.accelerators_per_node > 0) != (
+            self.accelerator_type is not None
+        ):
             raise InvalidInput(
                 f"partition {self.name}: accelerators_per_node is {self.accelerators_per_node} "
                 f"but accelerator_type is {self.accelerator_type!r}",

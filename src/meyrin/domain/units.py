@@ -93,12 +93,12 @@ def charge_s(rate: Fraction, elapsed_s: int) -> int:
     return -((-rate.numerator * elapsed_s) // rate.denominator)
 
 
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def parse_memory_mb(text: str) -> int:
     """Slurm's memory sizes in MiB: a bare number is MiB; K, M, G, T are powers of 1024; up."""
-    match = _SIZE.match(text.strip())
+    match = _SIZE.fullmatch(text.strip())
     if not match:
         raise InvalidInput(
             f"{text!r} is no memory size", hint="write a number with K, M, G or T, such as 16G"
@@ -122,7 +122,7 @@ def parse_walltime_s(text: str) -> int | None:
     word = text.strip()
     if word.lower() in {"unlimited", "infinite", "-1"}:
         return None
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", word)
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", word, re.ASCII)
     if not match:
         raise InvalidInput(
             f"{text!r} is no wall time",
