@@ -7,6 +7,7 @@ could lose, and a piece sent twice is no harm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem
 from meyrin.agent.hub import Hub
@@ -94,7 +95,7 @@ def _read(file: _File) -> bytes:
     if file.offset == _NO_MORE:
         return b""
     try:
-        with open(file.path, "rb") as stream:
+        with Path(file.path).open("rb") as stream:
             stream.seek(file.offset)
             return stream.read(_PIECE)
     except OSError:

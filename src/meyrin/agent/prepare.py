@@ -34,7 +34,7 @@ def folder_of(config: AgentConfig, item: Item) -> Folder:
     request = item.request
     brings = bool(request.inputs or request.output_files)
     here = config.share_files and request.submit_host in (None, socket.gethostname())
-    if here and not brings and request.submit_dir and os.path.isabs(request.submit_dir):
+    if here and not brings and request.submit_dir and Path(request.submit_dir).is_absolute():
         return Folder(Path(request.submit_dir), own=False)
     return Folder(config.dir / "work" / item.work.attempt, own=True)
 

@@ -9,12 +9,14 @@ import structlog
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import service as calls
 from meyrin.hub.plumbing import turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
 
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
+_SWEEP_EVERY_MS = 60_000
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
 
@@ -27,6 +29,7 @@ class Worker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
         self._turn_until_ms = 0
+        self._swept_ms = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -45,6 +48,7 @@ class Worker:
             try:
                 if self._my_turn():
                     placed = broker.step_once(self.database)
+                    self._sweep()
             except WorldMoved:
                 continue
             except MeyrinError as error:
@@ -53,6 +57,16 @@ class Worker:
                 log.info("broker.placed", jobs=placed)
             else:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
+
+    def _sweep(self) -> None:
+        """Once a minute: what allocations that are over still had expires."""
+        now_ms = self.database.clock_ms()
+        if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
+            self._swept_ms = now_ms
+            with self.database.write() as step:
+                expired = calls.sweep(step)
+            if expired:
+                log.info("allocations.expired", allocations=len(expired))
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

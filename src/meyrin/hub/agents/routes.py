@@ -55,7 +55,8 @@ async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
         counts = {f"site:{name}": bell.count(f"site:{name}")}
         reply = await run_in_threadpool(_lease_once, call, site_id, body, settings.lease_s)
         left = end - time.monotonic()
-        if reply.work or reply.cancel or left <= 0 or await request.is_disconnected():
+        idle = not (reply.work or reply.cancel) and left > 0 and not bell.closed
+        if not idle or await request.is_disconnected():
             return reply
         await bell.wait_any(counts, min(left, 10))
 
@@ -94,10 +95,14 @@ def results(body: ResultsBody, call: Agent) -> None:
 
 @router.get("/attempts/{attempt}/inputs/{name:path}")
 def input_file(
-    request: Request, attempt: str, name: str, call: Agent, range: Annotated[str, Header()] = ""
+    request: Request,
+    attempt: str,
+    name: str,
+    call: Agent,
+    wanted: Annotated[str, Header(alias="range")] = "",
 ) -> StreamingResponse:
     """An input file of an attempt that this site was given."""
     with call.read() as step:
         sha256 = service.input_digest(step, _site(call), attempt, name)
     blobs = request.app.state.blobs
-    return file_response(blobs, sha256, blobs.size(sha256), range)
+    return file_response(blobs, sha256, blobs.size(sha256), wanted)

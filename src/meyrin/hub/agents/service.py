@@ -11,26 +11,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import NotFound, StaleEpoch
+from meyrin.domain.errors import StaleEpoch
 from meyrin.domain.job import JobRequest
 from meyrin.domain.states import JobState
 from meyrin.hub.identity import service as identity
-from meyrin.hub.jobs import change
+from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.store import attempts, files, jobs, requests
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
 
-_ASK_AGAIN_MS = 10_000
 _RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
 
 
 def hello(step: Step, site_id: str, body: HelloBody) -> HelloReply:
     """Note what the site has; from now on only this incarnation of the agent is heard."""
     site = sites.announce(step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation)
+    attempts.offer_again(step, site_id)
     return HelloReply(site=site.name, now_ms=step.now_ms)
 
 
@@ -38,24 +37,10 @@ def lease(step: Step, site_id: str, incarnation: str, most: int, lease_s: int) -
     """Placed attempts become leased; leased ones that were never spoken of come again."""
     _check_incarnation(step, site_id, incarnation)
     sites.heard(step, site_id)
-    offered = step.rows(
-        sa.select(attempts.c.id, attempts.c.job_id)
-        .where(
-            attempts.c.site_id == site_id,
-            sa.or_(
-                attempts.c.state == "placed",
-                sa.and_(
-                    attempts.c.state == "leased",
-                    attempts.c.leased_ms < step.now_ms - lease_s * 1000,
-                ),
-            ),
-        )
-        .order_by(attempts.c.placed_ms, attempts.c.job_id)
-        .limit(most)
-    )
+    offered = attempts.offered(step, site_id, step.now_ms - lease_s * 1000, most)
     rows = change.locked(step, [row.job_id for row in offered])
     taken = _take(step, [row.id for row in offered], rows)
-    cancels = _cancels(step, site_id)
+    cancels = attempts.to_cancel(step, site_id)
     if not taken:
         return LeaseReply(work=[], requests={}, cancel=cancels)
     wanted = jobs_service.load_requests(step, {rows[row.job_id].request_id for row in taken})
@@ -79,19 +64,7 @@ def _check_incarnation(step: Step, site_id: str, incarnation: str) -> None:
 
 def _take(step: Step, attempt_ids: list[str], rows: dict[int, sa.Row[Any]]) -> list[sa.Row[Any]]:
     """Those of the attempts that are still to be taken, marked as leased now."""
-    if not attempt_ids:
-        return []
-    statement = (
-        sa.select(attempts)
-        .where(attempts.c.id.in_(attempt_ids), attempts.c.state.in_(["placed", "leased"]))
-        .order_by(attempts.c.placed_ms, attempts.c.job_id)
-    )
-    taken = [row for row in step.rows(statement) if rows[row.job_id].attempt == row.id]
-    step.change(
-        sa.update(attempts)
-        .where(attempts.c.id.in_([row.id for row in taken]))
-        .values(state="leased", leased_ms=step.now_ms)
-    )
+    taken = [row for row in attempts.lease(step, attempt_ids) if rows[row.job_id].attempt == row.id]
     change.apply(
         step,
         [
@@ -103,24 +76,6 @@ def _take(step: Step, attempt_ids: list[str], rows: dict[int, sa.Row[Any]]) -> l
         ],
     )
     return taken
-
-
-def _cancels(step: Step, site_id: str) -> list[str]:
-    statement = sa.select(attempts.c.id).where(
-        attempts.c.site_id == site_id,
-        attempts.c.state.in_(["leased", "queued", "running", "preempted"]),
-        attempts.c.cancel_ms.is_not(None),
-        sa.or_(
-            attempts.c.cancel_sent_ms.is_(None),
-            attempts.c.cancel_sent_ms < step.now_ms - _ASK_AGAIN_MS,
-        ),
-    )
-    ids = [row.id for row in step.rows(statement)]
-    if ids:
-        step.change(
-            sa.update(attempts).where(attempts.c.id.in_(ids)).values(cancel_sent_ms=step.now_ms)
-        )
-    return ids
 
 
 def _work(
@@ -160,20 +115,10 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
     furthest: dict[str, Report] = {}
     for each in sorted(reports, key=lambda r: _RANK[r.phase]):
         furthest[each.attempt] = each
-    known = {
-        row.id: row
-        for row in step.rows(
-            sa.select(attempts).where(
-                attempts.c.id.in_(list(furthest)), attempts.c.site_id == site_id
-            )
-        )
-    }
+    known = attempts.of_site(step, site_id, furthest)
     rows = change.locked(step, [row.job_id for row in known.values()])
     # read again now that their jobs are locked: another report may have come between
-    known = {
-        row.id: row
-        for row in step.rows(sa.select(attempts).where(attempts.c.id.in_(list(known))))
-    }
+    known = attempts.of_site(step, site_id, known)
     current, stale = [], []
     for attempt_id, each in furthest.items():
         attempt = known.get(attempt_id)
@@ -203,8 +148,7 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
         elif each.phase in ("ended", "refused"):
             voided.append((attempt.id, each.why or str(each.end)))
     change.apply(step, [move for move in moves if move.states or move.values])
-    if updates:
-        step.conn.execute(_UPDATE_ATTEMPT, updates)
+    attempts.note_reported(step, updates)
     usage.record(step, measured)
     for why in {why for _, why in voided}:
         ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
@@ -282,18 +226,6 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-_UPDATE_ATTEMPT = (
-    sa.update(attempts)
-    .where(attempts.c.id == sa.bindparam("the_attempt"))
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in ("state", "start_ms", "end_ms", "batch_job", "end", "why", "results")
-        }
-    )
-)
-
-
 def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
     if each.usage is None:
         return []
@@ -312,43 +244,11 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
 
 def results(step: Step, site_id: str, body: ResultsBody) -> None:
     """Note which files an ended attempt left in the content store. May be repeated."""
-    attempt = _own_attempt(step, site_id, body.attempt)
-    step.add_new(
-        files,
-        [
-            {"attempt": attempt.id, "name": f.name, "sha256": f.sha256, "size": f.size}
-            for f in body.files
-        ],
-    )
-    step.change(
-        sa.update(attempts).where(attempts.c.id == attempt.id).values(results=body.state)
-    )
-    row = step.one(sa.select(jobs.c.family).where(jobs.c.id == attempt.job_id))
-    assert row is not None
-    step.ring(f"job:{row.family}")
-
-
-def _own_attempt(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
-    row = step.one(
-        sa.select(attempts).where(attempts.c.id == attempt_id, attempts.c.site_id == site_id)
-    )
-    if row is None:
-        raise NotFound(f"there is no attempt {attempt_id} at your site")
-    return row
+    attempt = attempts.one_of_site(step, site_id, body.attempt)
+    files.check_brought(step, site_id, body.files)
+    attempts.note_results(step, attempt, body.state, body.files)
 
 
 def input_digest(step: Step, site_id: str, attempt_id: str, name: str) -> str:
     """The digest of an attempt's input file, for an agent that was given the attempt."""
-    attempt = _own_attempt(step, site_id, attempt_id)
-    row = step.one(
-        sa.select(requests.c.spec)
-        .join(jobs, jobs.c.request_id == requests.c.id)
-        .where(jobs.c.id == attempt.job_id)
-    )
-    assert row is not None
-    for file in row.spec["inputs"]:
-        if file["name"] == name:
-            return str(file["sha256"])
-    raise NotFound(f"attempt {attempt_id} has no input {name!r}")
-
-
+    return attempts.input_digest(step, attempts.one_of_site(step, site_id, attempt_id), name)

@@ -7,7 +7,6 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +15,16 @@ import sqlalchemy as sa
 from meyrin.domain.ids import new_attempt_id
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.states import HOLDS_HOURS, WAITING, JobState
+from meyrin.domain.states import WAITING, JobState
 from meyrin.domain.units import NodeShape
 from meyrin.engine import explain as words
 from meyrin.engine.model import Candidate, Decision, Occupied, Placement, Policy, State, WaitingJob
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.calls import service as calls
-from meyrin.hub.jobs import change, eligible
+from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.store import LIVE_ATTEMPT, attempts, jobs, requests
-from meyrin.hub.jobs.submit import REQUEST, as_waiting, check_somewhere, project_of
+from meyrin.hub.jobs.submit import as_waiting, check_somewhere, project_of
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
@@ -61,23 +59,15 @@ def step_once(database: Database) -> int:
         return apply(step, seen.state, decision)
 
 
-def snapshot(step: Step, *, only: Iterable[int] | None = None) -> Snapshot:
-    """Read the world in a fixed number of queries; `only` narrows the waiting jobs."""
+def snapshot(step: Step) -> Snapshot:
+    """Read the world in a fixed number of queries."""
     version = world.version(step)
     occupied = _occupied(step)
     states = tuple(
         replace(state, occupied=tuple(occupied.get((state.site, state.partition.name), ())))
-        for state in sites.partition_states(step, step.now_s)
+        for state in sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
     )
-    statement = (
-        sa.select(jobs)
-        .where(jobs.c.state == str(JobState.ADMITTED))
-        .order_by(jobs.c.nice, jobs.c.id)
-        .limit(WINDOW)
-    )
-    if only is not None:
-        statement = statement.where(jobs.c.id.in_(sorted(only)))
-    rows = step.rows(statement)
+    rows = attempts.waiting(step, WINDOW)
     funds = calls.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
     return Snapshot(State(version, states, tuple(funds), waiting), store.current(step))
@@ -85,12 +75,7 @@ def snapshot(step: Step, *, only: Iterable[int] | None = None) -> Snapshot:
 
 def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
     result: defaultdict[tuple[str, str], list[Occupied]] = defaultdict(list)
-    a = attempts.c
-    statement = sa.select(
-        a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators,
-        a.walltime_s, a.start_ms,
-    ).where(a.state.in_(LIVE_ATTEMPT))  # fmt: skip
-    for row in step.rows(statement):
+    for row in attempts.live(step):
         shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
         end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
         result[row.site, row.partition].append(
@@ -116,15 +101,10 @@ def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
     if len(_asked) + len(missing) > 20_000:
         _asked.clear()
         missing = {row.request_id: row for row in rows}
-    if missing:
-        statement = sa.select(requests.c.id, requests.c.spec).where(
-            requests.c.id.in_(sorted(missing))
-        )
-        for found in step.rows(statement):
-            request = REQUEST.validate_python({**found.spec, "script": "-"})
-            row = missing[found.id]
-            job = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
-            _asked[found.id] = _Asked(job, request.array.max_running if request.array else 0)
+    for number, request in jobs_service.specs(step, missing).items() if missing else ():
+        row = missing[number]
+        job = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
+        _asked[number] = _Asked(job, request.array.max_running if request.array else 0)
     return _asked
 
 
@@ -136,17 +116,7 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
         for row in rows
         if asked[row.request_id].array_limit
     }
-    active = Counter[int]()
-    if limits:
-        counted = step.rows(
-            sa.select(jobs.c.family, sa.func.count().label("active"))
-            .where(
-                jobs.c.family.in_(sorted(limits)),
-                jobs.c.state.in_([str(state) for state in HOLDS_HOURS]),
-            )
-            .group_by(jobs.c.family)
-        )
-        active.update({row.family: row.active for row in counted})
+    active = Counter(attempts.active_in_arrays(step, limits))
     result = []
     for row in rows:
         job = asked[row.request_id].job
@@ -227,7 +197,7 @@ def _write(step: Step, state: State, kept: list[tuple[str, Placement, sa.Row[Any
                 "placed_ms": step.now_ms,
             }
         )
-    step.add(attempts, rows)
+    attempts.add(step, rows)
     change.apply(step, [_move(step, attempt, p, row) for attempt, p, row, _ in kept])
     for p in {p.site: p for _, p, _, _ in kept}.values():
         step.ring(f"site:{p.site}")
@@ -263,9 +233,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     if JobState(row.state) not in WAITING:
         return _explain_placed(step, row)
     seen = snapshot(step)
-    spec = step.one(sa.select(requests.c.spec).where(requests.c.id == row.request_id))
-    assert spec is not None
-    request = REQUEST.validate_python({**spec.spec, "script": "-"})
+    request = jobs_service.specs(step, [row.request_id])[row.request_id]
     job = next(
         (job for job in seen.state.waiting if job.job == row.id),
         as_waiting(request, row.project_id, row.id, row.submit_ms // 1000),
@@ -293,12 +261,18 @@ def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
 
 
 def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
-    attempt = step.one(sa.select(attempts).where(attempts.c.id == row.attempt))
+    attempt = attempts.attempt(step, row.attempt)
     if attempt is None:
         summary = f"job {row.id} was {row.state} before it was placed"
         summary += f": {row.reason}" if row.reason else ""
         return ExplainView(
-            job=row.id, state=row.state, summary=summary, refusals=[], where=None, others=[], helps=[]
+            job=row.id,
+            state=row.state,
+            summary=summary,
+            refusals=[],
+            where=None,
+            others=[],
+            helps=[],
         )
     others = [PlaceView(**other) for other in attempt.others]
     where = PlaceView(
@@ -311,7 +285,10 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
             attempt.site,
             attempt.partition,
             attempt.expected_start_s - attempt.placed_ms // 1000,
-            tuple((o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000) for o in others),
+            tuple(
+                (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000)
+                for o in others
+            ),
         ),
         refusals=[],
         where=where,
@@ -338,12 +315,13 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     funds = tuple(calls.funds(step, [project_id]))
     job = as_waiting(request, project_id, 0, step.now_s)
     check_somewhere(job, seen.state.partitions, funds, step.now_s)
-    both = {(f.project, f.charged_type): f for f in (*seen.state.funds, *funds)}
-    state = replace(seen.state, funds=tuple(both.values()))
+    state = replace(seen.state, funds=tuple(dict.fromkeys((*seen.state.funds, *funds))))
     answer = forecast(state, job, seen.policy, step.now_s)
     if isinstance(answer, Placement):
         where = Candidate(answer.site, answer.partition, answer.expected_start_s)
-        others = tuple((o.site, o.partition, o.expected_start_s - step.now_s) for o in answer.others)
+        others = tuple(
+            (o.site, o.partition, o.expected_start_s - step.now_s) for o in answer.others
+        )
         summary = words.placed(
             answer.site, answer.partition, answer.expected_start_s - step.now_s, others
         )

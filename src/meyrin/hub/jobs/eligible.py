@@ -89,8 +89,7 @@ def _flags(step: Step, request_ids: set[int]) -> dict[int, tuple[bool, bool]]:
         sa.select(requests.c.id, requests.c.spec).where(requests.c.id.in_(sorted(request_ids)))
     )
     return {
-        row.id: (row.spec["any_dependency"], row.spec["kill_on_invalid_dependency"])
-        for row in rows
+        row.id: (row.spec["any_dependency"], row.spec["kill_on_invalid_dependency"]) for row in rows
     }
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import NotFound
-from meyrin.hub.jobs import service
+from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.hub.jobs.find import find
 from meyrin.hub.jobs.store import files, uploads
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
-from meyrin.wire.jobs import UploadState
+from meyrin.wire.jobs import FileView, UploadState
 
 
 def upload_state(step: Step, blobs: Blobs, by: str, sha256: str) -> UploadState:
@@ -41,10 +42,27 @@ def upload(
     return UploadState(sha256=sha256, offset=total, complete=True)
 
 
+def check_brought(step: Step, by: str, brought: Sequence[FileView]) -> None:
+    """Raise InvalidInput unless `by` has uploaded every one of these files."""
+    wanted = {file.sha256: file.name for file in brought}
+    statement = sa.select(uploads.c.sha256).where(
+        uploads.c.sha256.in_(list(wanted)), uploads.c.by == by
+    )
+    there = {row.sha256 for row in step.rows(statement)} if wanted else set()
+    for digest in wanted.keys() - there:
+        raise InvalidInput(
+            f"{wanted[digest]!r} was not uploaded by you (sha256 {digest[:12]}…)",
+            hint="upload it first; `meyrin submit --input FILE` does",
+            field="files",
+        )
+
+
 def result(step: Step, actor: Actor, label: str, name: str) -> sa.Row[Any]:
     """The result file of a job; NotFound when the job left none of this name."""
-    row = service.find(step, actor, label)[0]
+    row = find(step, actor, label)[0]
     found = step.one(sa.select(files).where(files.c.attempt == row.attempt, files.c.name == name))
     if found is None:
-        raise NotFound(f"job {label} has no result {name!r}", hint=f"`meyrin show {label}` lists them")
+        raise NotFound(
+            f"job {label} has no result {name!r}", hint=f"`meyrin show {label}` lists them"
+        )
     return found

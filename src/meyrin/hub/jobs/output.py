@@ -24,9 +24,7 @@ def take(step: Step, site_id: str, pieces: Sequence[Chunk], limit_bytes: int) ->
     ours = {
         row.id
         for row in step.rows(
-            sa.select(attempts.c.id).where(
-                attempts.c.id.in_(ids), attempts.c.site_id == site_id
-            )
+            sa.select(attempts.c.id).where(attempts.c.id.in_(ids), attempts.c.site_id == site_id)
         )
     }
     keys = sorted({(piece.attempt, piece.stream) for piece in pieces if piece.attempt in ours})
@@ -42,9 +40,7 @@ def take(step: Step, site_id: str, pieces: Sequence[Chunk], limit_bytes: int) ->
         fresh = piece.data[sizes[key] - piece.offset :] if piece.offset <= sizes[key] else b""
         fresh = fresh[: max(0, limit_bytes - sizes[key])]
         if fresh:
-            rows.append(
-                {"attempt": key[0], "stream": key[1], "offset": sizes[key], "data": fresh}
-            )
+            rows.append({"attempt": key[0], "stream": key[1], "offset": sizes[key], "data": fresh})
             sizes[key] += len(fresh)
     step.add(chunks, rows)
     grown = [key for key in before if sizes[key] != before[key]]

@@ -124,7 +124,7 @@ async def _events(
 ) -> AsyncIterator[str]:
     bell = call.database.bell
     said = ""
-    while not await request.is_disconnected():
+    while not (bell.closed or await request.is_disconnected()):
         topics = await run_in_threadpool(_topics, call, label)
         counts = {topic: bell.count(topic) for topic in topics}
         data, state, over = await run_in_threadpool(_look, call, label, stream, offset)
@@ -170,12 +170,16 @@ def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, s
 
 @router.get("/jobs/{label}/files/{name:path}")
 def result(
-    request: Request, label: str, name: str, call: Person, range: Annotated[str, Header()] = ""
+    request: Request,
+    label: str,
+    name: str,
+    call: Person,
+    wanted: Annotated[str, Header(alias="range")] = "",
 ) -> StreamingResponse:
     """A result file; `Range: bytes=N-` goes on from byte N."""
     with call.read() as step:
         found = files.result(step, call.actor, label, name)
-    return file_response(request.app.state.blobs, found.sha256, found.size, range)
+    return file_response(request.app.state.blobs, found.sha256, found.size, wanted)
 
 
 def file_response(blobs: Blobs, sha256: str, size: int, wanted: str) -> StreamingResponse:

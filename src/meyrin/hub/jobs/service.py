@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, NotFound, Refused
+from meyrin.domain.errors import InvalidInput, Refused
+from meyrin.domain.job import JobRequest
 from meyrin.domain.states import AT_SITE, ENDED, JobState, shown
 from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import attempts as tries
 from meyrin.hub.jobs import change
+from meyrin.hub.jobs.find import find, label_of
 from meyrin.hub.jobs.store import attempts, events, files, jobs, requests, scripts
 from meyrin.hub.jobs.submit import REQUEST, submit
 from meyrin.hub.ledger import service as ledger
@@ -30,35 +32,6 @@ from meyrin.wire.jobs import (
 )
 
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
-
-_LABEL = re.compile(r"^(\d{1,18})(?:_(\d{1,9}))?$")
-
-
-def find(step: Step, actor: Actor, label: str) -> list[sa.Row[Any]]:
-    """The jobs that a label means: one, or all elements of an array, in rising order.
-
-    Raises NotFound when there is none or the caller may not see it, InvalidInput for a label
-    that can't be one.
-    """
-    match = _LABEL.match(label)
-    if not match:
-        raise InvalidInput(
-            f"{label!r} is no job", hint="write its number, or NUMBER_TASK in an array", field="job"
-        )
-    number, task = int(match[1]), match[2]
-    if task is None:
-        where = sa.or_(jobs.c.id == number, jobs.c.family == number)
-    else:
-        where = sa.and_(jobs.c.family == number, jobs.c.task == int(task))
-    rows = step.rows(sa.select(jobs).where(where).order_by(jobs.c.id))
-    rows = [row for row in rows if actor.in_project(row.project_id)]
-    if not rows:
-        raise NotFound(f"there is no job {label}", hint="`meyrin jobs` lists yours", job=label)
-    return rows
-
-
-def label_of(row: sa.Row[Any]) -> str:
-    return str(row.id) if row.task is None else f"{row.family}_{row.task}"
 
 
 def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str]) -> JobView:
@@ -113,7 +86,7 @@ def jobs_page(
         statement = statement.where(jobs.c.project_id.in_(sorted(actor.projects)))
     if states:
         for state in states:
-            if state not in JobState:
+            if state not in list(JobState):
                 raise InvalidInput(
                     f"{state!r} is no job state", hint=", ".join(JobState), field="state"
                 )
@@ -130,7 +103,17 @@ def jobs_page(
     return JobList(jobs=views(step, rows), next=following)
 
 
-def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, Any]:
+def specs(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
+    """The requests without their scripts, by number."""
+    statement = sa.select(requests.c.id, requests.c.spec).where(
+        requests.c.id.in_(sorted(set(request_ids)))
+    )
+    return {
+        row.id: REQUEST.validate_python({**row.spec, "script": "-"}) for row in step.rows(statement)
+    }
+
+
+def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests with their scripts, by number."""
     statement = (
         sa.select(requests.c.id, requests.c.spec, scripts.c.text)
@@ -171,29 +154,31 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
     many elements are in which state."""
     rows = find(step, actor, label)
     row = rows[0]
-    tries = step.rows(
+    attempted = step.rows(
         sa.select(attempts).where(attempts.c.job_id == row.id).order_by(attempts.c.epoch)
     )
     history = step.rows(sa.select(events).where(events.c.job_id == row.id).order_by(events.c.id))
-    costs = ledger.attempt_cost(step, [each.id for each in tries])
-    listed = step.rows(sa.select(files).where(files.c.attempt == row.attempt).order_by(files.c.name))
+    costs = ledger.attempt_cost(step, [each.id for each in attempted])
+    listed = step.rows(
+        sa.select(files).where(files.c.attempt == row.attempt).order_by(files.c.name)
+    )
     counts: dict[str, int] = {}
     for each in rows if len(rows) > 1 else []:
         counts[each.state] = counts.get(each.state, 0) + 1
-    request = load_requests(step, [row.request_id])[row.request_id]
+    request = specs(step, [row.request_id])[row.request_id]
     return JobDetail(
         job=views(step, [row])[0],
         comment=request.comment,
         array=counts,
-        attempts=[attempt_view(each) for each in tries],
+        attempts=[attempt_view(each) for each in attempted],
         events=[
             EventView(state=e.state, at_ms=e.at_ms, detail=e.detail, attempt=e.attempt)
             for e in history
         ],
         held_s=sum(cost.held_s for cost in costs.values()),
         used_s=sum(cost.used_s for cost in costs.values()),
-        charged_type=tries[-1].charged_type if tries else None,
-        results=tries[-1].results if tries else "none",
+        charged_type=attempted[-1].charged_type if attempted else None,
+        results=attempted[-1].results if attempted else "none",
         files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
     )
 
@@ -209,22 +194,18 @@ def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
     early = [r for r in rows.values() if JobState(r.state) not in ENDED | AT_SITE]
     at_site = [r for r in rows.values() if JobState(r.state) in AT_SITE]
     placed = [r.attempt for r in early if r.state == JobState.PLACED]
-    _close_unleased(step, placed, by)
+    if placed:
+        tries.close_unleased(step, placed, by)
+        ledger.void(step, placed, by)
     change.apply(
         step,
         [
-            change.Move(
-                row, ((JobState.CANCELLED, step.now_ms),), detail=by, values={"reason": by}
-            )
+            change.Move(row, ((JobState.CANCELLED, step.now_ms),), detail=by, values={"reason": by})
             for row in early
         ],
     )
     if at_site:
-        step.change(
-            sa.update(attempts)
-            .where(attempts.c.id.in_([r.attempt for r in at_site]), attempts.c.cancel_ms.is_(None))
-            .values(cancel_ms=step.now_ms, why=by)
-        )
+        tries.ask_end(step, [row.attempt for row in at_site], by)
         for row in at_site:
             step.ring(f"site:{row.site}")
     return CancelReply(
@@ -234,23 +215,13 @@ def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
     )
 
 
-def _close_unleased(step: Step, attempt_ids: list[str], why: str) -> None:
-    """Close placed attempts that no agent has heard of and give their hours back."""
-    if not attempt_ids:
-        return
-    step.change(
-        sa.update(attempts)
-        .where(attempts.c.id.in_(attempt_ids), attempts.c.state == "placed")
-        .values(state="ended", end="cancelled", why=why, end_ms=step.now_ms)
-    )
-    ledger.void(step, attempt_ids, why)
-
-
 def release(step: Step, actor: Actor, label: str) -> list[int]:
     """Let held jobs go; returns their numbers. Raises Refused when none of them is held."""
     rows = [row for row in find(step, actor, label) if row.held and row.state == "submitted"]
     if not rows:
-        raise Refused(f"job {label} is not held", hint=f"`meyrin explain {label}` says why it waits")
+        raise Refused(
+            f"job {label} is not held", hint=f"`meyrin explain {label}` says why it waits"
+        )
     ids = [row.id for row in rows]
     step.change(sa.update(jobs).where(jobs.c.id.in_(ids)).values(held=False))
     step.ring("broker")

@@ -19,12 +19,13 @@ from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
 from meyrin.hub.calls import service as calls
 from meyrin.hub.identity import service as identity
-from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts, uploads
+from meyrin.hub.jobs import files
+from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import service as sites
-from meyrin.wire.jobs import Accepted, Submission
+from meyrin.wire.jobs import Accepted, FileView, Submission
 
 REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
@@ -122,11 +123,13 @@ def as_waiting(request: JobRequest, project: str, job: int, submit_s: int) -> Wa
 def _check_admissible(step: Step, actor: Actor, news: list[_Kept]) -> None:
     if not news:
         return
-    states = sites.partition_states(step, step.now_s)
+    states = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
     funds = calls.funds(step, sorted({kept.project for kept in news}))
     for job in {as_waiting(kept.request, kept.project, 0, step.now_s) for kept in news}:
         check_somewhere(job, states, funds, step.now_s)
-    _check_inputs(step, actor, news)
+    brought = [FileView(name=f.name, sha256=f.sha256, size=f.size)
+               for kept in news for f in kept.request.inputs]  # fmt: skip
+    files.check_brought(step, actor.key, brought)
     _check_dependencies(step, actor, news)
 
 
@@ -153,22 +156,6 @@ def check_somewhere(
         refusals=tuple(refusals),
         hint=explain.way_out(tuple(refusals)),
     )
-
-
-def _check_inputs(step: Step, actor: Actor, news: list[_Kept]) -> None:
-    wanted = {file.sha256: file.name for kept in news for file in kept.request.inputs}
-    if not wanted:
-        return
-    statement = sa.select(uploads.c.sha256).where(
-        uploads.c.sha256.in_(list(wanted)), uploads.c.by == actor.person
-    )
-    there = {row.sha256 for row in step.rows(statement)}
-    for digest in wanted.keys() - there:
-        raise InvalidInput(
-            f"the input {wanted[digest]!r} was not uploaded by you (sha256 {digest[:12]}…)",
-            hint="`meyrin submit --input FILE` uploads it first",
-            field="inputs",
-        )
 
 
 def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:

@@ -1,1 +1,1 @@
-"""What every room stands on: transactions, wake-ups, who may call, errors on HTTP, paging, blobs."""
+"""What every room stands on: transactions, wake-ups, access, errors on HTTP, paging, blobs."""

@@ -23,6 +23,7 @@ class Bell:
         self._changed = threading.Condition()
         self._last: OrderedDict[str, int] = OrderedDict()
         self._rings = 0
+        self.closed = False
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def count(self, topic: str) -> int:
@@ -44,10 +45,17 @@ class Bell:
             with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits there
                 loop.call_soon_threadsafe(event.set)
 
+    def close(self) -> None:
+        """The hub stops: whoever waits comes back at once, and nobody waits any more."""
+        self.closed = True
+        self.ring([])
+
     def wait(self, topic: str, after: int, timeout_s: float) -> bool:
         """Block until the topic rang after number `after`; False when the time is over."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._last.get(topic, 0) > after, timeout_s)
+            return self._changed.wait_for(
+                lambda: self.closed or self._last.get(topic, 0) > after, timeout_s
+            )
 
     async def wait_any(self, after: Mapping[str, int], timeout_s: float) -> bool:
         """Wait until one of the topics rang after its number, without holding a thread."""
@@ -57,7 +65,9 @@ class Bell:
             self._waiters.add(entry)
         try:
             async with asyncio.timeout(timeout_s):
-                while all(self.count(topic) <= seen for topic, seen in after.items()):
+                while not self.closed and all(
+                    self.count(topic) <= seen for topic, seen in after.items()
+                ):
                     await event.wait()
                     event.clear()
                 return True

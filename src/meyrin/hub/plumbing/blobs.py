@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 
 from meyrin.domain.errors import InvalidInput, NotFound, StorageFull
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 
 from meyrin.domain.errors import StorageFull, Unreachable
@@ -33,7 +34,7 @@ metadata = sa.MetaData(
     }
 )
 
-Json = sa.JSON().with_variant(sa.dialects.postgresql.JSONB(), "postgresql")
+Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 # SQLite counts up by itself only for INTEGER keys
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -47,6 +48,8 @@ class Step:
     conn: sa.Connection
     now_ms: int
     entropy: Entropy
+    # when this hub started: nobody could call it before
+    started_s: int = 0
     topics: set[str] = field(default_factory=set)
 
     @property
@@ -96,13 +99,7 @@ class Step:
 
 
 def _insert_for(dialect: str) -> Callable[[sa.Table], Any]:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as postgres_insert
-
-        return postgres_insert
-    from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-    return sqlite_insert
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 class Database:
@@ -113,6 +110,7 @@ class Database:
         self.clock_ms = clock_ms
         self.entropy = entropy
         self.bell = bell
+        self.started_s = clock_ms() // 1000
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self._writer = threading.Lock()
@@ -121,20 +119,18 @@ class Database:
     def read(self) -> Iterator[Step]:
         """A transaction that only reads."""
         with self._translated(), self.engine.connect() as conn, conn.begin():
-            yield Step(conn, self.clock_ms(), self.entropy)
+            yield Step(conn, self.clock_ms(), self.entropy, self.started_s)
 
     @contextmanager
     def write(self) -> Iterator[Step]:
         """A transaction that may write; topics rung in it are heard after the commit."""
-        with self._translated(), self._one_writer():
-            with self.engine.connect() as conn:
-                if self.is_sqlite:
-                    conn = conn.execution_options(meyrin_write=True)
-                with conn.begin():
-                    step = Step(conn, self.clock_ms(), self.entropy)
-                    yield step
-                    if step.topics and not self.is_sqlite:
-                        _notify(conn, step.topics)
+        with self._translated(), self._one_writer(), self.engine.connect() as conn:
+            conn.execution_options(meyrin_write=True)
+            with conn.begin():
+                step = Step(conn, self.clock_ms(), self.entropy, self.started_s)
+                yield step
+                if step.topics and not self.is_sqlite:
+                    _notify(conn, step.topics)
         if step.topics:
             self.bell.ring(step.topics)
 

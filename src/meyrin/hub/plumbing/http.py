@@ -1,7 +1,7 @@
 """Errors on HTTP: one table, one JSON shape.
 
-    {"error": {"code": "...", "message": "...", "hint": "...", "retry": false,
-               "facts": {...}, "refusals": [...]}}
+{"error": {"code": "...", "message": "...", "hint": "...", "retry": false,
+           "facts": {...}, "refusals": [...]}}
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""`python -m meyrin` is `meyrin`."""
+
+from meyrin.cli.main import main
+
+main()

@@ -1,0 +1,320 @@
+"""One-machine mode: a hub in this process, and sites with an agent process each.
+
+Used by `meyrin up` and the demo. State lives in one folder; one hub at a time serves it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from meyrin.agent.lock import hold_lock
+from meyrin.client.place import CLIENT_FILE
+from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused
+from meyrin.domain.site import OwnerShare, Partition
+from meyrin.hub import app
+from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import service as identity
+from meyrin.hub.migrations import run as migrate
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.bell import Bell
+from meyrin.hub.plumbing.blobs import Blobs
+from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.plumbing.relay import Relay
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.sites import service as sites
+from meyrin.hub.worker import Worker
+
+log = structlog.get_logger("meyrin.hub")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSite:
+    """A site on this machine: what it lends and who paid for it."""
+
+    name: str
+    title: str
+    partition: Partition
+    owners: tuple[OwnerShare, ...]
+
+
+class Machine:
+    """A hub and its embedded sites. Use as a context; `stop` lets running jobs go on."""
+
+    def __init__(self, settings: HubSettings, local_sites: Sequence[LocalSite] = ()) -> None:
+        self.settings = settings
+        self.local_sites = local_sites
+        self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        _private_folder(settings.dir)
+        self._lock = hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)
+        self.socket = listen(settings.host, settings.port)
+        self.database = Database(
+            settings.database_url,
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+            entropy=lambda: os.urandom(16),
+            bell=Bell(),
+        )
+        migrate.upgrade(self.database.engine)
+        blobs = Blobs(settings.store_url)
+        self.worker = Worker(self.database)
+        self.relay = (
+            None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
+        )
+        self.server = uvicorn.Server(
+            uvicorn.Config(
+                app.create(settings, self.database, blobs),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=2,
+                server_header=False,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        host, port = self.socket.getsockname()[:2]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - shown only
+        return self.settings.public_url or f"http://{shown}:{port}"
+
+    def start(self) -> None:
+        """Serve in a thread, write the client's file, start the agents."""
+        self._server_thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [self.socket]}, name="web", daemon=True
+        )
+        self._server_thread.start()
+        if self.relay:
+            self.relay.start()
+        self.worker.start()
+        self._write_client_file()
+        for site in self.local_sites:
+            self._join(site)
+        wait_until(lambda: self.server.started, 30, "the hub's web server")
+        for site in self.local_sites:
+            self._start_agent(site.name)
+        self._supervisor = threading.Thread(target=self._supervise, name="agents", daemon=True)
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Stop agents, server and worker, in this order; jobs go on and are found again."""
+        self._stopping.set()
+        for agent in self.agents.values():
+            agent.terminate()
+        for agent in self.agents.values():
+            try:
+                agent.wait(15)
+            except subprocess.TimeoutExpired:
+                agent.kill()
+                agent.wait()
+        self.database.bell.close()
+        self.server.should_exit = True
+        self._server_thread.join(10)
+        self.worker.stop()
+        if self.relay:
+            self.relay.stop()
+        self.database.close()
+        self.socket.close()
+        self._lock.close()
+
+    def login_link(self) -> str:
+        """A link that logs a browser in as the first administrator, once."""
+        with self.database.write() as step:
+            person, _, _ = identity.bootstrap(step, getpass.getuser())
+            secret = identity.login_link(step, person.id)
+        return f"{self.url}/login?link={secret}"
+
+    def _write_client_file(self) -> None:
+        """The address and a token for the command line, readable by this user only."""
+        path = self.settings.dir / CLIENT_FILE
+        token = _token_in(path)
+        with self.database.write() as step:
+            if token is not None and not identity.counts(step, token):
+                token = None
+            _, _, fresh = identity.bootstrap(step, getpass.getuser(), fresh_token=token is None)
+        write_private(path, json.dumps({"url": self.url, "token": fresh or token}) + "\n")
+
+    def _join(self, site: LocalSite) -> None:
+        """Enrol the site once, lend its partition, grant the starter hours for its type."""
+        folder = self.settings.dir / "sites" / site.name
+        _private_folder(folder)
+        credential = folder / "credential"
+        with self.database.write() as step:
+            person, home, _ = identity.bootstrap(step, getpass.getuser())
+            actor = Actor(person=person.id, name=person.name, admin=True)
+            try:
+                sites.site_by_name(step, site.name)
+                secret = None if credential.exists() else sites.rotate_agent_token(
+                    step, actor, site.name
+                )  # fmt: skip
+            except NotFound:
+                _, secret = sites.enrol(step, site.name, site.title)
+                sites.lend(step, site.name, site.partition.name, site.owners, start_s=step.now_s)
+            self._grant_starter(step, home.id, site.partition.charged_type)
+        if secret is not None:
+            write_private(credential, secret + "\n")
+        config = folder / "agent.toml"
+        if not config.exists():
+            write_private(config, agent_toml(self.url, site))
+        _set_hub(config, self.url)
+
+    def _grant_starter(self, step: Step, project_id: str, charged_type: str) -> None:
+        rule = calls.StarterRule(
+            amount_s=self.settings.starter_hours * 3600,
+            length_s=self.settings.starter_days * 86400,
+        )
+        try:
+            calls.grant_starter(step, project_id, charged_type, rule)
+        except Refused as no:  # used up or over: what the person is told when they submit
+            log.info("starter.refused", charged_type=charged_type, why=no.message)
+
+    def _start_agent(self, name: str) -> None:
+        folder = self.settings.dir / "sites" / name
+        end_other_agent(folder)
+        with (folder / "agent.log").open("ab") as out:
+            self.agents[name] = subprocess.Popen(
+                [sys.executable, "-m", "meyrin", "agent", "--config", str(folder / "agent.toml")],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def _supervise(self) -> None:
+        """Start an agent again that died; the jobs of its site went on meanwhile."""
+        while not self._stopping.wait(1.0):
+            for name, agent in list(self.agents.items()):
+                code = agent.poll()
+                if code is not None and not self._stopping.is_set():
+                    log.warning("agent.died", site=name, exit_code=code)
+                    try:
+                        self._start_agent(name)
+                    except (OSError, MeyrinError) as error:
+                        log.error("agent.start_failed", site=name, error=str(error))
+
+
+def agent_toml(url: str, site: LocalSite) -> str:
+    """The settings file of an embedded site's agent, which its operator may edit."""
+    p = site.partition
+    lines = [
+        f"# Settings of the agent of {site.name}; written once, yours to edit.",
+        f'hub = "{url}"',
+        'credential_file = "credential"',
+        'dir = "."',
+        'batch = "local"',
+        "share_files = true",
+        "",
+        "[[partition]]",
+        f'name = "{p.name}"',
+        f"nodes = {p.nodes}",
+        f"cores_per_node = {p.cores_per_node}",
+        f"memory_mb_per_node = {p.memory_mb_per_node}",
+    ]
+    if p.accelerator_type:
+        lines += [
+            f"accelerators_per_node = {p.accelerators_per_node}",
+            f'accelerator_type = "{p.accelerator_type}"',
+        ]
+    lines += [
+        f"max_walltime_s = {p.max_walltime_s or 7 * 86400}",
+        f"default_walltime_s = {p.default_walltime_s or 3600}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _set_hub(config: Path, url: str) -> None:
+    """Keep the operator's file, but for the address, which may have another port today."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    new = [f'hub = "{url}"' if line.startswith("hub = ") else line for line in lines]
+    if new != lines:
+        write_private(config, "\n".join(new) + "\n")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; Failed when the port is taken, with the way out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError as error:
+        found.close()
+        raise Failed(
+            f"can't listen on {host} port {port}: {error.strerror or error}",
+            hint="choose another with --port, or --port 0 for a free one",
+            port=port,
+        ) from error
+    return found
+
+
+def end_other_agent(folder: Path) -> None:
+    """End an agent that an earlier hub left behind here; it knows an older address."""
+    path = folder / "agent.lock"
+    end = time.monotonic() + 15
+    while path.exists():
+        try:
+            hold_lock(path, "an agent", folder).close()
+        except Conflict:
+            pid = path.read_text(encoding="utf-8").strip()
+            if time.monotonic() > end:
+                raise
+            if pid.isdigit():
+                _terminate(int(pid))
+            time.sleep(0.1)
+            continue
+        return
+
+
+def _terminate(pid: int) -> None:
+    try:
+        os.kill(pid, 15)
+    except ProcessLookupError:
+        return
+
+
+def wait_until(done: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for something that this process started; Failed when it does not come."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise Failed(f"{what} did not come up within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 600, whole or not at all."""
+    aside = path.with_name(path.name + ".new")
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    aside.replace(path)
+
+
+def _private_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Failed(
+            f"the folder {path} can't be made: {error.strerror}", hint="choose one with --dir"
+        ) from error
+
+
+def _token_in(path: Path) -> str | None:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["token"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,193 @@
+"""Attempts: one try of a job at a site. Their rows are written here and nowhere else.
+
+Other rooms hand over plain values and get rows back. Locks are taken in one order everywhere:
+jobs, then attempts, then accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import NotFound
+from meyrin.domain.states import HOLDS_HOURS, JobState
+from meyrin.hub.jobs.store import LIVE_ATTEMPT, attempts, files, jobs, requests
+from meyrin.hub.plumbing.database import Step
+from meyrin.wire.jobs import FileView
+
+_ASK_AGAIN_MS = 10_000
+_AT_SITE = [state for state in LIVE_ATTEMPT if state != "placed"]
+
+
+def live(step: Step) -> list[sa.Row[Any]]:
+    """What every attempt that has not ended occupies, and since when."""
+    a = attempts.c
+    columns = (a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators)
+    statement = sa.select(*columns, a.walltime_s, a.start_ms)
+    return step.rows(statement.where(a.state.in_(LIVE_ATTEMPT)))
+
+
+def waiting(step: Step, most: int) -> list[sa.Row[Any]]:
+    """Admitted jobs, the first in order."""
+    return step.rows(
+        sa.select(jobs)
+        .where(jobs.c.state == str(JobState.ADMITTED))
+        .order_by(jobs.c.nice, jobs.c.id)
+        .limit(most)
+    )
+
+
+def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:
+    """How many elements of each array hold hours now."""
+    wanted = sorted(set(families))
+    if not wanted:
+        return {}
+    statement = (
+        sa.select(jobs.c.family, sa.func.count().label("active"))
+        .where(jobs.c.family.in_(wanted), jobs.c.state.in_([str(state) for state in HOLDS_HOURS]))
+        .group_by(jobs.c.family)
+    )
+    return {row.family: row.active for row in step.rows(statement)}
+
+
+def add(step: Step, rows: list[dict[str, Any]]) -> None:
+    """Placed attempts, all columns given."""
+    step.add(attempts, rows)
+
+
+def attempt(step: Step, attempt_id: str | None) -> sa.Row[Any] | None:
+    return step.one(sa.select(attempts).where(attempts.c.id == attempt_id))
+
+
+def offered(step: Step, site_id: str, again_before_ms: int, most: int) -> list[sa.Row[Any]]:
+    """Attempts (id, job_id) for a site's agent: placed ones, and those leased before
+    `again_before_ms` of which the agent never spoke."""
+    a = attempts.c
+    silent = sa.and_(a.state == "leased", a.leased_ms < again_before_ms)
+    return step.rows(
+        sa.select(a.id, a.job_id)
+        .where(a.site_id == site_id, sa.or_(a.state == "placed", silent))
+        .order_by(a.placed_ms, a.job_id)
+        .limit(most)
+    )
+
+
+def lease(step: Step, attempt_ids: Sequence[str]) -> list[sa.Row[Any]]:
+    """Mark those that are still to be taken as leased now; their jobs are locked already."""
+    if not attempt_ids:
+        return []
+    a = attempts.c
+    rows = step.rows(
+        sa.select(attempts)
+        .where(a.id.in_(attempt_ids), a.state.in_(["placed", "leased"]))
+        .order_by(a.placed_ms, a.job_id)
+    )
+    step.change(
+        sa.update(attempts)
+        .where(a.id.in_([row.id for row in rows]))
+        .values(state="leased", leased_ms=step.now_ms)
+    )
+    return rows
+
+
+def offer_again(step: Step, site_id: str) -> None:
+    """A new start of the agent may not know what the one before was given: give it again."""
+    step.change(
+        sa.update(attempts)
+        .where(attempts.c.site_id == site_id, attempts.c.state == "leased")
+        .values(leased_ms=0)
+    )
+
+
+def to_cancel(step: Step, site_id: str) -> list[str]:
+    """Attempts that the site's agent is to end, each told again every ten seconds."""
+    a = attempts.c
+    due = sa.or_(a.cancel_sent_ms.is_(None), a.cancel_sent_ms < step.now_ms - _ASK_AGAIN_MS)
+    rows = step.rows(
+        sa.select(a.id).where(
+            a.site_id == site_id, a.state.in_(_AT_SITE), a.cancel_ms.is_not(None), due
+        )
+    )
+    ids = [row.id for row in rows]
+    if ids:
+        step.change(sa.update(attempts).where(a.id.in_(ids)).values(cancel_sent_ms=step.now_ms))
+    return ids
+
+
+def ask_end(step: Step, attempt_ids: list[str], why: str) -> None:
+    """Note that these are to be ended at their sites; the first reason stays."""
+    step.change(
+        sa.update(attempts)
+        .where(attempts.c.id.in_(attempt_ids), attempts.c.cancel_ms.is_(None))
+        .values(cancel_ms=step.now_ms, why=why)
+    )
+
+
+def close_unleased(step: Step, attempt_ids: list[str], why: str) -> None:
+    """End placed attempts that no agent has heard of."""
+    step.change(
+        sa.update(attempts)
+        .where(attempts.c.id.in_(attempt_ids), attempts.c.state == "placed")
+        .values(state="ended", end="cancelled", why=why, end_ms=step.now_ms)
+    )
+
+
+def of_site(step: Step, site_id: str, attempt_ids: Iterable[str]) -> dict[str, sa.Row[Any]]:
+    """Those of the attempts that were given to this site, by id."""
+    rows = step.rows(
+        sa.select(attempts).where(
+            attempts.c.id.in_(list(attempt_ids)), attempts.c.site_id == site_id
+        )
+    )
+    return {row.id: row for row in rows}
+
+
+def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
+    """The attempt; NotFound when it was not given to this site."""
+    row = of_site(step, site_id, [attempt_id]).get(attempt_id)
+    if row is None:
+        raise NotFound(f"there is no attempt {attempt_id} at your site")
+    return row
+
+
+_REPORTED = ("state", "start_ms", "end_ms", "batch_job", "end", "why", "results")
+_UPDATE = (
+    sa.update(attempts)
+    .where(attempts.c.id == sa.bindparam("the_attempt"))
+    .values({name: sa.bindparam(name) for name in _REPORTED})
+)
+
+
+def note_reported(step: Step, updates: list[dict[str, Any]]) -> None:
+    """What sites reported: `the_attempt` and the columns of `_REPORTED` in each."""
+    if updates:
+        step.conn.execute(_UPDATE, updates)
+
+
+def note_results(
+    step: Step, attempt_row: sa.Row[Any], state: str, found: Sequence[FileView]
+) -> None:
+    """Which result files an ended attempt left. May be repeated."""
+    rows = [
+        {"attempt": attempt_row.id, "name": f.name, "sha256": f.sha256, "size": f.size}
+        for f in found
+    ]
+    step.add_new(files, rows)
+    step.change(sa.update(attempts).where(attempts.c.id == attempt_row.id).values(results=state))
+    family = sa.select(jobs.c.family).where(jobs.c.id == attempt_row.job_id)
+    step.ring(f"job:{step.conn.execute(family).scalar_one()}")
+
+
+def input_digest(step: Step, attempt_row: sa.Row[Any], name: str) -> str:
+    """The digest of one of the attempt's input files; NotFound when it has none of this name."""
+    row = step.one(
+        sa.select(requests.c.spec)
+        .join(jobs, jobs.c.request_id == requests.c.id)
+        .where(jobs.c.id == attempt_row.job_id)
+    )
+    for file in row.spec["inputs"] if row is not None else ():
+        if file["name"] == name:
+            return str(file["sha256"])
+    raise NotFound(f"attempt {attempt_row.id} has no input {name!r}")

@@ -1,0 +1,1 @@
+"""The schema of all rooms and its history, run by Alembic."""
