@@ -40,7 +40,7 @@ class Timeline:
         self._all = (1 << partition.nodes) - 1
         self._times = [now_s]
         self._frees: list[Groups] = [{amount(partition.node): self._all}]
-        self._version = 0
+        self._touched: list[int] = []  # the nodes that each reservation changed
         self._found: dict[tuple[Amount, int, int], tuple[int, int, int]] = {}
         self._totals_at = -1
         self._totals: Amount = (0, 0, 0)
@@ -53,23 +53,27 @@ class Timeline:
     def start_s(self, asked: NodeShape, nodes: int, walltime_s: int) -> int:
         """The earliest time at which `nodes` nodes have room for `asked` for the wall time.
 
-        The shape must fit an empty partition. Room only ever shrinks within a decision, so an
-        equal question is answered from where the last answer was.
+        The shape must fit an empty partition. Room only ever shrinks within a decision: an answer
+        stands while enough of its nodes are untouched, and is else a lower bound for the next.
         """
         key = (amount(asked), nodes, walltime_s)
         known = self._found.get(key)
-        if known is not None and known[0] == self._version:
-            return known[1]
-        found = self._search(key[0], nodes, walltime_s, known[1] if known else self._times[0])
-        assert found is not None, "admitted although it never fits"
-        self._found[key] = (self._version, *found)
-        return found[0]
+        if known is None:
+            start_s, among = self._first(key, self._times[0])
+        else:
+            version, start_s, among = known
+            for touched in self._touched[version:]:
+                among &= ~touched
+            if among.bit_count() < nodes:
+                start_s, among = self._first(key, start_s)
+        self._found[key] = (len(self._touched), start_s, among)
+        return start_s
 
     def reserve(self, asked: NodeShape, nodes: int, walltime_s: int) -> None:
-        """Take the room that `start_s` found, on the nodes with the least free."""
-        start_s = self.start_s(asked, nodes, walltime_s)
+        """Take the room that `start_s` finds, on the nodes with the least free."""
         key = (amount(asked), nodes, walltime_s)
-        self._take(key[0], nodes, start_s, start_s + walltime_s, self._found[key][2])
+        start_s, among = self._first(key, self.start_s(asked, nodes, walltime_s))
+        self._take(key[0], nodes, start_s, start_s + walltime_s, among)
 
     def room_now(self, asked: NodeShape, walltime_s: int) -> int:
         """On how many nodes a job of one node could start now without delaying anybody."""
@@ -91,14 +95,14 @@ class Timeline:
 
     def free_now(self) -> Amount:
         """What is free now on all nodes together."""
-        if self._totals_at != self._version:
+        if self._totals_at != len(self._touched):
             held = [(free, nodes.bit_count()) for free, nodes in self._frees[0].items()]
             self._totals = (
                 sum(free[0] * count for free, count in held),
                 sum(free[1] * count for free, count in held),
                 sum(free[2] * count for free, count in held),
             )
-            self._totals_at = self._version
+            self._totals_at = len(self._touched)
         return self._totals
 
     def _pack(self, running: list[Occupied]) -> None:
@@ -133,6 +137,11 @@ class Timeline:
             self.queued += not_before_s > self._times[0]
             self._take(asked, job.nodes, not_before_s, not_before_s + job.walltime_s, found[1])
 
+    def _first(self, key: tuple[Amount, int, int], not_before_s: int) -> tuple[int, int]:
+        found = self._search(*key, not_before_s)
+        assert found is not None, "admitted although it never fits"
+        return found
+
     def _search(
         self, asked: Amount, nodes: int, walltime_s: int, not_before_s: int
     ) -> tuple[int, int] | None:
@@ -164,7 +173,7 @@ class Timeline:
         chosen = _tightest(self._frees[first], among, nodes)
         for at in range(first, last):
             self._frees[at] = _shifted(self._frees[at], chosen, asked, -1)
-        self._version += 1
+        self._touched.append(chosen)
 
     def _cut(self, at_s: int) -> int:
         """The segment that begins at `at_s`, made if there is none."""
