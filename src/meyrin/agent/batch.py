@@ -134,3 +134,7 @@ class BatchSystem(Protocol):
     def forget(self, attempts: tuple[str, ...]) -> None:
         """Drop what is kept about ended attempts; the hub has acknowledged their end."""
         ...
+
+    def leave(self) -> None:
+        """The agent stops. Jobs go on; what only serves the agent may end."""
+        ...

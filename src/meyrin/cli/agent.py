@@ -41,10 +41,12 @@ def command(config: Path) -> int:
     chosen.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
-        agent = loop.make(chosen, batch_system(chosen), uuid.uuid4().hex)
+        batch = batch_system(chosen)
+        agent = loop.make(chosen, batch, uuid.uuid4().hex)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         agent.run()
+        batch.leave()
     finally:
         lock.close()
     return 0

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +33,7 @@ from meyrin.hub.ledger import service as hub_ledger
 from meyrin.hub.plumbing import logs, settings
 from meyrin.hub.reports import service as hub_reports
 from meyrin.hub.usage import service as hub_usage
+from meyrin.wire.ledger import EntryView
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -100,8 +102,6 @@ def _demo(folder: Path, once: bool) -> int:
         return 0 if good else 1
     finally:
         machine.stop()
-        for site in machine.local_sites:
-            local.stop(folder / "sites" / site.name / "batch")
 
 
 def _title(text: str) -> None:
@@ -179,17 +179,30 @@ def _copy(folder: Path) -> Path:
 
 def _statement(client: Client) -> bool:
     _title(f"The statement of project home  [{hub_reports.__name__}, {hub_ledger.__name__}]")
-    statement = client.statement("home")
-    total = 0
-    for account in statement.accounts:
-        total += account.balance_s
-        print(
-            f"   {account.name:44} {account.balance_s:>12} s  {show_hours(account.balance_s):>12} h"
-        )
-    print(f"   {'sum over all accounts':44} {total:>12} s")
-    checked = client.verify()
-    print(f"   entries: {checked.entries}; findings: {len(checked.findings)}")
-    return total == 0 and not checked.findings
+    accounts: Counter[tuple[str, str]] = Counter()
+    count = 0
+    for entry in _entries(client):
+        count += 1
+        accounts[entry.debit_account, entry.charged_type] -= entry.amount_s
+        accounts[entry.credit_account, entry.charged_type] += entry.amount_s
+    for (account, kind), seconds in sorted(accounts.items()):
+        if seconds:
+            print(f"   {account:64} {seconds:>9} s {show_hours(seconds):>9} h {kind}")
+    total = sum(accounts.values())
+    print(f"   {f'sum over all accounts after {count} entries':64} {total:>9} s")
+    findings = client.verify().findings
+    print(f"   the ledger checked against its entries: {len(findings)} findings")
+    return count > 0 and total == 0 and not findings
+
+
+def _entries(client: Client) -> Iterator[EntryView]:
+    after = ""
+    while True:
+        page = client.ledger.entries("home", after=after, limit=500)
+        yield from page.entries
+        after = page.next
+        if not after:
+            return
 
 
 if __name__ == "__main__":
