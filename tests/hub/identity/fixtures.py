@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 import sqlalchemy as sa
-import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be loaded
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -24,6 +26,7 @@ from meyrin.hub.plumbing.world import world
 from meyrin.hub.sites import routes as sites_routes
 from meyrin.hub.sites import store as sites_store
 
+T = TypeVar("T")
 NOW_MS = 1_800_000_000_000
 TABLES = [
     identity_store.people,
@@ -111,6 +114,18 @@ def house(database_url: str) -> Iterator[House]:
     sa.event.listen(database.engine, "before_cursor_execute", note)
     yield made
     database.close()
+
+
+def at_once(threads: int, ask: Callable[[int], T]) -> list[T]:
+    """What `ask(0)`, `ask(1)`, … answer when their threads start at the same moment."""
+    start = threading.Barrier(threads)
+
+    def run(number: int) -> T:
+        start.wait(30)
+        return ask(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
 
 
 def everything_stored(step: Step) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
-from tests.hub.identity.fixtures import everything_stored
+from tests.hub.identity.fixtures import at_once, everything_stored
 
 from meyrin.domain.errors import InvalidInput, NotFound, NotLoggedIn
 from meyrin.hub.identity import service as identity
@@ -188,8 +186,7 @@ def test_of_twenty_who_use_a_link_at_once_one_gets_in(house):
             except NotLoggedIn:
                 return None
 
-        with ThreadPoolExecutor(20) as pool:
-            sessions = [found for found in pool.map(attempt, range(20)) if found]
+        sessions = [found for found in at_once(20, attempt) if found]
         assert len(sessions) == 1
         assert house.actor(sessions[0]).person == ada.person
 
@@ -202,6 +199,8 @@ def test_logging_out_ends_the_session_and_no_other_token(house):
         identity.log_out(step, session)
         identity.log_out(step, session)
         identity.log_out(step, secret)
+        assert identity.counts(step, secret)
+        assert not identity.counts(step, session)
     refused(house, session)
     assert house.actor(secret) == ada
 

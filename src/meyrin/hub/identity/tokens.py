@@ -76,6 +76,15 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     )
 
 
+def counts(step: Step, secret: str) -> bool:
+    """Whether a person's token still counts."""
+    try:
+        authenticate(step, secret, PERSON_KINDS)
+    except NotLoggedIn:
+        return False
+    return True
+
+
 def request_actor(request: Request) -> Actor:
     """Who sent a request: for `app.state.authenticate`. Never says why to nobody in particular.
 
@@ -204,12 +213,3 @@ def _looks_right(secret: str) -> bool:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def counts(step: Step, secret: str) -> bool:
-    """Whether a person's token still counts."""
-    try:
-        authenticate(step, secret, PERSON_KINDS)
-    except NotLoggedIn:
-        return False
-    return True
