@@ -1,0 +1,63 @@
+"""Finding the hub: the environment, the folder, and clear words where neither says it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meyrin.client.place import Place, find_hub, save, state_folder
+from meyrin.domain import errors
+
+
+def test_the_folder_that_the_hub_wrote(tmp_path: Path) -> None:
+    save(tmp_path / "deep" / "client.json", "http://127.0.0.1:1", "myr_x")
+    path = tmp_path / "deep" / "client.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["client.json"]
+    found = find_hub({"MEYRIN_DIR": str(path.parent)})
+    assert (found.url, found.token) == ("http://127.0.0.1:1", "myr_x")
+    assert find_hub({"MEYRIN_HUB": "http://else"}, folder=path.parent) == found
+    assert "myr_x" not in repr(found)
+
+
+def test_the_environment_comes_before_the_folder(tmp_path: Path) -> None:
+    save(tmp_path / "client.json", "http://here", "mine")
+    around = {"MEYRIN_DIR": str(tmp_path), "MEYRIN_HUB": "https://there/"}
+    assert find_hub({**around, "MEYRIN_TOKEN": " t "}) == Place("https://there", "t", "MEYRIN_HUB")
+    (tmp_path / "token").write_text("from file\n".replace(" ", "-"))
+    found = find_hub({**around, "MEYRIN_TOKEN_FILE": str(tmp_path / "token")})
+    assert found.token == "from-file"
+    with pytest.raises(errors.NotLoggedIn, match="no token for it"):
+        find_hub(around)
+    assert find_hub(around, url="http://here").token == "mine"
+
+
+def test_no_hub_is_known(tmp_path: Path) -> None:
+    with pytest.raises(errors.Unreachable, match="no hub is known") as caught:
+        find_hub({}, folder=tmp_path)
+    assert "meyrin up" in caught.value.hint
+    assert state_folder({"MEYRIN_DIR": "/a"}, "/b") == Path("/b")
+    assert state_folder({}).name == "meyrin"
+
+
+@pytest.mark.parametrize("url", ["", " ", "hub.example.org", "ftp://x", "http://"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(errors.InvalidInput, match="no address"):
+        find_hub({"MEYRIN_HUB": url, "MEYRIN_TOKEN": "t"})
+
+
+@pytest.mark.parametrize("token", ["", "two words", "grüße", "a\nb"])
+def test_tokens_that_are_none(token: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidInput, match="holds no token"):
+        find_hub({"MEYRIN_HUB": "http://x", "MEYRIN_TOKEN": token})
+    with pytest.raises(errors.InvalidInput, match="can't be read"):
+        find_hub({"MEYRIN_HUB": "http://x", "MEYRIN_TOKEN_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"url": "http://x"}), "\0"])
+def test_a_client_file_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "client.json").write_text(text)
+    with pytest.raises(errors.InvalidInput, match=r"client\.json"):
+        find_hub({}, folder=tmp_path)
