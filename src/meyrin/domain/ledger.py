@@ -166,12 +166,12 @@ def split(attempt: str, used_s: int, shares: Sequence[OwnerShare]) -> dict[str, 
     return parts
 
 
-_MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 def month_bounds_ms(month: str) -> tuple[int, int]:
     """The first millisecond of a month such as `2026-11` (UTC), and that of the next month."""
-    match = _MONTH.match(month)
+    match = _MONTH.fullmatch(month)
     if not match or not 1970 <= int(match[1]) <= 9998:
         raise InvalidInput(f"{month!r} is no month", hint="write YYYY-MM, such as 2026-11")
     year, number = int(match[1]), int(match[2])

@@ -91,10 +91,10 @@ def install_guards(connection: sa.Connection) -> None:
     Safe to run again. A migration that creates the tables calls it; `create_all` does by itself.
     """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_POSTGRES_FUNCTION)
+        connection.execute(sa.text(_POSTGRES_FUNCTION))
     for table in _ONLY_ADDED:
         for statement in _guards(connection.dialect.name, table):
-            connection.exec_driver_sql(statement)
+            connection.execute(sa.text(statement))
 
 
 def _guards(dialect: str, table: str) -> list[str]:

@@ -1,0 +1,3 @@
+from tests.hub.ledger.fixtures import books
+
+__all__ = ["books"]
