@@ -13,7 +13,7 @@ from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Reason
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
-from meyrin.engine.admission import Shaped, admit, shape
+from meyrin.engine.admission import Shaped, admit, pay, shape
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
 
 GPU = Partition(
@@ -202,3 +202,18 @@ def test_a_shape_fits_and_holds_what_was_asked(resources, walltime_s):
     if fewer and resources.nodes_min is None:
         one_less = shape(replace(resources, nodes_min=fewer, nodes_max=fewer), walltime_s, GPU)
         assert isinstance(one_less, tuple), "the number of nodes is the smallest that fits"
+
+
+def test_the_allocation_that_ends_first_pays_if_it_has_enough():
+    poor, soon, late = (
+        replace(FUNDS, end_s=end_s, free_s=free_s)
+        for end_s, free_s in ((2000, 9), (3000, 50), (4000, 90))
+    )
+    left = pay([late, soon, poor], 40, NOW)
+    assert sorted((f.end_s, f.free_s, f.held_s) for f in left) == [
+        (2000, 9, 0),
+        (3000, 10, 40),
+        (4000, 90, 0),
+    ]
+    ended = replace(soon, end_s=NOW)
+    assert min(f.free_s for f in pay([late, ended], 40, NOW)) == 50

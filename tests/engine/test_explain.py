@@ -159,3 +159,15 @@ def test_what_is_explained_is_what_is_decided():
             if not job.blocked:
                 assert said.refusals == waiting.refusals
                 assert said.next_start == waiting.next_start
+
+
+def test_what_helps_a_job_with_a_start_is_sooner():
+    places = tuple(
+        PartitionState(site, GPU, occupied=(Occupied(n, 4, GPU.node, 9999, NOW + end_s),))
+        for n, (site, end_s) in enumerate((("alpha", 600), ("beta", 60), ("gamma", 6000)))
+    )
+    job = ask(sites=("alpha",), exclusive=True)
+    said = explain(job, State(1, places, (PLENTY,), (job,)), Policy(), NOW)
+    assert said.helps == ("for beta/gpu: ask --clusters=alpha,beta",)
+    assert said.remedies[0].start_s == NOW + 60
+    assert said.summary == "starts in about 00:10:00 at alpha/gpu"

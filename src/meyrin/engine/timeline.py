@@ -40,6 +40,7 @@ class Timeline:
         self._all = (1 << partition.nodes) - 1
         self._times = [now_s]
         self._frees: list[Groups] = [{amount(partition.node): self._all}]
+        self._drops = [False]  # whether something is taken at the beginning of the segment
         self._touched: list[int] = []  # the nodes that each reservation changed
         self._found: dict[tuple[Amount, int, int], tuple[int, int, int]] = {}
         self._totals_at = -1
@@ -120,6 +121,7 @@ class Timeline:
                 groups = _shifted(groups, nodes, taken, 1)
             self._times.append(end_s)
             self._frees.append(groups)
+            self._drops.append(False)
 
     def _queue(self, queued: list[Occupied]) -> None:
         """Let jobs that the site has not started yet start first come, first served.
@@ -145,32 +147,40 @@ class Timeline:
     def _search(
         self, asked: Amount, nodes: int, walltime_s: int, not_before_s: int
     ) -> tuple[int, int] | None:
-        """The earliest start and the nodes with room all the while; None if there never is."""
-        times, frees = self._times, self._frees
-        accelerators, cores, memory_mb = asked
+        """The earliest start and the nodes with room all the while; None if there never is.
+
+        Where nothing is taken, a segment has at least the room of the one before it, so only
+        the first segment of a window is looked at, and those in which something is taken.
+        """
+        times, drops = self._times, self._drops
         first = last = bisect_right(times, not_before_s) - 1
         start_s, common = not_before_s, self._all
-        fits: dict[int, int] = {}
         while True:
-            fitting = 0  # _fitting, spelled out: nearly all of a decision's time is spent here
-            for free, members in frees[last].items():
-                if free[0] >= accelerators and free[1] >= cores and free[2] >= memory_mb:
-                    fitting |= members
-            fits[last] = fitting
-            common &= fitting
-            if common.bit_count() < nodes:
-                # the earliest later start that has enough nodes through this segment
-                first, common = _resume(fits, first, last, nodes, self._all)
-                if first == len(times):
-                    return None
-                start_s = times[first]
+            if first == last or drops[last]:
+                common &= _fitting(self._frees[last], asked)
+                if common.bit_count() < nodes:
+                    first, common = self._resume(asked, nodes, first, last)
+                    if first == len(times):
+                        return None
+                    start_s = times[first]
             last += 1
             if first < last and (last == len(times) or times[last] >= start_s + walltime_s):
                 return start_s, common
 
+    def _resume(self, asked: Amount, nodes: int, first: int, last: int) -> tuple[int, int]:
+        """After a start in `first` failed at `last`: the next segment to start in, its nodes."""
+        common, at = self._all, last + 1
+        while at > first + 1:
+            also = common & _fitting(self._frees[at - 1], asked)
+            if also.bit_count() < nodes:
+                break
+            common, at = also, at - 1
+        return at, common
+
     def _take(self, asked: Amount, nodes: int, start_s: int, end_s: int, among: int) -> None:
         first, last = self._cut(start_s), self._cut(end_s)
         chosen = _tightest(self._frees[first], among, nodes)
+        self._drops[first] = True
         for at in range(first, last):
             self._frees[at] = _shifted(self._frees[at], chosen, asked, -1)
         self._touched.append(chosen)
@@ -181,6 +191,7 @@ class Timeline:
         if at == len(self._times) or self._times[at] != at_s:
             self._times.insert(at, at_s)
             self._frees.insert(at, self._frees[at - 1])
+            self._drops.insert(at, False)
         return at
 
     def _between(self, start_s: int, end_s: int) -> Iterator[Groups]:
@@ -201,17 +212,6 @@ def _fitting(groups: Groups, asked: Amount) -> int:
         if free[0] >= accelerators and free[1] >= cores and free[2] >= memory_mb:
             fitting |= nodes
     return fitting
-
-
-def _resume(
-    fits: dict[int, int], first: int, last: int, nodes: int, everything: int
-) -> tuple[int, int]:
-    """After a start in `first` failed at `last`: the next segment to start in, and its nodes."""
-    common, at = everything, last + 1
-    while at > first + 1 and (common & fits[at - 1]).bit_count() >= nodes:
-        at -= 1
-        common &= fits[at]
-    return at, common
 
 
 def _tightest(groups: Groups, among: int, nodes: int) -> int:
