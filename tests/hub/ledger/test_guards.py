@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from tests.hub.ledger.fixtures import new_attempt
 
+from meyrin.domain.errors import Conflict
+from meyrin.domain.ledger import EntryKind
 from meyrin.hub.ledger import store
 from meyrin.hub.ledger.service import Hold
 
@@ -99,3 +101,13 @@ def test_only_shares_and_allocations_go_below_zero(filled):
             .where(store.accounts.c.id == "hold:all_0001")
             .values(balance_s=-1)
         )
+
+
+def test_a_hold_beyond_the_balance_is_stopped_by_the_update_too(filled):
+    """The lock makes this unreachable; the guard stands where a lock was forgotten."""
+    facts = {"charged_type": "h100", "allocation_id": "all_0001", "project_id": "prj_a"}
+    with pytest.raises(Conflict), filled.database.write() as step:
+        posting = store.Posting(step, store.lock(step, allocations=["all_0001"]))
+        sides = ("allocation:all_0001", "hold:all_0001")
+        posting.entry(EntryKind.HOLD, *sides, 96, reason="by hand", **facts)
+        posting.write()
