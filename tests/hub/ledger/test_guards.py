@@ -106,8 +106,13 @@ def test_only_shares_and_allocations_go_below_zero(filled):
 def test_a_hold_beyond_the_balance_is_stopped_by_the_update_too(filled):
     """The lock makes this unreachable; the guard stands where a lock was forgotten."""
     facts = {"charged_type": "h100", "allocation_id": "all_0001", "project_id": "prj_a"}
-    with pytest.raises(Conflict), filled.database.write() as step:
-        posting = store.Posting(step, store.lock(step, allocations=["all_0001"]))
-        sides = ("allocation:all_0001", "hold:all_0001")
-        posting.entry(EntryKind.HOLD, *sides, 96, reason="by hand", **facts)
-        posting.write()
+
+    def post(amount_s):
+        with filled.database.write() as step:
+            posting = store.Posting(step, store.lock(step, allocations=["all_0001"]))
+            sides = ("allocation:all_0001", "hold:all_0001")
+            posting.entry(EntryKind.HOLD, *sides, amount_s, reason="by hand", **facts)
+            posting.write()
+
+    with pytest.raises(Conflict):
+        post(96)
