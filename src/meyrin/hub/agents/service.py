@@ -184,7 +184,7 @@ def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any]) -> dict[str, A
             "attempt": None,
             "site": None,
             "partition": None,
-            "refused_by": [*job.refused_by, attempt.site],
+            "refused_by": f"{job.refused_by} {attempt.site}".strip(),
             "reason": f"{attempt.site} said no: {each.why}",
         }
     elif each.phase == "ended":

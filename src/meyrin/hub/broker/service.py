@@ -18,7 +18,16 @@ from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import WAITING, JobState
 from meyrin.domain.units import NodeShape
 from meyrin.engine import explain as words
-from meyrin.engine.model import Candidate, Decision, Occupied, Placement, Policy, State, WaitingJob
+from meyrin.engine.model import (
+    Candidate,
+    Decision,
+    Occupied,
+    PartitionState,
+    Placement,
+    Policy,
+    State,
+    WaitingJob,
+)
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.calls import service as calls
@@ -32,7 +41,8 @@ from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
-WINDOW = 1000  # waiting jobs looked at in one step
+# how many waiting jobs are looked at: the first ones, and more while those find no place
+WINDOWS = (250, 1000, 4000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +55,50 @@ class Snapshot:
 
 def step_once(database: Database) -> int:
     """One broker step; returns how many jobs were placed. Raises WorldMoved: call again."""
-    with database.write() as step:
-        eligible.advance(step)
     with database.read() as step:
-        seen = snapshot(step)
-        now_s = step.now_s
-    if not seen.state.waiting:
-        return 0
-    decision = decide(seen.state, seen.policy, now_s)
-    if not decision.placements:
-        return 0
-    with database.write() as step:
-        return apply(step, seen.state, decision)
+        due = eligible.is_due(step)
+    if due:
+        with database.write() as step:
+            eligible.advance(step)
+    for window in WINDOWS:
+        with database.read() as step:
+            seen = snapshot(step, window)
+            now_s = step.now_s
+        if not seen.state.waiting:
+            return 0
+        decision = decide(seen.state, seen.policy, now_s)
+        if decision.placements:
+            with database.write() as step:
+                return apply(step, seen.state, decision)
+        if len(seen.state.waiting) < window:
+            return 0
+    return 0
 
 
-def snapshot(step: Step) -> Snapshot:
-    """Read the world in a fixed number of queries."""
+def snapshot(step: Step, window: int = WINDOWS[1]) -> Snapshot:
+    """Read the world in a fixed number of queries; no waiting jobs where none could be placed."""
     version = world.version(step)
     occupied = _occupied(step)
     states = tuple(
         replace(state, occupied=tuple(occupied.get((state.site, state.partition.name), ())))
         for state in sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
     )
-    rows = attempts.waiting(step, WINDOW)
+    policy = store.current(step)
+    room = policy.queue_ahead > 0 or any(_has_room(state) for state in states)
+    rows = attempts.waiting(step, window) if room else []
     funds = calls.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
-    return Snapshot(State(version, states, tuple(funds), waiting), store.current(step))
+    return Snapshot(State(version, states, tuple(funds), waiting), policy)
+
+
+def _has_room(state: PartitionState) -> bool:
+    """Whether anything at all could start there now: a core, and an accelerator if it has any."""
+    partition = state.partition
+    cores = sum(one.nodes * one.asked.cores for one in state.occupied)
+    if cores >= partition.nodes * partition.cores_per_node:
+        return False
+    whole = sum(one.nodes for one in state.occupied) >= partition.nodes
+    return not (partition.whole_node and whole)
 
 
 def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
@@ -120,7 +148,7 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        job = replace(job, job=row.id, refused_by=tuple(row.refused_by))
+        job = replace(job, job=row.id, refused_by=tuple(row.refused_by.split()))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:

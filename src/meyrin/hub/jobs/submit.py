@@ -286,5 +286,4 @@ def _job_row(
         "deadline_s": request.deadline_s,
         "walltime_s": request.walltime_s,
         "submit_ms": step.now_ms,
-        "refused_by": [],
     }

@@ -388,9 +388,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("site", sa.String(), nullable=True),
         sa.Column("partition", sa.String(), nullable=True),
-        sa.Column(
-            "refused_by", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("refused_by", sa.String(), server_default="", nullable=False),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.Column("signal", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_jobs_request_id")),
