@@ -62,7 +62,7 @@ def step_once(database: Database) -> int:
             eligible.advance(step)
     for window in WINDOWS:
         with database.read() as step:
-            seen = snapshot(step, window)
+            seen = snapshot(step, window, when_full=False)
             now_s = step.now_s
         if not seen.state.waiting:
             return 0
@@ -75,8 +75,9 @@ def step_once(database: Database) -> int:
     return 0
 
 
-def snapshot(step: Step, window: int = WINDOWS[1]) -> Snapshot:
-    """Read the world in a fixed number of queries; no waiting jobs where none could be placed."""
+def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) -> Snapshot:
+    """Read the world in a fixed number of queries. Not `when_full`: no waiting jobs are read
+    while there is no room for any."""
     version = world.version(step)
     occupied = _occupied(step)
     states = tuple(
@@ -84,7 +85,8 @@ def snapshot(step: Step, window: int = WINDOWS[1]) -> Snapshot:
         for state in sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
     )
     policy = store.current(step)
-    room = policy.queue_ahead > 0 or any(_has_room(state) for state in states)
+    sends_ahead = policy.queue_ahead > 0
+    room = when_full or sends_ahead or any(_has_room(state) for state in states)
     rows = attempts.waiting(step, window) if room else []
     funds = calls.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)

@@ -31,12 +31,10 @@ class Condition:
 
 def is_due(step: Step) -> bool:
     """Whether `advance` may have something to do: a job that is submitted, or a date passed."""
-    late = sa.and_(jobs.c.state == "admitted", jobs.c.deadline_s <= step.now_s)
-    submitted = sa.and_(jobs.c.state == "submitted", jobs.c.held.is_(False))
     waiting = jobs.c.state.in_(["submitted", "admitted"])
-    return (
-        step.one(sa.select(jobs.c.id).where(waiting, sa.or_(late, submitted)).limit(1)) is not None
-    )
+    let_go = sa.and_(jobs.c.state == "submitted", jobs.c.held.is_(False))
+    due = sa.or_(let_go, jobs.c.deadline_s <= step.now_s)
+    return step.one(sa.select(jobs.c.id).where(waiting, due).limit(1)) is not None
 
 
 def advance(step: Step) -> int:
