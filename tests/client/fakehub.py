@@ -153,7 +153,7 @@ class FakeHub:
         self.calls: list[str] = []
         self.changed = threading.Condition()
         self.closing = False
-        self.on_submit: Callable[[FakeJob], None] = lambda job: None
+        self.on_submit: Callable[[FakeJob], None] = lambda _: None
         self.on_cancel: Callable[[FakeJob], None] | None = None
 
     # --- what tests say

@@ -83,12 +83,12 @@ def test_a_hub_that_takes_no_more_is_left(client: Client, hub: FakeHub, file: Pa
         client.upload(file)
 
 
-def test_a_file_that_changes_meanwhile_is_refused(client: Client, hub: FakeHub, file: Path) -> None:
+def test_a_file_that_changes_meanwhile_is_refused(client: Client, file: Path) -> None:
     def change(told: Progress) -> None:
         if told.step == "sending" and told.done == 300:
             file.write_bytes(DATA[::-1])
 
-    with pytest.raises(errors.InvalidInput, match="changed while it was sent|not those"):
+    with pytest.raises(errors.InvalidInput, match=r"changed while it was sent|not those"):
         client.upload(file, progress=change)
 
 

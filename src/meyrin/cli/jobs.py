@@ -57,7 +57,8 @@ Examples:
     "states",
     multiple=True,
     type=click.Choice([str(state) for state in JobState]),
-    help="Only jobs in this state; repeat it for more.",
+    metavar="STATE",
+    help=f"Only jobs in this state; repeat it for more: {', '.join(JobState)}.",
 )
 @click.option("--project", metavar="NAME", help="Only jobs of this project.")
 @click.option("--site", metavar="NAME", help="Only jobs at this site.")

@@ -52,7 +52,7 @@ class Streaming:
         self._label = label
         self._session = session
         self._sinks: dict[Stream, BinaryIO] = {"stdout": out, "stderr": sys.stderr.buffer}
-        self._queue: SimpleQueue[_Told | MeyrinError | signal.Signals] = SimpleQueue()
+        self._queue: SimpleQueue[_Told | Exception | signal.Signals] = SimpleQueue()
         self._line = is_terminal(sys.stderr) and not quiet
         self._quiet = quiet
         self._drawn = False
@@ -79,7 +79,7 @@ class Streaming:
         try:
             for event in self._hub.follow(self._label, stream):
                 self._queue.put(_Told(stream, event))
-        except MeyrinError as error:
+        except Exception as error:  # noqa: BLE001 - a bug too must end the main thread's waiting
             self._queue.put(error)
 
     def _until_ended(self) -> int:
@@ -88,7 +88,7 @@ class Streaming:
         ended: dict[Stream, Change] = {}
         while len(ended) < len(self._sinks):
             told = self._queue.get()
-            if isinstance(told, MeyrinError):
+            if isinstance(told, Exception):
                 self._erase()
                 say(f"job {self._label} goes on without us; `meyrin logs -f {self._label}`")
                 raise told

@@ -5,6 +5,7 @@ The hub is found as the command line finds it. Options are sbatch's long names.
 
 from __future__ import annotations
 
+import codecs
 import os
 import socket
 import sys
@@ -81,9 +82,10 @@ def run(command: Sequence[str], *, client: Client | None = None, **options: Any)
     if isinstance(command, str):
         raise InvalidInput("a command is a list of words", hint='write ["python", "train.py"]')
     job = _hand_in(parse_command(_options(options), command, os.environ, **_here()), client)
+    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     for event in job.follow():
         if isinstance(event, Output):
-            sys.stdout.write(event.data.decode(errors="replace"))
+            sys.stdout.write(decode(event.data))
     return job.wait()
 
 

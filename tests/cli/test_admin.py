@@ -1,0 +1,160 @@
+"""Administration by noun: every command against a good answer, as words and as one object."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import click
+import pytest
+from tests.cli.conftest import Meyrin
+from tests.client.fakehub import TOKEN, FakeHub
+
+from meyrin.cli.main import cli
+from meyrin.domain import errors
+
+Capture = pytest.CaptureFixture[str]
+UNTIL = ("--until", "2030-01-01")
+
+# the words, the call that the hub sees, and a word of the answer for people
+CASES: list[tuple[str, str, str]] = [
+    ("site list", "GET /sites?limit=50", "alps"),
+    ("site show alps", "GET /sites/alps", "off_1"),
+    ("site enrol alps --title Alps", "POST /sites", "myr_agent"),
+    ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
+    ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),
+    ("site offer alps gpu --owner uni=3 --owner me", "POST /sites/alps/offers", "off_1"),
+    ("site end-offer alps off_1 --at 2030-01-01", "POST /sites/alps/offers/off_1/end", "ends"),
+    ("site token alps", "POST /sites/alps/agent-token", "myr_agent"),
+    ("site token alps --revoke", "DELETE /sites/alps/agent-token", "refused"),
+    ("project list", "GET /projects?limit=50", "home"),
+    ("project create home --lead ada", "POST /projects", "project grant home"),
+    ("project show home", "GET /projects/home", "all_1"),
+    (
+        "project grant home --hours 1 --type core --until 2030-01-01 --reason test",
+        "POST /allocations",
+        "1.000 core hours",
+    ),
+    ("project member add home ada --role lead", "POST /projects/home/members", "ada is a lead"),
+    ("project member remove home ada", "DELETE /projects/home/members/ada", "no longer"),
+    ("ledger entries home", "GET /projects/home/entries?limit=50", "No entries yet"),
+    ("ledger statement home", "GET /projects/home/statement", "adds up: yes"),
+    (
+        "ledger statement home --month 2026-11",
+        "GET /projects/home/statement?month=2026-11",
+        "opening",
+    ),
+    ("ledger verify", "GET /ledger/verify", "adds up"),
+    ("person list", "GET /people?limit=50", "administrator"),
+    ("person new ada --called Ada", "POST /people", "meyrin login --person ada"),
+    ("person disable ada", "POST /people/ada/disable", "disabled"),
+    ("token list", "GET /tokens?limit=50", "laptop"),
+    ("token new laptop --forever", "POST /tokens", "myr_new"),
+    ("token revoke tok_1", "DELETE /tokens/tok_1", "refused"),
+    ("login", "POST /login-links", "http://hub/login?link=x"),
+    ("whoami", "GET /me", "ada (Ada), an administrator"),
+]
+
+
+@pytest.mark.parametrize(("words", "call", "said"), CASES)
+def test_each_command_in_words_and_as_an_object(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, words: str, call: str, said: str
+) -> None:
+    assert meyrin(*words.split()) == 0
+    assert hub.calls[0] == call
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
+    assert meyrin(*words.split(), "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert isinstance(answer, dict)
+    if words.endswith("list") or "entries" in words:
+        assert len(answer) == 2
+        assert answer["next"] in {"", "tok_1"}
+
+
+def _leaves(group: click.Group, prefix: str = "") -> list[str]:
+    found = []
+    for name in group.list_commands(click.Context(group)):
+        if name in {"up", "agent"}:
+            continue
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            found += _leaves(command, f"{prefix}{name} ")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def test_no_command_of_a_noun_is_left_out() -> None:
+    tried = {words for words, _, _ in CASES}
+    for leaf in _leaves(cli):
+        if " " in leaf:
+            assert any(words.startswith(leaf) for words in tried), leaf
+
+
+def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture) -> None:
+    for words in ("site enrol alps", "site token alps", "token new x"):
+        assert meyrin(*words.split()) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "project grant home --type core --until 2030-01-01 --reason x",
+        "project grant home --hours 1 --seconds 2 --type core --until 2030-01-01 --reason x",
+        "project grant home --hours 1 --type core --until tomorrow --reason x",
+        "project grant home --hours 99999999999999999 --type core --until 2030-01-01 --reason x",
+        "project grant home --hours 0 --type core --until 2030-01-01 --reason x",
+        "site offer alps gpu --owner uni=lots",
+        "site offer alps gpu",
+        "ledger statement home --month 2026-13",
+        "site drain alps",
+        "login --save --hub nowhere",
+        "jobs --state flying",
+        "jobs --limit 0",
+        "no-such-command",
+        "site no-such-command",
+    ],
+)
+def test_words_that_can_not_be_read(
+    meyrin: Meyrin, hub: FakeHub, words: str, capsys: Capture
+) -> None:
+    assert meyrin(*words.split()) == 2
+    assert capsys.readouterr().err
+    assert not hub.calls
+
+
+def test_the_nearest_command_is_named(meyrin: Meyrin, capsys: Capture) -> None:
+    assert meyrin("job") == 2
+    assert "Did you mean 'jobs'?" in capsys.readouterr().err
+
+
+def test_a_token_is_tried_and_kept(
+    meyrin: Meyrin,
+    environ: dict[str, str],
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    url = environ.pop("MEYRIN_HUB")
+    del environ["MEYRIN_TOKEN"]
+    path = Path(environ["MEYRIN_DIR"]) / "client.json"
+
+    def save(token: str, *more: str) -> int:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{token}\n"))
+        return meyrin("login", "--save", *more)
+
+    assert save(TOKEN) == 2, "which hub?"
+    assert save("myr_wrong", "--hub", url) == 4
+    assert not path.exists()
+    assert save(TOKEN, "--hub", url) == 0
+    assert json.loads(path.read_text()) == {"url": url, "token": TOKEN}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert meyrin("whoami") == 0
+    assert save(TOKEN, "--hub", "http://other") == 2
+    assert "--replace" in capsys.readouterr().err
+    hub.fail("GET /me", errors.Failed("x"), times=9)
+    assert save(TOKEN, "--hub", url, "--replace") == 1
+    assert json.loads(path.read_text())["url"] == url

@@ -1,0 +1,161 @@
+"""Looking at jobs and changing them: tables for people, objects for programs, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Meyrin
+from tests.client.fakehub import FakeHub
+
+from meyrin.cli.logs import last_lines
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_list_and_its_pages(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    for number in range(1, 4):
+        hub.job(number, name="nаme ☕\x1b[31m", state="running", started=True)
+    assert meyrin("jobs", "--limit", "2") == 0
+    said = capsys.readouterr()
+    assert [line.split()[0] for line in said.out.splitlines()] == ["JOB", "3", "2"]
+    assert "\x1b" not in said.out
+    assert "alps/gpu" in said.out
+    assert "--after 2" in said.err
+    assert meyrin("jobs", "--json", "--limit", "2", "--after", "2") == 0
+    page = json.loads(capsys.readouterr().out)
+    assert [job["label"] for job in page["jobs"]] == ["1"]
+    assert page["next"] == ""
+
+
+def test_what_is_asked_of_the_hub(meyrin: Meyrin, hub: FakeHub) -> None:
+    meyrin("jobs", "--state", "running", "--state", "failed", "--project", "home", "--site", "alps")
+    meyrin("jobs", "--all")
+    assert hub.calls == [
+        "GET /jobs?limit=50&mine=true&project=home&state=running&state=failed&site=alps",
+        "GET /jobs?limit=50",
+    ]
+
+
+def test_empty_lists_say_what_to_do(meyrin: Meyrin, capsys: Capture) -> None:
+    assert meyrin("jobs") == 0
+    assert "meyrin submit SCRIPT" in capsys.readouterr().err
+    assert meyrin("jobs", "--state", "running") == 0
+    assert "No such jobs" in capsys.readouterr().err
+
+
+def test_watching_needs_a_terminal(meyrin: Meyrin, capsys: Capture) -> None:
+    assert meyrin("jobs", "--watch") == 2
+    assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_everything_about_a_job(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    hub.job(1, state="failed", started=True, exit_code=3, reason="no\x07 luck", files={"a b": b"x"})
+    assert meyrin("show", "1") == 0
+    said = capsys.readouterr().out
+    for words in ("failed, exit code 3", "no� luck", "alps/gpu", "60 s", "submitted", "a b"):
+        assert words in said
+    assert meyrin("show", "--json", "1") == 0
+    assert json.loads(capsys.readouterr().out)["job"]["exit_code"] == 3
+
+
+def test_why_it_waits(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    hub.job(1)
+    assert meyrin("explain", "1") == 0
+    assert "goes to alps/gpu, expected start now" in capsys.readouterr().out
+    assert meyrin("explain", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["helps"] == ["a shorter --time"]
+
+
+def test_cancelling_several_goes_past_a_failure(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    hub.job(1)
+    hub.job(2, state="completed")
+    assert meyrin("cancel", "1", "7", "2") == 5
+    said = capsys.readouterr().err
+    assert "job 1: ended" in said
+    assert "there is no job 7" in said
+    assert "job 2: had ended already" in said
+    assert meyrin("cancel", "--json", "2") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "cancelled": {"2": {"ended": [], "asked": [], "already": [2]}}
+    }
+    assert meyrin("cancel", "--json", "7") == 5
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "not_found"
+    assert meyrin("cancel") == 2
+
+
+def test_releasing(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    hub.job(1, state="submitted")
+    assert meyrin("release", "1") == 0
+    assert "released" in capsys.readouterr().err
+    hub.job(2, state="running")
+    assert meyrin("release", "2") == 3
+
+
+def test_output_once_and_live(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    job = hub.job(1)
+    assert meyrin("logs", "1") == 0
+    assert "says why it waits" in capsys.readouterr().err
+    hub.print(job, b"one\ntwo\nthree")
+    assert meyrin("logs", "1") == 0
+    assert capsys.readouterr().out == "one\ntwo\nthree"
+    assert meyrin("logs", "1", "--tail", "2") == 0
+    assert capsys.readouterr().out == "two\nthree"
+    hub.end(job, "failed", exit_code=1, reason="by hand")
+    assert meyrin("logs", "-f", "1", "--tail", "1") == 0, "the looking went well"
+    said = capsys.readouterr()
+    assert said.out == "three"
+    assert "failed (by hand)" in said.err
+    assert meyrin("logs", "--stderr", "1") == 0
+    assert "without --stderr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "last"),
+    [(b"", 3, b""), (b"a\nb\n", 1, b"b\n"), (b"a\nb", 0, b""), (b"a\nb", 9, b"a\nb")],
+)
+def test_last_lines(text: bytes, count: int, last: bytes) -> None:
+    assert last_lines(text, count) == last
+
+
+def test_results_come_into_a_folder_of_their_own(
+    meyrin: Meyrin, hub: FakeHub, tmp_path: Path, capsys: Capture
+) -> None:
+    hub.job(1, state="completed", results="complete", files={"m/a": b"1", "b": b"22"})
+    assert meyrin("fetch", "1") == 0
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "job-1" / "m/a"), str(tmp_path / "job-1" / "b")]
+    assert "2 files, 3 B" in said.err
+    assert meyrin("fetch", "1", "b", "--into", ".", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [
+        {"job": "1", "name": "b", "path": str(tmp_path / "b"), "size": 2}
+    ]
+    assert meyrin("fetch", "1", "c") == 5
+
+
+def test_results_of_an_array_by_element(meyrin: Meyrin, hub: FakeHub, tmp_path: Path) -> None:
+    hub.job(1)
+    for task in (0, 5):
+        more = {"array_job": 2, "task": task, "results": "complete"}
+        hub.job(2 + task, state="completed", files={"out": b"%d" % task}, **more)
+    hub.job(9, state="completed")
+    assert meyrin("fetch", "2") == 0
+    assert (tmp_path / "job-2" / "0" / "out").read_text() == "0"
+    assert (tmp_path / "job-2" / "5" / "out").read_text() == "5"
+
+
+def test_results_that_are_not_all_there(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    hub.job(1)
+    assert meyrin("fetch", "1") == 1
+    assert "when it has ended" in capsys.readouterr().err
+    hub.job(2, state="completed")
+    assert meyrin("fetch", "2") == 0
+    assert "--output-files" in capsys.readouterr().err
+    hub.job(3, state="completed", results="disk full at the site", files={"a": b""})
+    assert meyrin("fetch", "3") == 1
+    said = capsys.readouterr()
+    assert said.out.endswith("a\n")
+    assert "disk full at the site" in said.err

@@ -1,0 +1,221 @@
+"""The command as a whole: what it loads, what it says, how it ends."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from tests.cli.conftest import Meyrin
+from tests.client.fakehub import FakeHub
+
+import meyrin as package
+from meyrin.cli import exits
+from meyrin.cli.main import COMMANDS, cli
+from meyrin.client.errors import error_classes
+from meyrin.domain import errors
+
+Capture = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
+HEAVY = {
+    "numpy", "numba", "sqlalchemy", "httpx2", "pydantic", "fastapi", "platformdirs", "structlog",
+    "asyncio", "ssl", "email",
+}  # fmt: skip
+NOT_HERE = {"up", "agent"}
+
+
+def loaded_by(*argv: str) -> tuple[int, set[str]]:
+    """Exit code and loaded modules of one call in a fresh interpreter."""
+    program = (
+        "import sys\n"
+        "from meyrin.cli.main import run\n"
+        "from meyrin.cli.session import Session\n"
+        f"code = run({list(argv)!r}, Session())\n"
+        "print(code, *sys.modules, sep='\\n', file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.split()
+    return int(said[0]), {name.partition(".")[0] for name in said[1:]} | set(said[1:])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--help",),
+        ("--version",),
+        ("submit", "--help"),
+        ("run", "--help"),
+        ("site", "offer", "--help"),
+        ("project", "--help"),
+        ("completion", "bash"),
+    ],
+)
+def test_help_loads_nothing_heavy(argv: tuple[str, ...]) -> None:
+    code, modules = loaded_by(*argv)
+    assert code == 0
+    assert not HEAVY & modules
+
+
+def test_the_first_help_loads_no_command() -> None:
+    _, modules = loaded_by("--help")
+    ours = {name for name in modules if name.startswith("meyrin.")}
+    assert not {entry.place.partition(":")[0] for entry in COMMANDS.values()} & ours
+    assert not {name for name in ours if name.startswith(("meyrin.client", "meyrin.wire"))}
+
+
+def test_public_names_and_version() -> None:
+    assert {name: getattr(package, name) for name in package.__all__}
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = package.nonsense
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert package.__version__ == project["version"]
+
+
+def test_public_names_are_pinned() -> None:
+    assert package.__all__ == [
+        "ArraySpec", "BadDirective", "Client", "Conflict", "Dependency", "DependencyKind",
+        "Failed", "InputFile", "InvalidInput", "Job", "JobRequest", "JobState", "MeyrinError",
+        "NotAllowed", "NotFound", "NotLoggedIn", "Refused", "Resources", "StorageFull",
+        "Unreachable", "__version__", "run", "submit",
+    ]  # fmt: skip
+
+
+# --- exit codes
+
+
+def test_every_error_has_an_exit_code() -> None:
+    assert set(exits.EXIT) == set(error_classes().values())
+
+
+def test_the_tree_says_the_same_exit_codes() -> None:
+    text = ast.get_docstring(ast.parse(Path(errors.__file__).read_text()))
+    assert text is not None
+    told = {kind: int(code) for kind, code in re.findall(r"(\w+) .*\(exit (\d)", text)}
+    assert told == {kind.__name__: exits.EXIT[kind] for kind in exits.EXIT if kind.__name__ in told}
+    assert sorted(set(told.values())) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("kind", sorted(exits.EXIT, key=lambda kind: kind.code))
+def test_each_error_as_words_code_and_object(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, kind: type[errors.MeyrinError]
+) -> None:
+    hub.fail("GET /jobs/1", kind("what\x1b[2J", hint="the way out", field="time"), times=9)
+    assert meyrin("show", "1", "--json") == exits.EXIT[kind]
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["code"] == kind.code
+    assert json.loads(said.out)["error"]["facts"] == {"field": "time"}
+    assert said.err.splitlines() == ["meyrin: what�[2J", "hint: the way out"]
+
+
+def test_ctrl_c_is_no_traceback(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from meyrin.client.api import Client
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "jobs", interrupted)
+    assert meyrin("jobs") == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_a_reader_that_left_is_no_error_worth_words() -> None:
+    program = (
+        "import sys; sys.argv = ['meyrin', '--help']; from meyrin.cli.main import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    words = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() in {0, 1}
+    assert words == b""
+
+
+# --- help
+
+
+def commands(group: click.Group, words: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        if name in NOT_HERE:
+            continue
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        yield f"{words}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{words}{name} ")
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands(cli)))
+def test_help_teaches(meyrin: Meyrin, capsys: Capture, words: str, command: click.Command) -> None:
+    assert meyrin(*words.split(), "--help") == 0
+    said = capsys.readouterr().out
+    assert command.get_short_help_str()
+    assert all(len(line) <= 100 for line in said.splitlines())
+    if not isinstance(command, click.Group):
+        assert f"meyrin {words}" in said.partition("Example")[2], "an example of itself"
+
+
+def test_the_contract_of_commands_is_there() -> None:
+    said = {words for words, _ in commands(cli)} | NOT_HERE
+    assert said >= {
+        "submit", "run", "jobs", "show", "logs", "explain", "cancel", "fetch", "release", "login",
+        "completion", "up", "agent", "site list", "site show", "site enrol", "site drain",
+        "site resume", "site offer", "site token", "project list", "project create",
+        "project show", "project grant", "project member add", "project member remove",
+        "ledger entries", "ledger statement", "ledger verify",
+    }  # fmt: skip
+
+
+def test_short_help_texts_end_with_a_full_stop() -> None:
+    for entry in COMMANDS.values():
+        assert entry.help.endswith(".")
+        assert len(entry.help) < 60
+
+
+# --- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(meyrin: Meyrin, capsys: Capture, shell: str) -> None:
+    assert meyrin("completion", shell) == 0
+    said = capsys.readouterr().out
+    assert "_MEYRIN_COMPLETE" in said
+    assert f"{shell}_complete" in said
+
+
+def test_completion_is_shell_that_runs(meyrin: Meyrin, capsys: Capture) -> None:
+    meyrin("completion", "bash")
+    said = capsys.readouterr().out
+    subprocess.run(["bash", "-n"], input=said.encode(), check=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("meyrin ca", {"cancel"}),
+        ("meyrin site en", {"enrol", "end-offer"}),
+        ("meyrin jobs --st", {"--state"}),
+        ("meyrin jobs --state runn", {"running"}),
+        ("meyrin project member ", {"add", "remove"}),
+    ],
+)
+def test_what_completion_offers(typed: str, offered: set[str]) -> None:
+    from click.shell_completion import ShellComplete
+
+    words = typed.split(" ")
+    maker = ShellComplete(cli, {}, "meyrin", "_MEYRIN_COMPLETE")
+    found = maker.get_completions(words[1:-1], words[-1])
+    assert {item.value for item in found} == offered

@@ -1,0 +1,243 @@
+"""`meyrin run`: the job's output is ours, its exit code too, and Ctrl-C loses nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Meyrin
+from tests.client.fakehub import FakeHub, FakeJob
+
+Capture = pytest.CaptureFixture[bytes]
+COMMAND = [sys.executable, "-W", "error", "-m", "meyrin.cli.main", "run", "--", "true"]
+
+
+def test_both_streams_and_the_exit_code(meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture) -> None:
+    out, err = bytes(range(256)), b"warning: \xff\n"
+
+    def work(job: FakeJob) -> None:
+        hub.print(job, out)
+        hub.print(job, err, "stderr")
+        hub.end(job, "failed", exit_code=5)
+
+    hub.on_submit = work
+    hub.fail("follow", "cut", times=2, after=70)
+    assert meyrin("run", "--time=5", "--", "python", "-c", "print(1)") == 5
+    said = capfdbinary.readouterr()
+    assert said.out == out
+    assert err in said.err
+    assert b"job 1 failed" in said.err
+    request = hub.jobs[1].request
+    assert request.arguments == ("python", "-c", "print(1)")
+    assert request.stderr is not None
+
+
+@pytest.mark.parametrize("argv", [("hostname", "-f"), ("--", "hostname", "-f")])
+def test_dashes_may_be_left_out(meyrin: Meyrin, hub: FakeHub, argv: tuple[str, ...]) -> None:
+    hub.on_submit = hub.end
+    assert meyrin("run", "-Q", "--gpus=1", *argv) == 0
+    assert hub.jobs[1].request.arguments == ("hostname", "-f")
+
+
+def test_a_signal_ends_with_128_and_more(meyrin: Meyrin, hub: FakeHub) -> None:
+    hub.on_submit = lambda job: hub.end(job, "failed", signal=9)
+    assert meyrin("run", "--", "x") == 137
+
+
+@pytest.mark.parametrize(
+    "argv", [(), ("--",), ("--array=1-3", "--", "x"), ("--parsable", "--", "x"), ("--wat", "x")]
+)
+def test_what_run_can_not_do(meyrin: Meyrin, hub: FakeHub, argv: tuple[str, ...]) -> None:
+    assert meyrin("run", *argv) == 2
+    assert not hub.jobs
+
+
+def test_a_lost_hub_leaves_the_job_and_says_so(
+    meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture
+) -> None:
+    hub.fail("follow", "drop", times=999)
+    assert meyrin("run", "--", "x") == 6
+    assert b"job 1 goes on without us; `meyrin logs -f 1`" in capfdbinary.readouterr().err
+
+
+def test_dry_run_and_forecast(meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture) -> None:
+    assert meyrin("run", "--dry-run", "--", "x") == 0
+    assert b'"arguments"' in capfdbinary.readouterr().out
+    assert meyrin("run", "--test-only", "--", "x") == 0
+    assert not hub.jobs
+
+
+# --- signals, with a real process
+
+
+@dataclass
+class Child:
+    """A `meyrin run` in a process of its own; `heard` grows as it writes."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+    heard: bytearray
+    changed: threading.Condition
+
+    def wait_for(self, words: bytes) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: words in self.heard, 60), bytes(self.heard)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.terminal, keys)
+
+
+@contextmanager
+def on_terminal(environ: dict[str, str]) -> Iterator[Child]:
+    """The child has a terminal of its own, so that Ctrl-C is a key."""
+    ours, theirs = pty.openpty()
+    around = {**os.environ, **environ, "TERM": "dumb", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        COMMAND,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=around,
+        start_new_session=True,
+        preexec_fn=lambda: _take_terminal(theirs),
+    )
+    os.close(theirs)
+    child = Child(process, ours, bytearray(), threading.Condition())
+    reader = threading.Thread(target=_read, args=(child, lambda: os.read(ours, 4096)))
+    reader.start()
+    try:
+        yield child
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        os.close(ours)
+
+
+def _take_terminal(terminal: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+
+def _read(child: Child, read: Callable[[], bytes]) -> None:
+    while True:
+        try:
+            piece = read()
+        except OSError:  # the last holder of the terminal is gone
+            return
+        if not piece:
+            return
+        with child.changed:
+            child.heard += piece
+            child.changed.notify_all()
+
+
+@contextmanager
+def in_a_pipe(environ: dict[str, str]) -> Iterator[Child]:
+    process = subprocess.Popen(
+        COMMAND,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environ},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    source = process.stdout
+    child = Child(process, -1, bytearray(), threading.Condition())
+    reader = threading.Thread(target=_read, args=(child, lambda: os.read(source.fileno(), 4096)))
+    reader.start()
+    try:
+        yield child
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        source.close()
+
+
+@pytest.fixture
+def talking(hub: FakeHub) -> FakeHub:
+    """A hub whose jobs print something and go on."""
+    hub.on_submit = lambda job: hub.print(job, b"first\n")
+    return hub
+
+
+def test_ctrl_c_then_c_cancels(talking: FakeHub, environ: dict[str, str], tmp_path: Path) -> None:
+    with on_terminal(environ) as child:
+        child.wait_for(b"first")
+        child.type(b"\x03")
+        child.wait_for(b"cancel or detach? [c/d]")
+        talking.print(talking.jobs[1], b"meanwhile\n")
+        child.type(b"maybe\n")
+        child.type(b"c\n")
+        assert child.process.wait(60) == 130
+    assert talking.jobs[1].state == "cancelled"
+    assert b"cancelling job 1" in child.heard
+    assert b"meanwhile" in child.heard, "what came while it asked is not lost"
+
+
+@pytest.mark.parametrize("answer", [b"d\n", b"\x03", b"\x04"])
+def test_ctrl_c_then_d_or_ctrl_c_detaches(
+    talking: FakeHub, environ: dict[str, str], answer: bytes
+) -> None:
+    with on_terminal(environ) as child:
+        child.wait_for(b"first")
+        child.type(b"\x03")
+        child.wait_for(b"[c/d]")
+        child.type(answer)
+        assert child.process.wait(60) == 130
+    assert talking.jobs[1].state == "running"
+    assert b"`meyrin logs -f 1` comes back to it" in child.heard
+
+
+def test_the_status_line_says_where_and_when(hub: FakeHub, environ: dict[str, str]) -> None:
+    hub.on_submit = lambda job: hub.end(job, "queued")
+    with on_terminal(environ) as child:
+        child.wait_for(b"job 1: queued at alps/gpu, expected start now")
+        hub.print(hub.jobs[1], b"hello\n")
+        child.wait_for(b"hello")
+        hub.end(hub.jobs[1])
+        assert child.process.wait(60) == 0
+
+
+def test_sigint_cancels_where_nobody_can_be_asked(
+    talking: FakeHub, environ: dict[str, str]
+) -> None:
+    talking.on_cancel = lambda job: talking.print(job, b"cleaning up\n")
+    with in_a_pipe(environ) as child:
+        child.wait_for(b"first")
+        child.process.send_signal(signal.SIGINT)
+        child.wait_for(b"cleaning up")
+        talking.end(talking.jobs[1], "cancelled")
+        assert child.process.wait(60) == 130
+
+
+def test_a_second_sigint_detaches(talking: FakeHub, environ: dict[str, str]) -> None:
+    talking.on_cancel = lambda job: talking.print(job, b"cleaning up\n")
+    with in_a_pipe(environ) as child:
+        child.wait_for(b"first")
+        child.process.send_signal(signal.SIGINT)
+        child.wait_for(b"cleaning up")
+        child.process.send_signal(signal.SIGINT)
+        assert child.process.wait(60) == 130
+    assert b"job 1 goes on" in child.heard
+
+
+def test_sigterm_cancels_and_ends(talking: FakeHub, environ: dict[str, str]) -> None:
+    with in_a_pipe(environ) as child:
+        child.wait_for(b"first")
+        child.process.send_signal(signal.SIGTERM)
+        assert child.process.wait(60) == 143
+    assert talking.jobs[1].state == "cancelled"
