@@ -15,6 +15,8 @@ EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
 def _too_long() -> dict[str, int]:
     found: dict[str, int] = {}
     for path in sorted((ROOT / "src").rglob("*.py")):
+        if path.parent.name == "versions":  # migrations are written by a program, once
+            continue
         text = path.read_text(encoding="utf-8")
         name = path.relative_to(ROOT).as_posix()
         lines = text.count("\n")

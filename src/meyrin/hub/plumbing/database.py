@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
-from meyrin.domain.errors import StorageFull, Unreachable
+from meyrin.domain.errors import InvalidInput, StorageFull, Unreachable
 from meyrin.hub.plumbing import relay
 
 if TYPE_CHECKING:
@@ -146,6 +146,10 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except DataError as error:
+            raise InvalidInput(
+                "a value can't be stored", hint="is there a NUL character or a huge number in it?"
+            ) from error
         except OperationalError as error:
             words = str(error.orig).lower()
             if "full" in words or "no space" in words:
