@@ -64,8 +64,8 @@ def orphans(fd: int) -> list[Orphan]:
     for line in text.split("\n")[:-1]:
         words = line.split(" ", 7)
         if len(words) == 8:
-            numbers = [int(word) for word in words[:6]]
-            found.append(Orphan(*numbers, leader=words[6] == "1", name=words[7]))
+            one, ticks, status, at, cpu, rss = map(int, words[:6])
+            found.append(Orphan(one, ticks, status, at, cpu, rss, words[6] == "1", words[7]))
     return found
 
 

@@ -19,28 +19,28 @@ from pathlib import Path
 
 from meyrin.agent.batch import Phase, Start
 from meyrin.agent.keeper_process import (
-    NotStarted,
     Started,
     attempt_of,
     environment,
-    exit_of,
     group_members,
     kill_group,
+    kill_marked,
     kill_one,
     now_ms,
     signal_number,
     spawn,
     stat_fields,
-    ticks,
     up_ns,
 )
 from meyrin.agent.keeper_process import children as children_of
+from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, Waiting, parts
 from meyrin.agent.keeper_state import End, Job, State
 from meyrin.agent.keeper_wire import Body
 
 SECOND = 1_000_000_000
-AHEAD = 16  # jobs claimed at once while jobs are so short that each claim would cost a sync
+AHEAD = 64  # jobs claimed at once while jobs are so short that each claim would cost a sync
+SHORT = 16  # so many starts within a second are short jobs
 NEVER = 1 << 62
 
 
@@ -77,10 +77,13 @@ class Jobs:
         self.grace_ns = 30 * SECOND
         self.retry_ns = NEVER
         self.resolve = resolve  # learns how an adopted run ended: `keeper_recover`
+        self.scripts = Scripts(folder / "spool")
         self._folder = folder
-        self._base = base
+        self._inherited = base
+        self._base: Mapping[str, str] = base
         self._dirty = False
-        self._recent: deque[int] = deque(maxlen=AHEAD)
+        self._picked: list[tuple[Part, Waiting, Place]] = []
+        self._recent: deque[int] = deque(maxlen=SHORT)
         self._pid = os.getpid()
         self._queued = 0
 
@@ -90,6 +93,7 @@ class Jobs:
         """Take over partitions and grace; jobs that run keep what they hold."""
         if self.state.config != config:
             self.state.record(["config", config])
+        self._base = {**self._inherited, "SLURM_CLUSTER_NAME": config["cluster"]}
         self.grace_ns = int(config["grace_s"] * SECOND)
         self.parts = parts(config)
         for run in self.running.values():
@@ -97,6 +101,7 @@ class Jobs:
             if part and run.job.place:
                 part.retake(run.job.place, run.job.asked)
         self._queued = 0
+        self._picked = []  # their places were in the partitions before
         queued = [job for job in self.state.jobs.values() if job.phase is Phase.QUEUED]
         self._enqueue(sorted(queued, key=lambda job: job.serial))
 
@@ -108,7 +113,9 @@ class Jobs:
             if why := self._impossible(job):
                 self.state.end(job, End("not_started", why=why))
                 continue
-            job.waiting = Waiting(job.serial, job.nodes, job.asked, claimed=bool(job.claimed))
+            job.waiting = Waiting(
+                job.serial, job.nodes, job.asked, claimed=0 if job.claimed else -1
+            )
             self.parts[job.partition].push(job.waiting)
             self._queued += 1
         self._dirty = True
@@ -145,7 +152,8 @@ class Jobs:
         if ended:
             self.state.record(["forget", [job.serial for job in ended]])
         for job in ended:
-            unlink(self._folder / "out" / f"{job.serial}.out")
+            with suppress(OSError):
+                os.unlink(f"{self._folder}/out/{job.serial}.out")  # noqa: PTH108 - a hot path
 
     @property
     def idle(self) -> bool:
@@ -158,78 +166,80 @@ class Jobs:
     # starting
 
     def schedule(self) -> None:
-        """Start what fits. One sync makes all claims of a turn durable first."""
-        if not self._dirty:
+        """Pick what fits, claim it, and start those whose claim is durable."""
+        journal = self.state.journal
+        if self._dirty:
+            self._dirty = False
+            claims: list[int] = []
+            for part in self.parts.values():
+                for job, place in part.picks():
+                    self._picked.append((part, job, place))
+                    if job.claimed < 0:
+                        found = [job, *part.next_in_line(job, self._ahead() - 1)]
+                        claims += [one.serial for one in found]
+                        for one in found:
+                            one.claimed = 0
+            if claims:
+                self._claim(claims)
+        if not self._picked or self.retry_ns < NEVER:
             return
-        self._dirty = False
-        chosen = [(part, job, place) for part in self.parts.values() for job, place in part.picks()]
-        if not chosen:
-            return
-        claims: list[int] = []
-        for part, job, _ in chosen:
-            if not job.claimed:
-                found = [job, *part.next_in_line(job, self._ahead() - 1)]
-                claims += [one.serial for one in found]
-                for one in found:
-                    one.claimed = True
-        if claims:
-            self.state.record(["claim", claims])
-            if not self.state.journal.sync():
-                self._put_back(chosen)
-                return
-        for i, (part, job, place) in enumerate(chosen):
-            if not self._start(part, job, place):
-                self._put_back(chosen[i:])
-                return
+        waits = []
+        for i, (part, job, place) in enumerate(self._picked):
+            if job.gone:
+                part.release(place, job.asked)
+                self._dirty = True
+            elif job.claimed > journal.safe:
+                waits.append((part, job, place))
+            elif not self._start(part, job, place):
+                self.retry_ns = up_ns() + SECOND
+                waits += self._picked[i:]
+                break
+        self._picked = waits
+
+    def _claim(self, serials: list[int]) -> None:
+        self.state.record(["claim", serials])
+        position = self.state.journal.want()
+        for serial in serials:
+            waiting = self.state.by_serial[serial].waiting
+            assert waiting is not None, "what is claimed is queued"
+            waiting.claimed = position
 
     def _ahead(self) -> int:
         """More than one only while jobs are short: a power cut loses what was claimed."""
         recent = self._recent
-        return AHEAD if len(recent) == AHEAD and recent[-1] - recent[0] < SECOND else 1
-
-    def _put_back(self, chosen: Sequence[tuple[Part, Waiting, Place]]) -> None:
-        for part, job, place in reversed(chosen):
-            part.release(place, job.asked)
-            part.unpop(job)
-        self.retry_ns = up_ns() + SECOND
+        return AHEAD if len(recent) == SHORT and recent[-1] - recent[0] < SECOND else 1
 
     def _start(self, part: Part, waiting: Waiting, place: Place) -> bool:
         """Start one; False when the machine has no room for a process just now."""
         job = self.state.by_serial[waiting.serial]
-        start, script = job.start, self.script(job)
+        start = job.start
         assert start is not None, "a queued job has its start"
-        cluster = self.state.config["cluster"]
         start_ms, began = now_ms(), up_ns()
-        env = environment(start, part, place, start_ms, self._base, cluster)
+        env = environment(start, part, place, start_ms, self._base)
 
-        def last_moment() -> None:
+        def last_moment(script: str) -> None:
             """From here on it may have started, whatever happens to this keeper."""
-            at = ["at", job.serial, start_ms, began, place.nodes, place.devices]
+            at = ["at", job.serial, start_ms, began, place.nodes, place.devices, script]
             self.state.record(at)
             self.state.journal.flush()
 
-        outcome = spawn(start, script, env, job.stdout, job.stderr, last_moment)
+        outcome = spawn(start, self.scripts, env, (job.stdout, job.stderr), last_moment)
         if isinstance(outcome, Started):
             self.state.record(["run", job.serial, outcome.pid, outcome.ticks])
             self.state.journal.flush()
             self.running[outcome.pid] = run_of(job)
+            self.scripts.use(job.script)
             self._recent.append(began)
         elif outcome.again:
-            unlink(Path(script))
-            self.state.record(["back", job.serial])
+            self.state.record(["back", job.serial])  # still claimed, by this keeper
             self.state.journal.flush()
-            waiting.claimed = False
             return False
         else:
-            unlink(Path(script))
             self.state.end(job, End("not_started", why=outcome.why))
             part.release(place, job.asked)
             self._dirty = True
         self._queued -= 1
         return True
-
-    def script(self, job: Job) -> str:
-        return f"{self._folder}/spool/j{job.serial}"
 
     # time
 
@@ -240,7 +250,7 @@ class Jobs:
     def tick(self) -> None:
         now = up_ns()
         if now >= self.retry_ns:
-            self.retry_ns, self._dirty = NEVER, True
+            self.retry_ns = NEVER
         for run in [run for run in self.running.values() if run.due_ns() <= now]:
             if run.ended:
                 self.finish(run, run.ended)
@@ -313,13 +323,14 @@ class Jobs:
 
     def _sweep(self, dying: Job | None) -> None:
         """Kill what left its job's group and outlived it (or its job is `dying`)."""
+        mine = self.state.journal.syncer
         alive = {
             run.job.pid: run.job.attempt
             for run in self.running.values()
             if run.ended is None and run.job is not dying
         }
         for pid in children_of(self._pid):
-            if pid in alive or (dying and pid == dying.pid):
+            if pid in alive or (dying and pid == dying.pid) or (mine and pid == mine.pid):
                 continue
             fields = stat_fields(pid)
             if fields is None or fields[0] == b"Z" or int(fields[3]) in alive:
@@ -337,7 +348,7 @@ class Jobs:
         part = self.parts.get(job.partition)
         if part and job.place:
             part.release(job.place, job.asked)
-        unlink(Path(self.script(job)))
+        self.scripts.done(job.script)
         self._dirty = True
 
 
@@ -351,11 +362,6 @@ def end_of(job: Job, status: int, at_ns: int, cpu_ms: int | None, max_rss_kb: in
         cpu_ms=cpu_ms,
         max_rss_kb=max_rss_kb,
     )
-
-
-def unlink(path: Path) -> None:
-    with suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - a hot path
 
 
 def run_of(job: Job) -> Run:

@@ -17,7 +17,9 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-MAGIC = b"MEYRIN-KEEPER-1\n"
+from meyrin.agent.keeper_sync import Syncer
+
+MAGIC = b"MEYRIN-KEEPER-2\n"
 CHUNK = 1 << 20
 RESERVE = CHUNK // 2
 
@@ -34,7 +36,11 @@ class Journal:
         self._fd = -1
         self._allocated = 0
         self._waiting = bytearray()
-        self._unsynced = False
+        self.position = 0  # bytes appended in this process's life
+        self.safe = 0  # of these, durable
+        self._asked = 0
+        self._wanted = 0
+        self.syncer: Syncer | None = None
 
     def open(self) -> list[bytes]:
         """All records that check, in order; the file is then ready for more."""
@@ -94,6 +100,7 @@ class Journal:
         self._crc = zlib.crc32(payload, self._crc)
         self._waiting += _HEAD.pack(len(payload), self._crc)
         self._waiting += payload
+        self.position += _HEAD.size + len(payload)
 
     def flush(self) -> bool:
         """Hand records to the kernel: they outlive this process. False when the disk is full."""
@@ -109,7 +116,6 @@ class Journal:
             while self._waiting:
                 written = os.pwrite(self._fd, self._waiting, self.offset)
                 self.offset += written
-                self._unsynced = True
                 del self._waiting[:written]
         except OSError:
             return False
@@ -123,14 +129,44 @@ class Journal:
         """
         if not self.flush():
             return False
-        if self._unsynced:
+        if self.safe < self.position:
             os.fdatasync(self._fd)
-            self._unsynced = False
+            self.safe = self.position
+        return True
+
+    def start_syncer(self) -> Syncer:
+        """Sync in a child process from now on; `synced` hears of it."""
+        self._asked = 0
+        self.syncer = Syncer(self._fd)
+        return self.syncer
+
+    def want(self) -> int:
+        """Everything appended is to become durable soon; the position that says when it is."""
+        self._wanted = self.position
+        return self.position
+
+    def ask(self) -> None:
+        """Send what is wanted on its way, unless a sync is under way: then the next takes it."""
+        if self.syncer and self._wanted > self.safe and self._asked <= self.safe and self.flush():
+            self._asked = self.position
+            try:
+                self.syncer.ask(self._asked)
+            except BrokenPipeError:
+                self.sync()
+
+    def synced(self) -> bool:
+        """The syncer has answered. False when it is dead; then this process has synced itself."""
+        assert self.syncer is not None, "nobody else answers"
+        position = self.syncer.answer()
+        if position is None:
+            self.sync()
+            return False
+        self.safe = max(self.safe, position)
         return True
 
     @property
     def durable(self) -> bool:
-        return not self._unsynced and not self._waiting
+        return self.safe == self.position
 
     def rewrite(self, records: Iterable[bytes]) -> bool:
         """Replace the file by `records`, atomically. False, and nothing done, on a full disk."""
@@ -140,7 +176,7 @@ class Journal:
             fresh.open()
             for record in records:
                 fresh.append(record)
-                if len(fresh._waiting) > CHUNK and not fresh.flush():  # noqa: SLF001
+                if len(fresh._waiting) > CHUNK and not fresh.flush():
                     raise OSError("no room")
             if not fresh.sync():
                 raise OSError("no room")
@@ -151,9 +187,10 @@ class Journal:
             return False
         sync_folder(self.path.parent)
         os.close(self._fd)
-        self.offset, self._crc, self._fd = fresh.offset, fresh._crc, fresh._fd  # noqa: SLF001
-        self._allocated, self._unsynced = fresh._allocated, False  # noqa: SLF001
+        self.offset, self._crc, self._fd = fresh.offset, fresh._crc, fresh._fd
+        self._allocated = fresh._allocated
         self._waiting.clear()
+        self.safe = self.position
         return True
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The keeper's one loop: signals, sockets and time; no threads, and nothing waits but `select`.
 
-A turn reads what came, reaps, starts what fits, makes the journal durable once, and only then
-answers. So a batch of submits, the ends before it and the claims after it share one sync.
+A turn reads what came, reaps, starts what is claimed and fits, and asks for one sync of all that
+was recorded; what may only be said when it is durable is said when that sync has come back. So a
+batch of submits, the ends before it and the claims after it share one sync.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import selectors
 import signal
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -52,7 +54,7 @@ class Loop:
         self._stopping = False
         self._full = False
         self._connections: set[Connection] = set()
-        self._answers: list[tuple[Connection, Body]] = []
+        self._answers: deque[tuple[int, Connection, Body]] = deque()
         self._told_ns = 0
         self._selector = selectors.DefaultSelector()
         self._pipe = socket.socketpair()
@@ -69,6 +71,7 @@ class Loop:
 
     def run(self, adopted: list[Run], ready: Callable[[], None]) -> None:
         self._signals()
+        self._start_syncer()
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         for run in adopted:
@@ -100,17 +103,33 @@ class Loop:
         self._selector.register(run.pidfd, selectors.EVENT_READ, leader_ended)
 
     def _turn(self) -> None:
+        journal = self._state.journal
         for key, events in self._selector.select(self._timeout()):
             key.data(events)
         self._jobs.tick()
         self._jobs.schedule()
-        self._answer()
         self._tell()
-        journal = self._state.journal
         if self._stopping and self._jobs.idle:
             journal.sync()
         self._full = not journal.flush()
-        self._state.compact_if_large()
+        journal.ask()
+        while self._answers and self._answers[0][0] <= journal.safe:
+            _, one, body = self._answers.popleft()
+            self._send(one, body)
+        if self._state.compact_if_large():
+            self._start_syncer()
+
+    def _start_syncer(self) -> None:
+        journal = self._state.journal
+        if journal.syncer:
+            self._selector.unregister(journal.syncer.answers)
+            journal.syncer.close()
+        syncer = journal.start_syncer()
+        self._selector.register(syncer.answers, selectors.EVENT_READ, self._synced)
+
+    def _synced(self, _: int) -> None:
+        if not self._state.journal.synced():
+            self._start_syncer()
 
     def _timeout(self) -> float:
         due = min(self._jobs.due_ns(), self._jobs.retry_ns)
@@ -179,7 +198,7 @@ class Loop:
         except OSError as error:
             answer = {"error": "storage_full", "message": f"the journal has no room: {error}"}
         if answer is not None:
-            self._answers.append((one, answer))
+            self._send(one, answer)
 
     def _close(self, one: Connection) -> None:
         if one.open:
@@ -209,36 +228,27 @@ class Loop:
 
     # answers
 
-    def _answer(self) -> None:
-        """Answer what was asked in this turn, after all of it is durable."""
-        if not self._answers:
-            return
-        durable = self._state.journal.sync()
-        answers, self._answers = self._answers, []
-        for one, body in answers:
-            full = {"error": "storage_full", "message": "the disk is full; the journal must wait"}
-            self._send(one, body if durable else full)
+    def _later(self, one: Connection, body: Body) -> None:
+        """Answer when all that is on record now is durable."""
+        self._answers.append((self._state.journal.want(), one, body))
 
     def _tell(self) -> None:
-        """Answer those who wait for changes."""
+        """Answer those who wait for changes; an end that a power cut could undo is not told."""
         now, seq = up_ns(), self._state.seq
         waiting = [one for one in self._connections if one.after_seq >= 0]
         if not any(one.deadline_ns <= now or one.after_seq < seq for one in waiting):
             return
-        if now - self._told_ns < LINGER_NS and all(one.deadline_ns > now for one in waiting):
+        soon = now - self._told_ns < LINGER_NS and not self._jobs.idle
+        if soon and all(one.deadline_ns > now for one in waiting):
             return
         self._told_ns = now
-        if not self._state.journal.sync():
-            for one in waiting:  # an end that a power cut could undo is not told
-                one.deadline_ns = max(one.deadline_ns, now + SECOND)
-            return
         for one in waiting:
             if one.deadline_ns <= now or one.after_seq < seq:
                 found = self._state.changed_since(one.after_seq)[:MOST_TOLD]
                 after = found[-1].seq if found else one.after_seq
                 jobs = [job.view() for job in found]
                 one.after_seq = -1
-                self._send(one, {"cursor": f"{self._epoch}:{after}", "jobs": jobs})
+                self._later(one, {"cursor": f"{self._epoch}:{after}", "jobs": jobs})
 
     # verbs; those that answer None answer later
 
@@ -249,18 +259,18 @@ class Loop:
             self._jobs.configure(config)
         return {"pid": os.getpid(), "epoch": self._epoch}
 
-    def _submit(self, _one: Connection, body: Body, raw: bytes) -> Body:
+    def _submit(self, one: Connection, body: Body, raw: bytes) -> None:
         if not self._state.config:
             raise ValueError("a submit before any hello")
         starts = unpack_starts(body)
         self._jobs.submit(raw, starts)
         self._stopping = False
-        return {}
+        self._later(one, {})
 
-    def _look_up(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+    def _look_up(self, one: Connection, body: Body, _raw: bytes) -> None:
         self._jobs.reap()
         found = [job for a in body["attempts"] if (job := self._state.jobs.get(a))]
-        return {"jobs": [job.view() for job in found]}
+        self._later(one, {"jobs": [job.view() for job in found]})
 
     def _changes(self, one: Connection, body: Body, _raw: bytes) -> None:
         epoch, _, seq = body["cursor"].partition(":")
@@ -268,9 +278,9 @@ class Loop:
         wait_s = min(max(float(body["wait_s"]), 0.0), 3600.0)
         one.deadline_ns = min(up_ns() + int(wait_s * SECOND), _FOREVER)
 
-    def _cancel(self, _one: Connection, body: Body, _raw: bytes) -> Body:
+    def _cancel(self, one: Connection, body: Body, _raw: bytes) -> None:
         self._jobs.cancel(body["attempts"])
-        return {}
+        self._later(one, {})
 
     def _output(self, _one: Connection, body: Body, _raw: bytes) -> Body:
         job = self._state.jobs.get(body["attempt"])

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meyrin.agent.batch import Start
+from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, compress
 
 MARK = "MEYRIN_ATTEMPT"
@@ -76,9 +77,12 @@ def base_environment() -> dict[str, str]:
 
 
 def environment(
-    start: Start, part: Part, place: Place, start_ms: int, base: Mapping[str, str], cluster: str
+    start: Start, part: Part, place: Place, start_ms: int, base: Mapping[str, str]
 ) -> dict[str, str]:
-    """The complete environment: the request's own, then what depends on this run (sbatch(1))."""
+    """The complete environment: the request's own, then what depends on this run (sbatch(1)).
+
+    `base` is for names that the request does not set.
+    """
     env = dict(base)
     env.update(start.environment)
     job = str(start.job)
@@ -91,7 +95,6 @@ def environment(
         ("SLURM_MEM_PER_NODE", str(start.asked.memory_mb)),
         ("SLURM_SUBMIT_DIR", start.workdir),
         ("SLURM_SUBMIT_HOST", socket.gethostname()),
-        ("SLURM_CLUSTER_NAME", cluster),
         ("ENVIRONMENT", "BATCH"),
     )
     for name, value in asked:
@@ -141,25 +144,28 @@ def _devices(env: dict[str, str], place: Place, start: Start) -> None:
 
 def spawn(
     start: Start,
-    script: str,
+    scripts: Scripts,
     env: Mapping[str, str],
-    stdout: str,
-    stderr: str,
-    last_moment: Callable[[], None],
+    streams: tuple[str, str],
+    last_moment: Callable[[str], None],
 ) -> Started | NotStarted:
-    """Start the script as its `#!` line says; `last_moment` is called before a process may exist."""
+    """Start the script as its `#!` line says, with `streams` as its standard output and error.
+
+    `last_moment` is called with the script file's name, right before a process may exist.
+    """
     fds: list[int] = []
     try:
-        _write_script(start, script)
+        name = _script(start, scripts)
+        script = scripts.path(name)
         _enter(start)
-        _open_streams(start, stdout, stderr, fds)
-        last_moment()
+        _open_streams(start, *streams, fds)
+        last_moment(name)
         pid = os.posix_spawn(
             script,
             [script, *start.arguments],
             env,
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, i) for i, fd in enumerate(fds)],
-            setsid=True,
+            setpgroup=0,
             setsigmask=(),
             setsigdef=_RESET,
         )
@@ -178,19 +184,14 @@ def spawn(
     return Started(pid, 0 if found is None else found)
 
 
-def _write_script(start: Start, script: str) -> None:
-    data = start.script.encode("utf-8", "surrogateescape")
+def _script(start: Start, scripts: Scripts) -> str:
     try:
-        fd = os.open(script, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
-        try:
-            while data:
-                data = data[os.write(fd, data) :]
-        finally:
-            os.close(fd)
+        return scripts.file_for(start.script)
     except OSError as error:
         if error.errno in _TEMPORARY:
             raise
-        raise _CannotStart(f"the script can't be kept at {script}: {_word(error)}") from error
+        where = scripts.path("")
+        raise _CannotStart(f"the script can't be kept in {where}: {_word(error)}") from error
 
 
 def _enter(start: Start) -> None:

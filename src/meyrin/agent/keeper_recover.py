@@ -23,7 +23,7 @@ from pathlib import Path
 
 from meyrin.agent.batch import Phase
 from meyrin.agent.keeper_guard import Orphan, locked, orphans
-from meyrin.agent.keeper_jobs import NEVER, SECOND, Jobs, Run, end_of, run_of, unlink
+from meyrin.agent.keeper_jobs import NEVER, SECOND, Jobs, Run, end_of, run_of
 from meyrin.agent.keeper_process import exit_of, kill_group, kill_marked, leader_of, ticks, up_ns
 from meyrin.agent.keeper_state import End, Job, State
 
@@ -50,10 +50,7 @@ class Recovery:
         if not jobs.running and self._state.journal.sync():
             with locked(self._folder) as fd:
                 os.ftruncate(fd, 0)
-        running = {jobs.script(run.job) for run in jobs.running.values()}
-        for path in (self._folder / "spool").iterdir():
-            if str(path) not in running:
-                unlink(path)
+        jobs.scripts.clean({run.job.script for run in jobs.running.values()})
         return list(jobs.running.values())
 
     def _claimed(self, job: Job, boot: str, known: Sequence[Orphan]) -> None:
@@ -66,12 +63,27 @@ class Recovery:
         if pid := leader_of(job.attempt):
             self._state.record(["run", job.serial, pid, ticks(pid) or 0])
             return
-        for orphan in known:
-            if orphan.leader and orphan.name == f"j{job.serial}":
-                self._state.record(["run", job.serial, orphan.pid, orphan.ticks])
-                return
+        if orphan := self._unclaimed(job, known):
+            self._state.record(["run", job.serial, orphan.pid, orphan.ticks])
+            return
         why = "the keeper was killed when it may have started; it is not started twice"
         self._state.end(job, End("lost", why=why))
+
+    def _unclaimed(self, job: Job, known: Sequence[Orphan]) -> Orphan | None:
+        """The orphan that must be this job: starting it was the last thing that keeper did.
+
+        It led a session, bore the script file's name, started no earlier, and no other job's
+        start is on record for it. Two that match prove nothing.
+        """
+        mine = {(other.pid, other.ticks) for other in self._state.jobs.values() if other.pid}
+        first = job.up_ns * os.sysconf("SC_CLK_TCK") // SECOND
+        found = [
+            one
+            for one in known
+            if one.leader and one.name == job.script and one.ticks >= first
+            if (one.pid, one.ticks) not in mine
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _adopt(self, jobs: Jobs, job: Job, boot: str) -> bool:
         """Watch a running job; False when it has ended."""

@@ -44,7 +44,7 @@ class Waiting:
     serial: int
     nodes: int
     asked: NodeShape
-    claimed: bool = False
+    claimed: int = -1  # position in the journal after which its claim is durable
     gone: bool = False
     passed: int = 0
 
@@ -172,11 +172,11 @@ class Part:
 
     def next_in_line(self, job: Waiting, count: int) -> list[Waiting]:
         """Up to `count` unclaimed jobs that will start after `job`, of the same shape."""
-        found = []
+        found: list[Waiting] = []
         for other in self.lines.get((job.nodes, job.asked), ()):
             if len(found) >= count:
                 break
-            if not other.claimed and not other.gone:
+            if other.claimed < 0 and not other.gone:
                 found.append(other)
         return found
 

@@ -11,7 +11,7 @@ starts, and before an end is told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Job:
     claimed: str = ""  # the boot in which it was claimed
     boot: str = ""  # the boot in which it ran
     place: Place | None = None
+    script: str = ""  # name of its script file
     pid: int = 0
     ticks: int = 0
     start_ms: int | None = None
@@ -187,49 +188,24 @@ class State:
             self._accept(unpack_starts(record), record.get("serials"))
             return
         kind = record[0]
-        if kind == "at":
-            self._at(record)
-        elif kind == "run":
-            self._run(record)
-        elif kind == "end":
-            self._end(record)
-        elif kind == "claim":
-            for serial in record[1]:
-                self.by_serial[serial].claimed = self.boot
-        elif kind == "back":
-            self._back(record[1])
-        elif kind == "stop":
-            self.by_serial[record[1]].stopping = record[2]
-        elif kind == "forget":
-            for serial in record[1]:
-                self._forget(serial)
-        else:
-            self._apply_rare(record)
-
-    def _apply_rare(self, record: Record) -> None:
-        kind = record[0]
-        if kind == "boot":
-            self.boot = record[1]
-        elif kind == "config":
-            self.config = record[1]
-        elif kind == "next":
-            self.next_serial = record[1]
-        elif kind == "gone":
-            self.gone.update(dict.fromkeys(record[1]))
-        elif kind == "job":
-            self._add(_unpack(record[1]))
-        else:
+        change = _CHANGES.get(kind)
+        if change is None:
             raise ValueError(f"a journal record of the unknown kind {kind!r}")
+        change(self, record)
 
     def _at(self, record: Record) -> None:
-        _, serial, start_ms, up_ns, nodes, devices = record
+        _, serial, start_ms, up_ns, nodes, devices, script = record
         job = self.by_serial[serial]
         job.boot, job.start_ms, job.up_ns = self.boot, start_ms, up_ns
-        job.place = Place(tuple(nodes), tuple(map(tuple, devices)))
+        job.place, job.script = Place(tuple(nodes), tuple(map(tuple, devices))), script
 
-    def _back(self, serial: int) -> None:
-        job = self.by_serial[serial]
-        job.claimed, job.start_ms, job.place = "", None, None
+    def _claim(self, record: Record) -> None:
+        for serial in record[1]:
+            self.by_serial[serial].claimed = self.boot
+
+    def _back(self, record: Record) -> None:
+        job = self.by_serial[record[1]]
+        job.start_ms = job.place = None
 
     def _run(self, record: Record) -> None:
         job = self.by_serial[record[1]]
@@ -248,22 +224,41 @@ class State:
         job.start = job.waiting = None
         self._changed(job)
 
+    def _stop(self, record: Record) -> None:
+        self.by_serial[record[1]].stopping = record[2]
+
     def end(self, job: Job, end: End) -> None:
         numbers = [end.exit_code, end.signal, end.elapsed_ms, end.cpu_ms, end.max_rss_kb]
         self.record(["end", job.serial, end.end, *numbers, end.why])
 
-    def _forget(self, serial: int) -> None:
-        job = self.by_serial.pop(serial)
-        del self.jobs[job.attempt]
-        self.gone[job.attempt] = None
-        if len(self.gone) > REMEMBERED:
+    def _forget(self, record: Record) -> None:
+        for serial in record[1]:
+            job = self.by_serial.pop(serial)
+            del self.jobs[job.attempt]
+            self.gone[job.attempt] = None
+        while len(self.gone) > REMEMBERED:
             del self.gone[next(iter(self.gone))]
 
-    def compact_if_large(self) -> None:
+    def _of_all(self, record: Record) -> None:
+        kind, value = record
+        if kind == "boot":
+            self.boot = value
+        elif kind == "config":
+            self.config = value
+        elif kind == "next":
+            self.next_serial = value
+        elif kind == "gone":
+            self.gone.update(dict.fromkeys(value))
+        else:
+            self._add(_unpack(value))
+
+    def compact_if_large(self) -> bool:
         """Rewrite the journal from what is known now, once it has grown enough."""
-        if self.journal.offset >= self._compact_at:
-            self.journal.rewrite(self._snapshot())
-            self._compact_at = max(COMPACT_BYTES, 2 * self.journal.offset)
+        if self.journal.offset < self._compact_at:
+            return False
+        done = self.journal.rewrite(self._snapshot())
+        self._compact_at = max(COMPACT_BYTES, 2 * self.journal.offset)
+        return done
 
     def _snapshot(self) -> Iterator[bytes]:
         yield dump(["boot", self.boot])
@@ -287,6 +282,16 @@ class State:
         yield dump(["next", self.next_serial])
 
 
+_CHANGES: dict[str, Callable[[State, Record], None]] = {
+    "claim": State._claim,  # noqa: SLF001 - its own table
+    "at": State._at,  # noqa: SLF001
+    "back": State._back,  # noqa: SLF001
+    "run": State._run,  # noqa: SLF001
+    "stop": State._stop,  # noqa: SLF001
+    "end": State._end,  # noqa: SLF001
+    "forget": State._forget,  # noqa: SLF001
+    **dict.fromkeys(("boot", "config", "next", "gone", "job"), State._of_all),  # noqa: SLF001
+}
 _KEPT = (
     "serial",
     "attempt",
@@ -297,6 +302,7 @@ _KEPT = (
     "stderr",
     "phase",
     "boot",
+    "script",
     "pid",
     "ticks",
     "start_ms",

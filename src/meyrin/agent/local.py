@@ -124,6 +124,11 @@ class LocalBatch:
         finally:
             line.close()
 
+    def leave(self) -> None:
+        """The agent stops: the keeper ends once its last job has; another finds its journal."""
+        self.stop()
+        self.close()
+
     def close(self) -> None:
         """Close the connections; keeper and jobs go on."""
         with self._lock:
