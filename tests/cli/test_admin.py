@@ -57,10 +57,11 @@ CASES: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "call", "said"), CASES)
+@pytest.mark.parametrize("case", CASES, ids=[words for words, _, _ in CASES])
 def test_each_command_in_words_and_as_an_object(
-    meyrin: Meyrin, hub: FakeHub, capsys: Capture, words: str, call: str, said: str
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, case: tuple[str, str, str]
 ) -> None:
+    words, call, said = case
     assert meyrin(*words.split()) == 0
     assert hub.calls[0] == call
     shown = capsys.readouterr()

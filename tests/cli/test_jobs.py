@@ -9,14 +9,17 @@ import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub
 
+from meyrin.cli.jobs import CLEAR
 from meyrin.cli.logs import last_lines
+from meyrin.cli.main import run
+from meyrin.cli.session import Session
 
 Capture = pytest.CaptureFixture[str]
 
 
 def test_the_list_and_its_pages(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     for number in range(1, 4):
-        hub.job(number, name="nаme ☕\x1b[31m", state="running", started=True)
+        hub.job(number, name="näme ☕\x1b[31m", state="running", started=True)
     assert meyrin("jobs", "--limit", "2") == 0
     said = capsys.readouterr()
     assert [line.split()[0] for line in said.out.splitlines()] == ["JOB", "3", "2"]
@@ -50,6 +53,24 @@ def test_watching_needs_a_terminal(meyrin: Meyrin, capsys: Capture) -> None:
     assert "needs a terminal" in capsys.readouterr().err
 
 
+def test_watching_until_ctrl_c(
+    environ: dict[str, str], hub: FakeHub, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = hub.job(1)
+    looks = []
+
+    def pause(_: float) -> None:
+        looks.append(job.state)
+        hub.end(job)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("meyrin.cli.jobs.is_terminal", lambda _: True)
+    assert run(("jobs", "--watch"), Session(environ=environ, pause=pause)) == 0
+    assert capsys.readouterr().out.count(CLEAR) == 2
+    assert looks == ["admitted", "completed"]
+
+
 def test_everything_about_a_job(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     hub.job(1, state="failed", started=True, exit_code=3, reason="no\x07 luck", files={"a b": b"x"})
     assert meyrin("show", "1") == 0
@@ -63,7 +84,9 @@ def test_everything_about_a_job(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -
 def test_why_it_waits(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     hub.job(1)
     assert meyrin("explain", "1") == 0
-    assert "goes to alps/gpu, expected start now" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "goes to alps/gpu, which is free now"
+    assert said[1].startswith("  or jura/cpu")
     assert meyrin("explain", "1", "--json") == 0
     assert json.loads(capsys.readouterr().out)["helps"] == ["a shorter --time"]
 

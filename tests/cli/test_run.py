@@ -11,13 +11,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, FakeJob
 
 Capture = pytest.CaptureFixture[bytes]
+# the first terminal that the leader of a session opens is the one whose Ctrl-C it gets
+TAKE_TERMINAL = (
+    "import os, sys; os.open(os.ttyname(0), os.O_RDWR); os.execv(sys.argv[1], sys.argv[1:])"
+)
 COMMAND = [sys.executable, "-W", "error", "-m", "meyrin.cli.main", "run", "--", "true"]
 
 
@@ -102,13 +105,12 @@ def on_terminal(environ: dict[str, str]) -> Iterator[Child]:
     ours, theirs = pty.openpty()
     around = {**os.environ, **environ, "TERM": "dumb", "COLUMNS": "80"}
     process = subprocess.Popen(
-        COMMAND,
+        [sys.executable, "-c", TAKE_TERMINAL, *COMMAND],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         env=around,
         start_new_session=True,
-        preexec_fn=lambda: _take_terminal(theirs),
     )
     os.close(theirs)
     child = Child(process, ours, bytearray(), threading.Condition())
@@ -121,13 +123,6 @@ def on_terminal(environ: dict[str, str]) -> Iterator[Child]:
         process.wait()
         reader.join()
         os.close(ours)
-
-
-def _take_terminal(terminal: int) -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
 def _read(child: Child, read: Callable[[], bytes]) -> None:
@@ -174,7 +169,7 @@ def talking(hub: FakeHub) -> FakeHub:
     return hub
 
 
-def test_ctrl_c_then_c_cancels(talking: FakeHub, environ: dict[str, str], tmp_path: Path) -> None:
+def test_ctrl_c_then_c_cancels(talking: FakeHub, environ: dict[str, str]) -> None:
     with on_terminal(environ) as child:
         child.wait_for(b"first")
         child.type(b"\x03")

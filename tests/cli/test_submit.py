@@ -27,7 +27,7 @@ def test_it_prints_what_sbatch_prints(meyrin: Meyrin, hub: FakeHub, capsys: Capt
     assert request.walltime_s == 600
 
 
-def test_parsable_quiet_and_data(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+def test_parsable_quiet_and_data(meyrin: Meyrin, capsys: Capture) -> None:
     assert meyrin("submit", "--parsable", "train.sh") == 0
     assert capsys.readouterr() == ("1\n", "")
     assert meyrin("submit", "-Q", "train.sh") == 0
@@ -204,7 +204,6 @@ def test_ctrl_c_says_whether_there_is_a_job(
 
 def test_ctrl_c_twice_tells_the_key(
     meyrin: Meyrin,
-    hub: FakeHub,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -218,7 +217,6 @@ def test_ctrl_c_twice_tells_the_key(
 
 def test_ctrl_c_in_an_upload_submits_nothing(
     meyrin: Meyrin,
-    hub: FakeHub,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -62,7 +62,7 @@ def forecast(session: Session, request: JobRequest) -> int:
     if found.where:
         start = clock_time(found.where.expected_start_s, session.now_s)
         data(f"would start {start} at {found.where.site}/{found.where.partition}")
-    for line in explained(found, session.now_s):
+    for line in explained(found, session.now_s)[1 if found.where else 0 :]:
         say(line)
     return REFUSED if never else DONE
 

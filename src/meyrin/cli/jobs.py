@@ -73,11 +73,10 @@ def jobs(session: Session, /, watch: bool, everybody: bool, limit: int, **which:
         raise InvalidInput("--watch needs a terminal", hint="leave it out, or call again later")
     asked = {"mine": not everybody, "limit": limit, **which}
     with session.client() as hub:
+        if watch:
+            _watch(session, hub, asked)
+            return
         page = hub.jobs(**asked)
-        while watch:
-            data(CLEAR + _jobs_table(page, session))
-            session.pause(WATCH_S)
-            page = hub.jobs(**asked)
     if session.json:
         data_json(page.model_dump(mode="json"))
     elif page.jobs:
@@ -86,6 +85,17 @@ def jobs(session: Session, /, watch: bool, everybody: bool, limit: int, **which:
             say(f"older ones: add --after {page.next}")
     else:
         say(_nothing(everybody or which != _ANY))
+
+
+def _watch(session: Session, hub: Client, asked: dict[str, Any]) -> None:
+    """Draw the table anew until Ctrl-C, which is the way out and no failure."""
+    try:
+        while True:
+            page = hub.jobs(**asked)
+            data(CLEAR + (_jobs_table(page, session) if page.jobs else _nothing(narrowed=True)))
+            session.pause(WATCH_S)
+    except KeyboardInterrupt:
+        return
 
 
 def _nothing(narrowed: bool) -> str:
@@ -230,8 +240,9 @@ def explain(session: Session, job: str) -> None:
 def explained(found: ExplainView, now_s: int) -> list[str]:
     """An explanation in words: the sentence, the place, the other places, what helps."""
     lines = [clean(found.summary)]
-    if found.where:
-        place, start = found.where, clock_time(found.where.expected_start_s, now_s)
+    place = found.where
+    if place and f"{place.site}/{place.partition}" not in found.summary:
+        start = clock_time(place.expected_start_s, now_s)
         lines.append(f"  goes to {place.site}/{place.partition}, expected start {start}")
     for other in found.others:
         start = clock_time(other.expected_start_s, now_s)

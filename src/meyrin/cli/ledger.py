@@ -88,8 +88,8 @@ def statement(session: Session, project: str, month: str | None) -> None:
 
 
 def _of_type(one: TypeStatementView) -> str:
-    heads = columns("WHAT ENTRIES> GRANTED_H> FREE_H> HELD_H> USED_H> EXPIRED_H>")
-    rows = [("opening", "", *_hours(one.opening)), ("closing", "", *_hours(one.closing))]
+    heads = columns("BALANCE GRANTED_H> FREE_H> HELD_H> USED_H> EXPIRED_H>")
+    rows = [("opening", *_hours(one.opening)), ("closing", *_hours(one.closing))]
     kinds = [(each.kind, each.entries, show_hours(each.amount_s)) for each in one.kinds]
     lines = [clean(one.charged_type), table(heads, rows)]
     if kinds:

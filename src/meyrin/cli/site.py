@@ -97,8 +97,9 @@ def _words(found: SiteDetail) -> str:
     lines = [
         clean(f"{site.name}: {site.title}"),
         clean(f"  {_condition(site)}, last heard {moment(site.last_heard_ms)}"),
-        "" if site.open_to_all else "  open to some projects only",
     ]
+    if not site.open_to_all:
+        lines.append("  open to some projects only")
     parts = [
         (
             part.name,
@@ -119,7 +120,7 @@ def _words(found: SiteDetail) -> str:
         lines += ["", table(columns("OFFER PARTITION FROM UNTIL OWNERS~"), _offers(found.offers))]
     else:
         lines += ["", f"lends nothing: `meyrin site offer {site.name} PARTITION --owner NAME`"]
-    return "\n".join(line for line in lines if line or len(lines) > 3)
+    return "\n".join(lines)
 
 
 def _offers(offers: list[OfferView]) -> list[tuple[object, ...]]:
