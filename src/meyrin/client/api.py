@@ -13,14 +13,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import RootModel
 
 from meyrin.client import transfer
-from meyrin.client.admin import Ledger, People, Projects, Sites
 from meyrin.client.connection import Connection, body, read
 from meyrin.client.follow import Change, Output, Stream, exit_status, follow
 from meyrin.client.place import find_hub
@@ -39,7 +39,10 @@ from meyrin.wire.jobs import (
     SubmitBody,
     SubmitReply,
 )
-from meyrin.wire.ledger import StatementView, VerifyReply
+
+if TYPE_CHECKING:
+    from meyrin.client.admin import Ledger, People, Projects, Sites
+    from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
 SHORTEST_LOOK_S = 0.1
@@ -60,10 +63,6 @@ class Client:
     def __init__(self, url: str, token: str, **options: Any) -> None:
         """`options` go to the connection: `transport`, `pause`, `chance`, `tries`."""
         self.connection = Connection(url, token, **options)
-        self.sites = Sites(self.connection)
-        self.projects = Projects(self.connection)
-        self.ledger = Ledger(self.connection)
-        self.people = People(self.connection)
 
     @classmethod
     def from_environment(
@@ -81,6 +80,32 @@ class Client:
         """
         place = find_hub(environ, folder=folder, url=url, token_file=token_file)
         return cls(place.url, place.token, **options)
+
+    # administration by noun; loaded when first used, for most calls are about jobs
+
+    @cached_property
+    def sites(self) -> Sites:
+        from meyrin.client.admin import Sites  # noqa: PLC0415
+
+        return Sites(self.connection)
+
+    @cached_property
+    def projects(self) -> Projects:
+        from meyrin.client.admin import Projects  # noqa: PLC0415
+
+        return Projects(self.connection)
+
+    @cached_property
+    def people(self) -> People:
+        from meyrin.client.admin import People  # noqa: PLC0415
+
+        return People(self.connection)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from meyrin.client.admin import Ledger  # noqa: PLC0415
+
+        return Ledger(self.connection)
 
     @property
     def url(self) -> str:
