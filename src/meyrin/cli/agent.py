@@ -36,7 +36,9 @@ def command(config: Path) -> int:
     from meyrin.agent import loop  # noqa: PLC0415
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415
     from meyrin.agent.main import batch_system  # noqa: PLC0415
+    from meyrin.hub.plumbing import logs  # noqa: PLC0415
 
+    logs.configure()
     chosen = settings.load(config)
     chosen.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
