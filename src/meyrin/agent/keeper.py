@@ -43,7 +43,7 @@ def keep(folder: Path, ready_fd: int) -> None:
     adopt_orphans()
     folder_fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     boot = boot_id()
-    state = State(folder, Journal(folder / "journal"))
+    state = State(str(folder), Journal(folder / "journal"))
     recovery = Recovery(state, folder)
     jobs = Jobs(state, folder, base_environment(), lambda run: recovery.resolve(jobs, run))
     state.open(boot)

@@ -21,18 +21,19 @@ from meyrin.agent.batch import Phase, Start
 from meyrin.agent.keeper_process import (
     Started,
     attempt_of,
+    children,
     environment,
     group_members,
     kill_group,
     kill_marked,
     kill_one,
     now_ms,
+    open_children,
     signal_number,
     spawn,
     stat_fields,
     up_ns,
 )
-from meyrin.agent.keeper_process import children as children_of
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, Waiting, parts
 from meyrin.agent.keeper_state import End, Job, State
@@ -84,7 +85,8 @@ class Jobs:
         self._dirty = False
         self._picked: list[tuple[Part, Waiting, Place]] = []
         self._recent: deque[int] = deque(maxlen=SHORT)
-        self._pid = os.getpid()
+        me = os.getpid()
+        self._children = open_children(me)
         self._queued = 0
 
     # what is asked
@@ -167,20 +169,9 @@ class Jobs:
 
     def schedule(self) -> None:
         """Pick what fits, claim it, and start those whose claim is durable."""
-        journal = self.state.journal
         if self._dirty:
             self._dirty = False
-            claims: list[int] = []
-            for part in self.parts.values():
-                for job, place in part.picks():
-                    self._picked.append((part, job, place))
-                    if job.claimed < 0:
-                        found = [job, *part.next_in_line(job, self._ahead() - 1)]
-                        claims += [one.serial for one in found]
-                        for one in found:
-                            one.claimed = 0
-            if claims:
-                self._claim(claims)
+            self._pick()
         if not self._picked or self.retry_ns < NEVER:
             return
         waits = []
@@ -188,13 +179,26 @@ class Jobs:
             if job.gone:
                 part.release(place, job.asked)
                 self._dirty = True
-            elif job.claimed > journal.safe:
+            elif job.claimed > self.state.journal.safe:
                 waits.append((part, job, place))
             elif not self._start(part, job, place):
                 self.retry_ns = up_ns() + SECOND
                 waits += self._picked[i:]
                 break
         self._picked = waits
+
+    def _pick(self) -> None:
+        claims: list[int] = []
+        for part in self.parts.values():
+            for job, place in part.picks():
+                self._picked.append((part, job, place))
+                if job.claimed < 0:
+                    found = [job, *part.next_in_line(job, self._ahead() - 1)]
+                    claims += [one.serial for one in found]
+                    for one in found:
+                        one.claimed = 0
+        if claims:
+            self._claim(claims)
 
     def _claim(self, serials: list[int]) -> None:
         self.state.record(["claim", serials])
@@ -329,7 +333,7 @@ class Jobs:
             for run in self.running.values()
             if run.ended is None and run.job is not dying
         }
-        for pid in children_of(self._pid):
+        for pid in children(self._children):
             if pid in alive or (dying and pid == dying.pid) or (mine and pid == mine.pid):
                 continue
             fields = stat_fields(pid)

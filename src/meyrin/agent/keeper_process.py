@@ -16,13 +16,15 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from meyrin.agent.batch import Start
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, compress
+from meyrin.domain.units import NodeShape
 
 MARK = "MEYRIN_ATTEMPT"
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
@@ -83,63 +85,77 @@ def environment(
 
     `base` is for names that the request does not set.
     """
-    env = dict(base)
-    env.update(start.environment)
     job = str(start.job)
-    asked = (
-        ("SLURM_JOB_ID", job),
-        ("SLURM_JOBID", job),
-        ("SLURM_JOB_NAME", start.name),
-        ("SLURM_NTASKS", str(start.tasks)),
-        ("SLURM_NPROCS", str(start.tasks)),
-        ("SLURM_MEM_PER_NODE", str(start.asked.memory_mb)),
-        ("SLURM_SUBMIT_DIR", start.workdir),
-        ("SLURM_SUBMIT_HOST", socket.gethostname()),
-        ("ENVIRONMENT", "BATCH"),
-    )
-    for name, value in asked:
-        env.setdefault(name, value)
-    if "SLURM_MEM_PER_CPU" in env or "SLURM_MEM_PER_GPU" in env:
-        env.pop("SLURM_MEM_PER_NODE")  # the three exclude each other
+    env = {
+        **base,
+        "SLURM_JOB_ID": job,
+        "SLURM_JOBID": job,
+        "SLURM_JOB_NAME": start.name,
+        "SLURM_SUBMIT_DIR": start.workdir,
+    }
+    asked, given = _by_shape(part, place, start.asked, start.tasks)
+    env.update(asked)
+    env.update(start.environment)
+    env.update(given)
     env[MARK] = start.attempt
-    nodes = [part.names[i] for i in place.nodes]
-    cores = part.occupied(start.asked).cores
-    per_node = [
-        start.tasks // len(nodes) + (i < start.tasks % len(nodes)) for i in range(len(nodes))
-    ]
-    env.setdefault("SLURM_TASKS_PER_NODE", compress(per_node))
-    listed = ",".join(nodes)
-    env["SLURM_JOB_NODELIST"] = env["SLURM_NODELIST"] = listed
-    env["SLURM_JOB_NUM_NODES"] = env["SLURM_NNODES"] = str(len(nodes))
-    env["SLURM_JOB_CPUS_PER_NODE"] = compress([cores] * len(nodes))
-    env["SLURM_CPUS_ON_NODE"] = str(cores)
-    env["SLURM_JOB_PARTITION"] = part.name
-    env["SLURMD_NODENAME"] = nodes[0]
-    env["SLURM_NODEID"] = env["SLURM_PROCID"] = env["SLURM_LOCALID"] = env["SLURM_GTIDS"] = "0"
     env["SLURM_JOB_START_TIME"] = str(start_ms // 1000)
     env["SLURM_JOB_END_TIME"] = str(start_ms // 1000 + start.walltime_s)
-    _devices(env, place, start)
+    if "SLURM_MEM_PER_CPU" in env or "SLURM_MEM_PER_GPU" in env:
+        env.pop("SLURM_MEM_PER_NODE", None)  # the three exclude each other
+    for name in _NO_DEVICES if not place.devices[0] else _ROCR:
+        env.pop(name, None)
     return env
 
 
-def _devices(env: dict[str, str], place: Place, start: Start) -> None:
+_NO_DEVICES = ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
+_ROCR = ("ROCR_VISIBLE_DEVICES",)
+
+
+@lru_cache(maxsize=256)
+def _by_shape(
+    part: Part, place: Place, asked: NodeShape, tasks: int
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Variables that the request may set otherwise, and those that only this place decides."""
+    count = len(place.nodes)
+    nodes = [part.names[i] for i in place.nodes]
+    cores = part.occupied(asked).cores
+    per_node = [tasks // count + (i < tasks % count) for i in range(count)]
+    asked_for = {
+        "SLURM_NTASKS": str(tasks),
+        "SLURM_NPROCS": str(tasks),
+        "SLURM_MEM_PER_NODE": str(asked.memory_mb),
+        "SLURM_SUBMIT_HOST": socket.gethostname(),
+        "SLURM_TASKS_PER_NODE": compress(per_node),
+        "SLURM_GPUS": str(asked.accelerators * count),
+        "ENVIRONMENT": "BATCH",
+    }
+    given = {
+        "SLURM_JOB_NODELIST": ",".join(nodes),
+        "SLURM_NODELIST": ",".join(nodes),
+        "SLURM_JOB_NUM_NODES": str(count),
+        "SLURM_NNODES": str(count),
+        "SLURM_JOB_CPUS_PER_NODE": compress([cores] * count),
+        "SLURM_CPUS_ON_NODE": str(cores),
+        "SLURM_JOB_PARTITION": part.name,
+        "SLURMD_NODENAME": nodes[0],
+        **dict.fromkeys(("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS"), "0"),
+        **_devices(place.devices[0]),
+    }
+    return asked_for, given
+
+
+def _devices(mine: Sequence[str]) -> dict[str, str]:
     """Show the job its accelerators and no others, on either vendor's software.
 
     HIP reads HIP_VISIBLE_DEVICES and CUDA_VISIBLE_DEVICES as the same list, but both index into
     what ROCR_VISIBLE_DEVICES leaves over; so a granted list stands in the first two only, and
     nothing granted is the empty list in all three.
     """
-    mine = ",".join(place.devices[0])
-    env["CUDA_VISIBLE_DEVICES"] = env["HIP_VISIBLE_DEVICES"] = mine
-    if mine:
-        env.pop("ROCR_VISIBLE_DEVICES", None)
-        env["SLURM_JOB_GPUS"] = mine
-        env["SLURM_GPUS_ON_NODE"] = str(len(place.devices[0]))
-        env.setdefault("SLURM_GPUS", str(start.asked.accelerators * start.nodes))
-    else:
-        env["ROCR_VISIBLE_DEVICES"] = ""
-        for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS"):
-            env.pop(name, None)
+    listed = ",".join(mine)
+    visible = {"CUDA_VISIBLE_DEVICES": listed, "HIP_VISIBLE_DEVICES": listed}
+    if not mine:
+        return {**visible, "ROCR_VISIBLE_DEVICES": ""}
+    return {**visible, "SLURM_JOB_GPUS": listed, "SLURM_GPUS_ON_NODE": str(len(mine))}
 
 
 def spawn(
@@ -165,7 +181,7 @@ def spawn(
             [script, *start.arguments],
             env,
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, i) for i, fd in enumerate(fds)],
-            setpgroup=0,
+            setsid=True,
             setsigmask=(),
             setsigdef=_RESET,
         )
@@ -207,12 +223,20 @@ def _enter(start: Start) -> None:
 
 def _open_streams(start: Start, stdout: str, stderr: str, fds: list[int]) -> None:
     write = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if start.append_output else os.O_TRUNC)
-    fds.append(_open("stdin", start.stdin or "/dev/null", os.O_RDONLY))
+    if start.stdin and start.stdin != os.devnull:
+        fds.append(_open("stdin", start.stdin, os.O_RDONLY))
+    else:
+        fds.append(os.dup(_null()))
     fds.append(_open("stdout", stdout, write))
     if stderr == stdout:
         fds.append(fds[1])
     else:
         fds.append(_open("stderr", stderr, write))
+
+
+@lru_cache(maxsize=1)
+def _null() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _open(noun: str, path: str, flags: int) -> int:
@@ -350,11 +374,19 @@ def leader_of(attempt: str) -> int | None:
     return None
 
 
-def children(pid: int) -> list[int]:
+def open_children(pid: int) -> int:
+    """For `children`; -1 where the kernel has no such file."""
     try:
-        return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
+        return -1
+
+
+def children(listing: int) -> list[int]:
+    """Child processes, by what `open_children` gave."""
+    if listing < 0:
         return []
+    return [int(word) for word in os.pread(listing, 1 << 20, 0).split()]
 
 
 def exit_of(pidfd: int) -> int | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from meyrin.agent.batch import Phase, Start
@@ -105,7 +104,7 @@ class End:
 class State:
     """All jobs, in the order of their last change."""
 
-    folder: Path
+    folder: str
     journal: Journal
     jobs: dict[str, Job] = field(default_factory=dict)
     by_serial: dict[int, Job] = field(default_factory=dict)
@@ -146,7 +145,7 @@ class State:
                 continue
             serial = self.next_serial if serials is None else serials[i]
             self.next_serial = max(self.next_serial, serial + 1)
-            own = str(self.folder / "out" / f"{serial}.out")
+            own = f"{self.folder}/out/{serial}.out"
             job = Job(
                 serial=serial,
                 attempt=start.attempt,

@@ -251,7 +251,7 @@ def _start_keeper(folder: Path) -> None:
 def _check_devices(
     partitions: tuple[Partition, ...], devices: Mapping[str, tuple[str, ...]]
 ) -> None:
-    """Each named device belongs to one node of one partition, and there are as many as declared."""
+    """Each named device belongs to one node, and there are as many as declared."""
     named = [one for each in devices.values() for one in each]
     if len(named) != len(set(named)):
         raise InvalidInput("an accelerator is named twice", hint="each belongs to one partition")
