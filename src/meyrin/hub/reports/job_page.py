@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meyrin.domain.errors import NotFound
+from meyrin.domain.refusal import PASSING
 from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.broker import service as broker
 from meyrin.hub.jobs import output
@@ -15,7 +16,7 @@ from meyrin.hub.plumbing.authz import Actor, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.reports import show, store
 from meyrin.hub.reports.service import Line, by_state, label_of, line_of
-from meyrin.wire.jobs import AttemptView, ExplainView, FileView
+from meyrin.wire.jobs import AttemptView, ExplainView, FileView, RefusalView
 
 GRID = 500  # elements of an array on one page
 TAIL_BYTES = 256 * 1024  # how much of a long output the page begins with
@@ -69,6 +70,23 @@ class JobPage:
     def live(self) -> bool:
         """Whether anything may still change here."""
         return not self.ended or self.results == "pending"
+
+    @property
+    def in_the_way(self) -> list[RefusalView]:
+        """Reasons that may pass by themselves, of places where nothing else is in the way."""
+        closed = self._closed
+        return [each for each in self.explain.refusals if (each.site, each.partition) not in closed]
+
+    @property
+    def never_there(self) -> list[RefusalView]:
+        """Reasons at places where this request, as it is, can never run."""
+        closed = self._closed
+        return [each for each in self.explain.refusals if (each.site, each.partition) in closed]
+
+    @property
+    def _closed(self) -> set[tuple[str, str]]:
+        lasting = [each for each in self.explain.refusals if each.reason not in PASSING]
+        return {(each.site, each.partition) for each in lasting}
 
     def tail(self, stream: str) -> int:
         """The byte where the live log begins."""

@@ -43,7 +43,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = ("tone", "symbol", "meaning", "iso", "utc", "day", "span", "hours", "unit", "part")
+    names = (
+        "tone",
+        "symbol",
+        "meaning",
+        "iso",
+        "utc",
+        "clock",
+        "day",
+        "span",
+        "hours",
+        "unit",
+        "part",
+    )
     made.filters |= {name: getattr(show, name) for name in names}
     made.filters |= {"bytes": show.bytes_, "path": show.path}
     made.globals |= {"version": __version__, "with_query": with_query}
@@ -83,7 +95,7 @@ def respond(request: Request, actor: Actor, now_ms: int, view: View, status: int
         "actor": actor,
         "now_ms": now_ms,
         "title": view.title,
-        "section": view.section,
+        "here": view.section,
         "say": view.say,
         **view.values,
     }

@@ -157,11 +157,15 @@ def jobs_at(step: Step, actor: Actor, site_id: str) -> tuple[list[Line], bool]:
     return [_line(row) for row in rows[:AT_SITE]], len(rows) > AT_SITE
 
 
-def site_state(row: Any, now_ms: int, silent_after_s: int) -> str:
-    """Answers, drained, silent or new; silence comes first, for nothing else is known then."""
+def site_state(step: Step, row: Any, silent_after_s: int) -> str:
+    """Answers, drained, silent or new; silence comes first, for nothing else is known then.
+
+    As for the broker, silence is counted from the hub's start at the earliest: nobody could call
+    while it was away.
+    """
     if row.last_heard_ms is None:
         return "new"
-    if now_ms - row.last_heard_ms > silent_after_s * 1000:
+    if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > silent_after_s:
         return "silent"
     return "drained" if row.drained_reason is not None else "answers"
 
@@ -183,7 +187,7 @@ def _site_use(step: Step, rows: list[sa.Row[Any]], taken: _Taken, silent_after_s
         name=first.name,
         title=first.title,
         batch_kind=first.batch_kind,
-        state=site_state(first, step.now_ms, silent_after_s),
+        state=site_state(step, first, silent_after_s),
         drained_reason=first.drained_reason or "",
         last_heard_ms=first.last_heard_ms,
         partitions=tuple(_partition_use(row, taken) for row in rows if row.spec is not None),

@@ -68,6 +68,10 @@ def utc(ms: int) -> str:
     return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
 
 
+def clock(ms: int) -> str:
+    return f"{_moment(ms):%H:%M:%S}"
+
+
 def day(ms: int) -> str:
     moment = _moment(ms)
     return f"{moment.day} {moment:%b %Y}"

@@ -56,6 +56,20 @@
     if (note && note.hidden === is) note.hidden = !is;
   };
 
+  // what the reader opened stays open when a block is replaced
+  const opened = new Set();
+  const reopen = () => {
+    for (const each of document.querySelectorAll("details[id]")) {
+      if (opened.has(each.id)) each.open = true;
+    }
+  };
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.id) return;
+    if (event.target.open) opened.add(event.target.id);
+    else if (event.target.isConnected) opened.delete(event.target.id);
+  }, true);
+  document.addEventListener("htmx:oobAfterSwap", reopen);
+
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden) event.preventDefault();
   });

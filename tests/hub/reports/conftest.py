@@ -1,0 +1,3 @@
+from tests.hub.reports.world import empty_hub, filled, hub
+
+__all__ = ["empty_hub", "filled", "hub"]

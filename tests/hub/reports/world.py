@@ -1,0 +1,422 @@
+"""A whole hub in this process, with people, sites and jobs in every state, served on a free port."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be loaded
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from meyrin.domain.job import ArraySpec, JobRequest, Resources
+from meyrin.domain.site import OwnerShare, Partition
+from meyrin.domain.states import JobState
+from meyrin.hub.agents import service as agents
+from meyrin.hub.app import create
+from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import change, files, output
+from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.bell import Bell
+from meyrin.hub.plumbing.blobs import Blobs
+from meyrin.hub.plumbing.database import Database, metadata
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.plumbing.world import world
+from meyrin.hub.sites import service as sites
+from meyrin.wire.agents import Chunk, Report, ResultsBody, UsageBody
+from meyrin.wire.jobs import FileView, Submission
+
+NOW_MS = 1_800_000_000_000
+HOUR = 3600
+ALL = ["alpha", "beta", "gamma", "delta", "epsilon"]
+HOSTILE = [
+    "<script>window.hacked=1</script>",
+    '"><img src=x onerror=window.hacked=1>',
+    "{{7*7}} ${7*7} <b>bold</b>",
+    "обучение 训练 تدريب 🦋",
+]
+SCRIPT = "#!/bin/bash\necho '</pre><script>window.hacked=1</script>'\n"
+
+
+@dataclass
+class Clock:
+    now_ms: int = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_ms += int(seconds * 1000)
+
+
+@dataclass
+class Hub:
+    """The application with its database, and short ways to bring about what pages show."""
+
+    app: FastAPI
+    database: Database
+    blobs: Blobs
+    clock: Clock
+    url: str = ""
+    statements: list[str] = field(default_factory=list)
+    site_ids: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    # --- people
+
+    def person(self, name: str, *projects: str, admin: bool = False) -> Actor:
+        """A new person, lead of these projects, which are made where they are missing."""
+        with self.database.write() as step:
+            who = identity.new_person(step, name, admin=admin)
+            root = Actor(person=who.id, name=name, admin=True)
+            for project in projects:
+                known = {each.name for each in identity.all_projects(step, "", 100)[0]}
+                if project not in known:
+                    identity.new_project(step, project, f"The {project} project", lead=who.id)
+                else:
+                    identity.add_member(step, root, project, name, "member")
+        return self.actor(name)
+
+    def actor(self, name: str) -> Actor:
+        with self.database.write() as step:
+            who = identity.person_by_name(step, name)
+            secret = identity.new_token(step, who.id, "test")[1]
+            return identity.authenticate(step, secret, identity.PERSON_KINDS)
+
+    def cookie(self, name: str) -> str:
+        """A browser's session of a person."""
+        with self.database.write() as step:
+            link = identity.login_link(step, identity.person_by_name(step, name).id)
+            return identity.use_login_link(step, link)
+
+    def client(self, name: str | None = None) -> TestClient:
+        client = TestClient(
+            self.app,
+            base_url="http://hub.test",
+            headers={"accept": "text/html,*/*"},
+            follow_redirects=False,
+        )
+        if name is not None:
+            client.cookies.set(identity.SESSION_COOKIE, self.cookie(name))
+        return client
+
+    def award(self, project: str, charged_type: str, hours: int) -> None:
+        with self.database.write() as step:
+            found = [p for p in identity.all_projects(step, "", 100)[0] if p.name == project][0]
+            now = step.now_s
+            calls.award(
+                step,
+                found.id,
+                charged_type,
+                hours * HOUR,
+                start_s=now,
+                end_s=now + 90 * 24 * HOUR,
+                reason="for the <b>tests</b>",
+            )
+
+    # --- sites
+
+    def site(self, name: str, title: str, *partitions: Partition) -> str:
+        """A site whose agent says hello, with an offer of each partition by two owners."""
+        with self.database.write() as step:
+            made, _ = sites.enrol(step, name, title)
+            self.site_ids[name] = made.id
+            if partitions:
+                sites.announce(step, made.id, "slurm", partitions, "first")
+            for each in partitions:
+                owners = [OwnerShare("cern", 2), OwnerShare("uni-<i>", 1)]
+                owners[1] = OwnerShare("uni-x", 1)
+                sites.lend(step, name, each.name, owners, start_s=step.now_s)
+        return made.id
+
+    def hear(self, *names: str) -> None:
+        for name in names:
+            with self.database.write() as step:
+                sites.heard(step, self.site_ids[name])
+
+    # --- jobs
+
+    def submit(self, actor: Actor, request: JobRequest) -> int:
+        key = secrets.token_hex(8)
+        with self.database.write() as step:
+            submission = Submission(request=request, idempotency_key=key)
+            return jobs.submit(step, actor, [submission])[0].job
+
+    def place(self) -> None:
+        broker.step_once(self.database)
+
+    def lease(self, name: str) -> None:
+        with self.database.write() as step:
+            agents.lease(step, self.site_ids[name], "first", 500, 30)
+
+    def attempt(self, job: int) -> Any:
+        with self.database.read() as step:
+            statement = sa.text(
+                "select j.attempt, j.epoch, a.site_id from jobs j join attempts a "
+                "on a.id = j.attempt where j.id = :job"
+            )
+            found = step.one(statement, job=job)
+        assert found is not None, f"job {job} was not placed"
+        return found
+
+    def report(self, job: int, phase: str, **more: Any) -> None:
+        found = self.attempt(job)
+        with self.database.write() as step:
+            body = {"attempt": found.attempt, "epoch": found.epoch, "at_ms": step.now_ms}
+            stale = agents.report(
+                step, found.site_id, [Report.model_validate({**body, "phase": phase, **more})]
+            )
+        assert not stale
+
+    def start(self, job: int) -> None:
+        self.report(job, "running", start_ms=self.clock.now_ms, batch_job=str(40000 + job))
+
+    def end(self, job: int, exit_code: int = 0, elapsed_s: int = 60, **more: Any) -> None:
+        self.report(
+            job,
+            "ended",
+            start_ms=self.clock.now_ms - elapsed_s * 1000,
+            end_ms=self.clock.now_ms,
+            batch_job=str(40000 + job),
+            end="exit",
+            exit_code=exit_code,
+            usage=UsageBody(elapsed_s=elapsed_s),
+            **more,
+        )
+
+    def say(self, job: int, text: bytes, stream: str = "stdout") -> None:
+        """The job prints."""
+        found = self.attempt(job)
+        with self.database.write() as step:
+            row = step.one(
+                sa.text("select size from streams where attempt = :a and stream = :s"),
+                a=found.attempt,
+                s=stream,
+            )
+            piece = {
+                "attempt": found.attempt,
+                "stream": stream,
+                "offset": row.size if row else 0,
+                "data": base64.b64encode(text),
+            }
+            output.take(step, found.site_id, [Chunk.model_validate(piece)], 2**26)
+
+    def leave(self, job: int, *names: str) -> None:
+        """The job left these files."""
+        found = self.attempt(job)
+        data = b"result" * 1000
+        digest = hashlib.sha256(data).hexdigest()
+        files.upload(self.database, self.blobs, found.site_id, digest, 0, len(data), data)
+        left = [FileView(name=name, sha256=digest, size=len(data)) for name in names]
+        with self.database.write() as step:
+            body = ResultsBody(
+                attempt=found.attempt, epoch=found.epoch, state="complete", files=left
+            )
+            agents.results(step, found.site_id, body)
+
+    def move(self, job: int, *states: JobState) -> None:
+        with self.database.write() as step:
+            row = change.locked(step, [job])[job]
+            change.apply(
+                step,
+                [change.Move(row, tuple((state, step.now_ms) for state in states), row.attempt)],
+            )
+
+    @contextmanager
+    def counted(self) -> Iterator[list[str]]:
+        self.statements.clear()
+        yield self.statements
+
+
+def build(folder: Path) -> Hub:
+    clock = Clock()
+    settings = HubSettings(dir=folder)
+    database = Database(
+        settings.database_url, clock_ms=clock, entropy=lambda: secrets.token_bytes(16), bell=Bell()
+    )
+    blobs = Blobs(settings.store_url)
+    app = create(settings, database, blobs)
+    metadata.create_all(database.engine)
+    with database.write() as step:
+        step.add(world, [{"one": 1, "version": 1}])
+    made = Hub(app, database, blobs, clock)
+
+    def note(_conn, _cursor, statement, _parameters, _context, _many):
+        if not statement.startswith("BEGIN"):
+            made.statements.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    return made
+
+
+def fill(made: Hub) -> None:
+    """Five sites, three people, jobs in every state; names that try to break pages."""
+    ana = made.person("ana", "climate", "genome")
+    eve = made.person("eve", "secret")
+    made.person("root", admin=True)
+    made.person("newcomer")
+    for project in ("climate", "secret"):
+        made.award(project, "h100", 400)
+        made.award(project, "core", 20000)
+    h100 = Partition("gpu", 4, 64, 512_000, 4, "h100", max_walltime_s=24 * HOUR)
+    cpu = Partition("cpu", 4, 32, 128_000, default_walltime_s=HOUR, features=("avx512", "ssd"))
+    made.site("alpha", "Alpha computing <script>window.hacked=1</script>", h100, cpu)
+    made.site("beta", "Институт Бета", Partition("big", 40, 64, 512_000, 4, "h100"))
+    made.site("gamma", "gamma", Partition("gpu", 2, 64, 512_000, 4, "a100"))
+    made.site("delta", "Delta", Partition("cpu", 2, 16, 64_000, whole_node=True))
+    made.site("epsilon", "Epsilon, not yet here")
+    with made.database.write() as step:
+        root = Actor(person="x", name="root", admin=True)
+        sites.drain(step, root, "delta", "new <b>cooling</b> until Friday")
+    _first_hours(made, ana)
+    made.clock.pass_s(120)
+    made.hear("alpha", "beta", "delta")
+    _now(made, ana)
+    made.numbers["secret"] = made.submit(eve, _gpu("not for ana", 1, project="secret"))
+    made.place()
+
+
+def _gpu(name: str, count: int, **more: Any) -> JobRequest:
+    more = {"walltime_s": HOUR, "script": SCRIPT, "sites": ("alpha",), **more}
+    return JobRequest(
+        name=name,
+        project=more.pop("project", "climate"),
+        resources=Resources(accelerators=count, nodes_min=max(1, count // 4)),
+        **more,
+    )
+
+
+def _first_hours(made: Hub, ana: Actor) -> None:
+    """Jobs that have ended."""
+    numbers = made.numbers
+    numbers["completed"] = made.submit(
+        ana, _gpu("train <script>window.hacked=1</script>", 4, output_files=("*.npz",))
+    )
+    numbers["failed"] = made.submit(ana, _gpu(HOSTILE[1], 1))
+    numbers["early"] = made.submit(ana, _gpu(HOSTILE[2], 1, held=True))
+    numbers["late"] = made.submit(
+        ana, _gpu("too late", 1, held=True, deadline_s=made.clock() // 1000 + 30)
+    )
+    made.place()
+    made.lease("alpha")
+    for name in ("completed", "failed"):
+        made.report(numbers[name], "queued")
+        made.clock.pass_s(3)
+        made.start(numbers[name])
+    made.say(numbers["completed"], "epoch 1: точность 0.91 ✓\n".encode() * 30)
+    made.say(numbers["failed"], b"Traceback: <script>window.hacked=1</script>\n", "stderr")
+    made.clock.pass_s(754)
+    made.end(numbers["completed"], elapsed_s=754, results_follow=True)
+    made.leave(numbers["completed"], "model 1.npz", "<img src=x onerror=window.hacked=1>.npz")
+    made.end(numbers["failed"], exit_code=3, elapsed_s=754)
+    with made.database.write() as step:
+        jobs.cancel(step, ana, str(numbers["early"]))
+    made.place()  # the deadline has passed
+
+
+def _now(made: Hub, ana: Actor) -> None:
+    """Jobs that are under way."""
+    numbers = made.numbers
+    order = ("running", "queued", "leased", "preempted", "strange")
+    for name in order:
+        numbers[name] = made.submit(ana, _gpu(f"{name} {HOSTILE[3]}", 1))
+    numbers["array"] = made.submit(
+        ana,
+        JobRequest(
+            name="sweep of π",
+            project="climate",
+            script=SCRIPT,
+            walltime_s=HOUR,
+            sites=("alpha", "beta"),
+            array=ArraySpec(tuple(range(0, 48, 2)), 8),
+            resources=Resources(tasks=1, cores_per_task=2),
+        ),
+    )
+    made.place()
+    made.lease("alpha")
+    made.lease("beta")
+    for name in ("running", "preempted", "strange", "queued"):
+        made.report(numbers[name], "queued")
+    for name in ("running", "preempted"):
+        made.start(numbers[name])
+    made.move(numbers["preempted"], JobState.PREEMPTED)
+    made.report(numbers["strange"], "running", start_ms=made.clock.now_ms, site_word="REVOKED<i>")
+    first = numbers["array"]
+    for job in range(first, first + 6):
+        made.start(job)
+    made.clock.pass_s(75)
+    for job in range(first, first + 4):
+        made.end(job, exit_code=1 if job == first + 2 else 0, elapsed_s=75)
+    made.say(numbers["running"], b"begin\n")
+    numbers["waiting"] = made.submit(ana, _gpu("wants it all", 16, walltime_s=2 * HOUR))
+    numbers["held"] = made.submit(ana, _gpu("held back", 1, held=True))
+    made.place()
+    made.lease("alpha")
+    numbers["placed"] = made.submit(ana, _gpu("on its way", 2))
+    made.hear("alpha", "beta", "delta")
+    made.place()
+
+
+# --- fixtures
+
+
+@contextmanager
+def served(made: Hub) -> Iterator[Hub]:
+    """The hub on a free port, by a real server in a thread."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        made.app, log_level="error", ws="none", lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub")
+    thread.start()
+    made.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield made
+    server.should_exit = True
+    server.force_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A served hub with a little of everything. Tests of a module share it."""
+    made = build(tmp_path_factory.mktemp("hub"))
+    fill(made)
+    with served(made):
+        yield made
+    made.database.close()
+
+
+@pytest.fixture
+def empty_hub(tmp_path: Path) -> Iterator[Hub]:
+    """A served hub on its first day: one administrator, nothing else."""
+    made = build(tmp_path)
+    made.person("root", admin=True)
+    with served(made):
+        yield made
+    made.database.close()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub of this test's own with a little of everything, not served."""
+    made = build(tmp_path)
+    fill(made)
+    yield made
+    made.database.close()
