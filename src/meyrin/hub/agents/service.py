@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import StaleEpoch
-from meyrin.domain.job import JobRequest
+from meyrin.domain.job import InputFile, JobRequest
 from meyrin.domain.states import JobState
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
@@ -245,6 +245,8 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
 def results(step: Step, site_id: str, body: ResultsBody) -> None:
     """Note which files an ended attempt left in the content store. May be repeated."""
     attempt = attempts.one_of_site(step, site_id, body.attempt)
+    for file in body.files:
+        InputFile(file.name, file.sha256, file.size)  # raises for a name that leads elsewhere
     files.check_brought(step, site_id, body.files)
     attempts.note_results(step, attempt, body.state, body.files)
 

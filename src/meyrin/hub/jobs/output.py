@@ -29,7 +29,8 @@ def take(step: Step, site_id: str, pieces: Sequence[Chunk], limit_bytes: int) ->
     }
     keys = sorted({(piece.attempt, piece.stream) for piece in pieces if piece.attempt in ours})
     step.add_new(streams, [{"attempt": a, "stream": s, "size": 0} for a, s in keys])
-    locked = sa.select(streams).where(streams.c.attempt.in_(ids)).order_by(streams.c.attempt)
+    locked = sa.select(streams).where(streams.c.attempt.in_(sorted(ours)))
+    locked = locked.order_by(streams.c.attempt, streams.c.stream)
     sizes = {(r.attempt, r.stream): r.size for r in step.rows(locked.with_for_update())}
     before = dict(sizes)
     rows: list[dict[str, Any]] = []
@@ -44,17 +45,22 @@ def take(step: Step, site_id: str, pieces: Sequence[Chunk], limit_bytes: int) ->
             sizes[key] += len(fresh)
     step.add(chunks, rows)
     grown = [key for key in before if sizes[key] != before[key]]
-    for attempt, stream in grown:
-        step.change(
-            sa.update(streams)
-            .where(streams.c.attempt == attempt, streams.c.stream == stream)
-            .values(size=sizes[attempt, stream])
-        )
+    if grown:
+        values = [{"of": a, "named": s, "new_size": sizes[a, s]} for a, s in grown]
+        step.conn.execute(_GROW, values)
+    for attempt, _ in grown:
         step.ring(f"output:{attempt}")
     answer = {f"{p.attempt}/{p.stream}": NO_MORE for p in pieces}
     for (attempt, stream), size in sizes.items():
         answer[f"{attempt}/{stream}"] = size if size < limit_bytes else NO_MORE
     return answer
+
+
+_GROW = (
+    sa.update(streams)
+    .where(streams.c.attempt == sa.bindparam("of"), streams.c.stream == sa.bindparam("named"))
+    .values(size=sa.bindparam("new_size"))
+)
 
 
 def read(step: Step, attempt: str, stream: str, offset: int, most: int = 2**20) -> bytes:

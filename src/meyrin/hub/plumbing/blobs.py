@@ -12,7 +12,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
@@ -74,17 +74,26 @@ class Blobs:
             raise InvalidInput(f"a piece ends at {offset + len(data)}, the file at {total}")
         with _disk():
             kept = self.offset(sha256, by)
+            if kept > total:
+                raise InvalidInput(
+                    f"{kept} bytes of {sha256[:12]}… are here, more than the {total} of the file",
+                    hint="say the same size with every piece",
+                    field="size",
+                )
             if offset == kept and (data or total == 0):
                 folder = self._pieces(sha256, by)
                 self.fs.makedirs(folder, exist_ok=True)
-                # written aside and then named, so that a torn write is no piece
-                torn = f"{folder}/.{uuid.uuid4().hex}"
-                with self.fs.open(torn, "wb") as file:
-                    file.write(data)
-                self.fs.mv(torn, f"{folder}/{offset:020d}")
+                try:
+                    # written aside and then named, so that a torn write is no piece
+                    torn = f"{folder}/.{uuid.uuid4().hex}"
+                    with self.fs.open(torn, "wb") as file:
+                        file.write(data)
+                    self.fs.mv(torn, f"{folder}/{offset:020d}")
+                except FileNotFoundError:  # the same file came twice at once, the other was first
+                    return self.offset(sha256, by)
                 kept += len(data)
-            if kept == total:
-                self._finish(sha256, by)
+            if kept == total and not self._finish(sha256, by, total):
+                return self.offset(sha256, by)
         return kept
 
     def _listed(self, sha256: str, by: str) -> list[tuple[int, str, int]]:
@@ -107,29 +116,36 @@ class Blobs:
             at += size
         return row
 
-    def _finish(self, sha256: str, by: str) -> None:
+    def _finish(self, sha256: str, by: str, total: int) -> bool:
+        """Make the pieces one file; False when they vanished because another call did."""
         digest = hashlib.sha256()
         target = self._whole(sha256)
         aside = f"{target}.{uuid.uuid4().hex}"
         self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-        with self.fs.open(aside, "wb") as out:
+        joined = 0
+        with self.fs.open(aside, "wb") as out, suppress(FileNotFoundError):
             for _, path, _ in self._listed(sha256, by):
                 with self.fs.open(path, "rb") as piece:
                     while data := piece.read(2**20):
                         digest.update(data)
                         out.write(data)
+                        joined += len(data)
         good = digest.hexdigest() == sha256
         if good:
             self.fs.mv(aside, target)
         else:
             self.fs.rm(aside)
-        self.fs.rm(self._pieces(sha256, by), recursive=True)
+        if joined != total:
+            return False
+        with suppress(OSError):  # another call may put a piece there while this one tidies up
+            self.fs.rm(self._pieces(sha256, by), recursive=True)
         if not good:
             raise InvalidInput(
                 f"the bytes sent are not those of {sha256[:12]}…",
                 hint="the file changed while it was sent: send it again",
                 field="sha256",
             )
+        return True
 
 
 @contextmanager

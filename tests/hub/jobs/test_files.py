@@ -1,0 +1,266 @@
+"""Files by digest: uploads resume, a digest alone opens nothing, results come back by Range."""
+
+from __future__ import annotations
+
+import hashlib
+
+import fsspec
+import pytest
+from tests.hub import facility
+from tests.hub.facility import CPU, at_once
+
+from meyrin.domain.errors import InvalidInput, NotFound, StorageFull
+from meyrin.domain.job import InputFile
+from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs
+
+DATA = b"the quick brown fox\n" * 100
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def put(client, data, offset=0, size=None, digest=None):
+    return client.put(
+        f"/api/v1/uploads/{digest or sha(data)}",
+        params={"offset": offset, "size": len(data) if size is None else size},
+        content=data[offset:] if size is None else data,
+    )
+
+
+def bring(hub, who, data):
+    answer = put(hub.client(who), data)
+    assert answer.json()["complete"], answer.text
+    return InputFile("in/data.txt", sha(data), len(data))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request, tmp_path):
+    """A content store in a folder and on S3."""
+    if request.param == "folder":
+        return Blobs((tmp_path / "blobs").as_uri())
+    return Blobs(f"{request.getfixturevalue('object_store').url}/store")
+
+
+@pytest.fixture
+def object_store(bucket, monkeypatch):
+    """An empty bucket that fsspec opens by its address alone."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", bucket.options)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return bucket
+
+
+def test_pieces_become_a_file_once_all_are_there(store):
+    name, total = sha(DATA), len(DATA)
+    with pytest.raises(NotFound):
+        store.size(name)
+    assert store.put(name, "ada", 0, total, DATA[:500]) == 500
+    assert store.put(name, "ada", 0, total, DATA[:500]) == 500, "again"
+    assert store.put(name, "ada", 900, total, DATA[900:]) == 500, "a gap is not kept"
+    assert store.offset(name, "ada") == 500
+    assert store.offset(name, "bob") == 0
+    assert store.put(name, "ada", 500, total, DATA[500:]) == total
+    assert store.size(name) == total
+    assert b"".join(store.read(name)) == DATA
+    assert b"".join(store.read(name, 1990)) == DATA[1990:]
+    assert b"".join(store.read(name, 5, 9)) == DATA[5:9]
+    assert store.offset(name, "ada") == 0, "the pieces are gone"
+
+
+def test_an_empty_file_is_a_file(store):
+    assert store.put(sha(b""), "ada", 0, 0, b"") == 0
+    assert store.size(sha(b"")) == 0
+    assert b"".join(store.read(sha(b""))) == b""
+
+
+def test_wrong_bytes_are_dropped(store):
+    name = sha(DATA)
+    store.put(name, "ada", 0, 20, b"x" * 10)
+    with pytest.raises(InvalidInput):
+        store.put(name, "ada", 10, 20, b"x" * 10)
+    assert store.offset(name, "ada") == 0
+    with pytest.raises(NotFound):
+        store.size(name)
+    with pytest.raises(InvalidInput, match="ends at"):
+        store.put(name, "ada", 10, 15, b"x" * 10)
+    with pytest.raises(InvalidInput, match="SHA-256"):
+        store.put("../../etc/passwd", "ada", 0, 1, b"x")
+
+
+def test_a_full_store_says_so(tmp_path, monkeypatch):
+    store = Blobs((tmp_path / "blobs").as_uri())
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.fs, "makedirs", full)
+    with pytest.raises(StorageFull):
+        store.put(sha(DATA), "ada", 0, len(DATA), DATA)
+
+
+# --- over HTTP
+
+
+def test_an_upload_goes_on_where_it_stopped(hub):
+    ada = hub.client("ada")
+    path = f"/api/v1/uploads/{sha(DATA)}"
+    assert ada.get(path).json() == {"sha256": sha(DATA), "offset": 0, "complete": False}
+    params = {"offset": 0, "size": len(DATA)}
+    assert ada.put(path, params=params, content=DATA[:300]).json()["offset"] == 300
+    assert ada.get(path).json()["offset"] == 300
+    answer = put(ada, DATA, offset=300).json()
+    assert answer == {"sha256": sha(DATA), "offset": len(DATA), "complete": True}
+    assert put(ada, DATA).json()["complete"], "again"
+    assert ada.get(path).json()["complete"]
+    assert not hub.client("bob").get(path).json()["complete"], "who knows a digest has no bytes"
+
+
+def test_no_size_makes_a_file_of_bytes_that_are_not_its_own(hub):
+    """Whoever knows the digest of a file of others must not be able to claim it."""
+    bring(hub, "ada", DATA)
+    bob = hub.client("bob")
+    path = f"/api/v1/uploads/{sha(DATA)}"
+    bob.put(path, params={"offset": 0, "size": 100}, content=b"x" * 10)
+    for size in (0, 5, 10):
+        bob.put(path, params={"offset": 0, "size": size}, content=b"")
+        bob.put(path, params={"offset": 0, "size": size}, content=b"x" * size)
+        assert not bob.get(path).json()["complete"]
+    request = hub.ask(inputs=(InputFile("a", sha(DATA), len(DATA)),))
+    with pytest.raises(InvalidInput, match="not uploaded by you"):
+        hub.submit(request, by="bob")
+
+
+def test_a_piece_has_its_limit(hub):
+    answer = put(hub.client("ada"), b"x" * (PIECE_BYTES + 1))
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "invalid_input"
+    assert hub.client("ada").put("/api/v1/uploads/xyz?offset=0&size=1").status_code == 422
+
+
+def test_one_person_uploads_a_file_twice_at_once(hub):
+    client = [hub.client("ada") for _ in range(6)]
+    answers = at_once(6, lambda number: put(client[number], DATA))
+    assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers]
+    assert put(client[0], DATA).json()["complete"]
+    assert b"".join(hub.blobs.read(sha(DATA))) == DATA
+
+
+# --- inputs and results
+
+
+def test_inputs_must_have_been_brought_by_who_submits(hub):
+    file = bring(hub, "ada", DATA)
+    with pytest.raises(InvalidInput, match="not uploaded by you"):
+        hub.submit(inputs=(file,), by="bob")
+    hub.submit(inputs=(file,))
+    hub.step()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    path = f"/api/v1/agent/attempts/{work.attempt}/inputs/in/data.txt"
+    client = hub.client("alps")
+    assert client.get(path).content == DATA
+    late = client.get(path, headers={"range": "bytes=1990-"})
+    assert (late.status_code, late.content) == (206, DATA[1990:])
+    assert late.headers["content-range"] == f"bytes 1990-1999/{len(DATA)}"
+    assert client.get(path.replace("data", "date")).status_code == 404
+    hub.site("jura", CPU)
+    assert hub.client("jura").get(path).status_code == 404, "another site's attempt"
+
+
+@pytest.fixture
+def ended(hub):
+    job = hub.submit(output_files=("out/*",))
+    hub.step()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    agent.report(agent.ended(work, results_follow=True))
+    assert hub.detail(job).results == "pending"
+    return job, work
+
+
+def results(hub, site, work, data, name="out/model.bin"):
+    body = {
+        "attempt": work.attempt,
+        "epoch": work.epoch,
+        "state": "complete",
+        "files": [{"name": name, "sha256": sha(data), "size": len(data)}],
+    }
+    return hub.client(site).post("/api/v1/agent/results", json=body)
+
+
+def test_results_come_back_to_the_project(hub, ended):
+    job, work = ended
+    put(hub.client("alps"), DATA)
+    assert results(hub, "alps", work, DATA).status_code == 200
+    assert results(hub, "alps", work, DATA).status_code == 200, "again"
+    assert hub.detail(job).results == "complete"
+    assert [file.name for file in hub.detail(job).files] == ["out/model.bin"]
+    path = f"/api/v1/jobs/{job}/files/out/model.bin"
+    for name in ("ada", "bob", "root"):
+        assert hub.client(name).get(path).content == DATA
+    assert hub.client("ada").get(path.replace("bin", "txt")).status_code == 404
+    hub.person("eve")
+    assert hub.client("eve").get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "start"),
+    [
+        ("bytes=0-", 200, 0),
+        ("bytes=1-", 206, 1),
+        ("bytes=2000-", 206, 2000),
+        ("bytes=2001-", 422, 0),
+        ("bytes=-5", 422, 0),
+        ("bytes=1-2", 422, 0),
+        ("bytes=\u00b2-", 422, 0),
+        ("lines=1-", 422, 0),
+    ],
+)
+def test_results_are_read_on_from_a_byte(hub, ended, wanted, status, start):
+    job, work = ended
+    put(hub.client("alps"), DATA)
+    results(hub, "alps", work, DATA)
+    path = f"/api/v1/jobs/{job}/files/out/model.bin"
+    answer = hub.client("ada").get(path, headers={"range": wanted.encode("latin-1")})
+    assert answer.status_code == status
+    if status < 400:
+        assert answer.content == DATA[start:]
+        assert answer.headers["etag"] == f'"{sha(DATA)}"'
+        assert answer.headers["content-disposition"] == "attachment"
+
+
+def test_an_agent_shows_only_files_that_it_brought(hub, ended):
+    """Else an agent could hand its users any file whose digest it knows."""
+    job, work = ended
+    bring(hub, "ada", DATA)
+    answer = results(hub, "alps", work, DATA)
+    assert answer.status_code == 422
+    assert hub.detail(job).files == []
+    hub.site("jura", CPU)
+    put(hub.client("jura"), DATA)
+    assert results(hub, "jura", work, DATA).status_code == 404
+    assert hub.detail(job).results == "pending"
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "a/../../b", "", "nul\0"])
+def test_a_result_has_a_name_below_the_jobs_folder(hub, ended, name):
+    _, work = ended
+    put(hub.client("alps"), DATA)
+    assert results(hub, "alps", work, DATA, name).status_code == 422
+
+
+def test_files_travel_by_way_of_s3(sqlite_hub_url, tmp_path, object_store):
+    hub = facility.make(sqlite_hub_url, tmp_path, blobs_url=f"{object_store.url}/blobs")
+    agent = hub.site("alps", CPU)
+    hub.award("lab")
+    file = bring(hub, "ada", DATA)
+    job = hub.submit(inputs=(file,), output_files=("out/*",))
+    hub.step()
+    (work,) = agent.lease().work
+    path = f"/api/v1/agent/attempts/{work.attempt}/inputs/in/data.txt"
+    assert hub.client("alps").get(path, headers={"range": "bytes=40-"}).content == DATA[40:]
+    agent.report(agent.ended(work, results_follow=True))
+    put(hub.client("alps"), DATA[::-1])
+    results(hub, "alps", work, DATA[::-1])
+    assert hub.client("ada").get(f"/api/v1/jobs/{job}/files/out/model.bin").content == DATA[::-1]
+    hub.close()
