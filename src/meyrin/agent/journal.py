@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from meyrin.domain.errors import StorageFull
 from meyrin.domain.job import JobRequest
 from meyrin.wire.agents import Report, Work
 
@@ -66,13 +67,16 @@ class Journal:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise StorageFull(f"the agent's journal can't be written: {error}") from error
                 raise
-            self._db.execute("COMMIT")
 
     def _read(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[str, ...]]:
         with self._lock:
@@ -83,15 +87,17 @@ class Journal:
         new = []
         with self._write() as db:
             for request_id, request in requests.items():
-                if request_id not in self._requests:
+                # asked of the file, not of the cache: an earlier try may have been rolled back
+                there = db.execute("SELECT 1 FROM requests WHERE id = ?", (request_id,))
+                if there.fetchone() is None:
                     body = REQUEST.dump_json(request).decode()
-                    db.execute("INSERT OR IGNORE INTO requests VALUES (?, ?)", (request_id, body))
-                    self._requests[request_id] = request
+                    db.execute("INSERT INTO requests VALUES (?, ?)", (request_id, body))
+                self._requests[request_id] = request
             for each in work:
                 row = (each.attempt, each.request_id, each.model_dump_json())
                 done = db.execute("INSERT OR IGNORE INTO attempts VALUES (?, 'taken', ?, ?)", row)
                 if done.rowcount:
-                    new.append(Item(each, self._requests[each.request_id]))
+                    new.append(Item(each, requests[each.request_id]))
         return new
 
     def taken(self) -> list[Item]:
@@ -123,13 +129,18 @@ class Journal:
                 [(attempt,) for attempt in attempts],
             )
 
-    def note(self, reports: Iterable[Report], cursor: str | None = None) -> None:
+    def note(self, reports: Sequence[Report], cursor: str | None = None) -> None:
         """Keep reports until the hub has acknowledged them, the newest of each attempt; with
-        the batch system's cursor that they came with, in one transaction."""
+        the batch system's cursor that they came with, in one transaction. An attempt whose end
+        is noted is never handed over."""
         with self._write() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO reports VALUES (?, ?)",
                 [(each.attempt, each.model_dump_json()) for each in reports],
+            )
+            db.executemany(
+                "UPDATE attempts SET stage = 'handed' WHERE attempt = ? AND stage = 'taken'",
+                [(each.attempt,) for each in reports if each.phase in ("ended", "refused")],
             )
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('cursor', ?)", (cursor,))

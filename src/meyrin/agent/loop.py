@@ -8,6 +8,7 @@ keeps what there is to tell.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import time
@@ -22,14 +23,15 @@ from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
-from meyrin.agent.prepare import folder_of, start_of
+from meyrin.agent.prepare import folder_of, start_of, stderr_file
 from meyrin.agent.results import bring_back
 from meyrin.agent.rules import objection
 from meyrin.client.connection import Connection
-from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
+from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFull, Unreachable
 from meyrin.wire.agents import Report, UsageBody
 
 log = structlog.get_logger("meyrin.agent")
+_GATHER_S = 0.02  # between batches of news: fewer, larger ones
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
 
 
@@ -53,8 +55,11 @@ class Agent:
         self.tail = Tail(batch, hub)
         self._items: dict[str, Item] = {}
         self._staging: set[str] = set()
+        self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
+        self._never: set[str] = set()
         self._news = threading.Event()
         self._stop = threading.Event()
+        self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
 
     def hello(self) -> None:
@@ -101,12 +106,12 @@ class Agent:
 
     def _cancel(self, attempts: tuple[str, ...]) -> None:
         """End what the batch system has; what it does not have yet never starts."""
-        there = self.batch.look_up(attempts)
+        with self._handing:
+            there = self.batch.look_up(attempts)
+            waiting = [a for a in attempts if a not in there and a not in self._staging]
+            self.journal.note([self._report(a, "ended", end="cancelled") for a in waiting])
+            self._never.update(waiting)
         self.batch.cancel(tuple(there))
-        waiting = [a for a in attempts if a not in there and a not in self._staging]
-        ends = [self._report(a, "ended", end="cancelled") for a in waiting]
-        self.journal.handed(waiting)
-        self.journal.note(ends)
         self._news.set()
 
     def _hand_over(self, items: Sequence[Item]) -> None:
@@ -124,11 +129,17 @@ class Agent:
             except Unreachable:
                 log.info("agent.inputs_wait", attempt=attempt)
             except (OSError, MeyrinError) as error:
+                if _no_room(error):
+                    log.warning("agent.no_room", attempt=attempt, error=str(error))
+                    continue
                 why = f"its folder could not be made ready: {error}"
                 answers.append(self._report(attempt, "ended", end="not_started", why=why))
-        if starts:
-            self.batch.submit(tuple(starts))
-        self.journal.handed([start.attempt for start in starts] + [a.attempt for a in answers])
+        with self._handing:
+            starts = [start for start in starts if start.attempt not in self._never]
+            answers = [each for each in answers if each.attempt not in self._never]
+            if starts:
+                self.batch.submit(tuple(starts))
+        self.journal.handed([start.attempt for start in starts])
         if answers:
             self.journal.note(answers)
             self._news.set()
@@ -154,6 +165,7 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
+            self._stop.wait(_GATHER_S)
 
     def _of_batch(self, job: BatchJob) -> Report:
         wanted = self._items[job.attempt].request.output_files
@@ -212,16 +224,20 @@ class Agent:
             folder = folder_of(self.config, self._items[attempt])
             if folder.own and folder.path.exists():
                 shutil.rmtree(folder.path, ignore_errors=True)
+            stderr_file(self.config, attempt).unlink(missing_ok=True)
         self.journal.forget(done)
         for attempt in done:
             self._items.pop(attempt, None)
+            self._never.discard(attempt)
 
     def run(self) -> None:
-        """Work until `stop`. Raises StaleEpoch when another start of this agent took over."""
+        """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
+        agent took over, or a bug."""
         self._until_done(self.hello)
         threads = [
             threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
             for name, once in (
+                ("lease", lambda: self.lease_once(20.0)),
                 ("watch", lambda: self.watch_once(1.0)),
                 ("send", self._send_or_wait),
                 ("results", self._results_or_wait),
@@ -230,13 +246,12 @@ class Agent:
         ]
         for thread in threads:
             thread.start()
-        try:
-            self._repeat(lambda: self.lease_once(20.0))
-        finally:
-            self.stop()
-            for thread in threads:
-                thread.join(5)
-            self._staged.shutdown(wait=False, cancel_futures=True)
+        self._stop.wait()
+        for thread in threads[1:]:  # the first may wait at the hub: work given then comes again
+            thread.join(5)
+        self._staged.shutdown(wait=False, cancel_futures=True)
+        if self._broken is not None:
+            raise self._broken
 
     def stop(self) -> None:
         """End the agent's own work; jobs go on."""
@@ -245,7 +260,9 @@ class Agent:
 
     def _send_or_wait(self) -> None:
         self._news.clear()
-        if not self.send_once():
+        if self.send_once():
+            self._stop.wait(_GATHER_S)
+        else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 
     def _results_or_wait(self) -> None:
@@ -268,22 +285,32 @@ class Agent:
             self._guarded(one)
 
     def _repeat(self, once: Callable[[], None]) -> None:
-        while not self._stop.is_set():
-            self._guarded(once)
+        try:
+            while not self._stop.is_set():
+                self._guarded(once)
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`, in the main thread
+            self._broken = self._broken or error
+            self.stop()
 
     def _guarded(self, once: Callable[[], None]) -> None:
-        """Run a step; what time can mend is waited out and said once, a bug stops the agent."""
+        """Run a step; what time can mend is waited out and said, anything else stops the agent."""
         try:
             once()
         except StaleEpoch:
-            self.stop()
             raise
         except NotLoggedIn as error:
             log.error("agent.not_known", error=error.message)
             self._stop.wait(10.0)
-        except (Unreachable, MeyrinError) as error:
-            log.warning("agent.waits", error=error.message)
+        except (OSError, MeyrinError) as error:
+            log.warning("agent.waits", error=str(error))
             self._stop.wait(1.0)
+
+
+def _no_room(error: Exception) -> bool:
+    """Whether the disk is full: what then fails is tried again, not given up."""
+    return isinstance(error, StorageFull) or (
+        isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    )
 
 
 def wall_clock_ms() -> int:

@@ -68,10 +68,26 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         workdir=os.path.normpath(workdir),
         stdin=_named(item, request.stdin, workdir),
         stdout=_named(item, request.stdout, workdir),
-        stderr=_named(item, request.stderr or request.stdout, workdir),
+        stderr=_stderr(config, item, workdir),
         append_output=request.append_output,
         warn_signal=request.warn_signal,
     )
+
+
+def stderr_file(config: AgentConfig, attempt: str) -> Path:
+    """Where standard error goes when nobody named a file for either stream: apart, so that it
+    can be told apart again."""
+    return config.dir / "streams" / f"{attempt}.err"
+
+
+def _stderr(config: AgentConfig, item: Item, workdir: Path) -> str | None:
+    request = item.request
+    if request.stdout is None and request.stderr is None:
+        path = stderr_file(config, item.work.attempt)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return str(path)
+    # as sbatch(1) has it: both in one file when only the first is named
+    return _named(item, request.stderr or request.stdout, workdir)
 
 
 def _named(item: Item, pattern: str | None, workdir: Path) -> str | None:

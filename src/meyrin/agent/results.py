@@ -16,7 +16,7 @@ def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     root = folder.resolve()
     found: set[Path] = set()
     for pattern in patterns:
-        for path in folder.glob(pattern):
+        for path in _glob(folder, pattern):
             inside = path.resolve().is_relative_to(root)
             if inside and path.is_dir() and not path.is_symlink():
                 found |= {p for p in path.rglob("*") if p.is_file() and not p.is_symlink()}
@@ -25,14 +25,19 @@ def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     return sorted(found)
 
 
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return list(folder.glob(pattern))
+    except (ValueError, NotImplementedError, OSError):  # such as `a**b`: it matches nothing
+        return []
+
+
 def bring_back(hub: Hub, item: Item, folder: Path) -> None:
     """Upload the results of one ended attempt and say which there are. May be repeated."""
     views: list[FileView] = []
-    missing: list[str] = []
-    for pattern in item.request.output_files:
-        if not matches(folder, (pattern,)):
-            missing.append(pattern)
-    for path in matches(folder, item.request.output_files):
+    patterns = item.request.output_files
+    missing = [pattern for pattern in patterns if not matches(folder, (pattern,))]
+    for path in matches(folder, patterns):
         name = path.relative_to(folder).as_posix()
         try:
             sent = hub.upload(path)
