@@ -25,7 +25,10 @@ from meyrin.agent.keeper_guard import adopt_orphans, guard
 from meyrin.agent.keeper_jobs import Jobs
 from meyrin.agent.keeper_journal import Journal
 from meyrin.agent.keeper_loop import Loop
-from meyrin.agent.keeper_process import base_environment, boot_id
+from meyrin.agent.keeper_proc import (
+    boot_id,
+)
+from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.keeper_recover import Recovery
 from meyrin.agent.keeper_state import State
 

@@ -19,7 +19,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from meyrin.agent.keeper_process import kill_one, name_of, stat_fields, up_ns
+from meyrin.agent.keeper_proc import (
+    kill_one,
+    name_of,
+    stat_fields,
+    up_ns,
+)
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LONGEST_PAUSE_S = 30.0

@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meyrin.agent.batch import Phase, Start
-from meyrin.agent.keeper_process import (
-    Started,
+from meyrin.agent.keeper_proc import (
     attempt_of,
     children,
-    environment,
     group_members,
     kill_group,
     kill_marked,
@@ -30,10 +28,10 @@ from meyrin.agent.keeper_process import (
     now_ms,
     open_children,
     signal_number,
-    spawn,
     stat_fields,
     up_ns,
 )
+from meyrin.agent.keeper_process import Started, environment, spawn
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, Waiting, parts
 from meyrin.agent.keeper_state import End, Job, State

@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 
 from meyrin.agent.batch import Phase
 from meyrin.agent.keeper_jobs import SECOND, Jobs, Run
-from meyrin.agent.keeper_process import up_ns
+from meyrin.agent.keeper_proc import (
+    up_ns,
+)
 from meyrin.agent.keeper_recover import Recovery
 from meyrin.agent.keeper_state import State
 from meyrin.agent.keeper_wire import Body, Frames, dump, frame, unpack_starts

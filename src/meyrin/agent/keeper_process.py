@@ -1,4 +1,4 @@
-"""One process of a job: its environment, its start, its group, and what /proc says of it.
+"""One process of a job: its environment and its start.
 
 Starting is `posix_spawn` in a session of its own. Everything that can fail is done here first,
 in the keeper, so that a job that can't start says which path and why.
@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import pwd
 import signal
 import socket
 import stat
-import struct
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from meyrin.agent.batch import Start
+from meyrin.agent.keeper_proc import MARK, ticks
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, compress
 from meyrin.domain.units import NodeShape
 
-MARK = "MEYRIN_ATTEMPT"
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
 _TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _RESET = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
-_PIDFD_INFO_EXIT = 1 << 3
-_PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11  # linux/pidfd.h, Linux 6.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +44,6 @@ class NotStarted:
 
 class _CannotStart(Exception):
     pass
-
-
-def up_ns() -> int:
-    """Nanoseconds since boot, suspended time included: no clock change moves it."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def base_environment() -> dict[str, str]:
@@ -273,132 +254,3 @@ def _explain(start: Start, error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC):
         return f"the interpreter of {first!r} can't be run: {_word(error)}"
     return f"the script can't be run: {_word(error)}"
-
-
-def signal_number(name: str) -> int:
-    """`USR1`, `SIGUSR1` or `10`. Raises ValueError on no signal."""
-    if name.isdigit():
-        return signal.Signals(int(name))
-    word = name.upper()
-    try:
-        return signal.Signals[word if word.startswith("SIG") else f"SIG{word}"]
-    except KeyError:
-        raise ValueError(f"{name!r} is no signal") from None
-
-
-def stat_fields(pid: int) -> list[bytes] | None:
-    """Fields of /proc/PID/stat from the third on; None when there is no such process."""
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        data = os.read(fd, 4096)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return data[data.rindex(b")") + 2 :].split()
-
-
-def name_of(pid: int) -> str:
-    """The process's short name, as its program file is called unless it renamed itself."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").rstrip("\n")
-    except OSError:
-        return ""
-
-
-def ticks(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot: with the pid, an identity."""
-    fields = stat_fields(pid)
-    return int(fields[19]) if fields else None
-
-
-def kill_group(pid: int, number: int) -> bool:
-    """Signal a group; False when it has no process left."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # a set-user-id program: it is there, and not ours to signal
-    return True
-
-
-def kill_one(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def group_members(pgid: int) -> list[int]:
-    """Living processes of a group, its leader left out."""
-    found = []
-    for pid in pids():
-        fields = stat_fields(pid)
-        if fields and pid != pgid and int(fields[2]) == pgid and fields[0] != b"Z":
-            found.append(pid)
-    return found
-
-
-def pids() -> Iterable[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-
-
-def attempt_of(pid: int) -> str:
-    """The attempt that a process belongs to by its environment; empty when it says none."""
-    try:
-        data = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return ""
-    mark = f"{MARK}=".encode()
-    for entry in data.split(b"\0"):
-        if entry.startswith(mark):
-            return entry[len(mark) :].decode("utf-8", "replace")
-    return ""
-
-
-def kill_marked(attempts: set[str]) -> None:
-    """Kill every process whose environment names one of `attempts`."""
-    for pid in pids():
-        if attempt_of(pid) in attempts:
-            kill_one(pid, signal.SIGKILL)
-
-
-def leader_of(attempt: str) -> int | None:
-    """The living session leader that runs `attempt`."""
-    for pid in pids():
-        fields = stat_fields(pid)
-        if fields and int(fields[3]) == pid and attempt_of(pid) == attempt:
-            return pid
-    return None
-
-
-def open_children(pid: int) -> int:
-    """For `children`; -1 where the kernel has no such file."""
-    try:
-        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def children(listing: int) -> list[int]:
-    """Child processes, by what `open_children` gave."""
-    if listing < 0:
-        return []
-    return [int(word) for word in os.pread(listing, 1 << 20, 0).split()]
-
-
-def exit_of(pidfd: int) -> int | None:
-    """Wait status of a process that somebody else reaped; None where the kernel can't say."""
-    info = bytearray(64)
-    struct.pack_into("<Q", info, 0, _PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
-    except OSError:
-        return None
-    (mask,) = struct.unpack_from("<Q", info, 0)
-    if not mask & _PIDFD_INFO_EXIT:
-        return None
-    status: int = struct.unpack_from("<i", info, 60)[0]
-    return status

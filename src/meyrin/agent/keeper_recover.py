@@ -24,7 +24,14 @@ from pathlib import Path
 from meyrin.agent.batch import Phase
 from meyrin.agent.keeper_guard import Orphan, locked, orphans
 from meyrin.agent.keeper_jobs import NEVER, SECOND, Jobs, Run, end_of, run_of
-from meyrin.agent.keeper_process import exit_of, kill_group, kill_marked, leader_of, ticks, up_ns
+from meyrin.agent.keeper_proc import (
+    exit_of,
+    kill_group,
+    kill_marked,
+    leader_of,
+    ticks,
+    up_ns,
+)
 from meyrin.agent.keeper_state import End, Job, State
 
 

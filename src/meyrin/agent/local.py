@@ -230,7 +230,7 @@ def _checked(answer: Body) -> Body:
 
 
 def _start_keeper(folder: Path) -> None:
-    """Start one in the background, unless there is one. Raises Unreachable when none can run there."""
+    """Start one in the background, unless there is one. Raises Unreachable when none can run."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         done = subprocess.run(
