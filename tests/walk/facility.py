@@ -40,16 +40,16 @@ PARTITION = {
 _REAPER = """
 import os, sys, signal, time
 sys.stdin.buffer.read()
-mark = ("%s=" + sys.argv[1]).encode()
+mark = sys.argv[1].encode()
 end = time.monotonic() + 30
 while time.monotonic() < end:
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
             try:
-                with open("/proc/%%s/environ" %% name, "rb") as file:
+                with open(f"/proc/{name}/environ", "rb") as file:
                     marked = mark in file.read().split(b"\\0")
-                with open("/proc/%%s/stat" %% name, "rb") as file:
+                with open(f"/proc/{name}/stat", "rb") as file:
                     dead = file.read().rpartition(b")")[2].split()[0] == b"Z"
             except OSError:
                 continue
@@ -63,7 +63,7 @@ while time.monotonic() < end:
         except OSError:
             pass
     time.sleep(0.02)
-""" % MARK  # noqa: UP031 - braces of an f-string would hide the program
+"""
 
 
 class Missing(AssertionError):
@@ -102,7 +102,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=self.preexec,
+                preexec_fn=self.preexec,  # noqa: PLW1509 - sets a limit, takes no lock
             )
         return self.running
 
@@ -270,7 +270,9 @@ class Facility:
 
     def __post_init__(self) -> None:
         options = ["--no-local-site"]
-        self.hub = Hub(self.root / "hub", self.environ(MEYRIN_HUB_DB_URL=self.database_url), options)
+        self.hub = Hub(
+            self.root / "hub", self.environ(MEYRIN_HUB_DB_URL=self.database_url), options
+        )
 
     def environ(self, **more: str) -> dict[str, str]:
         """This process's environment without Meyrin's own settings, with the mark."""
@@ -368,7 +370,7 @@ def facility(root: Path, database_url: str = "") -> Iterator[Facility]:
     mark = secrets.token_hex(8)
     clean = {k: v for k, v in os.environ.items() if k != MARK}
     reaper = subprocess.Popen(
-        [sys.executable, "-c", _REAPER, mark], stdin=subprocess.PIPE, env=clean,
+        [sys.executable, "-c", _REAPER, f"{MARK}={mark}"], stdin=subprocess.PIPE, env=clean,
         start_new_session=True,
     )  # fmt: skip
     made = Facility(root, database_url, mark, reaper)
