@@ -41,7 +41,8 @@ def test_both_streams_and_the_exit_code(meyrin: Meyrin, hub: FakeHub, capfdbinar
     assert b"job 1 failed" in said.err
     request = hub.jobs[1].request
     assert request.arguments == ("python", "-c", "print(1)")
-    assert request.stderr is not None
+    assert request.stdout is None
+    assert request.stderr is None
 
 
 @pytest.mark.parametrize("argv", [("hostname", "-f"), ("--", "hostname", "-f")])

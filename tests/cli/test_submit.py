@@ -37,12 +37,22 @@ def test_parsable_quiet_and_data(meyrin: Meyrin, capsys: Capture) -> None:
     assert answer == {"label": "3", "job": 3, "elements": 1, "again": False}
 
 
-def test_an_option_after_the_script_is_the_scripts_and_is_pointed_at(
+def test_options_may_follow_the_script_when_nothing_else_does(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:
-    assert meyrin("submit", "train.sh", "--wait") == 0
-    assert hub.jobs[1].request.arguments == ("--wait",)
-    assert "--wait stands after the script" in capsys.readouterr().err
+    hub.on_submit = hub.end
+    assert meyrin("submit", "train.sh", "--wait", "--job-name=late") == 0
+    assert hub.jobs[1].request.arguments == ()
+    assert hub.jobs[1].request.name == "late"
+    assert "read as options of submit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [("train.sh", "--wait", "now"), ("--", "train.sh", "--wait")])
+def test_otherwise_options_after_the_script_are_the_scripts(
+    meyrin: Meyrin, hub: FakeHub, argv: tuple[str, ...]
+) -> None:
+    assert meyrin("submit", *argv) == 0
+    assert hub.jobs[1].request.arguments[0] == "--wait"
 
 
 @pytest.mark.parametrize("argv", [(), ("-",), ("-", "a")])

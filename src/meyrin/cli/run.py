@@ -7,7 +7,6 @@ always does. Detaching leaves the job as it is and says how to come back.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +19,6 @@ from meyrin.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from meyrin.client.sbatch import Submission
-    from meyrin.domain.job import JobRequest
 
 
 @click.command(
@@ -59,7 +57,7 @@ def _read(session: Session, argv: tuple[str, ...]) -> Submission:
         raise InvalidInput(
             "the output of run is the command's own", hint="use `meyrin submit` for data"
         )
-    return replace(parsed, request=streams_apart(parsed.request))
+    return parsed
 
 
 def _prints_data(parsed: Submission) -> bool:
@@ -75,13 +73,6 @@ def split_command(argv: tuple[str, ...]) -> tuple[list[str], list[str]]:
     if options and options[-1] == "--":
         options.pop()
     return options, list(words)
-
-
-def streams_apart(request: JobRequest) -> JobRequest:
-    """Standard error in a file of its own unless the user said where it goes."""
-    if request.stdout is None and request.stderr is None:
-        return replace(request, stderr="slurm-%j.err")
-    return request
 
 
 def _act(session: Session, parsed: Submission) -> int:

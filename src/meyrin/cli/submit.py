@@ -46,11 +46,34 @@ def command(context: click.Context, session: Session, argv: tuple[str, ...]) -> 
 
     #SBATCH lines, SBATCH_ variables and options count with Slurm's own precedence.
     """
+    argv = options_first(argv)
     session.json = "--json" in argv
     parsed = _read(session, argv)
     session.json = parsed.client.json
     _warn_of_late_options(argv, parsed)
     context.exit(_act(session, parsed))
+
+
+def options_first(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """`SCRIPT OPTIONS` as `OPTIONS SCRIPT`, where all that follows the script are options.
+
+    sbatch would hand them to the script; one word among them that is no option of sbatch, or
+    `--` before the script, and so do we.
+    """
+    from meyrin.client.sbatch.directives import command_settings  # noqa: PLC0415
+    from meyrin.domain.errors import InvalidInput  # noqa: PLC0415
+
+    if len(argv) < 2 or argv[0].startswith("-") or not argv[1].startswith("-"):
+        return argv
+    try:
+        _, words = command_settings(argv[1:])
+    except InvalidInput:
+        return argv
+    if words or "--" in argv:
+        return argv
+    name = clean(argv[0])
+    say(f"note: read as options of submit; for the script write: meyrin submit -- {name} …")
+    return (*argv[1:], argv[0])
 
 
 def _read(session: Session, argv: tuple[str, ...]) -> Submission:

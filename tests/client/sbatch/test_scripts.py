@@ -65,7 +65,12 @@ def wanted(name: str, fields: dict) -> JobRequest:
     for field in ("partitions", "sites", "features", "arguments", "output_files"):
         values[field] = tuple(values.get(field, ()))
     text = (SCRIPTS / f"{name}.sh").read_text()
-    standard = {"name": f"{name}.sh", "submit_dir": CWD, "submit_host": HOST}
+    standard = {
+        "name": f"{name}.sh",
+        "submit_dir": CWD,
+        "submit_host": HOST,
+        "stdout": "slurm-%A_%a.out" if "array" in values else "slurm-%j.out",
+    }
     return JobRequest(script=text, **{**standard, **values})
 
 

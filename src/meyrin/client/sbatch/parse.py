@@ -8,7 +8,7 @@ dropped: what can't be honoured is a BadDirective with option, value, line and s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meyrin.client.sbatch.directives import (
     Found,
@@ -24,6 +24,8 @@ from meyrin.client.sbatch.values import SCRIPT, Circumstances, Draft, misread, n
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import MAX_NAME, JobRequest, Resources
 
+DEFAULT_OUTPUT = "slurm-%j.out"
+DEFAULT_ARRAY_OUTPUT = "slurm-%A_%a.out"
 RUN_SCRIPT = '#!/bin/sh\nexec "$@"\n'
 
 
@@ -88,7 +90,7 @@ def parse(
             raise misread(
                 draft.given["wrap"], "stands instead of a script", "leave out the one or the other"
             )
-        return _submission(draft, f"#!/bin/sh\n{draft.wrap}\n", "wrap", ())
+        return _to_a_file(_submission(draft, f"#!/bin/sh\n{draft.wrap}\n", "wrap", ()))
     if script is None:
         raise InvalidInput("no script is given", hint="name a script, or use --wrap=COMMAND")
     line = foreign_line(script.text)
@@ -96,7 +98,16 @@ def parse(
         word = script.text.split("\n")[line - 1].split()[0]
         hint = "write it as #SBATCH, or pass over such lines with --ignore-pbs"
         raise no_option(word, f"options in {word} lines can't be honoured", hint, SCRIPT, line)
-    return _submission(draft, script.text, script.name, tuple(rest[1:]))
+    return _to_a_file(_submission(draft, script.text, script.name, tuple(rest[1:])))
+
+
+def _to_a_file(found: Submission) -> Submission:
+    """A script's output goes where sbatch(1) puts it, when nobody said otherwise."""
+    request = found.request
+    if request.stdout is not None:
+        return found
+    name = DEFAULT_ARRAY_OUTPUT if request.array else DEFAULT_OUTPUT
+    return replace(found, request=replace(request, stdout=name))
 
 
 def parse_command(
