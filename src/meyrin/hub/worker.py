@@ -17,6 +17,7 @@ from meyrin.hub.plumbing.world import BROKER
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
+_GATHER_S = 0.02  # between steps that placed something: fewer, larger ones
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
 
@@ -55,6 +56,7 @@ class Worker:
                 log.warning("broker.waits", error=error.message)
             if placed:
                 log.info("broker.placed", jobs=placed)
+                self._stop.wait(_GATHER_S)
             else:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
