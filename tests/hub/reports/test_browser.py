@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
-from tests.hub.reports.world import Hub, _gpu
+from tests.hub.reports.world import Hub, served
 
 from meyrin.hub.identity.service import SESSION_COOKIE
 
@@ -74,7 +73,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+def visit(browser: Browser) -> Iterator[Visit]:
     """Opens a tab of a person at a hub; everything is closed after the test."""
     contexts: list[BrowserContext] = []
 
@@ -93,8 +92,20 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
         context.close()
 
 
-def _address(hub: Hub, name: str) -> str:
-    return PAGES[name].format(**hub.numbers)
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def own_hub(hub: Hub) -> Iterator[Hub]:
+    """A served hub that this test may change."""
+    with served(hub):
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this module leaves pictures of the pages, for people to look at."""
+    return tmp_path_factory.mktemp("shots")
 
 
 def _axe(page: Page, source: str) -> list[str]:
@@ -110,21 +121,186 @@ def _axe(page: Page, source: str) -> list[str]:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_sound(
-    filled: Hub,
-    visit: Callable[..., Visitor],
-    axe_source: str,
-    tmp_path: Path,
-    name: str,
-    width: int,
+    filled: Hub, visit: Visit, axe_source: str, shots: Path, *, name: str, width: int
 ) -> None:
     dark = width == 360
     visitor = visit(filled, width=width, color_scheme="dark" if dark else "light")
-    page = visitor.go(_address(filled, name))
+    page = visitor.go(PAGES[name].format(**filled.numbers))
     if page.locator("#log").count():
         page.locator("#log-state", has_text=re.compile("Following|ended")).wait_for()
-    page.screenshot(path=tmp_path / f"{name}-{width}.png", full_page=True)
+    page.screenshot(path=shots / f"{name}-{width}.png", full_page=True)
     complaints = [c for c in visitor.complaints if name not in ERRORS or "404" not in c]
     assert not complaints
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("window.hacked") is None
     assert not _axe(page, axe_source)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_first_day_says_what_to_do_next(
+    empty_hub: Hub, visit: Visit, axe_source: str, shots: Path, width: int
+) -> None:
+    visitor = visit(empty_hub, "root", width)
+    page = visitor.go("/")
+    page.screenshot(path=shots / f"empty-{width}.png", full_page=True)
+    text = page.locator("main").inner_text()
+    for command in ("meyrin agent", "meyrin submit"):
+        assert command in text
+    assert not _axe(page, axe_source)
+    assert not visitor.complaints
+
+
+# --- keyboard
+
+
+def test_the_keyboard_reaches_everything(filled: Hub, visit: Visit) -> None:
+    visitor = visit(filled)
+    for name in ("overview", "jobs", "running", "array", "project", "cancel"):
+        page = visitor.go(PAGES[name].format(**filled.numbers))
+        wanted = page.evaluate(
+            """() => {
+              const all = document.querySelectorAll(
+                'a[href], button, select, input, summary, [tabindex="0"]');
+              const seen = [...all].filter((e) => e.checkVisibility());
+              seen.forEach((e, i) => e.dataset.stop = i);
+              return seen.length;
+            }"""
+        )
+        reached = set()
+        for _ in range(wanted):
+            page.keyboard.press("Tab")
+            stop, outline = page.evaluate(
+                "[document.activeElement.dataset.stop, "
+                "getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            reached.add(stop)
+            assert outline != "none", f"{name}: no visible focus at stop {stop}"
+        assert len(reached - {None}) == wanted, name
+
+
+def test_the_skip_link_leads_past_the_menu(filled: Hub, visit: Visit) -> None:
+    page = visit(filled).go("/jobs")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "f-state"
+
+
+# --- live
+
+
+def test_output_and_state_appear_by_themselves(own_hub: Hub, visit: Visit) -> None:
+    hub, job = own_hub, own_hub.numbers["running"]
+    visitor = visit(hub)
+    page = visitor.go(f"/jobs/{job}")
+    log = page.locator("#log")
+    log.get_by_text("begin").wait_for()
+    letter = "ж".encode()
+    hub.say(job, b"half a letter: " + letter[:1])
+    log.get_by_text("half a letter").wait_for()
+    hub.say(job, letter[1:] + b"\n\x1b[31mred\x1b[0m 10 %\r20 %\r\n<i>no tag</i>\n")
+    log.get_by_text("no tag").wait_for()
+    assert log.inner_text() == "begin\nhalf a letter: ж\n20 %\n<i>no tag</i>\n"
+    hub.clock.pass_s(300)
+    hub.end(job, elapsed_s=300)
+    page.locator("#job_head .badge", has_text="completed").wait_for()
+    page.locator("#job_times li", has_text="completed").wait_for()
+    page.locator("#job_cost", has_text="0.083").wait_for()
+    page.locator("#log-state", has_text="This is all").wait_for()
+    page.locator("#say", has_text="is completed").wait_for(state="attached")
+    assert page.title().startswith("completed")
+    assert page.locator("#poll").get_attribute("hx-get") is None, "nothing changes any more"
+    assert not visitor.complaints
+
+
+def test_a_swap_keeps_focus_scroll_and_what_is_open(own_hub: Hub, visit: Visit) -> None:
+    hub = own_hub
+    page = visit(hub).go("/")
+    link = f"j-{hub.numbers['waiting']}"
+    page.locator(f"#{link}").focus()
+    page.evaluate("scrollTo(0, 400)")
+    page.evaluate("document.querySelector('#newest').dataset.old = 'yes'")
+    hub.end(hub.numbers["running"])
+    page.locator("#newest:not([data-old])").wait_for()
+    assert page.evaluate("document.activeElement.id") == link
+    assert page.evaluate("scrollY") == 400
+    page.goto(f"{hub.url}/jobs/{hub.numbers['waiting']}")
+    page.locator("#d-never summary").click()
+    page.evaluate("document.querySelector('#job_why').dataset.old = 'yes'")
+    hub.end(hub.numbers["array"] + 4)
+    hub.end(hub.numbers["strange"])
+    hub.clock.pass_s(60)
+    page.locator("#job_why:not([data-old])").wait_for()
+    assert page.locator("#d-never").get_attribute("open") is not None
+
+
+def test_a_long_log_stays_bounded_and_where_the_reader_is(own_hub: Hub, visit: Visit) -> None:
+    hub, job = own_hub, own_hub.numbers["running"]
+    page = visit(hub).go(f"/jobs/{job}")
+    log = page.locator("#log")
+    log.get_by_text("begin").wait_for()
+    lines = [f"line {n} {'x' * 90}" for n in range(12000)]
+    hub.say(job, "\n".join(lines).encode() + b"\nlast of many\n")
+    page.locator("#log", has_text="last of many").wait_for()
+    assert page.evaluate("document.querySelector('#log').textContent.length") < 450_000
+    assert page.evaluate("document.querySelector('#log').childNodes.length") < 100
+    at_end = "(e) => e.scrollHeight - e.scrollTop - e.clientHeight < 24"
+    assert log.evaluate(at_end)
+    log.evaluate("(e) => { e.scrollTop = 1000; }")
+    hub.say(job, b"one more\n")
+    page.locator("#log-end").wait_for()
+    assert log.evaluate("(e) => e.scrollTop") == 1000
+    page.locator("#log-end").click()
+    assert log.evaluate(at_end)
+    # opened again, the page begins near the end and says so
+    page.reload()
+    page.locator("#log", has_text="one more").wait_for()
+    assert not log.evaluate("(e) => e.textContent").startswith("begin")
+    assert page.get_by_text("came before").is_visible()
+
+
+def test_nothing_is_asked_while_nobody_looks(filled: Hub, visit: Visit) -> None:
+    page = visit(filled).go("/")
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})"
+    )
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    prevented = page.evaluate(
+        """() => new Promise((done) => document.addEventListener('htmx:beforeRequest',
+              (event) => setTimeout(() => done(event.defaultPrevented))))"""
+    )
+    assert prevented
+    assert not [address for address in asked if "seen=" in address]
+    with page.expect_request("**/*seen=*"):
+        page.evaluate("delete document.hidden")
+
+
+def test_a_hub_that_goes_away_is_said(empty_hub: Hub, visit: Visit) -> None:
+    page = visit(empty_hub, "root").go("/")
+    page.route("**/*seen=*", lambda route: route.abort())
+    page.locator("#stale").wait_for()
+    page.unroute("**/*seen=*")
+    page.locator("#stale").wait_for(state="hidden")
+
+
+# --- doing
+
+
+def test_cancelling_asks_first(own_hub: Hub, visit: Visit) -> None:
+    hub = own_hub
+    page = visit(hub).go(f"/jobs/{hub.numbers['waiting']}")
+    page.locator("#cancel").click()
+    page.get_by_role("button", name="Cancel it").click()
+    page.wait_for_url(f"**/jobs/{hub.numbers['waiting']}")
+    assert page.locator("#job_head .badge").inner_text() == "cancelled"
+    assert "cancelled by ana" in page.locator("#job_head").inner_text()
+
+
+def test_a_session_that_ends_leads_to_the_log_in(own_hub: Hub, visit: Visit) -> None:
+    visitor = visit(own_hub)
+    page = visitor.go("/jobs?state=running")
+    page.context.clear_cookies()
+    page.wait_for_url("**/login?next=*")
+    assert "meyrin login" in page.content()

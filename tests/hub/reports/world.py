@@ -1,4 +1,4 @@
-"""A whole hub in this process, with people, sites and jobs in every state, served on a free port."""
+"""A whole hub in this process, with sites and jobs in every state, served on a free port."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Hub:
 
     def award(self, project: str, charged_type: str, hours: int) -> None:
         with self.database.write() as step:
-            found = [p for p in identity.all_projects(step, "", 100)[0] if p.name == project][0]
+            found = next(p for p in identity.all_projects(step, "", 100)[0] if p.name == project)
             now = step.now_s
             calls.award(
                 step,
@@ -138,8 +138,7 @@ class Hub:
             if partitions:
                 sites.announce(step, made.id, "slurm", partitions, "first")
             for each in partitions:
-                owners = [OwnerShare("cern", 2), OwnerShare("uni-<i>", 1)]
-                owners[1] = OwnerShare("uni-x", 1)
+                owners = [OwnerShare("cern", 2), OwnerShare("uni-x", 1)]
                 sites.lend(step, name, each.name, owners, start_s=step.now_s)
         return made.id
 
@@ -243,6 +242,8 @@ class Hub:
 
 
 def build(folder: Path) -> Hub:
+    # the broker remembers requests by number for its process, and here are several hubs in one
+    getattr(broker, "_asked", {}).clear()
     clock = Clock()
     settings = HubSettings(dir=folder)
     database = Database(
@@ -286,11 +287,11 @@ def fill(made: Hub) -> None:
     made.clock.pass_s(120)
     made.hear("alpha", "beta", "delta")
     _now(made, ana)
-    made.numbers["secret"] = made.submit(eve, _gpu("not for ana", 1, project="secret"))
+    made.numbers["secret"] = made.submit(eve, gpu("not for ana", 1, project="secret"))
     made.place()
 
 
-def _gpu(name: str, count: int, **more: Any) -> JobRequest:
+def gpu(name: str, count: int, **more: Any) -> JobRequest:
     more = {"walltime_s": HOUR, "script": SCRIPT, "sites": ("alpha",), **more}
     return JobRequest(
         name=name,
@@ -304,12 +305,12 @@ def _first_hours(made: Hub, ana: Actor) -> None:
     """Jobs that have ended."""
     numbers = made.numbers
     numbers["completed"] = made.submit(
-        ana, _gpu("train <script>window.hacked=1</script>", 4, output_files=("*.npz",))
+        ana, gpu("train <script>window.hacked=1</script>", 4, output_files=("*.npz",))
     )
-    numbers["failed"] = made.submit(ana, _gpu(HOSTILE[1], 1))
-    numbers["early"] = made.submit(ana, _gpu(HOSTILE[2], 1, held=True))
+    numbers["failed"] = made.submit(ana, gpu(HOSTILE[1], 1))
+    numbers["early"] = made.submit(ana, gpu(HOSTILE[2], 1, held=True))
     numbers["late"] = made.submit(
-        ana, _gpu("too late", 1, held=True, deadline_s=made.clock() // 1000 + 30)
+        ana, gpu("too late", 1, held=True, deadline_s=made.clock() // 1000 + 30)
     )
     made.place()
     made.lease("alpha")
@@ -333,7 +334,7 @@ def _now(made: Hub, ana: Actor) -> None:
     numbers = made.numbers
     order = ("running", "queued", "leased", "preempted", "strange")
     for name in order:
-        numbers[name] = made.submit(ana, _gpu(f"{name} {HOSTILE[3]}", 1))
+        numbers[name] = made.submit(ana, gpu(f"{name} {HOSTILE[3]}", 1))
     numbers["array"] = made.submit(
         ana,
         JobRequest(
@@ -362,11 +363,11 @@ def _now(made: Hub, ana: Actor) -> None:
     for job in range(first, first + 4):
         made.end(job, exit_code=1 if job == first + 2 else 0, elapsed_s=75)
     made.say(numbers["running"], b"begin\n")
-    numbers["waiting"] = made.submit(ana, _gpu("wants it all", 16, walltime_s=2 * HOUR))
-    numbers["held"] = made.submit(ana, _gpu("held back", 1, held=True))
+    numbers["waiting"] = made.submit(ana, gpu("wants it all", 16, walltime_s=2 * HOUR))
+    numbers["held"] = made.submit(ana, gpu("held back", 1, held=True))
     made.place()
     made.lease("alpha")
-    numbers["placed"] = made.submit(ana, _gpu("on its way", 2))
+    numbers["placed"] = made.submit(ana, gpu("on its way", 2))
     made.hear("alpha", "beta", "delta")
     made.place()
 

@@ -103,7 +103,6 @@
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
     waiting += decoder.decode(bytes, { stream: true });
     seen = true;
-    log.dataset.some = "yes";
     // many pieces at once are drawn once; a hidden page is drawn when it is seen
     if (!frame) frame = requestAnimationFrame(draw);
   };
