@@ -23,6 +23,7 @@ from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
 
+_ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
 _RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
 
 
@@ -37,9 +38,10 @@ def lease(step: Step, site_id: str, incarnation: str, most: int, lease_s: int) -
     """Placed attempts become leased; leased ones that were never spoken of come again."""
     _check_incarnation(step, site_id, incarnation)
     sites.heard(step, site_id)
-    offered = attempts.offered(step, site_id, step.now_ms - lease_s * 1000, most)
+    again_before_ms = step.now_ms - lease_s * 1000
+    offered = attempts.offered(step, site_id, again_before_ms, most)
     rows = change.locked(step, [row.job_id for row in offered])
-    taken = _take(step, [row.id for row in offered], rows)
+    taken = _take(step, [row.id for row in offered], rows, again_before_ms)
     cancels = attempts.to_cancel(step, site_id)
     if not taken:
         return LeaseReply(work=[], requests={}, cancel=cancels)
@@ -62,9 +64,12 @@ def _check_incarnation(step: Step, site_id: str, incarnation: str) -> None:
         )
 
 
-def _take(step: Step, attempt_ids: list[str], rows: dict[int, sa.Row[Any]]) -> list[sa.Row[Any]]:
+def _take(
+    step: Step, attempt_ids: list[str], rows: dict[int, sa.Row[Any]], again_before_ms: int
+) -> list[sa.Row[Any]]:
     """Those of the attempts that are still to be taken, marked as leased now."""
-    taken = [row for row in attempts.lease(step, attempt_ids) if rows[row.job_id].attempt == row.id]
+    leased = attempts.lease(step, attempt_ids, again_before_ms)
+    taken = [row for row in leased if rows[row.job_id].attempt == row.id]
     change.apply(
         step,
         [
@@ -138,20 +143,41 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
             if each.phase == "ended":
                 measured += _measured(each, attempt)  # a corrected record, or the same again
             continue
+        if _is_behind(each, attempt):
+            continue
         path = _path(JobState(job.state), each)
         moves.append(
             change.Move(job, path, attempt.id, detail=each.why, values=_values(each, job, attempt))
         )
         updates.append(_attempt_update(each, attempt))
-        if each.phase == "ended" and each.usage is not None and each.start_ms is not None:
+        if each.phase == "ended" and each.usage is not None and _started(each):
             measured += _measured(each, attempt)
         elif each.phase in ("ended", "refused"):
-            voided.append((attempt.id, each.why or str(each.end)))
+            voided.append((attempt.id, _why_nothing(each)))
     change.apply(step, [move for move in moves if move.states or move.values])
     attempts.note_reported(step, updates)
     usage.record(step, measured)
     for why in {why for _, why in voided}:
         ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
+
+
+def _is_behind(each: Report, attempt: sa.Row[Any]) -> bool:
+    """Whether more is known already, or a no comes after the batch system had the job."""
+    if each.phase == "refused":
+        return bool(attempt.state != "leased")
+    return _RANK[each.phase] < _RANK.get(attempt.state, 0)
+
+
+def _started(each: Report) -> bool:
+    measured = each.usage is not None and each.usage.elapsed_s > 0
+    return each.start_ms is not None or measured or _final(each) is JobState.COMPLETED
+
+
+def _why_nothing(each: Report) -> str:
+    """Why nothing is charged: one of a few reasons, so that many are voided at once."""
+    if each.phase == "refused":
+        return "the site said no"
+    return f"no use: {each.end}" if each.end in _ENDS else "no use"
 
 
 def _path(state: JobState, each: Report) -> tuple[tuple[JobState, int], ...]:
@@ -161,9 +187,9 @@ def _path(state: JobState, each: Report) -> tuple[tuple[JobState, int], ...]:
     path: list[tuple[JobState, int]] = []
     if state in (JobState.LEASED, JobState.PREEMPTED):
         path.append((JobState.QUEUED, each.start_ms or each.at_ms))
-    started = each.start_ms is not None
-    if started and state is not JobState.RUNNING and each.phase in ("running", "ended"):
-        path.append((JobState.RUNNING, each.start_ms or each.at_ms))
+    runs = each.phase == "running" or (each.phase == "ended" and _started(each))
+    if runs and state is not JobState.RUNNING:
+        path.append((JobState.RUNNING, each.start_ms or each.end_ms or each.at_ms))
     if each.phase == "ended":
         path.append((_final(each), each.end_ms or each.at_ms))
     return tuple(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -122,20 +123,22 @@ class _Asked:
     array_limit: int
 
 
-_asked: dict[int, _Asked] = {}
+# by database; a full one is replaced, never emptied, as other threads may be reading it
+_asked: WeakKeyDictionary[sa.Engine, dict[int, _Asked]] = WeakKeyDictionary()
 
 
 def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
     """What was asked, by request; at most one query, for those not read before."""
-    missing = {row.request_id: row for row in rows if row.request_id not in _asked}
-    if len(_asked) + len(missing) > 20_000:
-        _asked.clear()
+    asked = _asked.setdefault(step.conn.engine, {})
+    missing = {row.request_id: row for row in rows if row.request_id not in asked}
+    if len(asked) + len(missing) > 20_000:
+        asked = _asked[step.conn.engine] = {}
         missing = {row.request_id: row for row in rows}
     for number, request in jobs_service.specs(step, missing).items() if missing else ():
         row = missing[number]
         job = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
-        _asked[number] = _Asked(job, request.array.max_running if request.array else 0)
-    return _asked
+        asked[number] = _Asked(job, request.array.max_running if request.array else 0)
+    return asked
 
 
 def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
@@ -166,14 +169,17 @@ def apply(step: Step, state: State, decision: Decision) -> int:
     """Write a decision: holds, attempts and states together; returns how many were placed.
 
     Raises WorldMoved when it stands on an older world. A job that was cancelled meanwhile, or
-    whose hours are gone, is left out.
+    whose hours are gone, or whose partition's offer has just run out, is left out.
     """
     world.check(step, decision.version)
+    offers = sites.offers_at(step, step.now_s)
     rows = change.locked(step, [placement.job for placement in decision.placements])
     named = [
         (str(new_attempt_id(step.entropy)), placement, rows[placement.job])
         for placement in decision.placements
-        if placement.job in rows and rows[placement.job].state == JobState.ADMITTED
+        if placement.job in rows
+        and rows[placement.job].state == JobState.ADMITTED
+        and (placement.site, placement.partition) in offers
     ]
     funded = calls.allocate(
         step,
@@ -190,14 +196,18 @@ def apply(step: Step, state: State, decision: Decision) -> int:
         for attempt, p, row in named
         if isinstance(funded[attempt], str) and attempt not in short
     ]
-    _write(step, state, kept)
+    _write(step, state, offers, kept)
     return len(kept)
 
 
-def _write(step: Step, state: State, kept: list[tuple[str, Placement, sa.Row[Any], Any]]) -> None:
+def _write(
+    step: Step,
+    state: State,
+    offers: dict[tuple[str, str], sites.Offer],
+    kept: list[tuple[str, Placement, sa.Row[Any], Any]],
+) -> None:
     partitions = {(s.site, s.partition.name): s.partition for s in state.partitions}
     site_ids = sites.ids_of(step, {p.site for _, p, _, _ in kept})
-    offers = sites.offers_at(step, step.now_s)
     rows = []
     for attempt, p, row, allocation in kept:
         rate = partitions[p.site, p.partition].charge_rate(p.asked, p.nodes)
@@ -268,10 +278,17 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
         (job for job in seen.state.waiting if job.job == row.id),
         as_waiting(request, row.project_id, row.id, row.submit_ms // 1000),
     )
-    state = replace(seen.state, funds=tuple(calls.funds(step, [row.project_id])))
+    state = _with_funds(step, seen.state, row.project_id)
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=_blocked(step, row))
     return _view(row.id, row.state, words.explain(job, state, seen.policy, step.now_s))
+
+
+def _with_funds(step: Step, state: State, project_id: str) -> State:
+    """The state with this project's allocations too; those ahead in the queue keep theirs."""
+    if any(funds.project == project_id for funds in state.funds):
+        return state
+    return replace(state, funds=(*state.funds, *calls.funds(step, [project_id])))
 
 
 def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
@@ -342,10 +359,9 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     """Where and when a request would start now. Raises Refused when it never could."""
     project_id = project_of(step, actor, request.project)
     seen = snapshot(step)
-    funds = tuple(calls.funds(step, [project_id]))
     job = as_waiting(request, project_id, 0, step.now_s)
-    check_somewhere(job, seen.state.partitions, funds, step.now_s)
-    state = replace(seen.state, funds=tuple(dict.fromkeys((*seen.state.funds, *funds))))
+    state = _with_funds(step, seen.state, project_id)
+    check_somewhere(job, state.partitions, state.funds, step.now_s)
     answer = forecast(state, job, seen.policy, step.now_s)
     if isinstance(answer, Placement):
         where = Candidate(answer.site, answer.partition, answer.expected_start_s)

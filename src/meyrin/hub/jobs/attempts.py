@@ -65,23 +65,28 @@ def offered(step: Step, site_id: str, again_before_ms: int, most: int) -> list[s
     """Attempts (id, job_id) for a site's agent: placed ones, and those leased before
     `again_before_ms` of which the agent never spoke."""
     a = attempts.c
-    silent = sa.and_(a.state == "leased", a.leased_ms < again_before_ms)
     return step.rows(
         sa.select(a.id, a.job_id)
-        .where(a.site_id == site_id, sa.or_(a.state == "placed", silent))
+        .where(a.site_id == site_id, _to_take(again_before_ms))
         .order_by(a.placed_ms, a.job_id)
         .limit(most)
     )
 
 
-def lease(step: Step, attempt_ids: Sequence[str]) -> list[sa.Row[Any]]:
+def _to_take(again_before_ms: int) -> sa.ColumnElement[bool]:
+    a = attempts.c
+    silent = sa.and_(a.state == "leased", a.leased_ms < again_before_ms)
+    return sa.or_(a.state == "placed", silent)
+
+
+def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[sa.Row[Any]]:
     """Mark those that are still to be taken as leased now; their jobs are locked already."""
     if not attempt_ids:
         return []
     a = attempts.c
     rows = step.rows(
         sa.select(attempts)
-        .where(a.id.in_(attempt_ids), a.state.in_(["placed", "leased"]))
+        .where(a.id.in_(attempt_ids), _to_take(again_before_ms))
         .order_by(a.placed_ms, a.job_id)
     )
     step.change(
