@@ -161,7 +161,7 @@ class Killer:
         time.sleep(self.chance.uniform(0, 0.5))
         if keeper is None:
             return
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, FileNotFoundError):
             guard = parent_of(keeper)
             both = self.chance.random() < 0.5
             os.kill(keeper, signal.SIGKILL)

@@ -22,7 +22,7 @@ import uvicorn
 
 from meyrin.agent.lock import hold_lock
 from meyrin.client.place import CLIENT_FILE
-from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused
+from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused, Unreachable
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.calls import service as calls
@@ -67,7 +67,7 @@ class Machine:
             entropy=lambda: os.urandom(16),
             bell=Bell(),
         )
-        migrate.upgrade(self.database.engine)
+        _upgrade(self.database)
         blobs = Blobs(settings.store_url)
         self.worker = Worker(self.database)
         self.relay = (
@@ -202,6 +202,19 @@ class Machine:
                         self._start_agent(name)
                     except (OSError, MeyrinError) as error:
                         log.error("agent.start_failed", site=name, error=str(error))
+
+
+def _upgrade(database: Database) -> None:
+    """Bring the schema up to date; what keeps the database away is said to who starts the hub."""
+    try:
+        with database.translated():
+            migrate.upgrade(database.engine)
+    except Unreachable as error:
+        why = str(getattr(error.__cause__, "orig", "")).partition("\n")[0]
+        raise Unreachable(
+            f"{error.message}: {why}",
+            hint="does it run, and is its address right (--db, MEYRIN_HUB_DB_URL)?",
+        ) from error
 
 
 def agent_toml(url: str, site: LocalSite) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError
 
-from meyrin.domain.errors import InvalidInput, StorageFull, Unreachable
+from meyrin.domain.errors import Failed, InvalidInput, StorageFull, Unreachable
 from meyrin.hub.plumbing import relay
 
 if TYPE_CHECKING:
@@ -112,19 +112,26 @@ class Database:
         self.bell = bell
         self.started_s = clock_ms() // 1000
         self.is_sqlite = url.startswith("sqlite")
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        try:
+            self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise InvalidInput(
+                "this is no address of a database that Meyrin can use",
+                hint="write postgresql+psycopg://USER@HOST/NAME, or leave it out for SQLite",
+                field="db_url",
+            ) from error
         self._writer = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Step]:
         """A transaction that only reads."""
-        with self._translated(), self.engine.connect() as conn, conn.begin():
+        with self.translated(), self.engine.connect() as conn, conn.begin():
             yield Step(conn, self.clock_ms(), self.entropy, self.started_s)
 
     @contextmanager
     def write(self) -> Iterator[Step]:
         """A transaction that may write; topics rung in it are heard after the commit."""
-        with self._translated(), self._one_writer(), self.engine.connect() as conn:
+        with self.translated(), self._one_writer(), self.engine.connect() as conn:
             conn.execution_options(meyrin_write=True)
             with conn.begin():
                 step = Step(conn, self.clock_ms(), self.entropy, self.started_s)
@@ -143,7 +150,8 @@ class Database:
             yield
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """What a database says of itself (full, away, unreadable) as errors of ours."""
         try:
             yield
         except DataError as error:
@@ -160,6 +168,10 @@ class Database:
             raise Unreachable(
                 "the hub's database does not answer", hint="try again in a moment"
             ) from error
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:  # anything narrower is a bug of ours
+                raise
+            raise Failed(f"the hub's database can't be read: {error.orig}") from error
 
     def close(self) -> None:
         self.engine.dispose()
