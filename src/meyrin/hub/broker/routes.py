@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from pydantic import StrictInt
 
+from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import JobRequest
 from meyrin.engine.model import Policy
 from meyrin.hub.broker import service
@@ -40,8 +42,15 @@ def policy(call: Person) -> dict[str, Any]:
 
 
 @router.put("/policy")
-def set_policy(policy: Policy, call: Admin) -> dict[str, Any]:
-    """Set the scheduling policy; the ones before stay on record."""
+def set_policy(numbers: dict[str, StrictInt], call: Admin) -> dict[str, Any]:
+    """Set the scheduling policy, what is left out to its default; those before stay on record."""
+    known = [field.name for field in fields(Policy)]
+    for name in numbers:
+        if name not in known:
+            raise InvalidInput(
+                f"a policy has no {name!r}", hint=f"known: {', '.join(known)}", field=name
+            )
+    policy = Policy(**numbers)
     with call.write() as step:
         service.set_policy(step, policy, call.actor.name)
     return asdict(policy)
