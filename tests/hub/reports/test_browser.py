@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.hub.reports.world import Hub, served
+from tests.hub.reports.world import Hub
 
 from meyrin.hub.identity.service import SESSION_COOKIE
 
@@ -93,13 +93,6 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 
 Visit = Callable[..., Visitor]
-
-
-@pytest.fixture
-def own_hub(hub: Hub) -> Iterator[Hub]:
-    """A served hub that this test may change."""
-    with served(hub):
-        yield hub
 
 
 @pytest.fixture(scope="module")

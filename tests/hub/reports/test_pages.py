@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from importlib import resources
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.hub.reports.world import HOSTILE, Hub, gpu
 
+from meyrin.cli.main import cli
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.domain.states import JobState
 
@@ -333,6 +337,17 @@ def test_the_entries_as_csv_hold_the_same_amounts(hub: Hub) -> None:
                 if row["kind"] == kind["kind"] and row["type"] == each["charged_type"]
             ]
             assert (len(amounts), sum(amounts)) == (kind["entries"], kind["amount_s"])
+
+
+def test_commands_that_pages_name_exist() -> None:
+    folder = resources.files("meyrin.hub.reports") / "templates"
+    texts = [each.read_text("utf-8") for each in Path(str(folder)).rglob("*.html")]
+    named = {found for text in texts for found in re.findall(r"<code>meyrin ([a-z ]+)", text)}
+    assert len(named) > 6
+    for words in named:
+        known = [word for word in words.split() if word not in {"train", "python"}]
+        done = CliRunner().invoke(cli, [*known, "--help"])
+        assert done.exit_code == 0, (words, done.output)
 
 
 # --- monitors

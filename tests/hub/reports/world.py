@@ -241,11 +241,11 @@ class Hub:
         yield self.statements
 
 
-def build(folder: Path) -> Hub:
+def build(folder: Path, db_url: str = "") -> Hub:
     # the broker remembers requests by number for its process, and here are several hubs in one
     getattr(broker, "_asked", {}).clear()
     clock = Clock()
-    settings = HubSettings(dir=folder)
+    settings = HubSettings(dir=folder, db_url=db_url)
     database = Database(
         settings.database_url, clock_ms=clock, entropy=lambda: secrets.token_bytes(16), bell=Bell()
     )
@@ -415,9 +415,19 @@ def empty_hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub of this test's own with a little of everything, not served."""
+def own_hub(tmp_path: Path) -> Iterator[Hub]:
+    """A served hub with a little of everything, which this test may change."""
     made = build(tmp_path)
+    fill(made)
+    with served(made):
+        yield made
+    made.database.close()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, database_url: str) -> Iterator[Hub]:
+    """A hub of this test's own with a little of everything, on either database, not served."""
+    made = build(tmp_path, database_url)
     fill(made)
     yield made
     made.database.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -86,7 +86,6 @@ class View:
     blocks: tuple[str, ...] = ()
     say: str = ""
     live: bool = True
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def respond(request: Request, actor: Actor, now_ms: int, view: View, status: int = 200) -> Response:
@@ -202,7 +201,6 @@ def error_page(request: Request, error: MeyrinError) -> Response:
             "hint": error.hint,
             "code": error.code,
             "retry": error.retry,
-            "back": request.headers.get("referer", ""),
         },
     )
     return respond(request, STRANGER, 0, view, status)

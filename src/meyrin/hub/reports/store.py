@@ -66,18 +66,20 @@ def places(step: Step, name: str | None = None) -> list[sa.Row[Any]]:
 def occupancy(step: Step, site_id: str | None = None) -> list[sa.Row[Any]]:
     """What Meyrin's attempts take of each partition: running, and sent but not running yet."""
     a = attempts.c
+    # no parameter: PostgreSQL would take it for another expression where it groups
+    running = (a.state == sa.literal_column("'running'")).label("running")
     statement = (
         sa.select(
             a.site_id,
             a.partition,
-            (a.state == "running").label("running"),
+            running,
             sa.func.count().label("attempts"),
             sa.func.sum(a.nodes).label("nodes"),
             sa.func.sum(a.nodes * a.cores).label("cores"),
             sa.func.sum(a.nodes * a.accelerators).label("accelerators"),
         )
         .where(_LIVE)
-        .group_by(a.site_id, a.partition, a.state == "running")
+        .group_by(a.site_id, a.partition, running)
     )
     return step.rows(statement if site_id is None else statement.where(a.site_id == site_id))
 
