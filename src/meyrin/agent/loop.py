@@ -31,7 +31,7 @@ from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFu
 from meyrin.wire.agents import Report, UsageBody
 
 log = structlog.get_logger("meyrin.agent")
-_GATHER_S = 0.02  # between batches of news: fewer, larger ones
+_GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
 
 

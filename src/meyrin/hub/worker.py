@@ -17,7 +17,7 @@ from meyrin.hub.plumbing.world import BROKER
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
-_GATHER_S = 0.02  # between steps that placed something: fewer, larger ones
+_GATHER_S = 0.05  # between steps that placed something: fewer, larger ones
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
 

@@ -241,7 +241,7 @@ def _reason(each: Report, attempt: sa.Row[Any]) -> str:
 
 def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     return {
-        "the_attempt": attempt.id,
+        "id": attempt.id,
         "state": each.phase,
         "start_ms": each.start_ms or attempt.start_ms,
         "end_ms": each.end_ms,

@@ -13,12 +13,11 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import NotFound
 from meyrin.domain.states import HOLDS_HOURS, JobState
-from meyrin.hub.jobs.store import LIVE_ATTEMPT, attempts, files, jobs, requests
+from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, files, jobs, requests
 from meyrin.hub.plumbing.database import Step
 from meyrin.wire.jobs import FileView
 
 _ASK_AGAIN_MS = 10_000
-_AT_SITE = [state for state in LIVE_ATTEMPT if state != "placed"]
 
 
 def live(step: Step) -> list[sa.Row[Any]]:
@@ -26,14 +25,14 @@ def live(step: Step) -> list[sa.Row[Any]]:
     a = attempts.c
     columns = (a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators)
     statement = sa.select(*columns, a.walltime_s, a.start_ms)
-    return step.rows(statement.where(a.state.in_(LIVE_ATTEMPT)))
+    return step.rows(statement.where(IS_LIVE))
 
 
 def waiting(step: Step, most: int) -> list[sa.Row[Any]]:
     """Admitted jobs, the first in order."""
     return step.rows(
         sa.select(jobs)
-        .where(jobs.c.state == str(JobState.ADMITTED))
+        .where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
         .order_by(jobs.c.nice, jobs.c.id)
         .limit(most)
     )
@@ -67,7 +66,7 @@ def offered(step: Step, site_id: str, again_before_ms: int, most: int) -> list[s
     a = attempts.c
     return step.rows(
         sa.select(a.id, a.job_id)
-        .where(a.site_id == site_id, _to_take(again_before_ms))
+        .where(IS_LIVE, a.site_id == site_id, _to_take(again_before_ms))
         .order_by(a.placed_ms, a.job_id)
         .limit(most)
     )
@@ -101,7 +100,7 @@ def offer_again(step: Step, site_id: str) -> None:
     """A new start of the agent may not know what the one before was given: give it again."""
     step.change(
         sa.update(attempts)
-        .where(attempts.c.site_id == site_id, attempts.c.state == "leased")
+        .where(IS_LIVE, attempts.c.site_id == site_id, attempts.c.state == "leased")
         .values(leased_ms=0)
     )
 
@@ -112,7 +111,7 @@ def to_cancel(step: Step, site_id: str) -> list[str]:
     due = sa.or_(a.cancel_sent_ms.is_(None), a.cancel_sent_ms < step.now_ms - _ASK_AGAIN_MS)
     rows = step.rows(
         sa.select(a.id).where(
-            a.site_id == site_id, a.state.in_(_AT_SITE), a.cancel_ms.is_not(None), due
+            IS_LIVE, a.site_id == site_id, a.state != "placed", a.cancel_ms.is_not(None), due
         )
     )
     ids = [row.id for row in rows]
@@ -157,18 +156,9 @@ def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
     return row
 
 
-_REPORTED = ("state", "start_ms", "end_ms", "batch_job", "end", "why", "results")
-_UPDATE = (
-    sa.update(attempts)
-    .where(attempts.c.id == sa.bindparam("the_attempt"))
-    .values({name: sa.bindparam(name) for name in _REPORTED})
-)
-
-
 def note_reported(step: Step, updates: list[dict[str, Any]]) -> None:
-    """What sites reported: `the_attempt` and the columns of `_REPORTED` in each."""
-    if updates:
-        step.conn.execute(_UPDATE, updates)
+    """What sites reported: `id` and the columns to set, the same ones in each."""
+    step.set_rows(attempts, "id", updates)
 
 
 def note_results(

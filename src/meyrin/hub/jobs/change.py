@@ -76,25 +76,9 @@ def apply(step: Step, moves: list[Move]) -> None:
         values["state"] = str(before)
         if before in ENDED:
             values["end_ms"] = values["end_ms"] or move.states[-1][1]
-        updates.append({"the_job": move.row.id} | values)
-    step.conn.execute(_UPDATE, updates)
+        updates.append({"id": move.row.id} | values)
+    step.set_rows(jobs, "id", updates)
     step.add(events, history)
     for move in moves:
         step.ring(f"job:{move.row.family}")
     step.ring(BROKER)
-
-
-_UPDATE = (
-    sa.update(jobs)
-    .where(jobs.c.id == sa.bindparam("the_job"))
-    .values({name: sa.bindparam(name) for name in _SET})
-)
-
-
-def first_events(job_id: int, at_ms: int, admitted: bool) -> list[dict[str, Any]]:
-    """The events of a job that was just kept."""
-    names = ["submitted", "admitted"] if admitted else ["submitted"]
-    return [
-        {"job_id": job_id, "attempt": None, "state": name, "at_ms": at_ms, "detail": ""}
-        for name in names
-    ]

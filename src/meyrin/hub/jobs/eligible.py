@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from meyrin.domain.job import DependencyKind
 from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.jobs import change
-from meyrin.hub.jobs.store import dependencies, jobs, requests
+from meyrin.hub.jobs.store import IS_WAITING, dependencies, jobs, requests
 from meyrin.hub.plumbing.database import Step
 
 _ENDED = [str(state) for state in ENDED]
@@ -31,23 +31,19 @@ class Condition:
 
 def is_due(step: Step) -> bool:
     """Whether `advance` may have something to do: a job that is submitted, or a date passed."""
-    waiting = jobs.c.state.in_(["submitted", "admitted"])
     let_go = sa.and_(jobs.c.state == "submitted", jobs.c.held.is_(False))
     due = sa.or_(let_go, jobs.c.deadline_s <= step.now_s)
-    return step.one(sa.select(jobs.c.id).where(waiting, due).limit(1)) is not None
+    return step.one(sa.select(jobs.c.id).where(IS_WAITING, due).limit(1)) is not None
 
 
 def advance(step: Step) -> int:
     """Admit what has become ready, expire what is too late; returns how many jobs changed."""
-    late = step.rows(
-        sa.select(jobs.c.id).where(
-            jobs.c.state.in_(["submitted", "admitted"]), jobs.c.deadline_s <= step.now_s
-        )
-    )
+    late = step.rows(sa.select(jobs.c.id).where(IS_WAITING, jobs.c.deadline_s <= step.now_s))
     _end(step, [row.id for row in late], JobState.EXPIRED, "deadline")
     candidates = step.rows(
         sa.select(jobs.c.id, jobs.c.request_id)
         .where(
+            IS_WAITING,
             jobs.c.state == "submitted",
             jobs.c.held.is_(False),
             sa.or_(jobs.c.begin_s.is_(None), jobs.c.begin_s <= step.now_s),

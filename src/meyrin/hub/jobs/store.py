@@ -176,4 +176,6 @@ uploads = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=False),
 )
 
-LIVE_ATTEMPT = ("placed", "leased", "queued", "running", "preempted")
+# said in the words of the partial indexes, so that both databases use them
+IS_WAITING = sa.text("jobs.state IN ('submitted', 'admitted')")
+IS_LIVE = sa.text("attempts.state NOT IN ('ended', 'refused')")

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError
 
 from meyrin.domain.errors import Failed, InvalidInput, StorageFull, Unreachable
-from meyrin.hub.plumbing import relay
+from meyrin.hub.plumbing import bulk, relay
 
 if TYPE_CHECKING:
     from meyrin.domain.ids import Entropy
@@ -73,7 +73,12 @@ class Step:
     def add(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         """Insert many rows at once; nothing happens for an empty list."""
         if rows:
-            self.conn.execute(sa.insert(table), rows)
+            bulk.insert(self.conn, table, rows)
+
+    def set_rows(self, table: sa.Table, key: str, rows: list[dict[str, Any]]) -> None:
+        """Set the given columns of many rows, each found by `key`; guard them before."""
+        if rows:
+            bulk.update(self.conn, table, key, rows)
 
     def add_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> list[sa.Row[Any]]:
         """Insert the rows whose key is not there yet; returns those inserted, in any order."""
