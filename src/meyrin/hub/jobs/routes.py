@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
@@ -31,6 +32,8 @@ Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Caller = Annotated[Call, Depends(Allow(Access.CALLER))]
 Stream = Literal["stdout", "stderr"]
 _KEEP_ALIVE_S = 15.0
+_NUMBER = re.compile(r"[0-9]{1,16}")
+Offset = Annotated[int, Query(ge=0, le=2**53)]
 
 
 @router.post("/jobs")
@@ -87,7 +90,7 @@ def release(label: str, call: Person) -> list[int]:
 
 @router.get("/jobs/{label}/output")
 def output_bytes(
-    label: str, call: Person, stream: Stream = "stdout", offset: Annotated[int, Query(ge=0)] = 0
+    label: str, call: Person, stream: Stream = "stdout", offset: Offset = 0
 ) -> Response:
     """What the job printed so far, from a byte offset on; at most about a MiB a call."""
     with call.read() as step:
@@ -103,12 +106,12 @@ async def follow(
     label: str,
     call: Person,
     stream: Stream = "stdout",
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Offset = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Output and states as they come (server-sent events); goes on after Last-Event-ID."""
     if last_event_id is not None:
-        if not last_event_id.isdigit():
+        if not _NUMBER.fullmatch(last_event_id):
             raise InvalidInput(f"Last-Event-ID is {last_event_id!r}", hint="a byte offset")
         offset = int(last_event_id)
     await run_in_threadpool(_look, call, label, stream, 0)  # refuse before the stream begins
@@ -187,7 +190,7 @@ def file_response(blobs: Blobs, sha256: str, size: int, wanted: str) -> Streamin
     start = 0
     if wanted:
         number = wanted.removeprefix("bytes=").removesuffix("-")
-        if not number.isdigit() or int(number) > size:
+        if not _NUMBER.fullmatch(number) or int(number) > size:
             raise InvalidInput(f"Range is {wanted!r}", hint=f"bytes=N- with N up to {size}")
         start = int(number)
     headers = {
@@ -220,8 +223,8 @@ async def upload(
     request: Request,
     sha256: str,
     call: Caller,
-    offset: Annotated[int, Query(ge=0)],
-    size: Annotated[int, Query(ge=0)],
+    offset: Offset,
+    size: Offset,
 ) -> UploadState:
     """One piece of a file, at most 8 MiB; the last one makes it whole."""
     check_digest(sha256)

@@ -31,6 +31,8 @@ from meyrin.wire.jobs import (
     PlaceView,
 )
 
+_CHUNK = 20_000  # of values in one statement: PostgreSQL takes 65,535 at most
+
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
 
 
@@ -95,7 +97,7 @@ def jobs_page(
         statement = statement.where(jobs.c.site == site)
     if mine:
         statement = statement.where(jobs.c.person_id == actor.person)
-    if after and not after.isdigit():
+    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
         raise InvalidInput(f"after is {after!r}", hint="take `next` of the page before")
     key = int(after) if after else None
     rows = step.rows(page(statement, jobs.c.id, key, limit, newest=True))
@@ -223,6 +225,8 @@ def release(step: Step, actor: Actor, label: str) -> list[int]:
             f"job {label} is not held", hint=f"`meyrin explain {label}` says why it waits"
         )
     ids = [row.id for row in rows]
-    step.change(sa.update(jobs).where(jobs.c.id.in_(ids)).values(held=False))
+    for at in range(0, len(ids), _CHUNK):
+        chunk = ids[at : at + _CHUNK]
+        step.change(sa.update(jobs).where(jobs.c.id.in_(chunk)).values(held=False))
     step.ring("broker")
     return ids

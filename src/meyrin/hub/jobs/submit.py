@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -86,11 +87,53 @@ def project_of(step: Step, actor: Actor, name: str | None) -> str:
 
 def _prepare(submission: Submission, project: str) -> _Kept:
     request = submission.request
+    _check_storable(request)
     spec = REQUEST.dump_python(request, mode="json")
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     del spec["script"]
     script = hashlib.sha256(request.script.encode()).hexdigest()
     return _Kept(request, submission.idempotency_key, project, digest, spec, script)
+
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_MOST = 2**53
+_MOST_NICE = 2**31 - 4  # as sbatch(1) has it
+_MOST_INDEX = 10**9 - 1  # nine digits in a label
+
+
+def _check_storable(request: JobRequest) -> None:
+    """Raise InvalidInput for a number or a character that no database or batch system takes."""
+    numbers = {
+        "nice": (request.nice, _MOST_NICE),
+        "begin_s": (request.begin_s or 0, _MOST),
+        "deadline_s": (request.deadline_s or 0, _MOST),
+        "array": (request.array.indices[-1] if request.array else 0, _MOST_INDEX),
+    }
+    for dependency in request.dependencies:
+        numbers["dependency"] = (max(dependency.job or 0, dependency.element or 0), _MOST_INDEX)
+        if numbers["dependency"][0] > _MOST_INDEX:
+            break
+    for name, (value, most) in numbers.items():
+        if abs(value) > most:
+            raise InvalidInput(f"{name} can't be {value}", hint=f"at most {most}", field=name)
+    for field in fields(request):
+        if _is_broken(getattr(request, field.name)):
+            raise InvalidInput(
+                f"{field.name} has a NUL, or half of a character, in it",
+                hint="no batch system takes one; take it out",
+                field=field.name,
+            )
+
+
+def _is_broken(value: object) -> bool:
+    """Whether there is a text in it that is no text."""
+    if isinstance(value, str):
+        return _NO_TEXT.search(value) is not None
+    if isinstance(value, tuple):
+        return any(_is_broken(part) for part in value)
+    return is_dataclass(value) and any(
+        _is_broken(getattr(value, field.name)) for field in fields(value)
+    )
 
 
 def _known(step: Step, person: str, keys: list[str]) -> dict[str, sa.Row[Any]]:
@@ -167,14 +210,44 @@ def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
     }
     if not wanted:
         return
-    rows = step.rows(sa.select(jobs.c.id, jobs.c.project_id).where(jobs.c.id.in_(sorted(wanted))))
-    seen = {row.id for row in rows if actor.in_project(row.project_id)}
-    for number in sorted(wanted - seen):
+    columns = (jobs.c.id, jobs.c.project_id, jobs.c.family)
+    rows = step.rows(sa.select(*columns).where(jobs.c.id.in_(sorted(wanted))))
+    seen = {row.id: row.family for row in rows if actor.in_project(row.project_id)}
+    _check_elements(step, seen, news)
+    for number in sorted(wanted - seen.keys()):
         raise InvalidInput(
             f"dependency on job {number}: there is no such job of yours",
             hint="`meyrin jobs` lists yours",
             field="dependency",
             value=str(number),
+        )
+
+
+def _check_elements(step: Step, families: dict[int, int], news: list[_Kept]) -> None:
+    """Raise InvalidInput for a dependency on an element that its array does not have."""
+    wanted = {
+        (families[dependency.job], dependency.element)
+        for kept in news
+        for dependency in kept.request.dependencies
+        if dependency.element is not None and dependency.job in families
+    }
+    if not wanted:
+        return
+    there = {
+        (row.family, row.task)
+        for row in step.rows(
+            sa.select(jobs.c.family, jobs.c.task).where(
+                jobs.c.family.in_(sorted({family for family, _ in wanted})),
+                jobs.c.task.in_(sorted({element for _, element in wanted})),
+            )
+        )
+    }
+    for family, element in sorted(wanted - there):
+        raise InvalidInput(
+            f"dependency on {family}_{element}: that job has no such element",
+            hint=f"`meyrin show {family}` says which it has",
+            field="dependency",
+            value=f"{family}_{element}",
         )
 
 
@@ -186,7 +259,8 @@ def _insert(step: Step, actor: Actor, news: list[_Kept]) -> dict[str, sa.Row[Any
         scripts,
         [
             {"sha256": sha, "text": text}
-            for sha, text in {kept.script_sha256: kept.request.script for kept in news}.items()
+            # in one order for everybody: two that wait for each other would be a deadlock
+            for sha, text in sorted({k.script_sha256: k.request.script for k in news}.items())
         ],
     )
     request_ids = step.next_ids(requests, len(news))
@@ -207,6 +281,7 @@ def _insert(step: Step, actor: Actor, news: list[_Kept]) -> dict[str, sa.Row[Any
         }
         for request_id, (kept, numbers) in zip(request_ids, numbered, strict=True)
     ]
+    rows.sort(key=lambda row: str(row["idempotency_key"]))
     inserted = {row.idempotency_key: row for row in step.add_new(requests, rows)}
     new = [pair for pair in numbered if pair[0].key in inserted]
     _insert_jobs(step, actor, [(kept, inserted[kept.key].id, ids) for kept, ids in new])
