@@ -167,14 +167,14 @@ def test_the_number_of_statements_does_not_follow_the_number_of_attempts(books):
         attempts = [new_attempt() for _ in range(number)]
         with books.counted() as seen:
             books.hold([Hold(a, names[i % 4], 60) for i, a in enumerate(attempts)])
-        assert len(seen) == 4
+        assert len(seen) <= 4  # COPY is not counted
         books.settle([settlement(new_attempt(), 1)])
         with books.counted() as seen:
             books.settle([settlement(each, 61) for each in attempts[: number // 2]])
         assert len(seen) <= 5  # one more opens the owners' accounts
         with books.counted() as seen:
             books.void(attempts, "cancelled")
-        assert len(seen) == 4
+        assert len(seen) <= 4  # COPY is not counted
         with books.counted() as seen:
             books.attempt_cost(attempts)
             books.balances(names)
