@@ -50,6 +50,7 @@ def keep(folder: Path, ready_fd: int) -> None:
     recovery = Recovery(state, folder)
     jobs = Jobs(state, folder, base_environment(), lambda run: recovery.resolve(jobs, run))
     state.open(boot)
+    jobs.take_settings()
     adopted = recovery.recover(jobs, boot)
     if state.config:
         jobs.configure(state.config)

@@ -27,7 +27,8 @@ from meyrin.agent.keeper_proc import (
 )
 
 _PR_SET_CHILD_SUBREAPER = 36
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 30.0  # before a keeper that fails again and again is started again
+_KILLED_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def guard(folder: Path, run_keeper: Callable[[bool], int], ready_fd: int) -> int
             return os.waitstatus_to_exitcode(status)
         first = False
         lived_well = time.monotonic() - began > 10
-        pause = 0.05 if lived_well else min(2 * pause, _LONGEST_PAUSE_S)
+        longest = _LONGEST_PAUSE_S if os.WIFEXITED(status) else _KILLED_PAUSE_S
+        pause = 0.05 if lived_well else min(2 * pause, longest)
         print(f"guard: the keeper ended with status {status}", file=sys.stderr, flush=True)  # noqa: T201
         time.sleep(pause)
 

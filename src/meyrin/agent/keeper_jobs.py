@@ -93,8 +93,7 @@ class Jobs:
         """Take over partitions and grace; jobs that run keep what they hold."""
         if self.state.config != config:
             self.state.record(["config", config])
-        self._base = {**self._inherited, "SLURM_CLUSTER_NAME": config["cluster"]}
-        self.grace_ns = int(config["grace_s"] * SECOND)
+        self.take_settings()
         self.parts = parts(config)
         for run in self.running.values():
             part = self.parts.get(run.job.partition)
@@ -104,6 +103,12 @@ class Jobs:
         self._picked = []  # their places were in the partitions before
         queued = [job for job in self.state.jobs.values() if job.phase is Phase.QUEUED]
         self._enqueue(sorted(queued, key=lambda job: job.serial))
+
+    def take_settings(self) -> None:
+        """Those on record, for jobs that run already."""
+        if config := self.state.config:
+            self._base = {**self._inherited, "SLURM_CLUSTER_NAME": config["cluster"]}
+            self.grace_ns = int(config["grace_s"] * SECOND)
 
     def submit(self, raw: bytes, starts: Sequence[Start]) -> None:
         self._enqueue(self.state.submit(raw, starts))

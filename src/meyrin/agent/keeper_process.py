@@ -151,6 +151,7 @@ def spawn(
     `last_moment` is called with the script file's name, right before a process may exist.
     """
     fds: list[int] = []
+    name, pid = "", 0
     try:
         name = _script(start, scripts)
         script = scripts.path(name)
@@ -177,6 +178,8 @@ def spawn(
     finally:
         for fd in set(fds):
             os.close(fd)
+        if name and not pid:
+            scripts.unused(name)
     found = ticks(pid)
     return Started(pid, 0 if found is None else found)
 

@@ -2,8 +2,8 @@
 
 A fresh file for each job would cost more than its process: creating it, reading it for the first
 time and removing it are three changes of the file system's journal. So elements of an array run
-one file. It is not writable, and it is looked at before each start: a script that removed or
-changed its own file gets a new one.
+one file. It is not writable, and it is looked at before each start. A script that speaks of its
+own file might remove it under the feet of its siblings, so each of its jobs has its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+ITSELF = ("$0", "${0", "BASH_SOURCE", "__file__", "argv[0]", "PROGRAM_NAME", "/proc/", "$_")
 KEPT = 32  # files that no running job uses, kept for the next
 KEPT_CHARACTERS = 1 << 16
 
@@ -44,6 +45,8 @@ class Scripts:
                 return found.name
             self._drop(text, found)
         name = self._write(text.encode("utf-8", "surrogateescape"))
+        if any(word in text for word in ITSELF):
+            return name
         signature = _signature(self.path(name))
         assert signature is not None, "the file was just written"
         self._by_text[text] = _File(name, signature)
@@ -74,12 +77,17 @@ class Scripts:
         if (text := self._by_name.get(name)) is not None:
             self._by_text[text].users += 1
 
+    def unused(self, name: str) -> None:
+        """The job for which it was made did not start."""
+        if name not in self._by_name:
+            self.done(name)
+
     def done(self, name: str) -> None:
         """A job that used it has ended; files that nobody uses are kept while they are few."""
         text = self._by_name.get(name)
         if text is None:
             with suppress(OSError):
-                os.unlink(self.path(name))  # noqa: PTH108 - replaced meanwhile, or of a keeper before
+                os.unlink(self.path(name))  # noqa: PTH108 - its own, or replaced meanwhile
             return
         found = self._by_text[text]
         found.users -= 1
