@@ -63,7 +63,7 @@ def ends(out: Path) -> list[Path]:
 
 
 def test_cancelling_while_the_site_is_cut_off(either: Facility, books: Books) -> None:
-    """Cancelled while the agent is dead: at once where no agent knew of it, else when it is back."""
+    """Cancelled while the agent is dead: at once if no agent knew of it, else when it is back."""
     either.grant(100_000)
     agent = either.agent("alps", cores_per_node=1)
     agent.start()

@@ -66,16 +66,17 @@ def offered(step: Step, site_id: str, again_before_ms: int, most: int) -> list[s
     a = attempts.c
     return step.rows(
         sa.select(a.id, a.job_id)
-        .where(IS_LIVE, a.site_id == site_id, _to_take(again_before_ms))
+        .where(IS_LIVE, a.site_id == site_id, _to_take(step, again_before_ms))
         .order_by(a.placed_ms, a.job_id)
         .limit(most)
     )
 
 
-def _to_take(again_before_ms: int) -> sa.ColumnElement[bool]:
+def _to_take(step: Step, again_before_ms: int) -> sa.ColumnElement[bool]:
     a = attempts.c
-    silent = sa.and_(a.state == "leased", a.leased_ms < again_before_ms)
-    return sa.or_(a.state == "placed", silent)
+    # a time still to come was written by a clock that has been set back since
+    long_ago = sa.or_(a.leased_ms < again_before_ms, a.leased_ms > step.now_ms)
+    return sa.or_(a.state == "placed", sa.and_(a.state == "leased", long_ago))
 
 
 def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[sa.Row[Any]]:
@@ -85,7 +86,7 @@ def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[
     a = attempts.c
     rows = step.rows(
         sa.select(attempts)
-        .where(a.id.in_(attempt_ids), _to_take(again_before_ms))
+        .where(a.id.in_(attempt_ids), _to_take(step, again_before_ms))
         .order_by(a.placed_ms, a.job_id)
     )
     step.change(
@@ -108,7 +109,9 @@ def offer_again(step: Step, site_id: str) -> None:
 def to_cancel(step: Step, site_id: str) -> list[str]:
     """Attempts that the site's agent is to end, each told again every ten seconds."""
     a = attempts.c
-    due = sa.or_(a.cancel_sent_ms.is_(None), a.cancel_sent_ms < step.now_ms - _ASK_AGAIN_MS)
+    told = a.cancel_sent_ms
+    long_ago = sa.or_(told < step.now_ms - _ASK_AGAIN_MS, told > step.now_ms)
+    due = sa.or_(told.is_(None), long_ago)
     rows = step.rows(
         sa.select(a.id).where(
             IS_LIVE, a.site_id == site_id, a.state != "placed", a.cancel_ms.is_not(None), due
