@@ -15,6 +15,7 @@ from meyrin.hub.jobs.store import IS_WAITING, dependencies, jobs, requests
 from meyrin.hub.plumbing.database import Step
 
 _ENDED = [str(state) for state in ENDED]
+_MOST = 20_000  # requests, and jobs, looked at in one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +30,38 @@ class Condition:
     never: bool
 
 
+def _let_go(now_s: int) -> sa.ColumnElement[bool]:
+    """Submitted jobs that nothing but a dependency can still hold back."""
+    begun = sa.or_(jobs.c.begin_s.is_(None), jobs.c.begin_s <= now_s)
+    return sa.and_(IS_WAITING, jobs.c.state == "submitted", jobs.c.held.is_(False), begun)
+
+
+def _late(now_s: int) -> sa.ColumnElement[bool]:
+    """Jobs that can't end before their deadline any more (sbatch(1), --deadline)."""
+    walltime_s = sa.func.coalesce(jobs.c.walltime_s, 1)
+    return sa.and_(IS_WAITING, jobs.c.deadline_s < now_s + walltime_s)
+
+
 def is_due(step: Step) -> bool:
     """Whether `advance` may have something to do: a job that is submitted, or a date passed."""
-    let_go = sa.and_(jobs.c.state == "submitted", jobs.c.held.is_(False))
-    due = sa.or_(let_go, jobs.c.deadline_s <= step.now_s)
-    return step.one(sa.select(jobs.c.id).where(IS_WAITING, due).limit(1)) is not None
+    due = sa.or_(_let_go(step.now_s), _late(step.now_s))
+    return step.one(sa.select(jobs.c.id).where(due).limit(1)) is not None
 
 
 def advance(step: Step) -> int:
-    """Admit what has become ready, expire what is too late; returns how many jobs changed."""
-    late = step.rows(sa.select(jobs.c.id).where(IS_WAITING, jobs.c.deadline_s <= step.now_s))
+    """Admit what has become ready, expire what is too late; returns how many jobs changed.
+
+    Elements of an array share their conditions, so one of each request is looked at.
+    """
+    late = step.rows(sa.select(jobs.c.id).where(_late(step.now_s)))
     _end(step, [row.id for row in late], JobState.EXPIRED, "deadline")
+    first = sa.func.min(jobs.c.id).label("id")
     candidates = step.rows(
-        sa.select(jobs.c.id, jobs.c.request_id)
-        .where(
-            IS_WAITING,
-            jobs.c.state == "submitted",
-            jobs.c.held.is_(False),
-            sa.or_(jobs.c.begin_s.is_(None), jobs.c.begin_s <= step.now_s),
-        )
-        .order_by(jobs.c.id)
-        .limit(20_000)
+        sa.select(first, jobs.c.request_id)
+        .where(_let_go(step.now_s))
+        .group_by(jobs.c.request_id)
+        .order_by(first)
+        .limit(_MOST)
     )
     if not candidates:
         return len(late)
@@ -61,10 +73,10 @@ def advance(step: Step) -> int:
         any_one, kill = flags.get(row.request_id, (False, True))
         join = any if any_one else all
         if not mine or join(each.met for each in mine):
-            ready.append(row.id)
+            ready.append(row.request_id)
         elif kill and (all if any_one else any)(each.never for each in mine):
-            doomed.append(row.id)
-    rows = change.locked(step, ready)
+            doomed.append(row.request_id)
+    rows = change.locked(step, _jobs_of(step, ready))
     change.apply(
         step,
         [
@@ -73,8 +85,18 @@ def advance(step: Step) -> int:
             if row.state == JobState.SUBMITTED and not row.held
         ],
     )
-    _end(step, doomed, JobState.CANCELLED, "dependency never satisfied")
-    return len(late) + len(ready) + len(doomed)
+    lost = _jobs_of(step, doomed)
+    _end(step, lost, JobState.CANCELLED, "dependency never satisfied")
+    return len(late) + len(rows) + len(lost)
+
+
+def _jobs_of(step: Step, request_ids: list[int]) -> list[int]:
+    """The jobs of these requests that were let go, as many as one step takes."""
+    if not request_ids:
+        return []
+    wanted = sa.and_(_let_go(step.now_s), jobs.c.request_id.in_(request_ids))
+    rows = step.rows(sa.select(jobs.c.id).where(wanted).order_by(jobs.c.id).limit(_MOST))
+    return [row.id for row in rows]
 
 
 def _end(step: Step, job_ids: list[int], state: JobState, reason: str) -> None:
