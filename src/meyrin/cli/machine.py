@@ -104,6 +104,7 @@ class Machine:
         wait_until(lambda: self.server.started, 30, "the hub's web server")
         for site in self.local_sites:
             self._start_agent(site.name)
+        self._wait_for_sites()
         self._supervisor = threading.Thread(target=self._supervise, name="agents", daemon=True)
         self._supervisor.start()
 
@@ -190,6 +191,20 @@ class Machine:
                 stderr=out,
                 start_new_session=True,
             )
+
+    def _wait_for_sites(self) -> None:
+        """Until the agents have said what their sites have; a site that stays away is told."""
+        names = {site.name for site in self.local_sites}
+
+        def all_there() -> bool:
+            with self.database.read() as step:
+                states = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
+            return names <= {state.site for state in states}
+
+        try:
+            wait_until(all_there, 20, "the site on this machine")
+        except Failed as error:
+            log.warning("agent.late", error=error.message, logs=str(self.settings.dir / "sites"))
 
     def _supervise(self) -> None:
         """Start an agent again that died; the jobs of its site went on meanwhile."""

@@ -15,6 +15,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} · Meyrin</title>
+<link rel="stylesheet" href="/static/meyrin.css">
 </head>
 <body>
 <main>
