@@ -98,13 +98,13 @@ class Machine:
         if self.relay:
             self.relay.start()
         self.worker.start()
-        self._write_client_file()
         for site in self.local_sites:
             self._join(site)
         wait_until(lambda: self.server.started, 30, "the hub's web server")
         for site in self.local_sites:
             self._start_agent(site.name)
         self._wait_for_sites()
+        self._write_client_file()  # who finds it finds a hub that can run a job
         self._supervisor = threading.Thread(target=self._supervise, name="agents", daemon=True)
         self._supervisor.start()
 

@@ -184,13 +184,28 @@ def way_out(refusals: Sequence[Refusal]) -> str:
     return "; ".join(dict.fromkeys(_way_out(refusal) for refusal in _nearest(refusals)))
 
 
-def placed(site: str, partition: str, wait_s: int, others: Sequence[tuple[str, str, int]]) -> str:
-    """Where a job goes and when, and the next best: sites, partitions and waits in seconds."""
-    said = f"starts {_when(wait_s)} at {site}/{partition}"
+def placed(
+    site: str,
+    partition: str,
+    wait_s: int,
+    others: Sequence[tuple[str, str, int]],
+    *,
+    done: bool = False,
+) -> str:
+    """Where a job goes and when, and the next best: sites, partitions and waits in seconds.
+
+    `done`: it went there already, and the waits are those expected when it did.
+    """
+    if done:
+        start = "could start at once" if wait_s <= 0 else f"was to start {_when(wait_s)}"
+        said = f"went to {site}/{partition}, where it {start}"
+    else:
+        said = f"starts {_when(wait_s)} at {site}/{partition}"
     if not others:
         return said
     other_site, other_partition, other_wait_s = others[0]
-    return f"{said}; next best is {other_site}/{other_partition}, {_when(other_wait_s)}"
+    verb = "was" if done else "is"
+    return f"{said}; next best {verb} {other_site}/{other_partition}, {_when(other_wait_s)}"
 
 
 def _when(wait_s: int) -> str:

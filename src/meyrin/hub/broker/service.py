@@ -336,6 +336,7 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
                 (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000)
                 for o in others
             ),
+            done=True,
         ),
         refusals=[],
         where=where,
