@@ -1,8 +1,10 @@
 """Starts per second of the `local` batch system, as a ratio to a fork ceiling of the same run.
 
 The ceiling is `posix_spawn` and `waitpid` of a no-op in two processes, no shell in between, run
-before and after each round; the mean of the two counts. A job is `#!/bin/sh` and `true`, with
-its own files, from `submit` to its end told by `changes`, all durable.
+before and after each round; the mean of the two counts. A job is `#!/bin/sh` and `true` with an
+output file, from `submit` to its end told by `changes`, all durable. Creating the output file is
+part of it and not of the ceiling; ext4 is slow at that for a minute after many files were removed
+(it passes over inodes that were free for less), so `--dir` on another file system tells more.
 
     python bench/keeper.py [--jobs 2000] [--rounds 3] [--slots 4] [--profile OUT]
 """
@@ -60,6 +62,8 @@ def starts(count: int, folder: str) -> tuple[Start, ...]:
             script=SCRIPT,
             environment=(*shared, ("SLURM_ARRAY_TASK_ID", str(i))),
             workdir=folder,
+            stdout=f"{folder}/slurm-{i}.out",
+            stderr=f"{folder}/slurm-{i}.out",
         )
         for i in range(count)
     )

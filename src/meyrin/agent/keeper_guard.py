@@ -33,7 +33,7 @@ _KILLED_PAUSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """How a process that lost its keeper ended. `leader`: it led a session, as jobs do."""
+    """How a process that lost its keeper ended. `leader`: it led a process group, as jobs do."""
 
     pid: int
     ticks: int
@@ -134,7 +134,7 @@ def _write_down(pid: int, folder: Path) -> None:
     with suppress(OSError), locked(folder) as fd:
         _, status, used = os.wait4(pid, 0)
         ticks = int(fields[19]) if fields else 0
-        leader = int(fields is not None and int(fields[3]) == pid)
+        leader = int(fields is not None and int(fields[2]) == pid)
         cpu_ms = round((used.ru_utime + used.ru_stime) * 1000)
         words = (pid, ticks, status, up_ns(), cpu_ms, used.ru_maxrss, leader, name)
         os.write(fd, (" ".join(map(str, words)) + "\n").encode())

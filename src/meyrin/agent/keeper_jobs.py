@@ -340,7 +340,7 @@ class Jobs:
             if pid in alive or (dying and pid == dying.pid) or (mine and pid == mine.pid):
                 continue
             fields = stat_fields(pid)
-            if fields is None or fields[0] == b"Z" or int(fields[3]) in alive:
+            if fields is None or fields[0] == b"Z" or int(fields[2]) in alive:
                 continue
             mark = attempt_of(pid)
             if mark not in alive.values() and (mark or not alive):

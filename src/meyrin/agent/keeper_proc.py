@@ -118,13 +118,14 @@ def kill_marked(attempts: set[str]) -> None:
             kill_one(pid, signal.SIGKILL)
 
 
-def leader_of(attempt: str) -> int | None:
-    """The living session leader that runs `attempt`."""
+def leaders_of(attempt: str) -> list[tuple[int, int, str]]:
+    """Living group leaders of `attempt`: pid, start time in ticks and name, the oldest first."""
+    found = []
     for pid in pids():
         fields = stat_fields(pid)
-        if fields and int(fields[3]) == pid and attempt_of(pid) == attempt:
-            return pid
-    return None
+        if fields and int(fields[2]) == pid and attempt_of(pid) == attempt:
+            found.append((pid, int(fields[19]), name_of(pid)))
+    return sorted(found, key=lambda one: one[1])
 
 
 def open_children(pid: int) -> int:

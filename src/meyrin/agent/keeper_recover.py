@@ -28,11 +28,13 @@ from meyrin.agent.keeper_proc import (
     exit_of,
     kill_group,
     kill_marked,
-    leader_of,
+    leaders_of,
     ticks,
     up_ns,
 )
 from meyrin.agent.keeper_state import End, Job, State
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Recovery:
@@ -67,9 +69,12 @@ class Recovery:
             return
         if job.place is None:
             return  # the keeper had not come to it
-        if pid := leader_of(job.attempt):
-            self._state.record(["run", job.serial, pid, ticks(pid) or 0])
-            return
+        first = job.up_ns * _TICKS // SECOND
+        for pid, began, name in leaders_of(job.attempt)[:1]:
+            # not a group that the job itself made, and that outlived it
+            if name == job.script or began <= first + _TICKS // 20:
+                self._state.record(["run", job.serial, pid, began])
+                return
         if orphan := self._unclaimed(job, known):
             self._state.record(["run", job.serial, orphan.pid, orphan.ticks])
             return
@@ -79,11 +84,11 @@ class Recovery:
     def _unclaimed(self, job: Job, known: Sequence[Orphan]) -> Orphan | None:
         """The orphan that must be this job: starting it was the last thing that keeper did.
 
-        It led a session, bore the script file's name, started no earlier, and no other job's
+        It led a group, bore the script file's name, started no earlier, and no other job's
         start is on record for it. Two that match prove nothing.
         """
         mine = {(other.pid, other.ticks) for other in self._state.jobs.values() if other.pid}
-        first = job.up_ns * os.sysconf("SC_CLK_TCK") // SECOND
+        first = job.up_ns * _TICKS // SECOND
         found = [
             one
             for one in known
