@@ -336,7 +336,9 @@ def test_a_placed_job_says_where_else_it_could_have_gone(hub):
     hub.steps()
     said = hub.explain(job)
     assert (said.where.site, [other.site for other in said.others]) == ("alps", ["jura"])
-    assert said.summary.startswith("starts now at alps/cpu; next best is jura/cpu")
+    assert said.summary == (
+        "went to alps/cpu, where it could start at once; next best was jura/cpu, now"
+    )
 
 
 def test_a_job_that_ended_early_says_why(hub):
