@@ -59,6 +59,8 @@ async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
         if not idle or await request.is_disconnected():
             return reply
         await bell.wait_any(counts, min(left, 10))
+        if await request.is_disconnected():  # work given to nobody would wait for its next turn
+            return reply
 
 
 def _site_name(call: Call) -> str:

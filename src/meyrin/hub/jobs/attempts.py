@@ -98,11 +98,13 @@ def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[
 
 
 def offer_again(step: Step, site_id: str) -> None:
-    """A new start of the agent may not know what the one before was given: give it again."""
+    """A new start of the agent may not know what the one before was told: tell it again."""
+    ours = sa.and_(IS_LIVE, attempts.c.site_id == site_id)
+    step.change(sa.update(attempts).where(ours, attempts.c.state == "leased").values(leased_ms=0))
     step.change(
         sa.update(attempts)
-        .where(IS_LIVE, attempts.c.site_id == site_id, attempts.c.state == "leased")
-        .values(leased_ms=0)
+        .where(ours, attempts.c.cancel_sent_ms.is_not(None))
+        .values(cancel_sent_ms=None)
     )
 
 
