@@ -193,6 +193,15 @@ class Journal:
         self.safe = self.position
         return True
 
+    def in_place(self) -> bool:
+        """Whether the file still has its name: it has not when the folder was removed."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        mine = os.fstat(self._fd)
+        return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

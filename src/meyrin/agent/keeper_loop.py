@@ -28,6 +28,7 @@ from meyrin.agent.keeper_state import State
 from meyrin.agent.keeper_wire import Body, Frames, dump, frame, unpack_starts
 
 LINGER_NS = SECOND // 50  # changes are told at most this often, so that many share one answer
+LOOK_S = 60.0  # how often an idle keeper looks whether its folder is still there
 MOST_TOLD = 2000
 _FOREVER = 1 << 62
 
@@ -106,8 +107,11 @@ class Loop:
 
     def _turn(self) -> None:
         journal = self._state.journal
-        for key, events in self._selector.select(self._timeout()):
+        ready = self._selector.select(self._timeout())
+        for key, events in ready:
             key.data(events)
+        if not ready and self._jobs.idle and not journal.in_place():
+            self._stopping = True  # somebody removed the folder: nobody will ask again
         self._jobs.tick()
         self._jobs.schedule()
         self._tell()
@@ -142,8 +146,8 @@ class Loop:
                     due = min(due, self._told_ns + LINGER_NS)
         if self._full:
             due = min(due, up_ns() + SECOND)
-        # rounded up to a millisecond by epoll; an hour at most bounds a change of its clock
-        return min(3600.0, max(0.0, (due - up_ns()) / SECOND))
+        # rounded up to a millisecond by epoll; the longest wait bounds a change of its clock
+        return min(LOOK_S, max(0.0, (due - up_ns()) / SECOND))
 
     def _signalled(self, _: int) -> None:
         with suppress(BlockingIOError):

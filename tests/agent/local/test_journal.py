@@ -77,6 +77,17 @@ def test_a_changed_byte_is_never_taken_for_a_record(at: int, value: int) -> None
         path.with_name(f"{path.name}.torn").unlink(missing_ok=True)
 
 
+def test_a_removed_folder_is_noticed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.open()
+    assert journal.in_place()
+    (tmp_path / "journal").rename(tmp_path / "elsewhere")
+    assert not journal.in_place()
+    (tmp_path / "journal").write_text("another")
+    assert not journal.in_place()
+    journal.close()
+
+
 def test_another_file_is_no_journal(tmp_path: Path) -> None:
     (tmp_path / "journal").write_bytes(b"something else entirely")
     with pytest.raises(ValueError, match="no journal"):
