@@ -3,8 +3,8 @@
     agent ── LocalBatch ── socket ── keeper ── jobs       (the guard is the keeper's parent)
 
 It outlives the agent and the hub: it is started on demand in a session of its own, one per
-folder, and ends when it is told to and idle, or idle and its folder is gone. It never decides who may run, and it never guesses
-how a job ended. What a kill leads to is in `keeper_recover`.
+folder. It ends when it is told to and idle, or idle and its folder is gone. It never decides who
+may run, and it never guesses how a job ended. What a kill leads to is in `keeper_recover`.
 
     python -m meyrin.agent.keeper --dir DIR     starts one in the background, unless there is one
 
