@@ -48,6 +48,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")
+    app.add_middleware(http.BodyLimit)
     app.add_middleware(RequestLog)
     return app
 

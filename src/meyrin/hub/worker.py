@@ -43,7 +43,7 @@ class Worker:
 
     def _run(self) -> None:
         bell = self.database.bell
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or bell.closed):
             heard = bell.count(BROKER)
             placed = 0
             try:

@@ -10,6 +10,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
@@ -27,14 +28,20 @@ def insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
     quoted = ", ".join(f'"{name}"' for name in names)
     raw = conn.connection.driver_connection
     assert raw is not None
-    with raw.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({quoted}) FROM STDIN') as copy:
-        for row in rows:
-            copy.write_row(
-                [
-                    row[name] if dump is None else dump(row[name])
-                    for name, dump in zip(names, dumps, strict=True)
-                ]
-            )
+    statement = f'COPY "{table.name}" ({quoted}) FROM STDIN'
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(
+                    [
+                        row[name] if dump is None else dump(row[name])
+                        for name, dump in zip(names, dumps, strict=True)
+                    ]
+                )
+    except psycopg.Error as error:  # as SQLAlchemy says it of every other statement
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, psycopg.Error, dialect=conn.dialect
+        ) from error
 
 
 def update(conn: sa.Connection, table: sa.Table, key: str, rows: list[Row]) -> None:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    OperationalError,
+    TimeoutError,  # noqa: A004 - of the pool
+)
 
 from meyrin.domain.errors import Failed, InvalidInput, StorageFull, Unreachable
 from meyrin.hub.plumbing import bulk, relay
@@ -159,9 +165,16 @@ class Database:
         """What a database says of itself (full, away, unreadable) as errors of ours."""
         try:
             yield
-        except DataError as error:
+        except (DataError, OverflowError) as error:
+            if isinstance(error, OverflowError) and "SQLite" not in str(error):
+                raise
             raise InvalidInput(
                 "a value can't be stored", hint="is there a NUL character or a huge number in it?"
+            ) from error
+        except TimeoutError as error:
+            raise Unreachable(
+                "the hub has more to do than connections to its database",
+                hint="try again in a moment",
             ) from error
         except OperationalError as error:
             words = str(error.orig).lower()

@@ -13,8 +13,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meyrin.domain import errors
+
+MAX_BODY_BYTES = 64 * 2**20
 
 STATUS: dict[type[errors.MeyrinError], int] = {
     errors.InvalidInput: 422,
@@ -64,6 +67,8 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         cause = first.get("ctx", {}).get("error")
+        if first["type"] == "json_invalid":
+            place, cause = "", f"the body is no JSON, from character {place} on"
         message = str(cause) if cause else f"{place or 'the body'}: {first['msg']}"
         hint = getattr(cause, "hint", "") or "see /api/docs for what this call takes"
         return respond(errors.InvalidInput(message, hint=hint, field=place))
@@ -72,5 +77,35 @@ def install(app: FastAPI) -> None:
     def routing(_request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             return respond(errors.NotFound("there is nothing at this address"))
+        if error.status_code == 413:
+            large = errors.InvalidInput(str(error.detail), hint="send less in one call")
+            return JSONResponse(error_body(large), 413)
         body = error_body(errors.Failed(str(error.detail)))
         return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    def bug(_request: Request, _error: Exception) -> JSONResponse:
+        # told in the one shape; the exception goes on to the server's log
+        return respond(errors.Failed("the hub has met a bug of its own; its log says more"))
+
+
+class BodyLimit:
+    """Refuses a body that is larger than any call needs, before it is kept in memory: bodies
+    are read before anybody asks who sent them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_BODY_BYTES:
+                limit = f"{MAX_BODY_BYTES // 2**20} MiB"
+                raise HTTPException(413, f"the body is larger than {limit}")
+            return message
+
+        await self.app(scope, limited if scope["type"] == "http" else receive, send)
