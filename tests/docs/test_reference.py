@@ -1,0 +1,21 @@
+"""The reference says what the code says."""
+
+from __future__ import annotations
+
+import pytest
+from tests.docs import generate
+
+
+@pytest.mark.parametrize("name", generate.MAKE)
+def test_the_page_is_up_to_date(name: str) -> None:
+    there = (generate.PAGES / name).read_text(encoding="utf-8")
+    assert there == generate.page(name), "run: .venv/bin/python -m tests.docs.generate"
+
+
+def test_every_field_of_the_settings_says_what_it_is() -> None:
+    from meyrin.agent import config
+    from meyrin.hub.plumbing import settings
+
+    for module, name in ((settings, "HubSettings"), (config, "AgentConfig"), (config, "Rules")):
+        silent = [field for field, _, said in generate.documented(module, name) if not said]
+        assert not silent, name
