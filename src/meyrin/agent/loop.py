@@ -66,6 +66,8 @@ class Agent:
         """Tell the hub what is here, and remember what the journal knows."""
         self.site = self.hub.hello(self.batch.kind, self.batch.partitions()).site
         self._items = {item.work.attempt: item for item in self.journal.everything()}
+        untold = self.journal.unsent(len(self._items))
+        self._never = {each.attempt for each in untold if each.phase in ("ended", "refused")}
         log.info("agent.hello", site=self.site, attempts=len(self._items))
 
     def recover_once(self) -> None:

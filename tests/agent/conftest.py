@@ -1,0 +1,20 @@
+"""An agent with a scripted hub and batch system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.agent.scripted import Site
+
+from meyrin.agent import loop
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(loop, "_GATHER_S", 0)
+    made = Site(tmp_path / "site")
+    made.folder.mkdir()
+    yield made
+    made.close()

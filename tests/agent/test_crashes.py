@@ -1,0 +1,236 @@
+"""Whenever the agent dies, and whatever reply is lost: one submit, one end, nothing forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+import pytest
+from tests.agent.scripted import Crash, Fuse, Site
+
+from meyrin.agent import loop
+from meyrin.domain.errors import Unreachable
+from meyrin.domain.job import InputFile, JobRequest
+
+INPUT = b"data\n"
+DIGEST = hashlib.sha256(INPUT).hexdigest()
+
+
+def prepare(folder):
+    """Three jobs: a plain one, one with files, one that the site's rules don't let in."""
+    folder.mkdir()
+    site = Site(folder, rules={"max_walltime_s": 1000})
+    site.hub.files[DIGEST] = INPUT
+    brings = JobRequest(
+        script="#!/bin/sh\n",
+        inputs=(InputFile("in/data.txt", DIGEST, len(INPUT)),),
+        output_files=("result.txt",),
+    )
+    plain, files = site.hub.add(), site.hub.add(brings)
+    refused = site.hub.add(walltime_s=1001)
+    return site, plain, files, refused
+
+
+def finish(site):
+    """A new start of the agent, that works until nothing is left to do."""
+    agent = site.agent()
+    agent.hello()
+    for _ in range(12):
+        site.cycle(agent)
+        site.go_on()
+    return agent
+
+
+def check(site, plain, files, refused):
+    for work in (plain, files):
+        assert site.batch.launches[work.attempt] == 1
+        assert site.batch.submits[work.attempt] == 1, "exactly one submit"
+        (end,) = site.hub.ends(work)
+        assert (end.phase, end.end, end.exit_code) == ("ended", "exit", 0)
+        assert end.usage.elapsed_s == 3
+        assert site.hub.printed[work.attempt, "stdout"] == b"hello\ndone\n"
+    assert site.batch.submits[refused.attempt] == 0
+    assert {each.phase for each in site.hub.reports[refused.attempt]} == {"refused"}
+    state, results = site.hub.left[files.attempt]
+    assert (state, [each.name for each in results]) == ("complete", ["result.txt"])
+    assert site.journal.everything() == []
+    assert site.journal.unsent(10) == []
+    assert site.batch.look_up((plain.attempt, files.attempt)) == {}
+    assert list((site.folder / "work").iterdir()) == [], "job folders are gone"
+
+
+def run_until_it_blows(site, fuse):
+    agent = site.agent(fuse)
+    agent.hello()
+    for _ in range(12):
+        site.cycle(agent)
+        site.go_on()
+
+
+def calls_in_all(folder):
+    site, *_ = prepare(folder)
+    fuse = Fuse()
+    run_until_it_blows(site, fuse)
+    site.close()
+    return fuse.calls
+
+
+def test_without_a_crash_all_is_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_GATHER_S", 0)
+    site, *works = prepare(tmp_path / "site")
+    finish(site)
+    check(site, *works)
+    site.close()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("error", [Crash(), Unreachable("lost")], ids=["crash", "lost"])
+def test_a_crash_or_a_lost_reply_at_any_call(tmp_path, monkeypatch, after, error):
+    monkeypatch.setattr(loop, "_GATHER_S", 0)
+    names = set()
+    for at in range(1, calls_in_all(tmp_path / "count") + 1):
+        site, *works = prepare(tmp_path / f"{at}")
+        fuse = Fuse(at, after=after, error=error)
+        with contextlib.suppress(Crash, Unreachable):
+            run_until_it_blows(site, fuse)
+        names.add(fuse.name)
+        finish(site)
+        try:
+            check(site, *works)
+        except AssertionError as failed:
+            raise AssertionError(f"{'after' if after else 'before'} call {at}, {fuse.name}: "
+                                 f"{failed}") from failed  # fmt: skip
+        site.close()
+    assert names >= CALLS
+
+
+CALLS = {
+    *("hello", "lease", "report", "output", "upload", "results", "fetch_input"),
+    *("take", "taken", "handed", "note", "unsent", "sent", "results_sent", "forgettable"),
+    *("submit", "changes", "forget"),
+}
+
+
+def test_work_that_is_given_again_is_not_started_again(site):
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    for _ in range(3):
+        agent.lease_once(0)
+    assert site.batch.submits[work.attempt] == 1
+    site.agent().hello()
+    agent = site.agent()
+    agent.hello()
+    agent.lease_once(0)
+    agent.recover_once()
+    assert site.batch.submits[work.attempt] == 1
+
+
+def test_the_hub_may_be_away_for_long(site):
+    """The batch system goes on; the journal keeps what there is to tell."""
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    agent.lease_once(0)
+    for _ in range(3):
+        agent.watch_once(0)
+        site.go_on()
+    agent.watch_once(0)
+    assert site.hub.reports == {}
+    agent = site.agent()
+    agent.hello()
+    agent.send_once()
+    (end,) = site.hub.ends(work)
+    assert (end.start_ms, end.end_ms) == (site.clock.now_ms - 6000, site.clock.now_ms - 3000)
+    assert site.hub.printed[work.attempt, "stdout"] == b"hello\ndone\n"
+
+
+# --- ending
+
+
+def test_a_running_job_is_ended_and_told_as_cancelled(site):
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    site.go_on()
+    site.hub.to_cancel = [work.attempt, "00000000-0000-0000-0000-00000000dead"]
+    site.cycle(agent)
+    site.go_on()
+    site.cycle(agent)
+    (end,) = site.hub.ends(work)
+    assert (end.end, end.usage.elapsed_s) == ("cancelled", 3)
+
+
+def test_a_queued_job_is_ended_without_having_run(site):
+    work = site.hub.add()
+    site.hub.to_cancel = [work.attempt]
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    site.cycle(agent)
+    (end,) = site.hub.ends(work)
+    assert (end.end, end.usage, end.start_ms) == ("cancelled", None, None)
+
+
+def test_what_the_batch_system_never_got_never_starts(site):
+    """Also not when the agent dies between noting its end and telling it."""
+    work = site.hub.add()
+    agent = site.agent()
+    site.journal.take([work], site.hub.requests)
+    agent.hello()
+    agent._cancel((work.attempt,))
+    agent = site.agent()
+    agent.hello()
+    agent.recover_once()
+    site.cycle(agent)
+    site.cycle(agent)
+    assert site.batch.submits[work.attempt] == 0
+    (end,) = site.hub.ends(work)
+    assert end.end == "cancelled"
+    assert site.journal.everything() == []
+
+
+def test_a_stale_attempt_is_ended_and_forgotten(site):
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    site.go_on()
+    site.hub.stale.add(work.attempt)
+    for _ in range(3):
+        site.cycle(agent)
+        site.go_on()
+    assert site.journal.everything() == []
+    assert site.batch.look_up((work.attempt,)) == {}
+
+
+def test_a_word_of_the_site_travels_as_it_is(site):
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    site.batch.begin(work.attempt, "SPECIAL_EXIT")
+    site.cycle(agent)
+    assert site.hub.reports[work.attempt][-1].site_word == "SPECIAL_EXIT"
+
+
+# --- threads
+
+
+class Bug(Exception):
+    """Nobody waits for this to pass."""
+
+
+@pytest.mark.parametrize("party", ["hub.lease", "batch.changes", "journal.unsent"])
+def test_a_bug_in_any_thread_stops_the_agent(site, monkeypatch, party):
+    agent = site.agent()
+
+    def broken(*_args, **_kwargs):
+        raise Bug
+
+    where, _, name = party.partition(".")
+    inner = object.__getattribute__(getattr(agent, where), "_party")
+    monkeypatch.setattr(inner, name, broken)
+    with pytest.raises(Bug):
+        agent.run()
