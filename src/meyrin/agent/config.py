@@ -60,13 +60,20 @@ class AgentConfig(BaseModel):
                     hint=f"run: chmod 600 {path}",
                     field="credential_file",
                 )
-            return path.read_text(encoding="utf-8").strip()
+            secret = path.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise InvalidInput(
                 f"the credential file {path} can't be read: {error.strerror}",
                 hint="`meyrin site token NAME` gives a new one",
                 field="credential_file",
             ) from error
+        if not secret:
+            raise InvalidInput(
+                f"the credential file {path} is empty",
+                hint="`meyrin site token NAME` gives a new one",
+                field="credential_file",
+            )
+        return secret
 
 
 def load(path: Path) -> AgentConfig:
@@ -75,7 +82,7 @@ def load(path: Path) -> AgentConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}", field="config") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} is no TOML: {error}", field="config") from error
     try:
         config = AgentConfig.model_validate(table)

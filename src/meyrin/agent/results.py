@@ -39,6 +39,10 @@ def bring_back(hub: Hub, item: Item, folder: Path) -> None:
     missing = [pattern for pattern in patterns if not matches(folder, (pattern,))]
     for path in matches(folder, patterns):
         name = path.relative_to(folder).as_posix()
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        if shown != name:
+            missing.append(f"{shown} (its name is no text)")
+            continue
         try:
             sent = hub.upload(path)
         except Unreachable:

@@ -1,0 +1,234 @@
+"""What jobs print is sent by offset; what they leave is brought back, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.agent.scripted import CPU, Clock, StoryHub
+
+from meyrin.agent import output as output_module
+from meyrin.agent.journal import Item
+from meyrin.agent.output import Tail
+from meyrin.agent.results import bring_back, matches
+from meyrin.domain.errors import InvalidInput, Unreachable
+from meyrin.domain.job import JobRequest
+from meyrin.testing.batch import FakeBatch
+from meyrin.wire.agents import ResultsBody
+
+# --- output
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A running job's batch system, hub, tail and attempt."""
+    from meyrin.agent.config import AgentConfig
+    from meyrin.agent.prepare import start_of
+
+    hub = StoryHub()
+    batch = FakeBatch(tmp_path, (CPU,), Clock())
+    request = JobRequest(script="x")
+    item = Item(hub.add(request), request)
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path)
+    batch.submit((start_of(config, "alps", item, lambda *_: None),))
+    attempt = item.work.attempt
+    batch.begin(attempt)
+    return batch, hub, Tail(batch, hub), attempt
+
+
+def test_what_is_new_is_sent(world):
+    batch, hub, tail, attempt = world
+    tail.pump(last=[])
+    assert not tail.watched()
+    tail.watch(attempt)
+    assert tail.watched()
+    tail.pump(last=[])
+    assert hub.printed == {}
+    batch.say(attempt, b"one\n")
+    tail.pump(last=[])
+    batch.say(attempt, b"two\n")
+    batch.say(attempt, b"oops\n", "stderr")
+    tail.pump(last=[])
+    assert hub.printed == {(attempt, "stdout"): b"one\ntwo\n", (attempt, "stderr"): b"oops\n"}
+
+
+def test_the_end_sends_all_that_is_left(world, monkeypatch):
+    batch, hub, tail, attempt = world
+    monkeypatch.setattr(output_module, "_PIECE", 10)
+    monkeypatch.setattr(output_module, "_ROUND", 25)
+    text = bytes(range(97, 123)) * 20
+    batch.say(attempt, text)
+    tail.pump(last=[attempt])
+    assert hub.printed[attempt, "stdout"] == text
+    assert not tail.watched()
+
+
+def test_the_hub_says_where_to_go_on(world):
+    """Another start of the agent sends nothing twice and leaves nothing out."""
+    batch, hub, tail, attempt = world
+    batch.say(attempt, b"one\ntwo\n")
+    hub.printed[attempt, "stdout"] = b"one\n"
+    tail.pump(last=[attempt])
+    assert hub.printed[attempt, "stdout"] == b"one\ntwo\n"
+
+
+def test_a_hub_that_lost_some_gets_it_again(world):
+    batch, hub, tail, attempt = world
+    tail.watch(attempt)
+    batch.say(attempt, b"one\ntwo\n")
+    tail.pump(last=[])
+    hub.printed[attempt, "stdout"] = b"one\n"
+    batch.say(attempt, b"three\n")
+    tail.pump(last=[attempt])
+    assert hub.printed[attempt, "stdout"] == b"one\ntwo\nthree\n"
+
+
+def test_a_hub_that_wants_no_more_gets_no_more(world):
+    batch, hub, tail, attempt = world
+    hub.limit = 4
+    tail.watch(attempt)
+    batch.say(attempt, b"123456")
+    tail.pump(last=[])
+    calls = []
+    hub.output = lambda chunks: calls.append(chunks) or {}
+    batch.say(attempt, b"789")
+    tail.pump(last=[attempt])
+    assert calls == []
+
+
+def test_a_call_that_failed_is_made_again(world):
+    batch, hub, tail, attempt = world
+    real = hub.output
+
+    def away(_):
+        raise Unreachable("hub is away")
+
+    batch.say(attempt, b"text")
+    hub.output = away
+    with pytest.raises(Unreachable):
+        tail.pump(last=[attempt])
+    hub.output = real
+    tail.pump(last=[attempt])
+    assert hub.printed[attempt, "stdout"] == b"text"
+
+
+def test_files_that_vanish_break_nothing(world):
+    batch, hub, tail, attempt = world
+    tail.watch(attempt)
+    tail.watch("00000000-0000-4000-8000-000000000000")
+    batch.say(attempt, b"text")
+    tail.pump(last=[])
+    Path(batch.output(attempt).stdout).unlink()
+    tail.pump(last=[attempt])
+    assert hub.printed[attempt, "stdout"] == b"text"
+
+
+# --- results
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "job"
+    (made / "out" / "deep").mkdir(parents=True)
+    for name in ("a.txt", "b.bin", "out/1.txt", "out/deep/2.txt", ".hidden"):
+        (made / name).write_text(name)
+    return made
+
+
+def names(folder, *patterns):
+    return [path.relative_to(folder).as_posix() for path in matches(folder, patterns)]
+
+
+def test_patterns_match_below_the_folder(folder):
+    assert names(folder, "*.txt") == ["a.txt"]
+    assert names(folder, "out") == ["out/1.txt", "out/deep/2.txt"]
+    assert names(folder, "out/*") == ["out/1.txt", "out/deep/2.txt"]
+    assert names(folder, "**/*.txt") == ["a.txt", "out/1.txt", "out/deep/2.txt"]
+    assert names(folder, "a.txt", "*.txt", "b.bin") == ["a.txt", "b.bin"]
+    assert names(folder, "nothing") == []
+    assert names(folder, "a**b", "[", "out/1.txt/") in ([], ["out/1.txt"])
+
+
+def test_a_link_that_leads_out_is_not_followed(folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("secret")
+    (folder / "file-link").symlink_to(secret / "key")
+    (folder / "folder-link").symlink_to(secret)
+    (folder / "out" / "link").symlink_to(secret / "key")
+    (folder / "out" / "folder").symlink_to(secret)
+    (folder / "good-link").symlink_to("a.txt")
+    (folder / "broken-link").symlink_to("nowhere")
+    found = names(folder, "*", "**/*", "folder-link/*", "out", "file-link", "out/folder/key")
+    assert "good-link" in found
+    assert not {"file-link", "folder-link/key", "out/link", "out/folder/key"} & set(found)
+
+
+def item(*patterns):
+    hub = StoryHub()
+    request = JobRequest(script="x", output_files=patterns)
+    return hub, Item(hub.add(request), request)
+
+
+def test_results_are_brought_and_named(folder):
+    hub, job = item("out/*.txt", "b.bin")
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "complete"
+    assert [file.name for file in files] == ["b.bin", "out/1.txt"]
+    assert {hub.files[file.sha256] for file in files} == {b"b.bin", b"out/1.txt"}
+
+
+def test_what_is_missing_is_said(folder):
+    hub, job = item("out/1.txt", "model.bin", "*.h5")
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "not found: model.bin, *.h5"
+    assert [file.name for file in files] == ["out/1.txt"]
+
+
+def test_a_folder_that_is_gone_is_no_end_of_the_world(tmp_path):
+    hub, job = item("*")
+    bring_back(hub, job, tmp_path / "gone")
+    assert hub.left[job.work.attempt] == ("not found: *", [])
+
+
+def test_a_file_that_can_not_be_read_leaves_the_others(folder):
+    hub, job = item("*.txt", "b.bin")
+    real = hub.upload
+
+    def picky(path):
+        if path.name == "a.txt":
+            raise InvalidInput("a.txt changed while it was sent")
+        return real(path)
+
+    hub.upload = picky
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "not found: a.txt (a.txt changed while it was sent)"
+    assert [file.name for file in files] == ["b.bin"]
+
+
+def test_a_hub_that_is_away_is_asked_again(folder):
+    hub, job = item("*")
+
+    def away(_):
+        raise Unreachable("hub is away")
+
+    hub.upload = away
+    with pytest.raises(Unreachable):
+        bring_back(hub, job, folder)
+    assert hub.left == {}
+
+
+def test_names_of_results_are_text_on_the_wire(folder):
+    """A file name on Linux is bytes; one that is no text is said, and stops nothing."""
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("latin")
+    (folder / "训练.txt").write_text("x")
+    hub, job = item("*.txt")
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert sorted(file.name for file in files) == ["a.txt", "训练.txt"]
+    assert "caf" in state
+    ResultsBody(attempt=job.work.attempt, epoch=1, state=state, files=files).model_dump_json()
