@@ -92,12 +92,7 @@ def try_to_submit(place: Facility, wanted: JobRequest, key: str) -> MeyrinError 
     [
         "hub",
         "agent",
-        pytest.param(
-            "keeper",
-            marks=pytest.mark.xfail(
-                strict=False, reason="the keeper gives a job up whose script it has no room for"
-            ),
-        ),
+        "keeper",
     ],
 )
 def test_nothing_is_lost_when_the_disk_is_full(tmp_path: Path, disk: Disk, which: str) -> None:

@@ -27,7 +27,14 @@ from meyrin.agent.keeper_slots import Part, Place, compress
 from meyrin.domain.units import NodeShape
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
-_TEMPORARY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_TEMPORARY = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOSPC,  # somebody makes room; an accepted job is not given up for it
+    errno.EDQUOT,
+)
 _RESET = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
 
 

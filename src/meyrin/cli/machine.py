@@ -58,7 +58,7 @@ class Machine:
         self.local_sites = local_sites
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
-        _private_folder(settings.dir)
+        private_folder(settings.dir)
         self._lock = hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)
         self.socket = listen(settings.host, settings.port)
         self.database = Database(
@@ -149,7 +149,7 @@ class Machine:
     def _join(self, site: LocalSite) -> None:
         """Enrol the site once, lend its partition, grant the starter hours for its type."""
         folder = self.settings.dir / "sites" / site.name
-        _private_folder(folder)
+        private_folder(folder)
         credential = folder / "credential"
         with self.database.write() as step:
             person, home, _ = identity.bootstrap(step, getpass.getuser())
@@ -332,7 +332,8 @@ def write_private(path: Path, text: str) -> None:
     aside.replace(path)
 
 
-def _private_folder(path: Path) -> None:
+def private_folder(path: Path) -> None:
+    """Make the folder, for this user only; Failed with the way out when it can't be made."""
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

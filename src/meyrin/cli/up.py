@@ -46,12 +46,13 @@ def command(
       MEYRIN_HUB_DB_URL=postgresql+psycopg://… meyrin up --no-local-site
     """
     from meyrin.cli import here  # noqa: PLC0415 - `meyrin --help` must not pay for the hub
-    from meyrin.cli.machine import LocalSite, Machine  # noqa: PLC0415
+    from meyrin.cli.machine import LocalSite, Machine, private_folder  # noqa: PLC0415
     from meyrin.client.place import state_folder  # noqa: PLC0415
     from meyrin.domain.site import OwnerShare  # noqa: PLC0415
     from meyrin.hub.plumbing import logs, settings  # noqa: PLC0415
 
     where = state_folder(session.environ, folder or session.folder)
+    private_folder(where)
     logs.configure(where / "hub.log")
     chosen = settings.load(where, session.environ, port=port, host=host, db_url=db_url)
     local = LocalSite("local", "This machine", here.partition(), (OwnerShare("you", 1),))
