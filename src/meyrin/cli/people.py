@@ -111,19 +111,21 @@ def list_tokens(session: Session, limit: int, after: str) -> None:
     epilog="""\b
 Example:
   meyrin token new laptop --days 30 > token.txt
+  meyrin token new first --person ada > ada.txt     (administrators)
 Next, there: `meyrin login --save --hub URL < token.txt`, or MEYRIN_TOKEN_FILE.
 """,
 )
 @click.argument("name")
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
 @click.option("--forever", is_flag=True, help="Until it is revoked.")
+@click.option("--person", metavar="NAME", help="Whose it is, for administrators.  [default: you]")
 @json_option
 @hub_options(hidden=True)
 @pass_session
-def new_token(session: Session, name: str, days: int, forever: bool) -> None:
-    """Make a token for a program; it is shown this once."""
+def new_token(session: Session, name: str, days: int, forever: bool, person: str | None) -> None:
+    """Make a token for a program or a person; it is shown this once."""
     with session.client() as hub:
-        made = hub.people.new_token(name, None if forever else days)
+        made = hub.people.new_token(name, None if forever else days, person)
     show_secret(session, made, made.secret, "Keep it safe; it is shown this once:")
 
 

@@ -139,7 +139,8 @@ def _act(session: Session, parsed: Submission) -> int:
 def _tell(hub: Client, asked: ClientOptions, accepted: Accepted) -> int:
     label = str(accepted.job)
     if not asked.json:
-        data(label if asked.parsable else f"Submitted batch job {label}")
+        if asked.parsable or not asked.quiet:
+            data(label if asked.parsable else f"Submitted batch job {label}")
         if accepted.again and not asked.quiet:
             say(f"note: job {label} was submitted before with this key")
         if not (asked.quiet or asked.parsable or asked.wait):

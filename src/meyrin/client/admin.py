@@ -165,9 +165,12 @@ class People(Room):
     def tokens(self, *, after: str = "", limit: int = 50) -> identity.TokenList:
         return self._get(identity.TokenList, "tokens", after=after, limit=limit)
 
-    def new_token(self, name: str, days: int | None = 365) -> identity.TokenSecret:
-        """A token for programs; the reply holds its secret, shown this once."""
-        said = identity.NewToken(name=name, days=days)
+    def new_token(
+        self, name: str, days: int | None = 365, person: str | None = None
+    ) -> identity.TokenSecret:
+        """A token for programs, one's own or (by an administrator) `person`'s; the reply holds
+        its secret, shown this once."""
+        said = identity.NewToken(name=name, days=days, person=person)
         return self._post(identity.TokenSecret, "tokens", said=said)
 
     def revoke_token(self, token: str) -> None:

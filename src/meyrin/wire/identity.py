@@ -95,9 +95,11 @@ class TokenList(Body):
 
 
 class NewToken(Body):
-    """`days` is how long it counts; None is until it is revoked."""
+    """`days` is how long it counts; None is until it is revoked. `person` is whose it is: the
+    caller's, or, for an administrator, anybody's."""
 
     name: str
+    person: str | None = None
     days: Annotated[int, Field(ge=1, le=MAX_TOKEN_DAYS)] | None = 365
 
 

@@ -70,7 +70,7 @@ def install(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             place, cause = "", f"the body is no JSON, from character {place} on"
         message = str(cause) if cause else f"{place or 'the body'}: {first['msg']}"
-        hint = getattr(cause, "hint", "") or "see /api/docs for what this call takes"
+        hint = getattr(cause, "hint", "") or "see /api/openapi.json for what this call takes"
         return respond(errors.InvalidInput(message, hint=hint, field=place))
 
     @app.exception_handler(HTTPException)

@@ -28,8 +28,6 @@ class HubSettings:
     """How browsers and agents reach this hub, when not by `host` and `port`."""
     blobs_url: str = ""
     """fsspec URL of the content store; empty means a folder in `dir`."""
-    silent_after_s: int = 60
-    """A site whose agent was not heard for this long gets no new jobs."""
     lease_s: int = 30
     """An attempt that an agent took and never spoke of is offered to it again after this."""
     output_limit_bytes: int = 64 * 2**20
@@ -53,8 +51,8 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
 
     Raises InvalidInput for a key that does not exist or a value of the wrong kind.
     """
-    known = {f.name: f for f in fields(HubSettings)}
-    values: dict[str, Any] = {"dir": directory}
+    known = {f.name: f for f in fields(HubSettings) if f.name != "dir"}  # `--dir` alone says it
+    values: dict[str, Any] = {}
     path = directory / "hub.toml"
     if path.exists():
         try:
@@ -72,14 +70,12 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
         if text is not None:
             values[name] = text
     values |= {name: value for name, value in given.items() if value is not None}
-    return HubSettings(**{name: _typed(name, value, known) for name, value in values.items()})
+    typed = {name: _typed(name, value, known) for name, value in values.items()}
+    return HubSettings(dir=directory, **typed)
 
 
 def _typed(name: str, value: Any, known: Mapping[str, Any]) -> Any:
-    kind = known[name].type
-    if kind == "Path":
-        return Path(value)
-    if kind == "int":
+    if known[name].type == "int":
         try:
             return int(value)
         except ValueError as error:

@@ -15,9 +15,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Sample = tuple[Mapping[str, str], int]
 
 
-def text(step: Step, silent_after_s: int) -> str:
+def text(step: Step) -> str:
     """Everything that is measured, now. A fixed number of queries."""
-    found = site_uses(step, silent_after_s)
+    found = site_uses(step)
     counts = store.all_counts(step)
     placed = store.placements(step)
     families = [

@@ -31,10 +31,6 @@ PAGE = 50
 STATES = ("waiting", *map(str, JobState))
 
 
-def _silent_after_s(request: Request) -> int:
-    return int(request.app.state.settings.silent_after_s)
-
-
 # --- pages
 
 
@@ -42,11 +38,11 @@ def _silent_after_s(request: Request) -> int:
 def overview(request: Request, call: Person) -> Response:
     """Sites with what is free there, the newest jobs, one's projects."""
     with call.read() as step:
-        view = _overview(step, call, _silent_after_s(request))
+        view = _overview(step, call)
     return respond(request, call.actor, step.now_ms, view)
 
 
-def _overview(step: Step, call: Call, silent_after_s: int) -> View:
+def _overview(step: Step, call: Call) -> View:
     counts = service.live_counts(step, call.actor)
     lines, _ = service.job_lines(step, call.actor, service.Filters(), None, service.NEWEST)
     projects, more = money.project_lines(step, call.actor, "", 20)
@@ -55,7 +51,7 @@ def _overview(step: Step, call: Call, silent_after_s: int) -> View:
         "Overview",
         "overview",
         {
-            "sites": service.site_uses(step, silent_after_s),
+            "sites": service.site_uses(step),
             "counts": counts,
             "lines": lines,
             "projects": projects,
@@ -164,7 +160,7 @@ def cancel(label: str, call: Person) -> Response:
 def sites(request: Request, call: Person) -> Response:
     """All sites with what is free and busy there."""
     with call.read() as step:
-        found = service.site_uses(step, _silent_after_s(request))
+        found = service.site_uses(step)
     view = View("sites", "Sites", "sites", {"sites": found}, blocks=("sites",))
     return respond(request, call.actor, step.now_ms, view)
 
@@ -173,7 +169,7 @@ def sites(request: Request, call: Person) -> Response:
 def site(request: Request, name: str, call: Person) -> Response:
     """One site: partitions, offers, and the jobs that are there now."""
     with call.read() as step:
-        found = service.site_use(step, name, _silent_after_s(request))
+        found = service.site_use(step, name)
         lines, more = service.jobs_at(step, call.actor, found.id)
         values = {
             "site": found,
@@ -240,7 +236,7 @@ def statement_csv(name: str, call: Person, month: Month = "") -> StreamingRespon
 def measured(request: Request, call: Person) -> PlainTextResponse:
     """Numbers for Prometheus; give it a token of a person."""
     with call.read() as step:
-        text = metrics.text(step, _silent_after_s(request))
+        text = metrics.text(step)
     return PlainTextResponse(text, headers=SAFETY, media_type=metrics.CONTENT_TYPE)
 
 

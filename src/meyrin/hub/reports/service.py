@@ -128,7 +128,7 @@ def visible(actor: Actor) -> Collection[str] | None:
 # --- sites
 
 
-def site_uses(step: Step, silent_after_s: int, name: str | None = None) -> list[SiteUse]:
+def site_uses(step: Step, name: str | None = None) -> list[SiteUse]:
     """Every open site with what is free and busy there. Two queries."""
     rows = store.places(step, name)
     only = rows[0].id if name is not None and rows else None
@@ -136,11 +136,11 @@ def site_uses(step: Step, silent_after_s: int, name: str | None = None) -> list[
     grouped: defaultdict[str, list[sa.Row[Any]]] = defaultdict(list)
     for row in rows:
         grouped[row.id].append(row)
-    return [_site_use(step, group, taken, silent_after_s) for group in grouped.values()]
+    return [_site_use(step, group, taken) for group in grouped.values()]
 
 
-def site_use(step: Step, name: str, silent_after_s: int) -> SiteUse:
-    found = site_uses(step, silent_after_s, name)
+def site_use(step: Step, name: str) -> SiteUse:
+    found = site_uses(step, name)
     if not found:
         raise NotFound(f"there is no site {name!r}", hint="the page of sites lists them")
     return found[0]
@@ -157,7 +157,7 @@ def jobs_at(step: Step, actor: Actor, site_id: str) -> tuple[list[Line], bool]:
     return [_line(row) for row in rows[:AT_SITE]], len(rows) > AT_SITE
 
 
-def site_state(step: Step, row: Any, silent_after_s: int) -> str:
+def site_state(step: Step, row: Any) -> str:
     """Answers, drained, silent or new; silence comes first, for nothing else is known then.
 
     As for the broker, silence is counted from the hub's start at the earliest: nobody could call
@@ -165,7 +165,7 @@ def site_state(step: Step, row: Any, silent_after_s: int) -> str:
     """
     if row.last_heard_ms is None:
         return "new"
-    if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > silent_after_s:
+    if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > sites.SILENT_AFTER_S:
         return "silent"
     return "drained" if row.drained_reason is not None else "answers"
 
@@ -180,14 +180,14 @@ def _taken(rows: Iterable[sa.Row[Any]]) -> _Taken:
     return found
 
 
-def _site_use(step: Step, rows: list[sa.Row[Any]], taken: _Taken, silent_after_s: int) -> SiteUse:
+def _site_use(step: Step, rows: list[sa.Row[Any]], taken: _Taken) -> SiteUse:
     first = rows[0]
     return SiteUse(
         id=first.id,
         name=first.name,
         title=first.title,
         batch_kind=first.batch_kind,
-        state=site_state(step, first, silent_after_s),
+        state=site_state(step, first),
         drained_reason=first.drained_reason or "",
         last_heard_ms=first.last_heard_ms,
         partitions=tuple(_partition_use(row, taken) for row in rows if row.spec is not None),
