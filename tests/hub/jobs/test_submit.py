@@ -10,6 +10,7 @@ from tests.hub.facility import CPU, GPU, ONE_CORE, at_once
 
 from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
+from meyrin.hub.jobs import change
 from meyrin.hub.jobs import service as jobs
 from meyrin.hub.jobs.store import jobs as jobs_table
 from meyrin.hub.jobs.store import requests
@@ -301,11 +302,20 @@ def test_an_array_of_ten_thousand(hub):
     hub.books_balance()
 
 
-@pytest.mark.slow
-def test_an_array_larger_than_a_statement_is_held_released_and_cancelled(postgres_hub):
+def test_more_jobs_are_locked_than_a_statement_has_values(postgres_hub):
     """PostgreSQL takes 65,535 values with a statement; an array may be larger."""
-    hub = postgres_hub
-    array = hub.submit(array=ArraySpec(tuple(range(66_000))), held=True)
+    job = postgres_hub.submit()
+    with postgres_hub.write() as step:
+        assert set(change.locked(step, range(70_000))) == {job}
+
+
+def test_an_array_larger_than_a_statement_is_released_and_cancelled(hub, monkeypatch):
+    monkeypatch.setattr(jobs, "_CHUNK", 7)
+    monkeypatch.setattr(change, "_CHUNK", 7)
+    array = hub.submit(array=ArraySpec(tuple(range(20))), held=True)
     with hub.write() as step:
-        assert len(jobs.release(step, hub.actor("ada"), str(array))) == 66_000
-    assert len(hub.cancel(array).ended) == 66_000
+        assert len(jobs.release(step, hub.actor("ada"), str(array))) == 20
+    hub.step()
+    assert hub.detail(array).array == {"placed": 20}
+    assert len(hub.cancel(array).ended) == 20
+    assert hub.detail(array).array == {"cancelled": 20}
