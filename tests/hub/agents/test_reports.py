@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 from tests.hub.facility import CPU, at_once
 
 from meyrin.domain.job import ArraySpec
@@ -212,34 +211,34 @@ def test_what_is_asked_travels_once(hub):
 # --- how it ended
 
 
-@pytest.mark.parametrize(
-    ("known", "state", "reason", "used_s"),
-    [
-        ({}, "completed", "", 10),
-        ({"exit_code": 2}, "failed", "exit code 2", 10),
-        ({"end": "signal", "exit_code": None, "signal": 9}, "failed", "ended by signal 9", 10),
-        ({"end": "timeout", "exit_code": None}, "failed", "wall time was over", 10),
-        ({"end": "lost", "exit_code": None, "why": "node died"}, "failed", "node died", 10),
-        ({"end": "lost", "usage": None, "why": "node died"}, "failed", "node died", 0),
-        ({"end": "signal", "signal": 9, "start_ms": None}, "failed", "ended by signal 9", 10),
-        ({"end": "cancelled", "why": "by the operator"}, "cancelled", "by the operator", 10),
-        (
-            {"end": "not_started", "start_ms": None, "usage": None, "why": "no such folder"},
-            "failed",
-            "no such folder",
-            0,
-        ),
-        ({"start_ms": None}, "completed", "", 10),
-        ({"start_ms": None, "usage": None}, "completed", "", 0),
-    ],
-)
-def test_every_end_has_its_state_its_reason_and_its_charge(hub, known, state, reason, used_s):
-    job, work = leased(hub)
-    agent = hub.agents["alps"]
-    assert agent.report(agent.ended(work, **({"exit_code": 0} | known))) == []
-    found = hub.detail(job)
-    assert (found.job.state, found.job.reason) == (state, reason)
-    assert (found.held_s, found.used_s) == (0, used_s)
+ENDS = [
+    ({}, "completed", "", 10),
+    ({"exit_code": 2}, "failed", "exit code 2", 10),
+    ({"end": "signal", "exit_code": None, "signal": 9}, "failed", "ended by signal 9", 10),
+    ({"end": "timeout", "exit_code": None}, "failed", "wall time was over", 10),
+    ({"end": "lost", "exit_code": None, "why": "node died"}, "failed", "node died", 10),
+    ({"end": "lost", "usage": None, "why": "node died"}, "failed", "node died", 0),
+    ({"end": "signal", "signal": 9, "start_ms": None}, "failed", "ended by signal 9", 10),
+    ({"end": "cancelled", "why": "by the operator"}, "cancelled", "by the operator", 10),
+    (
+        {"end": "not_started", "start_ms": None, "usage": None, "why": "no such folder"},
+        "failed",
+        "no such folder",
+        0,
+    ),
+    ({"start_ms": None}, "completed", "", 10),
+    ({"start_ms": None, "usage": None}, "completed", "", 0),
+]
+
+
+def test_every_end_has_its_state_its_reason_and_its_charge(hub):
+    for known, state, reason, used_s in ENDS:
+        job, work = leased(hub)
+        agent = hub.agents["alps"]
+        assert agent.report(agent.ended(work, **({"exit_code": 0} | known))) == []
+        found = hub.detail(job)
+        assert (found.job.state, found.job.reason) == (state, reason), known
+        assert (found.held_s, found.used_s) == (0, used_s), known
     hub.books_balance()
 
 

@@ -216,17 +216,25 @@ def test_a_dependency_on_a_job_of_others_is_not_there(hub):
 # --- odd input
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Привет", "训练", "🤖 with blanks", "a'b\"c;--", "%s %j \\", "zero\u200bwidth", "x" * 200],
+NAMES = (
+    "Привет",
+    "训练",
+    "🤖 with blanks",
+    "a'b\"c;--",
+    "%s %j \\",
+    "zero\u200bwidth",
+    "x" * 200,
 )
-def test_names_in_any_alphabet(hub, name):
-    job = hub.submit(name=name, comment=name, environment=(("TEXT", name),))
-    hub.steps()
-    assert hub.detail(job).job.name == name
-    assert hub.detail(job).comment == name
-    reply = hub.agents["alps"].lease()
-    assert next(iter(reply.requests.values())).environment == (("TEXT", name),)
+
+
+def test_names_in_any_alphabet(hub):
+    for name in NAMES:
+        job = hub.submit(name=name, comment=name, environment=(("TEXT", name),))
+        hub.steps()
+        assert hub.detail(job).job.name == name
+        assert hub.detail(job).comment == name
+        reply = hub.agents["alps"].lease()
+        assert next(iter(reply.requests.values())).environment == (("TEXT", name),)
 
 
 def api(hub, **wanted):
@@ -258,12 +266,12 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_odd_input_is_named_and_never_breaks_the_hub(hub, odd):
-    answer = api(hub, **ODD[odd])
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["error"]["code"] == "invalid_input"
-    assert answer.json()["error"]["message"]
+def test_odd_input_is_named_and_never_breaks_the_hub(hub):
+    for odd, wanted in ODD.items():
+        answer = api(hub, **wanted)
+        assert answer.status_code == 422, (odd, answer.text)
+        assert answer.json()["error"]["code"] == "invalid_input", odd
+        assert answer.json()["error"]["message"], odd
     assert count(hub, jobs_table) == 0
 
 
