@@ -54,6 +54,7 @@ class Agent:
         self.site = ""
         self.tail = Tail(batch, hub)
         self._items: dict[str, Item] = {}
+        self._handed_ms: dict[str, int] = {}
         self._staging: set[str] = set()
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
@@ -140,6 +141,8 @@ class Agent:
             starts = [start for start in starts if start.attempt not in self._never]
             answers = [each for each in answers if each.attempt not in self._never]
             if starts:
+                # taken now: it may run before the batch system's word of it is here
+                self._handed_ms |= dict.fromkeys([s.attempt for s in starts], self.clock_ms())
                 self.batch.submit(tuple(starts))
         self.journal.handed([start.attempt for start in starts])
         if answers:
@@ -171,6 +174,8 @@ class Agent:
 
     def _of_batch(self, job: BatchJob) -> Report:
         wanted = self._items[job.attempt].request.output_files
+        now_ms = self.clock_ms()
+        handed_ms = self._handed_ms.get(job.attempt, now_ms)
         usage = None
         if job.usage is not None:
             usage = UsageBody(
@@ -182,7 +187,7 @@ class Agent:
             attempt=job.attempt,
             epoch=self._items[job.attempt].work.epoch,
             phase=job.phase.value,
-            at_ms=self.clock_ms(),
+            at_ms=handed_ms if job.phase is Phase.QUEUED else now_ms,
             batch_job=job.batch_job,
             start_ms=job.start_ms,
             end_ms=job.end_ms,
@@ -230,6 +235,7 @@ class Agent:
         self.journal.forget(done)
         for attempt in done:
             self._items.pop(attempt, None)
+            self._handed_ms.pop(attempt, None)
             self._never.discard(attempt)
 
     def run(self) -> None:

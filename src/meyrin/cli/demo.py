@@ -88,7 +88,7 @@ def _demo(folder: Path, once: bool) -> int:
         _title("A hub with two sites, each with its own agent")
         print(f"   hub      {machine.url}")
         for site in machine.local_sites:
-            shown = f"{site.partition.accelerators_per_node} × {site.partition.accelerator_type}"
+            shown = f"{site.partition.accelerators_per_node} x {site.partition.accelerator_type}"
             shares = ", ".join(f"{o.owner} {o.weight} %" for o in site.owners)
             print(f"   {site.name:8} {shown}, paid for by {shares}")
         print(f"   granted  {machine.settings.starter_hours} hours of `virtual` to project home"

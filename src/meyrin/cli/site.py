@@ -201,7 +201,7 @@ Owners are whoever paid; the numbers are the weights of their parts.
 @json_option
 @hub_options(hidden=True)
 @pass_session
-def offer(  # noqa: PLR0917 - click calls it by name
+def offer(
     session: Session,
     name: str,
     partition: str,

@@ -1,10 +1,10 @@
 """Between an agent and the hub. The agent always calls; the hub only ever answers.
 
-    hello    what the site is and which attempts the agent still knows
-    lease    work to do: starts and cancels; waits for some when there is none
-    reports  what became of attempts; may be repeated, each carries the attempt's epoch
-    output   pieces of output files, by offset; may be repeated
-    results  the files that a job left and that were asked for
+hello    what the site is and which attempts the agent still knows
+lease    work to do: starts and cancels; waits for some when there is none
+reports  what became of attempts; may be repeated, each carries the attempt's epoch
+output   pieces of output files, by offset; may be repeated
+results  the files that a job left and that were asked for
 """
 
 from __future__ import annotations

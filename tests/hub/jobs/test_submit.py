@@ -317,9 +317,7 @@ def test_more_jobs_are_locked_than_a_statement_has_values(postgres_hub):
         assert set(change.locked(step, range(70_000))) == {job}
 
 
-def test_an_array_larger_than_a_statement_is_released_and_cancelled(hub, monkeypatch):
-    monkeypatch.setattr(jobs, "_CHUNK", 7)
-    monkeypatch.setattr(change, "_CHUNK", 7)
+def test_a_held_array_is_released_and_cancelled(hub):
     array = hub.submit(array=ArraySpec(tuple(range(20))), held=True)
     with hub.write() as step:
         assert len(jobs.release(step, hub.actor("ada"), str(array))) == 20

@@ -38,7 +38,7 @@ class Option:
     harmless: tuple[str, ...] = ()
 
 
-def _yes(  # noqa: PLR0917 - a row reads as columns
+def _yes(
     name: str,
     takes: Takes,
     read: Reader,
@@ -52,7 +52,7 @@ def _yes(  # noqa: PLR0917 - a row reads as columns
     )
 
 
-def _no(  # noqa: PLR0917 - a row reads as columns
+def _no(
     name: str,
     takes: Takes,
     why: str,
@@ -126,7 +126,8 @@ HONOURED: tuple[Option, ...] = (
          "SBATCH_PARTITION"),
     _yes("quiet", NOTHING, readers.client_flag("quiet"), "prints errors only", "Q"),
     _yes("requeue", MAYBE, readers.request_flag("requeue", value=True),
-         "kept with the job; no site runs a job again yet, and submission says so; plain only", "", "SBATCH_REQUEUE"),
+         "kept with the job; no site runs a job again yet, and submission says so; plain only", "",
+         "SBATCH_REQUEUE"),
     _yes("signal", VALUE, readers.signal, "`[B:]NAME[@SECONDS]` before the wall time ends", "",
          "SBATCH_SIGNAL"),
     _yes("test-only", NOTHING, readers.client_flag("test_only"),
@@ -210,7 +211,8 @@ REFUSED: tuple[Option, ...] = (
     _no("mem-update", VALUE, "a job's size is fixed when it is placed", "write --mem"),
     _no("mincpus", VALUE, "cores are counted by task", "write --cpus-per-task"),
     _no("network", VALUE, _TOPOLOGY, _REMOVE, "", "SBATCH_NETWORK"),
-    _no("no-kill", MAYBE, "a job that loses a node ends", _REMOVE, "k", "SBATCH_NO_KILL", harmless="off"),
+    _no("no-kill", MAYBE, "a job that loses a node ends", _REMOVE, "k", "SBATCH_NO_KILL",
+        harmless="off"),
     _no("nodefile", VALUE, _ANY_NODE, _USE_FEATURE, "F"),
     _no("nodelist", VALUE, _ANY_NODE, _USE_FEATURE, "w"),
     _no("ntasks-per-core", VALUE, _LAYOUT, _COUNT_CORES),

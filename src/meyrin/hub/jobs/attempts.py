@@ -45,7 +45,10 @@ def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:
         return {}
     statement = (
         sa.select(jobs.c.family, sa.func.count().label("active"))
-        .where(jobs.c.family.in_(wanted), jobs.c.state.in_([str(state) for state in HOLDS_HOURS]))
+        .where(
+            step.among(jobs.c.family, wanted),
+            jobs.c.state.in_([str(state) for state in HOLDS_HOURS]),
+        )
         .group_by(jobs.c.family)
     )
     return {row.family: row.active for row in step.rows(statement)}
@@ -86,12 +89,12 @@ def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[
     a = attempts.c
     rows = step.rows(
         sa.select(attempts)
-        .where(a.id.in_(attempt_ids), _to_take(step, again_before_ms))
+        .where(step.among(a.id, attempt_ids), _to_take(step, again_before_ms))
         .order_by(a.placed_ms, a.job_id)
     )
     step.change(
         sa.update(attempts)
-        .where(a.id.in_([row.id for row in rows]))
+        .where(step.among(a.id, [row.id for row in rows]))
         .values(state="leased", leased_ms=step.now_ms)
     )
     return rows
@@ -121,7 +124,9 @@ def to_cancel(step: Step, site_id: str) -> list[str]:
     )
     ids = [row.id for row in rows]
     if ids:
-        step.change(sa.update(attempts).where(a.id.in_(ids)).values(cancel_sent_ms=step.now_ms))
+        step.change(
+            sa.update(attempts).where(step.among(a.id, ids)).values(cancel_sent_ms=step.now_ms)
+        )
     return ids
 
 
@@ -129,7 +134,7 @@ def ask_end(step: Step, attempt_ids: list[str], why: str) -> None:
     """Note that these are to be ended at their sites; the first reason stays."""
     step.change(
         sa.update(attempts)
-        .where(attempts.c.id.in_(attempt_ids), attempts.c.cancel_ms.is_(None))
+        .where(step.among(attempts.c.id, attempt_ids), attempts.c.cancel_ms.is_(None))
         .values(cancel_ms=step.now_ms, why=why)
     )
 
@@ -138,7 +143,7 @@ def close_unleased(step: Step, attempt_ids: list[str], why: str) -> None:
     """End placed attempts that no agent has heard of."""
     step.change(
         sa.update(attempts)
-        .where(attempts.c.id.in_(attempt_ids), attempts.c.state == "placed")
+        .where(step.among(attempts.c.id, attempt_ids), attempts.c.state == "placed")
         .values(state="ended", end="cancelled", why=why, end_ms=step.now_ms)
     )
 
@@ -147,7 +152,7 @@ def of_site(step: Step, site_id: str, attempt_ids: Iterable[str]) -> dict[str, s
     """Those of the attempts that were given to this site, by id."""
     rows = step.rows(
         sa.select(attempts).where(
-            attempts.c.id.in_(list(attempt_ids)), attempts.c.site_id == site_id
+            step.among(attempts.c.id, attempt_ids), attempts.c.site_id == site_id
         )
     )
     return {row.id: row for row in rows}

@@ -29,9 +29,6 @@ _SET = (
 )
 
 
-_CHUNK = 20_000  # of values in one statement: PostgreSQL takes 65,535 at most
-
-
 @dataclass(frozen=True, slots=True)
 class Move:
     """States that a job goes through at given times, and what else is written with the last.
@@ -49,12 +46,10 @@ class Move:
 def locked(step: Step, job_ids: Iterable[int]) -> dict[int, sa.Row[Any]]:
     """The jobs, locked until the step ends, by number. Always locked in rising order."""
     wanted = sorted(set(job_ids))
-    found: dict[int, sa.Row[Any]] = {}
-    for at in range(0, len(wanted), _CHUNK):
-        chunk = jobs.c.id.in_(wanted[at : at + _CHUNK])
-        statement = sa.select(jobs).where(chunk).order_by(jobs.c.id).with_for_update()
-        found |= {row.id: row for row in step.rows(statement)}
-    return found
+    if not wanted:
+        return {}
+    statement = sa.select(jobs).where(step.among(jobs.c.id, wanted)).order_by(jobs.c.id)
+    return {row.id: row for row in step.rows(statement.with_for_update())}
 
 
 def apply(step: Step, moves: list[Move]) -> None:

@@ -94,7 +94,7 @@ def _jobs_of(step: Step, request_ids: list[int]) -> list[int]:
     """The jobs of these requests that were let go, as many as one step takes."""
     if not request_ids:
         return []
-    wanted = sa.and_(_let_go(step.now_s), jobs.c.request_id.in_(request_ids))
+    wanted = sa.and_(_let_go(step.now_s), step.among(jobs.c.request_id, request_ids))
     rows = step.rows(sa.select(jobs.c.id).where(wanted).order_by(jobs.c.id).limit(_MOST))
     return [row.id for row in rows]
 
@@ -112,7 +112,9 @@ def _end(step: Step, job_ids: list[int], state: JobState, reason: str) -> None:
 
 def _flags(step: Step, request_ids: set[int]) -> dict[int, tuple[bool, bool]]:
     rows = step.rows(
-        sa.select(requests.c.id, requests.c.spec).where(requests.c.id.in_(sorted(request_ids)))
+        sa.select(requests.c.id, requests.c.spec).where(
+            step.among(requests.c.id, sorted(request_ids))
+        )
     )
     return {
         row.id: (row.spec["any_dependency"], row.spec["kill_on_invalid_dependency"]) for row in rows
@@ -124,7 +126,7 @@ def conditions(step: Step, job_ids: list[int]) -> dict[int, list[Condition]]:
     wanted = step.rows(
         sa.select(dependencies, jobs.c.name, jobs.c.project_id, jobs.c.person_id, jobs.c.family)
         .join(jobs, jobs.c.id == dependencies.c.job_id)
-        .where(dependencies.c.job_id.in_(job_ids))
+        .where(step.among(dependencies.c.job_id, job_ids))
         .order_by(dependencies.c.job_id, dependencies.c.number)
     )
     ends = _ends(step, {row.on_family for row in wanted if row.on_family is not None})
@@ -146,7 +148,7 @@ def _ends(step: Step, families: set[int]) -> dict[int, dict[int | None, str]]:
     ends: defaultdict[int, dict[int | None, str]] = defaultdict(dict)
     if families:
         statement = sa.select(jobs.c.family, jobs.c.task, jobs.c.state)
-        for row in step.rows(statement.where(jobs.c.family.in_(sorted(families)))):
+        for row in step.rows(statement.where(step.among(jobs.c.family, sorted(families)))):
             ends[row.family][row.task] = row.state
     return ends
 
@@ -174,7 +176,7 @@ def _earlier_namesakes(step: Step, rows: list[Any]) -> set[int]:
         return waiting
     statement = sa.select(jobs.c.id, jobs.c.name, jobs.c.person_id, jobs.c.family).where(
         jobs.c.state.not_in(_ENDED),
-        jobs.c.name.in_(sorted({row.name for row in rows})),
+        step.among(jobs.c.name, sorted({row.name for row in rows})),
     )
     first: dict[tuple[str, str], int] = {}
     for other in step.rows(statement.order_by(jobs.c.id)):

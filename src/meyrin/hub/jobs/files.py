@@ -46,7 +46,7 @@ def check_brought(step: Step, by: str, brought: Sequence[FileView]) -> None:
     """Raise InvalidInput unless `by` has uploaded every one of these files."""
     wanted = {file.sha256: file.name for file in brought}
     statement = sa.select(uploads.c.sha256).where(
-        uploads.c.sha256.in_(list(wanted)), uploads.c.by == by
+        step.among(uploads.c.sha256, list(wanted)), uploads.c.by == by
     )
     there = {row.sha256 for row in step.rows(statement)} if wanted else set()
     for digest in wanted.keys() - there:

@@ -24,12 +24,14 @@ def take(step: Step, site_id: str, pieces: Sequence[Chunk], limit_bytes: int) ->
     ours = {
         row.id
         for row in step.rows(
-            sa.select(attempts.c.id).where(attempts.c.id.in_(ids), attempts.c.site_id == site_id)
+            sa.select(attempts.c.id).where(
+                step.among(attempts.c.id, ids), attempts.c.site_id == site_id
+            )
         )
     }
     keys = sorted({(piece.attempt, piece.stream) for piece in pieces if piece.attempt in ours})
     step.add_new(streams, [{"attempt": a, "stream": s, "size": 0} for a, s in keys])
-    locked = sa.select(streams).where(streams.c.attempt.in_(sorted(ours)))
+    locked = sa.select(streams).where(step.among(streams.c.attempt, sorted(ours)))
     locked = locked.order_by(streams.c.attempt, streams.c.stream)
     sizes = {(r.attempt, r.stream): r.size for r in step.rows(locked.with_for_update())}
     before = dict(sizes)

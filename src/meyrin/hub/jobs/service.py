@@ -31,8 +31,6 @@ from meyrin.wire.jobs import (
     PlaceView,
 )
 
-_CHUNK = 20_000  # of values in one statement: PostgreSQL takes 65,535 at most
-
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
 
 
@@ -108,7 +106,7 @@ def jobs_page(
 def specs(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests without their scripts, by number."""
     statement = sa.select(requests.c.id, requests.c.spec).where(
-        requests.c.id.in_(sorted(set(request_ids)))
+        step.among(requests.c.id, sorted(set(request_ids)))
     )
     return {
         row.id: REQUEST.validate_python({**row.spec, "script": "-"}) for row in step.rows(statement)
@@ -120,7 +118,7 @@ def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, JobReques
     statement = (
         sa.select(requests.c.id, requests.c.spec, scripts.c.text)
         .join(scripts, scripts.c.sha256 == requests.c.script_sha256)
-        .where(requests.c.id.in_(sorted(set(request_ids))))
+        .where(step.among(requests.c.id, sorted(set(request_ids))))
     )
     return {
         row.id: REQUEST.validate_python({**row.spec, "script": row.text})
@@ -225,8 +223,6 @@ def release(step: Step, actor: Actor, label: str) -> list[int]:
             f"job {label} is not held", hint=f"`meyrin explain {label}` says why it waits"
         )
     ids = [row.id for row in rows]
-    for at in range(0, len(ids), _CHUNK):
-        chunk = ids[at : at + _CHUNK]
-        step.change(sa.update(jobs).where(jobs.c.id.in_(chunk)).values(held=False))
+    step.change(sa.update(jobs).where(step.among(jobs.c.id, ids)).values(held=False))
     step.ring("broker")
     return ids

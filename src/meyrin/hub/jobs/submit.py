@@ -87,22 +87,29 @@ def project_of(step: Step, actor: Actor, name: str | None) -> str:
 
 def _prepare(submission: Submission, project: str) -> _Kept:
     request = submission.request
-    _check_storable(request)
-    spec = REQUEST.dump_python(request, mode="json")
-    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    _check_numbers(request)
+    try:
+        spec = REQUEST.dump_python(request, mode="json")
+        text = json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()
+    except ValueError:  # half of a character can't be written
+        text = _NUL
+    if _NUL in text:
+        _check_texts(request)
+    digest = hashlib.sha256(text).hexdigest()
     del spec["script"]
     script = hashlib.sha256(request.script.encode()).hexdigest()
     return _Kept(request, submission.idempotency_key, project, digest, spec, script)
 
 
+_NUL = b"\\u0000"  # as JSON writes it
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _MOST = 2**53
 _MOST_NICE = 2**31 - 4  # as sbatch(1) has it
 _MOST_INDEX = 10**9 - 1  # nine digits in a label
 
 
-def _check_storable(request: JobRequest) -> None:
-    """Raise InvalidInput for a number or a character that no database or batch system takes."""
+def _check_numbers(request: JobRequest) -> None:
+    """Raise InvalidInput for a number that no database or batch system takes."""
     numbers = {
         "nice": (request.nice, _MOST_NICE),
         "begin_s": (request.begin_s or 0, _MOST),
@@ -116,6 +123,10 @@ def _check_storable(request: JobRequest) -> None:
     for name, (value, most) in numbers.items():
         if abs(value) > most:
             raise InvalidInput(f"{name} can't be {value}", hint=f"at most {most}", field=name)
+
+
+def _check_texts(request: JobRequest) -> None:
+    """Raise InvalidInput for a text with a character that no batch system takes."""
     for field in fields(request):
         if _is_broken(getattr(request, field.name)):
             raise InvalidInput(
@@ -136,15 +147,21 @@ def _is_broken(value: object) -> bool:
     )
 
 
+_TOLD = (
+    requests.c.id,
+    requests.c.idempotency_key,
+    requests.c.body_sha256,
+    requests.c.first_job,
+    requests.c.elements,
+)
+
+
 def _known(step: Step, person: str, keys: list[str]) -> dict[str, sa.Row[Any]]:
     if not keys:
         return {}
-    statement = sa.select(
-        requests.c.idempotency_key,
-        requests.c.body_sha256,
-        requests.c.first_job,
-        requests.c.elements,
-    ).where(requests.c.person_id == person, requests.c.idempotency_key.in_(keys))
+    statement = sa.select(*_TOLD).where(
+        requests.c.person_id == person, step.among(requests.c.idempotency_key, keys)
+    )
     return {row.idempotency_key: row for row in step.rows(statement)}
 
 
@@ -211,7 +228,7 @@ def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
     if not wanted:
         return
     columns = (jobs.c.id, jobs.c.project_id, jobs.c.family)
-    rows = step.rows(sa.select(*columns).where(jobs.c.id.in_(sorted(wanted))))
+    rows = step.rows(sa.select(*columns).where(step.among(jobs.c.id, sorted(wanted))))
     seen = {row.id: row.family for row in rows if actor.in_project(row.project_id)}
     _check_elements(step, seen, news)
     for number in sorted(wanted - seen.keys()):
@@ -237,8 +254,8 @@ def _check_elements(step: Step, families: dict[int, int], news: list[_Kept]) -> 
         (row.family, row.task)
         for row in step.rows(
             sa.select(jobs.c.family, jobs.c.task).where(
-                jobs.c.family.in_(sorted({family for family, _ in wanted})),
-                jobs.c.task.in_(sorted({element for _, element in wanted})),
+                step.among(jobs.c.family, sorted({family for family, _ in wanted})),
+                step.among(jobs.c.task, sorted({element for _, element in wanted})),
             )
         )
     }
@@ -282,7 +299,7 @@ def _insert(step: Step, actor: Actor, news: list[_Kept]) -> dict[str, sa.Row[Any
         for request_id, (kept, numbers) in zip(request_ids, numbered, strict=True)
     ]
     rows.sort(key=lambda row: str(row["idempotency_key"]))
-    inserted = {row.idempotency_key: row for row in step.add_new(requests, rows)}
+    inserted = {row.idempotency_key: row for row in step.add_new(requests, rows, _TOLD)}
     new = [pair for pair in numbered if pair[0].key in inserted]
     _insert_jobs(step, actor, [(kept, inserted[kept.key].id, ids) for kept, ids in new])
     return inserted
@@ -330,7 +347,9 @@ def _families(step: Step, news: list[_Kept]) -> dict[int, tuple[int, int | None]
     if not wanted:
         return {}
     rows = step.rows(
-        sa.select(jobs.c.id, jobs.c.family, jobs.c.task).where(jobs.c.id.in_(sorted(wanted)))
+        sa.select(jobs.c.id, jobs.c.family, jobs.c.task).where(
+            step.among(jobs.c.id, sorted(wanted))
+        )
     )
     return {row.id: (row.family, None if row.id == row.family else row.task) for row in rows}
 

@@ -125,7 +125,7 @@ def balances(step: Step, allocation_ids: Collection[str]) -> dict[str, Balance]:
     a = accounts.c
     rows = step.rows(
         sa.select(a.allocation_id, a.kind, sa.func.sum(a.balance_s).label("amount_s"))
-        .where(store.among(step, a.allocation_id, allocation_ids))
+        .where(step.among(a.allocation_id, allocation_ids))
         .group_by(a.allocation_id, a.kind)
     )
     parts: dict[str, dict[str, int]] = {}
@@ -229,7 +229,7 @@ def void(step: Step, attempts: Collection[str], reason: str) -> frozenset[str]:
     return frozenset(held)
 
 
-def correct(  # noqa: PLR0917 - the six words of one correction
+def correct(
     step: Step,
     attempt: str,
     used_s: int,

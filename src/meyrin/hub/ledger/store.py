@@ -10,12 +10,11 @@ writers that overlooked the lock would collide there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from meyrin.domain.errors import Conflict
 from meyrin.domain.ledger import MAX_REASON, AccountKind, EntryKind
@@ -145,15 +144,6 @@ def delivered_account(allocation_id: str, offer_id: str, owner: str) -> str:
 # --- queries
 
 
-def among(step: Step, column: sa.ColumnElement[Any], words: Iterable[str]) -> Any:
-    """`column` is one of `words`, however many: one parameter, so one prepared statement."""
-    listed = list(words)
-    if step.conn.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(listed, postgresql.ARRAY(sa.Text)))
-    each = sa.func.json_each(sa.literal(listed, sa.JSON)).table_valued("value")
-    return column.in_(sa.select(each.c.value))
-
-
 @dataclass(slots=True)
 class Trail:
     """One attempt as its entries tell it; `used` is what it was charged, by delivered account."""
@@ -190,7 +180,7 @@ def trails(step: Step, attempts: Collection[str]) -> dict[str, Trail]:
     statement = (
         sa.select(e.attempt, e.allocation_id, e.project_id, e.charged_type, e.kind)
         .add_columns(e.debit_account, e.credit_account, e.amount_s)
-        .where(among(step, e.attempt, attempts))
+        .where(step.among(e.attempt, attempts))
     )
     result: dict[str, Trail] = {}
     for row in step.conn.execute(statement):
@@ -221,13 +211,13 @@ def lock(
     statement = sa.select(accounts, until.label("open_from_ms")).order_by(a.id)
     if attempts:
         of_attempts = sa.select(entries.c.allocation_id).where(
-            among(step, entries.c.attempt, attempts), entries.c.kind == str(EntryKind.HOLD)
+            step.among(entries.c.attempt, attempts), entries.c.kind == str(EntryKind.HOLD)
         )
         kinds = [str(AccountKind.ALLOCATION), str(AccountKind.DELIVERED)]
         statement = statement.where(a.allocation_id.in_(of_attempts), a.kind.in_(kinds))
     else:
         names = [account(AccountKind.ALLOCATION, name) for name in allocations]
-        statement = statement.where(among(step, a.id, names))
+        statement = statement.where(step.among(a.id, names))
     # the weaker lock: entries that refer to the account may still be added meanwhile
     rows = step.rows(statement.with_for_update(key_share=True, of=accounts))
     free = {row.allocation_id: row for row in rows if row.kind == AccountKind.ALLOCATION}

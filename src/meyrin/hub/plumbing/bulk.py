@@ -7,12 +7,13 @@ statement per row; SQLite, which has no network in between, repeats a prepared s
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 
 Row = dict[str, Any]
 _FEW = 4  # below this a plain statement is as good
@@ -44,15 +45,76 @@ def insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
         ) from error
 
 
+def insert_new(
+    conn: sa.Connection, table: sa.Table, rows: list[Row], told: tuple[sa.Column[Any], ...]
+) -> list[sa.Row[Any]]:
+    """Insert the rows whose key is free; returns the columns `told` of those inserted."""
+    if conn.dialect.name != "postgresql":
+        plain = sqlite.insert(table).on_conflict_do_nothing().returning(*told)
+        return list(conn.execute(plain, rows))
+    if len(rows) < _FEW:
+        few = postgresql.insert(table).on_conflict_do_nothing().returning(*told)
+        return list(conn.execute(few, rows))
+    statement = _new_from_arrays(table, tuple(rows[0]), told)
+    return list(conn.execute(statement, _columns(table, rows)))
+
+
+def among(conn: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]) -> Any:
+    """`column` is one of `values`, however many: one parameter, so one prepared statement."""
+    listed = list(values)
+    if conn.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(listed, postgresql.ARRAY(column.type)))
+    each = sa.func.json_each(sa.literal(listed, sa.JSON)).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
 def update(conn: sa.Connection, table: sa.Table, key: str, rows: list[Row]) -> None:
     """Set the other columns of each row where `key` is the row's; all name the same columns."""
     names = tuple(name for name in rows[0] if name != key)
     if conn.dialect.name == "postgresql" and len(rows) >= _FEW:
-        columns = {f"v_{name}": [row[name] for row in rows] for name in (key, *names)}
-        conn.execute(_from_arrays(table, key, names), columns)
+        conn.execute(_from_arrays(table, key, names), _columns(table, rows))
         return
     by_key = [{f"v_{name}": value for name, value in row.items()} for row in rows]
     conn.execute(_one_by_one(table, key, names), by_key)
+
+
+def _columns(table: sa.Table, rows: list[Row]) -> dict[str, list[Any]]:
+    """The rows as one array a column, JSON as text."""
+    found: dict[str, list[Any]] = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        is_json = isinstance(table.c[name].type, sa.JSON)
+        found[f"v_{name}"] = [_as_json(value) for value in values] if is_json else values
+    return found
+
+
+def _arrays(table: sa.Table, names: Iterable[str]) -> str:
+    """`unnest` of the columns' arrays, each cast to its column's type; JSON comes as text."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    kinds = {
+        name: "TEXT"
+        if isinstance(table.c[name].type, sa.JSON)
+        else table.c[name].type.compile(dialect)
+        for name in names
+    }
+    return "unnest(" + ", ".join(f"CAST(:v_{n} AS {kind}[])" for n, kind in kinds.items()) + ")"
+
+
+@lru_cache(maxsize=64)
+def _new_from_arrays(
+    table: sa.Table, names: tuple[str, ...], told: tuple[sa.Column[Any], ...]
+) -> sa.TextualSelect:
+    """INSERT … SELECT … FROM unnest(…) ON CONFLICT DO NOTHING RETURNING …"""
+    listed = ", ".join(f'"{name}"' for name in names)
+    values = ", ".join(
+        f'CAST(v."{name}" AS JSONB)' if isinstance(table.c[name].type, sa.JSON) else f'v."{name}"'
+        for name in names
+    )
+    returned = ", ".join(f'"{column.name}"' for column in told)
+    return sa.text(
+        f'INSERT INTO "{table.name}" ({listed}) SELECT {values} '  # noqa: S608 - our own names
+        f"FROM {_arrays(table, names)} AS v({listed}) ON CONFLICT DO NOTHING RETURNING {returned}"
+    ).columns(*told)
 
 
 def _as_json(value: Any) -> str | None:
@@ -68,13 +130,9 @@ def _one_by_one(table: sa.Table, key: str, names: tuple[str, ...]) -> sa.Update:
 @lru_cache(maxsize=64)
 def _from_arrays(table: sa.Table, key: str, names: tuple[str, ...]) -> sa.TextClause:
     """UPDATE … FROM unnest(…), each array cast to its column's type."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    arrays = ", ".join(
-        f"CAST(:v_{name} AS {table.c[name].type.compile(dialect)}[])" for name in (key, *names)
-    )
     sets = ", ".join(f'"{name}" = v."{name}"' for name in names)
     listed = ", ".join(f'"{name}"' for name in (key, *names))
     return sa.text(
         f'UPDATE "{table.name}" AS t SET {sets} '  # noqa: S608 - names of our own tables
-        f'FROM unnest({arrays}) AS v({listed}) WHERE t."{key}" = v."{key}"'
+        f'FROM {_arrays(table, (key, *names))} AS v({listed}) WHERE t."{key}" = v."{key}"'
     )

@@ -8,13 +8,13 @@ writers of one process queue on a lock, because SQLite's own busy waiting starve
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -86,13 +86,19 @@ class Step:
         if rows:
             bulk.update(self.conn, table, key, rows)
 
-    def add_new(self, table: sa.Table, rows: list[dict[str, Any]]) -> list[sa.Row[Any]]:
-        """Insert the rows whose key is not there yet; returns those inserted, in any order."""
-        if not rows:
-            return []
-        build = _insert_for(self.conn.dialect.name)
-        statement = build(table).on_conflict_do_nothing().returning(*table.c)
-        return list(self.conn.execute(statement, rows))
+    def add_new(
+        self,
+        table: sa.Table,
+        rows: list[dict[str, Any]],
+        told: tuple[sa.Column[Any], ...] | None = None,
+    ) -> list[sa.Row[Any]]:
+        """Insert the rows whose key is not there yet; returns those inserted, in any order,
+        whole or the columns `told`."""
+        return bulk.insert_new(self.conn, table, rows, told or tuple(table.c)) if rows else []
+
+    def among(self, column: sa.ColumnElement[Any], values: Iterable[Any]) -> Any:
+        """The condition that `column` is one of `values`, however many."""
+        return bulk.among(self.conn, column, values)
 
     def next_ids(self, table: sa.Table, count: int) -> list[int]:
         """`count` fresh numbers for the table's `id`, rising."""
@@ -107,10 +113,6 @@ class Step:
         row = self.one(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0).label("last")))
         assert row is not None
         return list(range(int(row.last) + 1, int(row.last) + 1 + count))
-
-
-def _insert_for(dialect: str) -> Callable[[sa.Table], Any]:
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 class Database:

@@ -233,7 +233,7 @@ def statement_csv(name: str, call: Person, month: Month = "") -> StreamingRespon
 
 
 @router.get("/metrics")
-def measured(request: Request, call: Person) -> PlainTextResponse:
+def measured(call: Person) -> PlainTextResponse:
     """Numbers for Prometheus; give it a token of a person."""
     with call.read() as step:
         text = metrics.text(step)

@@ -76,7 +76,7 @@ def record(step: Step, measured: Sequence[Measured]) -> None:
 def _latest(step: Step, attempts: list[str]) -> dict[str, sa.Row[Any]]:
     statement = (
         sa.select(usage_records)
-        .where(usage_records.c.attempt.in_(attempts))
+        .where(step.among(usage_records.c.attempt, attempts))
         .order_by(usage_records.c.version)
     )
     return {row.attempt: row for row in step.rows(statement)}
