@@ -31,7 +31,7 @@ from meyrin_side import latencies_ms, meyrin, throughput
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("dask", "parsl", "ray")
-SLOTS = 128
+SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
