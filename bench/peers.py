@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable
-
-NO_OP = "/bin/true"
 
 
 def job() -> float:
-    """One job: when it started, by the wall clock; then a process of its own."""
+    """One job: when it started, by the wall clock; then a process of its own.
+
+    It travels by its code alone, so it brings its own imports.
+    """
+    import subprocess
+    import time
+
     started = time.time()
-    subprocess.run([NO_OP], check=True)
+    subprocess.run(["/bin/true"], check=True)
     return started
 
 
@@ -95,4 +99,10 @@ if __name__ == "__main__":
     os.environ.setdefault("RAY_agent_register_timeout_ms", "250000")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "250")
     peer = {"dask": dask, "parsl": parsl, "ray": ray}[sys.argv[1]]
-    print(json.dumps(peer(int(sys.argv[2]))))
+    status = 1
+    try:
+        print(json.dumps(peer(int(sys.argv[2]))), flush=True)
+        status = 0
+    except Exception:  # noqa: BLE001 - whatever it is, it is told and ends the run
+        traceback.print_exc()
+    os._exit(status)  # a peer's threads and children must not keep a failed run alive

@@ -18,10 +18,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,17 +79,22 @@ def measure_peer(name: str, python: Path | None, jobs: int) -> Line:
         command = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
     environ = {**os.environ, "PATH": f"{python.parent}:{os.environ.get('PATH', '')}"}
     before = forks()
+    peer = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,
+        start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=420, check=False, env=environ
-        )
+        said, trouble = peer.communicate(timeout=420)
     except subprocess.TimeoutExpired:
         return Line(name, False, note="no result after 420 s")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(peer.pid, signal.SIGKILL)  # what it left running
     mean = (before + forks()) / 2
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or ["no words"]
+    if peer.returncode:
+        words = trouble.strip().splitlines() or ["no words"]
         return Line(name, False, note=f"failed: {words[-1][:80]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    found = json.loads(said.strip().splitlines()[-1])
     return Line(name, False, found["jobs_per_s"], mean, found["p50_ms"], found["p99_ms"])
 
 
