@@ -96,7 +96,7 @@ def test_the_one_that_ends_first_pays(do, books):
     result = do("allocate", wants)
     assert result == {"0": soon, "1": late, "2": Refusal(Reason.BALANCE_HELD, asked=60, limit=40)}
     with books.database.read() as step:
-        assert calls.choose_allocation(step, "prj_a", "h100", 100) == soon
+        assert calls.allocate(step, [("try", "prj_a", "h100", 100)]) == {"try": soon}
         funds = list(calls.funds(step, ["prj_a"]))
     after = pay(funds, 60, NOW_S)
     assert [f.end_s for f in after if f.held_s] == [NOW_S + 100]

@@ -251,13 +251,6 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
     return result
 
 
-def choose_allocation(
-    step: Step, project_id: str, charged_type: str, amount_s: int
-) -> str | Refusal:
-    """As `allocate`, for one attempt."""
-    return allocate(step, [("", project_id, charged_type, amount_s)])[""]
-
-
 # --- inside
 
 
