@@ -1,0 +1,1 @@
+"""Traces, the replay of a trace through the engine, and what came of it. No hub is needed."""
