@@ -14,8 +14,8 @@ one for the machine, so that a job of several nodes has the same nodes all the w
 Room has an amount of three parts: accelerators, cores, memory in MiB, in the order of their
 scarcity. Times are whole seconds, or any other whole unit. Nothing here knows a job or a policy.
 
-All functions but `new` and `warm` are compiled and may be called from compiled code. A room is changed in
-place, and searches write to scratch arrays in it: one thread at a time for each room.
+All functions but `new` and `warm` are compiled and may be called from compiled code. A room is
+changed in place, and searches write to scratch arrays in it: one thread at a time for each room.
 """
 
 from __future__ import annotations
@@ -210,6 +210,42 @@ def give(room: Room, chosen: Index, count: int, asked: Times, start: int, end: i
 
 
 @compiled
+def squeeze(
+    room: Room, nodes: Index, asked: Times, count: int, start: int, end: int, chosen: Index
+) -> None:
+    """Take `asked` on `count` of `nodes` from `start` until `end`, whether it fits or not.
+
+    For what is known to run, though nobody said where: it is put on the nodes with the least
+    free at `start` that have room for it then; where those are too few, it takes what there is on
+    the nodes with the most free of the others, and where all are too few, nothing more. `chosen`
+    (int32, as long as `nodes`) is scratch.
+    """
+    fitting = 0
+    for node in nodes:
+        room.at[node] = _holding(room, node, start)
+        room.start[node] = _fits(room, room.at[node], asked)
+        fitting += room.start[node]
+    fitting = min(fitting, count)
+    others = min(count, len(nodes)) - fitting
+    _choose(room, nodes, 1, fitting, True, chosen)
+    rest = chosen[fitting:]
+    _choose(room, nodes, 0, others, False, rest)
+    take(room, chosen, fitting, asked, start, end)
+    for place in range(others):
+        node = rest[place]
+        at = room.at[node]
+        _shift(
+            room,
+            node,
+            start,
+            end,
+            -min(asked[0], room.free[at, 0]),
+            -min(asked[1], room.free[at, 1]),
+            -min(asked[2], room.free[at, 2]),
+        )
+
+
+@compiled
 def compact(room: Room, now: int) -> None:
     """Forget what lies before `now`: searches get shorter, and segments spare."""
     for node in range(len(room.start)):
@@ -320,7 +356,7 @@ def _choose(
     `chosen` holds places in `nodes` as a heap with the last of the order on top.
     """
     size = 0
-    for place in range(len(nodes)):
+    for place in range(len(nodes) if count else 0):
         if room.start[nodes[place]] != begin:
             continue
         if size < count:
@@ -456,4 +492,5 @@ def warm() -> None:
     free_at(room, nodes, 0, asked)
     take(room, chosen, 1, asked, 0, 1)
     give(room, chosen, 1, asked, 0, 1)
+    squeeze(room, nodes, asked, 1, 0, 1, chosen)
     compact(room, 1)
