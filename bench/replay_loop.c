@@ -15,7 +15,7 @@
  *   JOBS    int64: n, machine, submit[n], processors[n], duration[n], limit[n]
  *   STARTS  is written: int64 start[n]
  * Prints one JSON object: CPU seconds of each repeat, bytes that the replay added to the resident
- * set, the longest queue.
+ * set, the longest queue, the sum of all waits.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -300,8 +300,11 @@ int main(int count, char **words) {
         replay(words[1][0]);
         printf("%s%.6f", turn ? ", " : "", cpu_s() - begun);
     }
-    printf("], \"bytes\": %lld, \"longest_queue\": %lld}\n",
-           (long long)(status_kb("VmHWM:") - before_kb) * 1024, (long long)longest);
+    i64 peak_kb = status_kb("VmHWM:"), wait = 0;
+    for (i64 id = 0; id < jobs; id++) wait += start[id] - submit[id];
+    printf("], \"bytes\": %lld, \"peak_kb\": %lld, \"longest_queue\": %lld, \"wait_s\": %lld}\n",
+           (long long)(peak_kb - before_kb) * 1024, (long long)peak_kb, (long long)longest,
+           (long long)wait);
     FILE *file = fopen(words[3], "wb");
     if (!file || (i64)fwrite(start, sizeof *start, (size_t)jobs, file) != jobs || fclose(file)) {
         perror(words[3]);

@@ -29,6 +29,7 @@ from tempfile import TemporaryDirectory
 
 from keeper import ceiling
 from meyrin_side import latencies_ms, meyrin, throughput
+from peer_env import peers_python
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("dask", "parsl", "ray")
@@ -100,25 +101,6 @@ def measure_peer(name: str, python: Path | None, jobs: int) -> Line:
 
 def _at(ordered: list[int], percent: int) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
-
-
-def peers_python() -> Path | None:
-    """The Python of the peers' environment; made on first use."""
-    folder = ROOT / ".venv-bench"
-    python = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return python
-    uv = ROOT / ".venv" / "bin" / "uv"
-    made = [
-        [str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(python),
-         "-r", str(ROOT / "requirements" / "bench.txt")],
-    ]  # fmt: skip
-    for command in made:
-        if subprocess.run(command, check=False).returncode:
-            return None
-    (folder / "complete").touch()
-    return python
 
 
 @contextmanager
