@@ -54,6 +54,10 @@ lock: ## choose the newest versions that fit and write requirements/*.txt
 bench: $(STAMP) ## measure throughput against the fork ceiling
 	@$(BIN)/python bench/throughput.py $(ARGS)
 
+.PHONY: bench-replay
+bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one core
+	@$(BIN)/python bench/replay.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
@@ -61,4 +65,4 @@ clean: ## remove the environment and everything that tools left behind
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
