@@ -128,35 +128,37 @@ def first_start(
     """The answer of `earliest` without choosing the nodes."""
     if count > len(nodes):
         return -1
-    walltime = max(walltime, 1)
-    ready = 0
-    for node in nodes:
-        _begin(room, node, not_before)
-        _seek(room, node, asked, walltime, not_before)
-        ready += room.start[node] == not_before
+    start, order = room.start, room.order
     begin = not_before
+    ready = _seek(room, nodes, asked, max(walltime, 1), begin, True)
     while ready < count:
         for place in range(len(nodes)):
-            room.order[place] = room.start[nodes[place]]
-        begin = _smallest(room.order, len(nodes), count)
+            order[place] = start[nodes[place]]
+        begin = _smallest(order, len(nodes), count)
         if begin >= NEVER:
             return -1
-        ready = 0
-        for node in nodes:
-            if room.start[node] < begin:
-                _seek(room, node, asked, walltime, begin)
-            ready += room.start[node] == begin
+        ready = _seek(room, nodes, asked, max(walltime, 1), begin, False)
     return begin
 
 
 @compiled
 def count_with_room(room: Room, nodes: Index, asked: Times, walltime: int, at: int) -> int:
     """How many of `nodes` have room for `asked` from the moment `at` for all of `walltime`."""
+    time, free, following = room.time, room.free, room.next
+    accelerators, cores, memory = asked[0], asked[1], asked[2]
+    until = at + max(walltime, 1)
     found = 0
     for node in nodes:
-        _begin(room, node, at)
-        _seek(room, node, asked, max(walltime, 1), at)
-        found += room.start[node] == at
+        segment, after = _holding(time, following, node, at)
+        while (
+            free[segment, 0] >= accelerators
+            and free[segment, 1] >= cores
+            and free[segment, 2] >= memory
+        ):
+            if after < 0 or time[after] >= until:
+                found += 1
+                break
+            segment, after = after, following[after]
     return found
 
 
@@ -166,29 +168,32 @@ def longest(room: Room, nodes: Index, asked: Times, count: int, at: int) -> int:
 
     0 if they have none then, -1 if they have it without end.
     """
+    time, free, following, order = room.time, room.free, room.next, room.order
     for place in range(len(nodes)):
-        node = nodes[place]
-        segment = _holding(room, node, at)
-        while segment >= 0 and _fits(room, segment, asked):
-            segment = room.next[segment]
-        if segment < 0:
-            room.order[place] = -NEVER
-        else:  # negative: the latest comes first
-            room.order[place] = -max(room.time[segment], at)
+        segment, _ = _holding(time, following, nodes[place], at)
+        until = max(time[segment], at)
+        while _fits(free, segment, asked):
+            segment = following[segment]
+            if segment < 0:
+                until = NEVER
+                break
+            until = time[segment]
+        order[place] = -until  # negative: the latest comes first
     if count > len(nodes):
         return 0
-    until = -_smallest(room.order, len(nodes), count)
-    return -1 if until == NEVER else until - at
+    last = -_smallest(order, len(nodes), count)
+    return -1 if last == NEVER else last - at
 
 
 @compiled
 def free_at(room: Room, nodes: Index, at: int, total: Times) -> None:
     """Write to `total` (int64[3]) what is free at the moment `at` on all of `nodes` together."""
+    time, free, following = room.time, room.free, room.next
     total[:] = 0
     for node in nodes:
-        segment = _holding(room, node, at)
+        segment, _ = _holding(time, following, node, at)
         for part in range(3):
-            total[part] += room.free[segment, part]
+            total[part] += free[segment, part]
 
 
 @compiled
@@ -220,11 +225,13 @@ def squeeze(
     the nodes with the most free of the others, and where all are too few, nothing more. `chosen`
     (int32, as long as `nodes`) is scratch.
     """
+    time, free, following = room.time, room.free, room.next
+    held, fits = room.at, room.start
     fitting = 0
     for node in nodes:
-        room.at[node] = _holding(room, node, start)
-        room.start[node] = _fits(room, room.at[node], asked)
-        fitting += room.start[node]
+        held[node], _ = _holding(time, following, node, start)
+        fits[node] = _fits(free, held[node], asked)
+        fitting += fits[node]
     fitting = min(fitting, count)
     others = min(count, len(nodes)) - fitting
     _choose(room, nodes, 1, fitting, True, chosen)
@@ -233,85 +240,97 @@ def squeeze(
     take(room, chosen, fitting, asked, start, end)
     for place in range(others):
         node = rest[place]
-        at = room.at[node]
+        left = free[held[node]]
         _shift(
-            room,
-            node,
-            start,
-            end,
-            -min(asked[0], room.free[at, 0]),
-            -min(asked[1], room.free[at, 1]),
-            -min(asked[2], room.free[at, 2]),
-        )
+            room, node, start, end,
+            -min(asked[0], left[0]), -min(asked[1], left[1]), -min(asked[2], left[2]),
+        )  # fmt: skip
 
 
 @compiled
 def compact(room: Room, now: int) -> None:
     """Forget what lies before `now`: searches get shorter, and segments spare."""
+    time, free, following, spare = room.time, room.free, room.next, room.spare
     for node in range(len(room.start)):
-        after = room.next[node]
-        while after >= 0 and room.time[after] <= now:
-            for part in range(3):
-                room.free[node, part] = room.free[after, part]
-            room.next[node] = room.next[after]
-            _release(room, after)
-            after = room.next[node]
-        room.time[node] = now
+        after = following[node]
+        while after >= 0 and time[after] <= now:
+            free[node] = free[after]
+            following[node] = following[after]
+            _release(following, spare, after)
+            after = following[node]
+        time[node] = now
+
+
+# Below, arrays are handed over one by one: a named tuple counts references to each of its arrays
+# whenever it goes from one compiled function to another, which costs more than the work.
 
 
 @compiled
-def _fits(room: Room, segment: int, asked: Times) -> bool:
+def _fits(free: Times, segment: int, asked: Times) -> bool:
     return bool(
-        room.free[segment, 0] >= asked[0]
-        and room.free[segment, 1] >= asked[1]
-        and room.free[segment, 2] >= asked[2]
+        free[segment, 0] >= asked[0]
+        and free[segment, 1] >= asked[1]
+        and free[segment, 2] >= asked[2]
     )
 
 
 @compiled
-def _holding(room: Room, node: int, at: int) -> int:
-    """The segment of the node in which the moment `at` lies."""
+def _holding(time: Times, following: Index, node: int, at: int) -> tuple[int, int]:
+    """The segment of the node in which the moment `at` lies, and the next one."""
     segment = node
-    after = room.next[node]
-    while after >= 0 and room.time[after] <= at:
-        segment = after
-        after = room.next[after]
-    return segment
+    after = following[node]
+    while after >= 0 and time[after] <= at:
+        segment, after = after, following[after]
+    return segment, after
 
 
 @compiled
-def _begin(room: Room, node: int, at: int) -> None:
-    """Nothing is known of the node at `at` or later."""
-    segment = _holding(room, node, at)
-    room.start[node] = room.reach[node] = at
-    room.at[node] = room.ahead[node] = segment
+def _seek(
+    room: Room,
+    nodes: Index,
+    asked: Times,
+    walltime: int,
+    not_before: int,
+    afresh: bool,
+) -> int:
+    """Move the `start` of each of `nodes` to the earliest at or after `not_before`, to NEVER if
+    there is none; how many are at `not_before` now.
 
-
-@compiled
-def _seek(room: Room, node: int, asked: Times, walltime: int, not_before: int) -> None:
-    """Move the node's `start` to the earliest at or after `not_before`, NEVER if there is none.
-
-    What is known stays known: between `start` and `reach` the node has room.
+    What is known stays known unless `afresh`: between `start` and `reach` the node has room.
     """
-    start = max(room.start[node], not_before)
-    reach, ahead = room.reach[node], room.ahead[node]
-    while reach < start + walltime and ahead >= 0:
-        after = room.next[ahead]
-        if _fits(room, ahead, asked):
-            reach = NEVER if after < 0 else room.time[after]
+    time, free, following = room.time, room.free, room.next
+    starts, reaches, ats, aheads = room.start, room.reach, room.at, room.ahead
+    accelerators, cores, memory = asked[0], asked[1], asked[2]
+    ready = 0
+    for node in nodes:
+        if afresh:
+            segment, _ = _holding(time, following, node, not_before)
+            start, reach, ahead = not_before, not_before, segment
+        elif starts[node] >= not_before:
+            ready += starts[node] == not_before
+            continue
         else:
-            start = NEVER if after < 0 else max(start, room.time[after])
-            reach = start
-            room.at[node] = max(after, 0)
-        ahead = after
-    if start < NEVER:
-        segment = room.at[node]
-        after = room.next[segment]
-        while after >= 0 and room.time[after] <= start:
-            segment = after
-            after = room.next[after]
-        room.at[node] = segment
-    room.start[node], room.reach[node], room.ahead[node] = start, reach, ahead
+            start, reach = not_before, reaches[node]
+            segment, ahead = ats[node], aheads[node]
+        while ahead >= 0 and reach < start + walltime:
+            after = following[ahead]
+            if (
+                free[ahead, 0] >= accelerators
+                and free[ahead, 1] >= cores
+                and free[ahead, 2] >= memory
+            ):
+                reach = NEVER if after < 0 else time[after]
+            elif after < 0:
+                start = NEVER
+            else:
+                start = max(start, time[after])
+                reach, segment = start, after
+            ahead = after
+        if start < NEVER:
+            segment, _ = _holding(time, following, segment, start)
+        ready += start == not_before
+        starts[node], reaches[node], ats[node], aheads[node] = start, reach, segment, ahead
+    return ready
 
 
 @compiled
@@ -343,50 +362,40 @@ def _smallest(values: Times, size: int, rank: int) -> int:
 
 
 @compiled
-def _choose(
-    room: Room,
-    nodes: Index,
-    begin: int,
-    count: int,
-    packed: bool,
-    chosen: Index,
-) -> None:
+def _choose(room: Room, nodes: Index, begin: int, count: int, packed: bool, chosen: Index) -> None:
     """The first `count` in packing order of the nodes whose `start` is `begin`.
 
     `chosen` holds places in `nodes` as a heap with the last of the order on top.
     """
+    free, starts, ats = room.free, room.start, room.at
     size = 0
     for place in range(len(nodes) if count else 0):
-        if room.start[nodes[place]] != begin:
+        if starts[nodes[place]] != begin:
             continue
         if size < count:
             chosen[size] = place
             size += 1
             if size == count:
                 for top in range(count // 2 - 1, -1, -1):
-                    _sink(room, nodes, packed, chosen, top, count)
-        elif _comes_before(room, nodes, packed, place, chosen[0]):
+                    _sink(free, ats, nodes, packed, chosen, top, count)
+        elif _comes_before(free, ats, nodes, packed, place, chosen[0]):
             chosen[0] = place
-            _sink(room, nodes, packed, chosen, 0, count)
+            _sink(free, ats, nodes, packed, chosen, 0, count)
     for last in range(count - 1, 0, -1):
         chosen[0], chosen[last] = chosen[last], chosen[0]
-        _sink(room, nodes, packed, chosen, 0, last)
+        _sink(free, ats, nodes, packed, chosen, 0, last)
     for one in range(count):
         chosen[one] = nodes[chosen[one]]
 
 
 @compiled
 def _comes_before(
-    room: Room,
-    nodes: Index,
-    packed: bool,
-    one: int,
-    other: int,
+    free: Times, ats: Index, nodes: Index, packed: bool, one: int, other: int
 ) -> bool:
     """Whether place `one` is chosen rather than `other`."""
-    first, second = room.at[nodes[one]], room.at[nodes[other]]
+    first, second = ats[nodes[one]], ats[nodes[other]]
     for part in range(3):
-        difference = room.free[first, part] - room.free[second, part]
+        difference = free[first, part] - free[second, part]
         if difference:
             return bool(difference < 0) == packed
     return one < other
@@ -394,21 +403,18 @@ def _comes_before(
 
 @compiled
 def _sink(
-    room: Room,
-    nodes: Index,
-    packed: bool,
-    heap: Index,
-    top: int,
-    size: int,
+    free: Times, ats: Index, nodes: Index, packed: bool, heap: Index, top: int, size: int
 ) -> None:
     """Let the entry at `top` sink to where it belongs in a heap of `size`."""
     while True:
         below = 2 * top + 1
         if below >= size:
             return
-        if below + 1 < size and _comes_before(room, nodes, packed, heap[below], heap[below + 1]):
+        if below + 1 < size and _comes_before(
+            free, ats, nodes, packed, heap[below], heap[below + 1]
+        ):
             below += 1
-        if not _comes_before(room, nodes, packed, heap[top], heap[below]):
+        if not _comes_before(free, ats, nodes, packed, heap[top], heap[below]):
             return
         heap[top], heap[below] = heap[below], heap[top]
         top = below
@@ -419,65 +425,66 @@ def _shift(
     room: Room, node: int, start: int, end: int, accelerators: int, cores: int, memory: int
 ) -> None:
     """Add to what is free on the node from `start` until `end`, and join equal neighbours."""
-    if end <= max(start, room.time[node]) or (accelerators == 0 and cores == 0 and memory == 0):
+    time, free, following, spare = room.time, room.free, room.next, room.spare
+    if end <= max(start, time[node]) or (accelerators == 0 and cores == 0 and memory == 0):
         return
     before, segment = -1, node
-    after = room.next[node]
-    while after >= 0 and room.time[after] <= start:
+    after = following[node]
+    while after >= 0 and time[after] <= start:
         before, segment = segment, after
-        after = room.next[after]
-    if room.time[segment] < start:
-        before, segment = segment, _split(room, segment, start)
+        after = following[after]
+    if time[segment] < start:
+        before, segment = segment, _split(time, free, following, spare, segment, start)
     while True:
-        after = room.next[segment]
-        if end < NEVER and (after < 0 or room.time[after] > end):
-            after = _split(room, segment, end)
-        room.free[segment, 0] += accelerators
-        room.free[segment, 1] += cores
-        room.free[segment, 2] += memory
-        if after < 0 or room.time[after] >= end:
+        after = following[segment]
+        if end < NEVER and (after < 0 or time[after] > end):
+            after = _split(time, free, following, spare, segment, end)
+        free[segment, 0] += accelerators
+        free[segment, 1] += cores
+        free[segment, 2] += memory
+        if after < 0 or time[after] >= end:
             break
         segment = after
-    _join(room, segment)
+    _join(free, following, spare, segment)
     if before >= 0:
-        _join(room, before)
+        _join(free, following, spare, before)
 
 
 @compiled
-def _split(room: Room, segment: int, at: int) -> int:
+def _split(time: Times, free: Times, following: Index, spare: Times, segment: int, at: int) -> int:
     """Cut the segment at `at`; the new one, which begins there."""
-    fresh = room.spare[0]
+    fresh = spare[0]
     if fresh < 0:
         raise ValueError("no space for another segment: call ensured first")
-    room.spare[0] = room.next[fresh]
-    room.spare[1] -= 1
-    room.time[fresh] = at
+    spare[0] = following[fresh]
+    spare[1] -= 1
+    time[fresh] = at
     for part in range(3):
-        room.free[fresh, part] = room.free[segment, part]
-    room.next[fresh] = room.next[segment]
-    room.next[segment] = fresh
+        free[fresh, part] = free[segment, part]
+    following[fresh] = following[segment]
+    following[segment] = fresh
     return int(fresh)
 
 
 @compiled
-def _join(room: Room, segment: int) -> None:
+def _join(free: Times, following: Index, spare: Times, segment: int) -> None:
     """Let the segment last through the next one, where as much is free in both."""
-    after = room.next[segment]
+    after = following[segment]
     if (
         after >= 0
-        and room.free[segment, 0] == room.free[after, 0]
-        and room.free[segment, 1] == room.free[after, 1]
-        and room.free[segment, 2] == room.free[after, 2]
+        and free[segment, 0] == free[after, 0]
+        and free[segment, 1] == free[after, 1]
+        and free[segment, 2] == free[after, 2]
     ):
-        room.next[segment] = room.next[after]
-        _release(room, after)
+        following[segment] = following[after]
+        _release(following, spare, after)
 
 
 @compiled
-def _release(room: Room, segment: int) -> None:
-    room.next[segment] = room.spare[0]
-    room.spare[0] = segment
-    room.spare[1] += 1
+def _release(following: Index, spare: Times, segment: int) -> None:
+    following[segment] = spare[0]
+    spare[0] = segment
+    spare[1] += 1
 
 
 def warm() -> None:
