@@ -289,7 +289,7 @@ def _shorter_now(world: World, job: WaitingJob, best: Option) -> list[Remedy]:
     if best.start_s > world.now_s:
         for option in world.look(job).options:
             shaped, place = option.shaped, world.places[option.at]
-            longest_s = world.timelines[option.at].longest_now_s(shaped.asked, shaped.nodes)
+            longest_s = world.timelines.longest_now_s(option.at, shaped.asked, shaped.nodes)
             if longest_s is not None and SHORTEST_S <= longest_s < shaped.walltime_s:
                 one = remedy(job, replace(job, walltime_s=longest_s), place)
                 found.append(replace(one, start_s=world.now_s))

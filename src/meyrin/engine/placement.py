@@ -30,12 +30,12 @@ from meyrin.domain.refusal import Reason, Refusal
 from meyrin.engine.admission import Shaped, assess, check_funds, pay
 from meyrin.engine.model import Candidate, Decision, Placement, Waiting
 from meyrin.engine.priority import in_order
-from meyrin.engine.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from meyrin.engine.model import Funds, PartitionState, Policy, State, WaitingJob
+    from meyrin.engine.timeline import Numbers
 
 
 def decide(state: State, policy: Policy, now_s: int) -> Decision:
@@ -100,22 +100,32 @@ class Look(NamedTuple):
 
     options: tuple[Option, ...]
     refusals: tuple[Refusal, ...]
+    wants: Numbers
+
+
+class Kind(NamedTuple):
+    """What equal requests share: what `assess` says of each partition, and what they want there."""
+
+    answers: list[tuple[Shaped | None, tuple[Refusal, ...]]]
+    wants: Numbers
 
 
 class World:
     """The state in the course of one decision: it changes with each step and is thrown away."""
 
     def __init__(self, state: State, policy: Policy, now_s: int) -> None:
+        from meyrin.engine.timeline import Timelines  # noqa: PLC0415 - idle hubs need no compiler
+
         self.policy = policy
         self.now_s = now_s
         self.places: list[PartitionState] = sorted(
             state.partitions, key=lambda place: (place.site, place.partition.name)
         )
-        self.timelines = [Timeline(place.partition, place.occupied, now_s) for place in self.places]
+        self.timelines = Timelines(self.places, now_s)
         self._funds: dict[tuple[str, str], list[Funds]] = {}
         for funds in state.funds:
             self._funds.setdefault((funds.project, funds.charged_type), []).append(funds)
-        self._kinds: dict[Hashable, list[tuple[Shaped | None, tuple[Refusal, ...]]]] = {}
+        self._kinds: dict[Hashable, Kind] = {}
         self._busy: dict[tuple[int, Shaped], Refusal] = {}
 
     def step(self, job: WaitingJob) -> Placement | Waiting:
@@ -126,42 +136,43 @@ class World:
         best = self.best(look)
         if best is None:
             return Waiting(job.job, look.refusals)
-        timeline, shaped = self.timelines[best.at], best.shaped
+        timelines, at = self.timelines, best.at
         later = best.start_s > self.now_s
         if later and not self._send_ahead(best):
-            if timeline.reserved < self.policy.reserve_depth:
-                timeline.reserved += 1
-                timeline.reserve(shaped.asked, shaped.nodes, shaped.walltime_s)
+            if timelines.reserved[at] < self.policy.reserve_depth:
+                timelines.reserved[at] += 1
+                timelines.reserve(at, look.wants)
             return Waiting(job.job, look.refusals, self.candidate(best))
         placement = self.placement(job, best, look)
-        timeline.queued += later
-        timeline.reserve(shaped.asked, shaped.nodes, shaped.walltime_s)
-        key = (job.project, shaped.charged_type)
-        self._funds[key] = pay(self._funds[key], shaped.hold_s, self.now_s)
+        timelines.queued[at] += later
+        timelines.reserve(at, look.wants)
+        key = (job.project, best.shaped.charged_type)
+        self._funds[key] = pay(self._funds[key], best.shaped.hold_s, self.now_s)
         return placement
 
     def look(self, job: WaitingJob) -> Look:
         """Where the job could go and when, and every reason why not. Changes nothing."""
         options: list[Option] = []
         refusals: list[Refusal] = []
-        for at, (shaped, closed) in enumerate(self._kind(job)):
+        kind = self._kind(job)
+        found = self.timelines.starts(kind.wants)
+        for at, (shaped, closed) in enumerate(kind.answers):
             place = self.places[at]
             mine = self._funds.get((job.project, place.partition.charged_type), ())
             money = check_funds(mine, place, shaped.hold_s if shaped else None, self.now_s)
             if shaped and not closed and not money:
-                timeline = self.timelines[at]
-                start_s = timeline.start_s(shaped.asked, shaped.nodes, shaped.walltime_s)
+                start_s, room = found[at]
                 idle = place.partition.accelerators_per_node > 0 and not job.resources.accelerators
                 options.append(Option(at, shaped, start_s, idle))
                 if start_s > self.now_s:
-                    refusals.append(self._busy_at(at, shaped))
+                    refusals.append(self._busy_at(at, shaped, room))
                 continue
             refusals += closed
             if money:
                 refusals.append(money)
         if not self.places:
             refusals.append(Refusal(Reason.NO_OFFER))
-        return Look(tuple(options), tuple(refusals))
+        return Look(tuple(options), tuple(refusals), kind.wants)
 
     def best(self, look: Look) -> Option | None:
         """The option that rules 3 and 4 choose."""
@@ -189,8 +200,8 @@ class World:
         place = self.places[option.at]
         return Candidate(place.site, place.partition.name, option.start_s)
 
-    def _kind(self, job: WaitingJob) -> list[tuple[Shaped | None, tuple[Refusal, ...]]]:
-        """What `assess` says of each partition; equal requests are assessed once."""
+    def _kind(self, job: WaitingJob) -> Kind:
+        """What is known of such a job; equal requests are assessed once."""
         key = (
             job.project,
             job.resources,
@@ -202,29 +213,30 @@ class World:
         )
         known = self._kinds.get(key)
         if known is None:
-            known = self._kinds[key] = [assess(job, place) for place in self.places]
+            answers = [assess(job, place) for place in self.places]
+            open_to = [None if closed else shaped for shaped, closed in answers]
+            known = self._kinds[key] = Kind(answers, self.timelines.wants(open_to))
         return known
 
-    def _busy_at(self, at: int, shaped: Shaped) -> Refusal:
+    def _busy_at(self, at: int, shaped: Shaped, room: int) -> Refusal:
         """BUSY with the nodes asked and the nodes with room, as the first such job met them."""
         known = self._busy.get((at, shaped))
         if known is None:
             place = self.places[at]
-            room = self.timelines[at].room_now(shaped.asked, shaped.walltime_s)
             known = Refusal(Reason.BUSY, place.site, place.partition.name, shaped.nodes, room)
             self._busy[at, shaped] = known
         return known
 
     def _send_ahead(self, option: Option) -> bool:
         soon = option.start_s - self.now_s <= self.policy.send_ahead_s
-        return soon and self.timelines[option.at].queued < self.policy.queue_ahead
+        return soon and self.timelines.queued[option.at] < self.policy.queue_ahead
 
     def _preference(self, option: Option) -> tuple[int, bool, float, int]:
         """Least is best: start, accelerators left idle, part taken once it is there, name."""
         if option.start_s > self.now_s:
             return option.start_s, option.idle, 0.0, option.at
         partition, shaped = self.places[option.at].partition, option.shaped
-        free = self.timelines[option.at].free_now()
+        free = self.timelines.free_now(option.at)
         if shaped.asked.accelerators:
             left, total = (
                 free[0] - shaped.nodes * shaped.asked.accelerators,

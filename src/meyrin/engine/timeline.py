@@ -1,202 +1,133 @@
-"""What is free on each node of one partition, from now on. It knows no project and no hours.
-
-Time is cut into segments in which nothing changes; the last one lasts for ever. In a segment
-nodes with equally much free stand together: `{(accelerators, cores, memory_mb): nodes}`, where a
-set of nodes is an integer with one bit a node, so that "free all the while" is one `&`.
+"""What is free in each partition of a state from now on. It knows no project and no hours.
 
 The site knows on which nodes its jobs run, we only how many they have. The model packs them: the
 largest first, each on the nodes with the least free that still fit, then by node number. A job
 that does not fit in this packing takes what is left on the emptiest nodes.
+
+All partitions lie in one `engine.room`, and what one job asks of each of them is one array, so
+that a look at a job is one call into compiled code.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from meyrin.engine import room as rooms
+from meyrin.engine.compiled import compiled
+from meyrin.engine.room import Room
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
     from meyrin.domain.site import Partition
     from meyrin.domain.units import NodeShape
-    from meyrin.engine.model import Occupied
+    from meyrin.engine.admission import Shaped
+    from meyrin.engine.model import Occupied, PartitionState
 
 Amount = tuple[int, int, int]  # accelerators, cores, memory_mb: in the order of their scarcity
-Groups = dict[Amount, int]
+Numbers = NDArray[np.int64]
+Index = NDArray[np.int32]
+
+# the columns of what is asked of one partition; the first three are an amount
+NODES, WALLTIME, START, SEEN, ROOM, COLUMNS = 3, 4, 5, 6, 7, 8
+# the columns of an occupied part of a partition; the first three are an amount
+COUNT, LENGTH, END, PLACE, OCCUPIED_COLUMNS = 3, 4, 5, 6, 7
 
 
 def amount(shape: NodeShape) -> Amount:
     return shape.accelerators, shape.cores, shape.memory_mb
 
 
-class Timeline:
-    """Free room of one partition, changed by `reserve` in the course of one decision.
+class Timelines:
+    """Free room of all partitions, changed by `reserve` in the course of one decision.
 
-    `queued` counts the jobs that the model lets wait in the site's queue, `reserved` the waiting
-    jobs whose expected start is kept here.
+    Partitions are counted in the order of `places`. `queued` counts the jobs that the model lets
+    wait in the site's queue, `reserved` the waiting jobs whose expected start is kept here.
     """
 
-    def __init__(self, partition: Partition, occupied: Iterable[Occupied], now_s: int) -> None:
-        self._all = (1 << partition.nodes) - 1
-        self._times = [now_s]
-        self._frees: list[Groups] = [{amount(partition.node): self._all}]
-        self._drops = [False]  # whether something is taken at the beginning of the segment
-        self._touched: list[int] = []  # the nodes that each reservation changed
-        self._found: dict[tuple[Amount, int, int], tuple[int, int, int]] = {}
-        self._totals_at = -1
-        self._totals: Amount = (0, 0, 0)
-        self.queued = 0
-        self.reserved = 0
-        jobs = list(occupied)
-        self._pack([job for job in jobs if job.end_s is not None])
-        self._queue([job for job in jobs if job.end_s is None])
+    def __init__(self, places: Sequence[PartitionState], now_s: int) -> None:
+        partitions = [place.partition for place in places]
+        self._now_s = now_s
+        self._nodes = [partition.nodes for partition in partitions]
+        self._first = np.array([0, *np.cumsum(self._nodes)], np.int64)
+        self._every = np.arange(self._first[-1], dtype=np.int32)
+        occupied = _occupied([place.occupied for place in places])
+        changes = 2 * int(np.minimum(occupied[:, COUNT], self._first[-1]).sum())
+        self._room = rooms.new(_capacity(partitions), now_s, changes)
+        self.reserved = [0] * len(partitions)
+        queued = np.zeros(len(partitions), np.int64)
+        _occupy(self._room, self._every, self._first, occupied, now_s, queued)
+        self.queued: list[int] = queued.tolist()
+        free = np.zeros((len(partitions), 3), np.int64)
+        _free_now(self._room, self._every, self._first, now_s, free)
+        self._free: list[list[int]] = free.tolist()
+        self._version = np.zeros(len(partitions), np.int64)
 
-    def start_s(self, asked: NodeShape, nodes: int, walltime_s: int) -> int:
-        """The earliest time at which `nodes` nodes have room for `asked` for the wall time.
+    def wants(self, shaped: Sequence[Shaped | None]) -> Numbers:
+        """What a job asks of each partition, None where it may not go: for `starts`.
 
-        The shape must fit an empty partition. Room only ever shrinks within a decision: an answer
-        stands while enough of its nodes are untouched, and is else a lower bound for the next.
+        Each shape must fit its partition when empty. Equal jobs share one such array: it keeps
+        what was found. Room only ever shrinks within a decision, so an answer stands until the
+        partition changes and is a lower bound afterwards.
         """
-        key = (amount(asked), nodes, walltime_s)
-        known = self._found.get(key)
-        if known is None:
-            start_s, among = self._first(key, self._times[0])
-        else:
-            version, start_s, among = known
-            for touched in self._touched[version:]:
-                among &= ~touched
-            if among.bit_count() < nodes:
-                start_s, among = self._first(key, start_s)
-        self._found[key] = (len(self._touched), start_s, among)
-        return start_s
+        rows = [
+            (*amount(one.asked), one.nodes, one.walltime_s, self._now_s, -1, -1)
+            if one is not None
+            else (0, 0, 0, 0, 0, 0, 0, 0)
+            for one in shaped
+        ]
+        return np.array(rows, np.int64).reshape(len(rows), COLUMNS)
 
-    def reserve(self, asked: NodeShape, nodes: int, walltime_s: int) -> None:
-        """Take the room that `start_s` finds, on the nodes with the least free."""
-        key = (amount(asked), nodes, walltime_s)
-        start_s, among = self._first(key, self.start_s(asked, nodes, walltime_s))
-        self._take(key[0], nodes, start_s, start_s + walltime_s, among)
-
-    def room_now(self, asked: NodeShape, walltime_s: int) -> int:
-        """On how many nodes a job of one node could start now without delaying anybody."""
-        mask = self._all
-        for groups in self._between(self._times[0], self._times[0] + walltime_s):
-            mask &= _fitting(groups, amount(asked))
-            if not mask:
-                break
-        return mask.bit_count()
-
-    def longest_now_s(self, asked: NodeShape, nodes: int) -> int | None:
-        """How long such a job could run if it started now, in seconds; None: without end."""
-        mask = self._all
-        for time_s, groups in zip(self._times, self._frees, strict=True):
-            mask &= _fitting(groups, amount(asked))
-            if mask.bit_count() < nodes:
-                return time_s - self._times[0]
-        return None
-
-    def free_now(self) -> Amount:
-        """What is free now on all nodes together."""
-        if self._totals_at != len(self._touched):
-            held = [(free, nodes.bit_count()) for free, nodes in self._frees[0].items()]
-            self._totals = (
-                sum(free[0] * count for free, count in held),
-                sum(free[1] * count for free, count in held),
-                sum(free[2] * count for free, count in held),
-            )
-            self._totals_at = len(self._touched)
-        return self._totals
-
-    def _pack(self, running: list[Occupied]) -> None:
-        """Put running jobs on nodes until they end; one past its end leaves within a second."""
-        now_s, groups = self._times[0], self._frees[0]
-        leaving: dict[int, list[tuple[Amount, int]]] = {}
-        for job in sorted(running, key=_size_first):
-            end_s = max(job.end_s or 0, now_s + 1)
-            for taken, nodes in _squeeze(groups, amount(job.asked), job.nodes):
-                groups = _shifted(groups, nodes, taken, -1)
-                leaving.setdefault(end_s, []).append((taken, nodes))
-        self._frees[0] = groups
-        for end_s in sorted(leaving):
-            for taken, nodes in leaving[end_s]:
-                groups = _shifted(groups, nodes, taken, 1)
-            self._times.append(end_s)
-            self._frees.append(groups)
-            self._drops.append(False)
-
-    def _queue(self, queued: list[Occupied]) -> None:
-        """Let jobs that the site has not started yet start first come, first served.
-
-        One that can't fit even when the partition is empty waits for ever and blocks nobody.
-        """
-        not_before_s = self._times[0]
-        for job in sorted(queued, key=lambda job: job.job):
-            asked = amount(job.asked)
-            found = self._search(asked, job.nodes, job.walltime_s, not_before_s)
-            if found is None:
-                self.queued += 1
-                continue
-            not_before_s = found[0]
-            self.queued += not_before_s > self._times[0]
-            self._take(asked, job.nodes, not_before_s, not_before_s + job.walltime_s, found[1])
-
-    def _first(self, key: tuple[Amount, int, int], not_before_s: int) -> tuple[int, int]:
-        found = self._search(*key, not_before_s)
-        assert found is not None, "admitted although it never fits"
+    def starts(self, wants: Numbers) -> list[tuple[int, int]]:
+        """For each partition the earliest start, and if that is later than now, on how many
+        nodes there was room for one node of it when such a start was found first."""
+        _look(self._room, self._every, self._first, self._version, wants, self._now_s)
+        found: list[tuple[int, int]] = wants[:, [START, ROOM]].tolist()
         return found
 
-    def _search(
-        self, asked: Amount, nodes: int, walltime_s: int, not_before_s: int
-    ) -> tuple[int, int] | None:
-        """The earliest start and the nodes with room all the while; None if there never is.
+    def reserve(self, at: int, wants: Numbers) -> None:
+        """Take the room that `starts` found in one partition, on the nodes with the least free."""
+        nodes = int(wants[at, NODES])
+        if self._room.spare[1] < 2 * nodes:
+            self._room = rooms.ensured(self._room, 2 * nodes)
+        start_s = _reserve(self._room, self._every, self._first, wants, at)
+        self._version[at] += 1
+        if start_s == self._now_s:
+            free = self._free[at]
+            for part, taken in enumerate(wants[at, :3].tolist()):
+                free[part] -= nodes * taken
 
-        Where nothing is taken, a segment has at least the room of the one before it, so only
-        the first segment of a window is looked at, and those in which something is taken.
-        """
-        times, drops = self._times, self._drops
-        first = last = bisect_right(times, not_before_s) - 1
-        start_s, common = not_before_s, self._all
-        while True:
-            if first == last or drops[last]:
-                common &= _fitting(self._frees[last], asked)
-                if common.bit_count() < nodes:
-                    first, common = self._resume(asked, nodes, first, last)
-                    if first == len(times):
-                        return None
-                    start_s = times[first]
-            last += 1
-            if first < last and (last == len(times) or times[last] >= start_s + walltime_s):
-                return start_s, common
+    def longest_now_s(self, at: int, asked: NodeShape, nodes: int) -> int | None:
+        """How long such a job could run if it started now, in seconds; None: without end."""
+        mine = self._every[self._first[at] : self._first[at + 1]]
+        wanted = np.array(amount(asked), np.int64)
+        longest_s = rooms.longest(self._room, mine, wanted, nodes, self._now_s)
+        return None if longest_s < 0 else longest_s
 
-    def _resume(self, asked: Amount, nodes: int, first: int, last: int) -> tuple[int, int]:
-        """After a start in `first` failed at `last`: the next segment to start in, its nodes."""
-        common, at = self._all, last + 1
-        while at > first + 1:
-            also = common & _fitting(self._frees[at - 1], asked)
-            if also.bit_count() < nodes:
-                break
-            common, at = also, at - 1
-        return at, common
+    def free_now(self, at: int) -> Sequence[int]:
+        """What is free now on all nodes of the partition together, as an amount."""
+        return self._free[at]
 
-    def _take(self, asked: Amount, nodes: int, start_s: int, end_s: int, among: int) -> None:
-        first, last = self._cut(start_s), self._cut(end_s)
-        chosen = _tightest(self._frees[first], among, nodes)
-        self._drops[first] = True
-        for at in range(first, last):
-            self._frees[at] = _shifted(self._frees[at], chosen, asked, -1)
-        self._touched.append(chosen)
 
-    def _cut(self, at_s: int) -> int:
-        """The segment that begins at `at_s`, made if there is none."""
-        at = bisect_left(self._times, at_s)
-        if at == len(self._times) or self._times[at] != at_s:
-            self._times.insert(at, at_s)
-            self._frees.insert(at, self._frees[at - 1])
-            self._drops.insert(at, False)
-        return at
+def _capacity(partitions: Sequence[Partition]) -> Numbers:
+    nodes = [partition.nodes for partition in partitions]
+    amounts = np.array([amount(partition.node) for partition in partitions], np.int64)
+    return np.repeat(amounts.reshape(-1, 3), nodes, axis=0)
 
-    def _between(self, start_s: int, end_s: int) -> Iterator[Groups]:
-        for at in range(bisect_right(self._times, start_s) - 1, bisect_left(self._times, end_s)):
-            yield self._frees[at]
+
+def _occupied(places: Sequence[Sequence[Occupied]]) -> Numbers:
+    """What is occupied in each partition, a row each: running ones by size, then queued ones."""
+    rows = []
+    for at, occupied in enumerate(places):
+        running = sorted((job for job in occupied if job.end_s is not None), key=_size_first)
+        queued = sorted((job for job in occupied if job.end_s is None), key=lambda job: job.job)
+        for job in (*running, *queued):
+            end_s = -1 if job.end_s is None else max(job.end_s, 0)
+            rows.append((*amount(job.asked), job.nodes, job.walltime_s, end_s, at))
+    return np.array(rows, np.int64).reshape(len(rows), OCCUPIED_COLUMNS)
 
 
 def _size_first(job: Occupied) -> tuple[int, int, int, int, int]:
@@ -204,65 +135,68 @@ def _size_first(job: Occupied) -> tuple[int, int, int, int, int]:
     return -accelerators, -cores, -memory_mb, -job.nodes, job.job
 
 
-def _fitting(groups: Groups, asked: Amount) -> int:
-    """The nodes that have room for `asked`."""
-    accelerators, cores, memory_mb = asked
-    fitting = 0
-    for free, nodes in groups.items():
-        if free[0] >= accelerators and free[1] >= cores and free[2] >= memory_mb:
-            fitting |= nodes
-    return fitting
+@compiled
+def _occupy(
+    room: Room, every: Index, first: Numbers, occupied: Numbers, now: int, queued: Numbers
+) -> None:
+    """Put running jobs on nodes until they end, then queued ones where they will start.
 
-
-def _tightest(groups: Groups, among: int, nodes: int) -> int:
-    """`nodes` of the nodes `among`: those with the least free, then the lowest numbers."""
-    chosen = 0
-    for free in sorted(groups):
-        bits = groups[free] & among
-        spare = bits.bit_count() - nodes
-        if spare <= 0:
-            chosen |= bits
-            nodes -= bits.bit_count()
+    A running job past its end leaves within a second. What the site has not started yet starts
+    first come, first served; one that can't fit even when the partition is empty waits for ever
+    and blocks nobody. `queued` counts those of each partition that do not start now.
+    """
+    chosen = np.empty(len(every), np.int32)
+    place, not_before = -1, now
+    for row in occupied:
+        if row[PLACE] != place:
+            place, not_before = row[PLACE], now
+        mine = every[first[place] : first[place + 1]]
+        if row[END] >= 0:
+            end = max(row[END], now + 1)
+            rooms.squeeze(room, mine, row[:3], row[COUNT], now, end, chosen)
             continue
-        return chosen | _lowest(bits, nodes)
-    return chosen
+        start = rooms.earliest(
+            room, mine, row[:3], row[COUNT], row[LENGTH], not_before, True, chosen
+        )
+        if start < 0:
+            queued[place] += 1
+            continue
+        not_before = start
+        queued[place] += start > now
+        rooms.take(room, chosen, row[COUNT], row[:3], start, start + row[LENGTH])
 
 
-def _lowest(bits: int, count: int) -> int:
-    chosen = 0
-    for _ in range(count):
-        low = bits & -bits
-        chosen |= low
-        bits ^= low
-    return chosen
+@compiled
+def _free_now(room: Room, every: Index, first: Numbers, now: int, free: Numbers) -> None:
+    for place in range(len(free)):
+        rooms.free_at(room, every[first[place] : first[place + 1]], now, free[place])
 
 
-def _squeeze(groups: Groups, asked: Amount, nodes: int) -> list[tuple[Amount, int]]:
-    """Where a running job is taken to be: what it takes, on which nodes."""
-    fitting = _fitting(groups, asked)
-    chosen = _tightest(groups, fitting, nodes)
-    taken = [(asked, chosen)] if chosen else []
-    missing = nodes - chosen.bit_count()
-    for free in sorted(groups, reverse=True):
-        if missing <= 0:
-            break
-        bits = _lowest(groups[free] & ~fitting, missing)
-        if bits:
-            part = (min(free[0], asked[0]), min(free[1], asked[1]), min(free[2], asked[2]))
-            taken.append((part, bits))
-            missing -= bits.bit_count()
-    return taken
+@compiled
+def _look(
+    room: Room, every: Index, first: Numbers, version: Numbers, wants: Numbers, now: int
+) -> None:
+    """Write the earliest start into each row that asks for something, where it may have moved."""
+    for place in range(len(wants)):
+        want = wants[place]
+        if want[NODES] == 0 or want[SEEN] == version[place]:
+            continue
+        mine = every[first[place] : first[place + 1]]
+        want[START] = rooms.first_start(
+            room, mine, want[:3], want[NODES], want[WALLTIME], want[START]
+        )
+        want[SEEN] = version[place]
+        if want[START] > now and want[ROOM] < 0:
+            want[ROOM] = rooms.count_with_room(room, mine, want[:3], want[WALLTIME], now)
 
 
-def _shifted(groups: Groups, nodes: int, by: Amount, sign: int) -> Groups:
-    """The groups after `by` was given back to (1) or taken from (-1) each of `nodes`."""
-    changed: Groups = {}
-    for free, members in groups.items():
-        moving = members & nodes
-        staying = members ^ moving
-        if staying:
-            changed[free] = changed.get(free, 0) | staying
-        if moving:
-            after = (free[0] + sign * by[0], free[1] + sign * by[1], free[2] + sign * by[2])
-            changed[after] = changed.get(after, 0) | moving
-    return changed
+@compiled
+def _reserve(room: Room, every: Index, first: Numbers, wants: Numbers, place: int) -> int:
+    want = wants[place]
+    mine = every[first[place] : first[place + 1]]
+    chosen = np.empty(want[NODES], np.int32)
+    start = rooms.earliest(
+        room, mine, want[:3], want[NODES], want[WALLTIME], want[START], True, chosen
+    )
+    rooms.take(room, chosen, want[NODES], want[:3], start, start + want[WALLTIME])
+    return int(start)
