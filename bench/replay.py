@@ -357,7 +357,9 @@ class Table:
                 work.append((peer, theirs))
             in_turns(self.rounds, work)
             if len(waits) == 2:
-                same = "the same" if waits["peer"] == waits["ours"] else "NOT the same"
+                same = "the same" if waits["peer"] == waits["ours"] else "not the same"
+                if policy == "easy":
+                    same = "its EASY has rules of its own"
                 means = [waits[who] / ours.jobs for who in ("peer", "ours")]
                 peer.note = f"mean wait {means[0]:.4f} s, ours {means[1]:.4f} s: {same}"
             self.show(ours, peer)
