@@ -200,3 +200,19 @@ def _reserve(room: Room, every: Index, first: Numbers, wants: Numbers, place: in
     )
     rooms.take(room, chosen, want[NODES], want[:3], start, start + want[WALLTIME])
     return int(start)
+
+
+def warm() -> None:
+    """Compile all of it: one job that runs, one in the site's queue, one that looks."""
+    from meyrin.domain.site import Partition  # noqa: PLC0415 - else for types only
+    from meyrin.domain.units import NodeShape  # noqa: PLC0415
+    from meyrin.engine.admission import Shaped  # noqa: PLC0415
+    from meyrin.engine.model import Occupied, PartitionState  # noqa: PLC0415
+
+    core = NodeShape(1, 1)
+    occupied = (Occupied(1, 1, core, 1, 1), Occupied(2, 1, core, 1, None))
+    timelines = Timelines([PartitionState("any", Partition("any", 1, 1, 1), occupied=occupied)], 0)
+    wants = timelines.wants([Shaped(1, core, 1, 1, "core", 1)])
+    timelines.starts(wants)
+    timelines.reserve(0, wants)
+    timelines.longest_now_s(0, core, 1)
