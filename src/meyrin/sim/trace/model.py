@@ -22,8 +22,10 @@ UNKNOWN = -1
 TIME_MAX = 2**42
 """Largest time in a trace: 139,000 years in seconds, or the year 2109 in Unix milliseconds. Larger
 numbers are refused by the readers, so that sums over a trace stay within 64 bits."""
-COUNT_MAX = 2**40
+COUNT_MAX = 2**32
 """Largest number of processors, nodes or accelerators of one job that the readers take."""
+MEMORY_MAX = 2**40
+"""Largest amount of memory, in the unit of its column."""
 
 STATUS = {
     0: "failed",
@@ -82,7 +84,12 @@ class Trace:
     rows: int = 0
     """Rows that the file has, the skipped ones too."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Rows that were left out while reading (`--on-error skip`), by reason."""
+    """Rows that were left out while reading, by reason: bad ones (`--on-error skip`), and rows
+    that are no jobs of their own (steps, parts of a job)."""
+    mended: Mapping[str, int] = field(default_factory=dict)
+    """Values that can't be true and were read as unknown, by what they were."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the log should know: how something was read that the log leaves open."""
 
     def __len__(self) -> int:
         return len(self.job_id)
@@ -125,7 +132,20 @@ MORE = {
     "requested_memory_kb": "memory asked for, per processor, KB",
     "application": "number of the program",
     "accelerator_milli": "accelerators in thousandths, where jobs ask for parts of one",
+    "request": "number in names['request']: what the user asked for, in the site's words",
+    "allocation": "number in names['allocation']: the nodes that the job had",
 }
+
+
+def from_columns(columns: Mapping[str, NDArray[Any]], **about: Any) -> Trace:
+    """A trace from columns by name: missing ones are unknown, the rest goes to `more`."""
+    length = len(next(iter(columns.values())))
+    own: dict[str, Any] = {
+        name: columns[name] if name in columns else np.full(length, UNKNOWN) for name in COLUMNS
+    }
+    more = {name: column for name, column in columns.items() if name not in own}
+    return Trace(**own, more=more, **about)
+
 
 NO_SIZE, NO_RUN, TOO_LARGE = "no size", "no run time", "larger than the machine"
 
