@@ -294,12 +294,12 @@ class Table:
             before = line
 
     def reading(self) -> None:
-        swf = self.folder / "1m.swf"
+        small, swf = self.folder / "10k.swf", self.folder / "1m.swf"
         pandas = self.line("reading", "pandas, 16 of 18 columns", "1m", "-")
         ours = self.line("reading", "Meyrin's reader", "1m", "-", against=pandas)
         work = [
-            (pandas, lambda: child("pandas", swf, 1)),
-            (ours, lambda: child("read", swf, 1)),
+            (pandas, lambda: child("pandas", small, swf, 1)),
+            (ours, lambda: child("read", small, swf, 1)),
         ]
         in_turns(self.rounds, work)
         self.show(pandas, ours)
