@@ -8,9 +8,10 @@ import uuid
 import structlog
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
+from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
-from meyrin.hub.plumbing import turns
+from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
 
@@ -33,6 +34,7 @@ class Worker:
         self._swept_ms = 0
 
     def start(self) -> None:
+        collector.seldom()
         self._thread.start()
 
     def stop(self) -> None:
@@ -43,6 +45,7 @@ class Worker:
 
     def _run(self) -> None:
         bell = self.database.bell
+        kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
         while not (self._stop.is_set() or bell.closed):
             heard = bell.count(BROKER)
             placed = 0

@@ -1,0 +1,92 @@
+"""The engine's machine code, made in the background before the first job needs it.
+
+A hub that nobody asks for anything loads neither NumPy nor the compiler: another process compiles
+into the user's cache, and a line in a file there says for which sources that was done. It never
+decides anything, and a hub without it only takes longer over its first decision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+
+import meyrin
+
+log = structlog.get_logger("meyrin.hub")
+NICE = 10  # requests go first
+KEPT = 8  # lines: a second checkout, an edit taken back
+LONGEST_S = 120
+_COMPILE = f"import os; os.nice({NICE}); from meyrin.engine.timeline import warm; warm()"
+_POLL_S = 0.05
+
+
+def prepare(wait: Callable[[float], bool]) -> None:
+    """Compile what a decision needs, unless that was done; returns when it is there.
+
+    `wait(seconds)` is true once the hub stops. Failing is logged and nothing more.
+    """
+    try:
+        folder, mark = _cache(), _mark()
+        if mark in _marks(folder) and any((folder / "kernels").iterdir()):
+            return
+    except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, say
+        log.warning("engine.not_prepared", error=str(error))
+        return
+    begun = time.monotonic()
+    log.info("engine.compiles")
+    command = [sys.executable, "-P", "-c", _COMPILE]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as compiler:
+        while compiler.poll() is None and time.monotonic() - begun < LONGEST_S:
+            if wait(_POLL_S):
+                break
+        code = compiler.poll()
+        if code is None:
+            compiler.kill()
+        words = compiler.communicate()[1].decode(errors="replace").split("\n")[-2:]
+    took_s = round(time.monotonic() - begun, 1)
+    if code:
+        log.warning("engine.not_prepared", exit_code=code, error=words[0])
+    elif code == 0:
+        log.info("engine.compiled", took_s=took_s)
+        with contextlib.suppress(OSError):
+            _write_marks(folder, [*_marks(folder), mark])
+
+
+def _cache() -> Path:
+    """The folder that `meyrin.engine.compiled` uses, which loads the compiler and is not asked."""
+    if named := os.environ.get("MEYRIN_CACHE"):
+        return Path(named).absolute()
+    user = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (user if user.is_absolute() else Path.home() / ".cache") / "meyrin"
+
+
+def _mark() -> str:
+    """What changes with any source of the engine, and with the compiler; the CPU is not asked."""
+    digest = hashlib.sha256()
+    package = Path(meyrin.__file__).parent
+    for path in sorted(p for room in ("engine", "domain") for p in (package / room).rglob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(repr((version("numba"), sys.version)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _marks(folder: Path) -> list[str]:
+    try:
+        return (folder / "prepared").read_text(encoding="ascii").split()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return []
+
+
+def _write_marks(folder: Path, marks: list[str]) -> None:
+    written = folder / f"prepared.{os.getpid()}"
+    written.write_text("\n".join(marks[-KEPT:]) + "\n", encoding="ascii")
+    written.replace(folder / "prepared")
