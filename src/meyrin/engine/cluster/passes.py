@@ -1,0 +1,248 @@
+"""The scheduling passes: who starts now. Each looks at the waiting jobs in order.
+
+`strict` is first come first served, and Slurm's main pass (sched_config.html of its manual);
+EASY is Lifka's (1995); conservative backfill is the one of Mu'alem and Feitelson (2001), whose
+promises move forward, job by job in order, whenever something ended; `plan` is Slurm's backfill.
+"""
+
+from __future__ import annotations
+
+from meyrin.engine.cluster.act import evict, start
+from meyrin.engine.cluster.fairness import dominant_share
+from meyrin.engine.cluster.model import Index
+from meyrin.engine.cluster.search import (
+    limit_end,
+    may_fit,
+    members,
+    ready,
+    shift,
+    soonest,
+    unfit,
+)
+from meyrin.engine.cluster.world import (
+    ACCOUNT,
+    BLOCKED,
+    BROKEN,
+    CLOSED,
+    CUT,
+    DOMINANT,
+    EASY_SJF,
+    FREED,
+    LATER,
+    LIMIT,
+    LINE,
+    NO_PROMISE,
+    NO_ROOM,
+    OFF,
+    PARTITION,
+    PROMISE,
+    QUEUE,
+    RANK,
+    SEEN,
+    SIZES,
+    STATUS,
+    WAITING,
+    Play,
+    World,
+)
+from meyrin.engine.compiled import compiled
+from meyrin.engine.room import Room
+
+
+@compiled
+def listed(rules: Play, world: World) -> Index:
+    """The waiting jobs for a pass; under dominant share a copy, which `pick` puts in order."""
+    if rules.order != DOMINANT:
+        return world.lists[LINE]
+    size = world.now[SIZES + LINE]
+    world.lists[QUEUE, :size] = world.lists[LINE, :size]
+    return world.lists[QUEUE]
+
+
+@compiled
+def pick(rules: Play, world: World, queue: Index, at: int, size: int) -> int:
+    """The job at that place of the queue.
+
+    DRF (Ghodsi et al. 2011, algorithm 1): the next job of the user with the smallest dominant
+    share, as it is after the starts so far.
+    """
+    if rules.order != DOMINANT:
+        return int(queue[at])
+    jobs, best = world.jobs, at
+    rank, ranked = jobs[queue[at], RANK], rules.preemption != OFF
+    share = dominant_share(world, jobs[queue[at], ACCOUNT])
+    for other in range(at + 1, size):
+        job = queue[other]
+        if ranked and jobs[job, RANK] < rank:
+            continue
+        share_of = dominant_share(world, jobs[job, ACCOUNT])
+        if (
+            (ranked and jobs[job, RANK] > rank)
+            or share_of < share
+            or (share_of == share and job < queue[best])
+        ):
+            best, rank, share = other, jobs[job, RANK], share_of
+    queue[at], queue[best] = queue[best], queue[at]
+    return int(queue[at])
+
+
+@compiled
+def strict(rules: Play, world: World, room: Room, now: int, full: bool) -> None:
+    """In order; a job that can't start keeps its partition's nodes from all after it.
+
+    With `queue_depth`, and unless `full`, only so many jobs are looked at.
+    """
+    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    world.now[CUT] = rules.queue_depth > 0 and not full and size > rules.queue_depth
+    seen = rules.queue_depth if world.now[CUT] else size
+    partitions = world.partitions
+    partitions[:, BLOCKED] = 0
+    blocked = 0
+    for at in range(seen):
+        if blocked == len(partitions):
+            break
+        job = pick(rules, world, queue, at, size)
+        partition = world.jobs[job, PARTITION]
+        if partitions[partition, BLOCKED] or unfit(world, job):
+            continue
+        if ready(rules, world, room, job, now):
+            start(rules, world, room, job, now, False)
+        elif not evict(rules, world, room, job, now):
+            partitions[partition, BLOCKED] = 1
+            blocked += 1
+            for node in members(world, partition):
+                world.nodes[node, CLOSED] = 1
+    world.nodes[:, CLOSED] = 0
+
+
+@compiled
+def easy(rules: Play, world: World, room: Room, now: int) -> None:
+    """The first job of each partition that can't start is reserved for; others may pass it."""
+    jobs, partitions = world.jobs, world.partitions
+    partitions[:, BLOCKED] = 0
+    later = 0
+    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    for at in range(size):
+        job = pick(rules, world, queue, at, size)
+        partition = jobs[job, PARTITION]
+        if partitions[partition, BLOCKED]:
+            if rules.preemption == OFF and not may_fit(world, job):
+                continue
+            if rules.backfill == EASY_SJF:
+                world.lists[LATER, later] = job
+                later += 1
+            elif ready(rules, world, room, job, now):
+                start(rules, world, room, job, now, False)
+        elif unfit(world, job):
+            continue
+        elif ready(rules, world, room, job, now):
+            start(rules, world, room, job, now, False)
+        elif not evict(rules, world, room, job, now):
+            partitions[partition, BLOCKED] = 1
+            promise(rules, world, room, job, soonest(rules, world, room, job, now))
+    if later:
+        order = world.lists[LATER, :later].copy()
+        for at in jobs[:, LIMIT][order].argsort(kind="mergesort"):
+            if ready(rules, world, room, order[at], now):
+                start(rules, world, room, order[at], now, False)
+    forget_all(rules, world, room)
+
+
+@compiled
+def conservative(rules: Play, world: World, room: Room, now: int) -> None:
+    """Every job has a promise, which is never broken but by a failure or an eviction."""
+    if world.now[BROKEN] or rules.preemption != OFF:
+        forget_all(rules, world, room)
+    jobs = world.jobs
+    queue, line = world.lists[QUEUE], world.lists[LINE]
+    for known in (True, False):
+        size = 0
+        for at in range(world.now[SIZES + LINE]):
+            job = line[at]
+            if jobs[job, STATUS] == WAITING and (jobs[job, PROMISE] != NO_PROMISE) == known:
+                queue[size] = job
+                size += 1
+        for at in range(size):
+            job = pick(rules, world, queue, at, size)
+            if jobs[job, PROMISE] == now:  # its nodes are kept for it
+                start(rules, world, room, job, now, True)
+                continue
+            if known:
+                if not world.now[FREED]:
+                    continue
+                forget(rules, world, room, job)
+            begin = soonest(rules, world, room, job, now)
+            if begin == now:
+                start(rules, world, room, job, now, False)
+            elif begin < 0:
+                jobs[job, PROMISE] = NO_ROOM
+            elif not evict(rules, world, room, job, now):
+                if rules.preemption != OFF:  # the attempt has chosen other nodes
+                    soonest(rules, world, room, job, now)
+                promise(rules, world, room, job, begin)
+
+
+@compiled
+def plan(rules: Play, world: World, room: Room, now: int) -> bool:
+    """Slurm's backfill: plan from nothing, in order, and start what may start now.
+
+    Whether starts are left for the next time. Only what could change a start now is planned.
+    """
+    jobs, accounts = world.jobs, world.accounts
+    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    accounts[:, SEEN] = 0
+    seen = started = 0
+    more = False
+    last = size - 1
+    for at in range(size):
+        if rules.order != DOMINANT:  # nobody behind `last` can start
+            while last >= at and not may_fit(world, queue[last]):
+                last -= 1
+            if last < at:
+                break
+        job = pick(rules, world, queue, at, size)
+        if rules.bf_max_job_user:
+            accounts[jobs[job, ACCOUNT], SEEN] += 1
+            if accounts[jobs[job, ACCOUNT], SEEN] > rules.bf_max_job_user:
+                continue
+        if seen == rules.bf_max_job_test:
+            break
+        seen += 1
+        begin = soonest(rules, world, room, job, now)
+        if begin < 0 or begin > now + rules.bf_window:
+            continue
+        if begin > now:
+            promise(rules, world, room, job, begin)
+        elif rules.bf_max_job_start and started == rules.bf_max_job_start:
+            more = True
+            break
+        else:
+            start(rules, world, room, job, now, False)
+            started += 1
+    forget_all(rules, world, room)
+    return more
+
+
+@compiled
+def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None:
+    """Keep the `placed` nodes for a waiting job from `begin` on."""
+    world.jobs[job, PROMISE] = begin
+    shift(world, room, job, -1, begin, limit_end(rules, world, job, begin))
+
+
+@compiled
+def forget(rules: Play, world: World, room: Room, job: int) -> None:
+    """Keep nothing for the job any more."""
+    begin = world.jobs[job, PROMISE]
+    if begin >= 0:
+        shift(world, room, job, 1, begin, limit_end(rules, world, job, begin))
+    world.jobs[job, PROMISE] = NO_PROMISE
+
+
+@compiled
+def forget_all(rules: Play, world: World, room: Room) -> None:
+    """Keep nothing for any waiting job."""
+    for at in range(world.now[SIZES + LINE]):
+        job = world.lists[LINE, at]
+        if world.jobs[job, PROMISE] != NO_PROMISE:
+            forget(rules, world, room, job)

@@ -1,0 +1,210 @@
+"""Which nodes a job would get, now or at the earliest. Built on `engine.room`; starts nothing.
+
+The room keeps what runs until its limit, and what is planned. Nodes out of service and reserved
+times are room of which far too much is taken.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from meyrin.engine.cluster.model import NEVER, Index
+from meyrin.engine.cluster.world import (
+    ASKED,
+    CLOSED,
+    DOWN,
+    FIRST,
+    LAST,
+    LIMIT,
+    MARK,
+    MEMORY,
+    MOST,
+    NODES,
+    NOTHING,
+    OUT,
+    PARTITION,
+    PLACED,
+    TOTAL,
+    WHOLE,
+    Play,
+    World,
+)
+from meyrin.engine.compiled import compiled
+from meyrin.engine.room import Room, earliest, first_start, give, take
+
+TOO_MUCH = 1 << 50  # more than any node has; thousands of them do not overflow
+
+
+@compiled
+def members(world: World, partition: int) -> Index:
+    """The nodes of a partition, in ascending order: a view."""
+    return world.members[world.partitions[partition, FIRST] : world.partitions[partition, LAST]]
+
+
+@compiled
+def placed(world: World, job: int) -> Index:
+    """The nodes that a job has, or is to have: a view."""
+    first = world.jobs[job, PLACED]
+    return world.placed[first : first + world.jobs[job, NODES]]
+
+
+@compiled
+def limit_end(rules: Play, world: World, job: int, begin: int) -> int:
+    """Until when the scheduler takes a job to run: bf_resolution rounds it up."""
+    end, unit = begin + world.jobs[job, LIMIT], rules.bf_resolution
+    return (end + unit - 1) // unit * unit
+
+
+@compiled
+def shift(world: World, room: Room, job: int, sign: int, begin: int, end: int) -> None:
+    """Take (-1) or give back (1) what a job has on its `placed` nodes."""
+    nodes, jobs = placed(world, job), world.jobs
+    if not jobs[job, WHOLE]:
+        asked = jobs[job, ASKED : MEMORY + 1]
+        if sign < 0:
+            take(room, nodes, len(nodes), asked, begin, end)
+        else:
+            give(room, nodes, len(nodes), asked, begin, end)
+        return
+    for at in range(len(nodes)):
+        capacity = world.nodes[nodes[at], :3]
+        if sign < 0:
+            take(room, nodes[at : at + 1], 1, capacity, begin, end)
+        else:
+            give(room, nodes[at : at + 1], 1, capacity, begin, end)
+
+
+@compiled
+def add_up(world: World, room: Room) -> None:
+    """See what is free now, on all nodes and on the one with the most. The past is forgotten."""
+    now, free = world.now, room.free
+    now[MOST : TOTAL + 3] = 0
+    for node in range(len(world.nodes)):
+        for part in range(3):
+            left = free[node, part]
+            if left > 0:
+                now[TOTAL + part] += left
+                now[MOST + part] = max(now[MOST + part], left)
+
+
+@compiled
+def may_fit(world: World, job: int) -> bool:
+    """Whether so much is free at all, wherever it is: quick, and wrong on one side only."""
+    jobs, now = world.jobs, world.now
+    for part in range(3):
+        asked = jobs[job, ASKED + part]
+        if asked > now[MOST + part] or asked * jobs[job, NODES] > now[TOTAL + part]:
+            return False
+    return True
+
+
+@compiled
+def holds(world: World, job: int, node: int) -> bool:
+    """Whether the empty node is large enough."""
+    for part in range(3):
+        if world.jobs[job, ASKED + part] > world.nodes[node, part]:
+            return False
+    return True
+
+
+@compiled
+def unfit(world: World, job: int) -> bool:
+    """Whether the nodes in service could not hold the job even if they were empty."""
+    if world.now[OUT] == 0:
+        return False
+    able = 0
+    for node in members(world, world.jobs[job, PARTITION]):
+        able += world.nodes[node, DOWN] == 0 and holds(world, job, node)
+    return bool(able < world.jobs[job, NODES])
+
+
+@compiled
+def ready(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
+    """Whether the job has room from now until its limit; then `placed` tells on which nodes.
+
+    Nodes that are CLOSED do not count. The past is forgotten and `add_up` done.
+    """
+    if not may_fit(world, job):
+        return False
+    jobs, nodes = world.jobs, members(world, world.jobs[job, PARTITION])
+    time, free, following = room.time, room.free, room.next
+    whole, end = jobs[job, WHOLE], now + jobs[job, LIMIT]
+    asked = jobs[job, ASKED], jobs[job, ASKED + 1], jobs[job, ASKED + 2]
+    found = 0
+    for node in nodes:
+        if world.nodes[node, CLOSED] or (whole and not holds(world, job, node)):
+            continue
+        if whole:
+            asked = world.nodes[node, 0], world.nodes[node, 1], world.nodes[node, 2]
+        segment = np.int64(node)
+        while (
+            free[segment, 0] >= asked[0]
+            and free[segment, 1] >= asked[1]
+            and free[segment, 2] >= asked[2]
+        ):
+            segment = np.int64(following[segment])
+            if segment < 0 or time[segment] >= end:
+                world.found[found] = node
+                found += 1
+                break
+    return found >= jobs[job, NODES] and _settle(rules, world, room, job, found, now)
+
+
+@compiled
+def soonest(rules: Play, world: World, room: Room, job: int, now: int) -> int:
+    """When the job has room until its limit, -1 if never; `placed` then tells on which nodes."""
+    jobs, nodes = world.jobs, members(world, world.jobs[job, PARTITION])
+    wanted, limit = jobs[job, NODES], jobs[job, LIMIT]
+    if not jobs[job, WHOLE]:
+        asked = jobs[job, ASKED : MEMORY + 1]
+        chosen = placed(world, job)
+        return earliest(room, nodes, asked, wanted, limit, now, rules.packed, chosen)
+    begin = now
+    starts = np.full(len(nodes), NEVER, np.int64)
+    while True:  # as in `engine.room`, but what is asked differs from node to node
+        for at in range(len(nodes)):
+            if holds(world, job, nodes[at]):
+                capacity = world.nodes[nodes[at], :3]
+                start = first_start(room, nodes[at : at + 1], capacity, 1, limit, begin)
+                starts[at] = start if start >= 0 else NEVER
+        bound = np.partition(starts, wanted - 1)[wanted - 1]
+        if bound >= NEVER:
+            return -1
+        if bound == begin:
+            break
+        begin = bound
+    found = 0
+    for at in range(len(nodes)):
+        if starts[at] == begin:
+            world.found[found] = nodes[at]
+            found += 1
+    _settle(rules, world, room, job, found, begin)
+    return int(begin)
+
+
+@compiled
+def _settle(rules: Play, world: World, room: Room, job: int, found: int, begin: int) -> bool:
+    """Choose among the `found` nodes, all of which have room at `begin`."""
+    chosen, wanted = placed(world, job), world.jobs[job, NODES]
+    if found == wanted:
+        chosen[:] = world.found[:found]
+    else:
+        nothing = world.now[NOTHING : NOTHING + 3]
+        earliest(room, world.found[:found], nothing, wanted, 1, begin, rules.packed, chosen)
+    return True
+
+
+@compiled
+def mark(world: World, partition: int, value: int) -> None:
+    """Mark the nodes of a partition."""
+    for node in members(world, partition):
+        world.nodes[node, MARK] = value
+
+
+@compiled
+def marked(world: World, job: int) -> bool:
+    """Whether one of the job's nodes is marked."""
+    for node in placed(world, job):
+        if world.nodes[node, MARK]:
+            return True
+    return False

@@ -1,0 +1,232 @@
+"""All that the kernel reads and remembers, in a handful of arrays. It decides nothing.
+
+Few arrays, because a named tuple counts references to each of its arrays whenever it goes from one
+compiled function to another. Columns have names; a row is a job, a node, a partition, an account.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meyrin.engine.cluster.model import NEVER, Facility, Index, Jobs, Whole
+from meyrin.engine.rules import BACKFILLS, ORDERS, PREEMPTIONS, Rules
+
+SUBMISSION, MULTIFACTOR, DOMINANT = range(len(ORDERS))
+NONE, EASY, EASY_SJF, CONSERVATIVE, SLURM = range(len(BACKFILLS))
+OFF, REQUEUE, CANCEL = range(len(PREEMPTIONS))
+
+# what has become of a job
+WAITING, RUNNING, ENDED, PUT_OFF, LOST, STRANDED = range(6)
+
+# columns of `World.jobs`: what is asked, …
+(
+    SUBMIT, NODES, ASKED, CORES, MEMORY, DURATION, LIMIT, PARTITION, WHOLE, ACCOUNT, RANK, NICE,
+    AFTER, AFTER_OK, REQUEUES, SUCCEEDS, CHARGE,
+    # … and what became of it
+    STATUS,
+    ELIGIBLE,  # since when it may start, -1: not yet
+    START,  # of its last attempt
+    FIRST_START,
+    END,
+    ATTEMPTS,
+    WASTED,  # for how long it ran in attempts that did not count
+    PROMISE,  # the start that is kept for it, or one of the two below
+    PRIORITY,
+    PLACED,  # where its nodes begin in `World.placed`
+    FIRST_AFTER,  # the first job that comes after this one, -1: none
+    NEXT_AFTER,  # the next that comes after the same
+    HEAP,  # where it stands in the heap of running jobs
+    COLUMNS,
+) = range(31)  # fmt: skip
+NO_PROMISE, NO_ROOM = -1, -2
+
+# rows of `World.lists`
+(
+    LINE,  # eligible jobs in order (by number, where the order is that of shares)
+    BUSY,  # running jobs: a heap by end, then number
+    BACK,  # put off: they wait again from the next events on
+    GONE,  # ended for good since the last arrivals
+    QUEUE,  # of one pass; scratch of sorting
+    LATER,  # of one pass: those who may pass the first
+    VICTIMS,  # of one eviction
+    LISTS,
+) = range(8)
+
+# columns of `World.nodes`, after the three of its capacity: how many outages it has now, whether it
+# is kept for a job that goes first, scratch
+DOWN, CLOSED, MARK = 3, 4, 5
+
+# columns of `World.partitions`
+FIRST, LAST, FACTOR, BLOCKED = range(4)
+
+# columns of `World.accounts`; the last row is the root of the tree
+ABOVE, SHARES, SIBLINGS, RATE, SINCE, PERIOD, FACTOR_TICK, SEEN, ON_LINE, TAKEN = range(10)
+
+# columns of `World.usage`
+USED, CURRENT, FAIR, EFFECTIVE, SHARE = range(5)
+
+# places in `World.now`
+(
+    DONE,
+    TIME,
+    ARRIVED,  # how many jobs have been submitted
+    STEPS,  # how many failures and repairs have happened
+    OPENED,  # how many reservations have ended
+    CHANGED,  # something happened since the last backfill pass
+    CUT,  # the last main pass left out jobs because of `default_queue_depth`
+    FREED,
+    BROKEN,
+    OUT,  # how many nodes are out of service
+    TICK,  # the moment for which PRIORITY was computed
+    FINISHED,
+    LINE_NODES,  # how many nodes all jobs of LINE ask for, and all of BUSY have
+    BUSY_NODES,
+    BEST_PARTITION,
+    BEST_CLASS,
+    SIZES,  # from here on: how long each list is
+) = range(17)
+MOST = SIZES + LISTS  # the most that one node has free now: accelerators, cores, memory
+TOTAL = MOST + 3  # what all nodes together have free now
+MACHINE = TOTAL + 3  # what they have when they are empty
+NOTHING = MACHINE + 3  # three noughts
+PLACES = NOTHING + 3
+
+
+class Play(NamedTuple):
+    """The rules as compiled code reads them: words are numbers."""
+
+    order: int
+    backfill: int
+    preemption: int
+    packed: bool
+    weight_age: int
+    weight_fair_share: int
+    weight_job_size: int
+    weight_partition: int
+    weight_qos: int
+    max_age: int
+    favor_small: bool
+    half_life: int
+    calc_period: int
+    dampening: int
+    queue_depth: int
+    sched_interval: int
+    bf_interval: int
+    bf_resolution: int
+    bf_window: int
+    bf_max_job_test: int
+    bf_max_job_start: int
+    bf_max_job_user: int
+
+
+class World(NamedTuple):
+    """n jobs, N nodes, P partitions, A accounts, C classes, V reservations, F outages."""
+
+    jobs: Whole  # [n, COLUMNS]
+    lists: Index  # [LISTS, n] numbers of jobs
+    placed: Index  # the nodes that a job has, had last, or is to have
+    nodes: Whole  # [N, 6]
+    found: Index  # [N] scratch of searches
+    partitions: Whole  # [P, 4]
+    members: Index  # the nodes of partition 0, then of 1, …
+    accounts: Whole  # [A + 1, TAKEN + 3]
+    usage: NDArray[np.float64]  # [A + 1, 5]
+    steps: Whole  # [2 F, 3] time, 1 for a failure or -1 for a repair, node
+    openings: Whole  # [V] when reservations end, in order
+    now: Whole  # [PLACES]
+
+
+def play(rules: Rules) -> Play:
+    """The rules in numbers."""
+    slurm = rules.backfill == "slurm"
+    return Play(
+        ORDERS.index(rules.order),
+        BACKFILLS.index(rules.backfill),
+        PREEMPTIONS.index(rules.preemption),
+        rules.packing == "packed",
+        rules.priority_weight_age,
+        rules.priority_weight_fair_share,
+        rules.priority_weight_job_size,
+        rules.priority_weight_partition,
+        rules.priority_weight_qos,
+        rules.priority_max_age,
+        rules.priority_favor_small,
+        rules.priority_decay_half_life,
+        rules.priority_calc_period,
+        rules.fair_share_dampening_factor,
+        rules.default_queue_depth if slurm else 0,
+        rules.sched_interval,
+        rules.bf_interval,
+        rules.bf_resolution if slurm else 1,
+        rules.bf_window,
+        rules.bf_max_job_test,
+        rules.bf_max_job_start,
+        rules.bf_max_job_user,
+    )
+
+
+def new(rules: Play, place: Facility, work: Jobs) -> World:
+    """The world before the first event."""
+    count = len(work.submit)
+    begin = int(work.submit[0]) if count else 0
+    now = np.zeros(PLACES, np.int64)
+    now[TIME], now[TICK] = -NEVER, NEVER
+    now[BEST_PARTITION], now[BEST_CLASS] = place.partition_priority.max(), place.class_priority.max()
+    now[MACHINE : MACHINE + 3] = place.capacity.sum(axis=0)
+    return World(
+        _jobs(place, work),
+        np.zeros((LISTS, count), np.int32),
+        np.full(int(work.nodes.sum()), -1, np.int32),
+        np.column_stack([place.capacity, np.zeros((len(place.capacity), 3), np.int64)]),
+        np.zeros(len(place.capacity), np.int32),
+        np.column_stack(
+            [
+                place.partition_first[:-1],
+                place.partition_first[1:],
+                place.partition_priority,
+                np.zeros_like(place.partition_priority),
+            ]
+        ),
+        place.partition_nodes,
+        _accounts(place, begin, begin // rules.calc_period),
+        np.zeros((len(place.account_parent) + 1, 5)),
+        np.column_stack([place.outage_time, place.outage_step, place.outage_node]),
+        np.sort(place.reserved_end),
+        now,
+    )
+
+
+def _jobs(place: Facility, work: Jobs) -> Whole:
+    table = np.full((len(work.submit), COLUMNS), -1, np.int64)
+    table[:, SUBMIT], table[:, NODES] = work.submit, work.nodes
+    table[:, ASKED : MEMORY + 1] = work.asked
+    table[:, DURATION], table[:, LIMIT] = work.duration, work.limit
+    table[:, PARTITION], table[:, WHOLE] = work.partition, place.partition_whole[work.partition]
+    table[:, ACCOUNT], table[:, RANK] = work.account, place.class_priority[work.job_class]
+    table[:, NICE], table[:, CHARGE] = work.nice, work.charge
+    table[:, AFTER], table[:, AFTER_OK] = work.after, work.after_ok
+    table[:, REQUEUES], table[:, SUCCEEDS] = work.requeue, work.succeeds
+    table[:, STATUS] = WAITING
+    table[:, [ATTEMPTS, WASTED, PRIORITY]] = 0
+    table[:, PLACED] = np.cumsum(work.nodes) - work.nodes
+    for job in np.flatnonzero(work.after >= 0)[::-1].tolist():  # so that lists ascend
+        before = work.after[job]
+        table[job, NEXT_AFTER] = table[before, FIRST_AFTER]
+        table[before, FIRST_AFTER] = job
+    return table
+
+
+def _accounts(place: Facility, begin: int, period: int) -> Whole:
+    count = len(place.account_parent)
+    table = np.zeros((count + 1, TAKEN + 3), np.int64)
+    table[:count, ABOVE] = np.where(place.account_parent < 0, count, place.account_parent)
+    table[count, ABOVE] = -1
+    table[:count, SHARES] = place.account_shares
+    shares = np.zeros(count + 1, np.int64)
+    np.add.at(shares, table[:count, ABOVE], place.account_shares)
+    table[:count, SIBLINGS] = shares[table[:count, ABOVE]]
+    table[:, SINCE], table[:, PERIOD], table[:, FACTOR_TICK] = begin, period, NEVER
+    return table
