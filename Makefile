@@ -6,6 +6,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.stamp
 ARGS ?=
+# most tests wait for other processes most of the time; the tests of a file stay together
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: all
@@ -21,11 +23,11 @@ demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the 
 
 .PHONY: test
 test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: check
 check: lint ## format, lint, types, floors and the fast tests: before you push
-	@$(BIN)/python -m pytest -q -m "not real and not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -q -m "not real and not slow" $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## format, lint, types and floors, without tests

@@ -15,24 +15,33 @@ need_root() { [ "$(id -u)" = 0 ] || missing "$* needs root"; }
 
 mtb_dirs() { mkdir -p "$MTB_DIR/pids" "$MTB_DIR/log"; chmod 755 "$MTB_DIR" "$MTB_DIR/pids" "$MTB_DIR/log"; }
 
+lacking() { local p; for p; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || printf '%s ' "$p"; done; }
+
 # apt_need PACKAGE... : as root install those that are missing, as another user name them and stop.
 apt_need() {
-    local lacking=() p
-    for p in "$@"; do
-        dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || lacking+=("$p")
-    done
-    [ ${#lacking[@]} = 0 ] && return 0
-    [ "$(id -u)" = 0 ] || missing "Debian packages ${lacking[*]} (apt-get install, as root)"
-    command -v apt-get >/dev/null || missing "apt-get, to install ${lacking[*]}"
-    say "installing: ${lacking[*]}"
+    local lock lacking
+    lacking=$(lacking "$@")
+    [ -n "$lacking" ] || return 0
+    [ "$(id -u)" = 0 ] || missing "Debian packages ${lacking% } (apt-get install, as root)"
+    command -v apt-get >/dev/null || missing "apt-get, to install ${lacking% }"
+    # one at a time: whoever comes second finds it done
+    exec {lock}<"$(dirname "${BASH_SOURCE[0]}")"; flock "$lock"
+    lacking=$(lacking "$@")
+    [ -z "$lacking" ] || apt_install $lacking
+    exec {lock}<&-
+}
+
+apt_install() {
+    say "installing: $*"
     # Never let a package start its own service.
     local policy=/usr/sbin/policy-rc.d made=
     if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
     # an old package list gives "404 Not Found"; refresh it once, quietly
     local apt=(apt-get -o DPkg::Lock::Timeout=300)
     "${apt[@]}" update -qq >"$MTB_DIR/log/apt.log" 2>&1 || say "apt-get update failed, trying the list at hand"
-    DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${lacking[@]}" \
-        >>"$MTB_DIR/log/apt.log" 2>&1 || { tail -20 "$MTB_DIR/log/apt.log" >&2; die "apt-get install failed"; }
+    DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" \
+        >>"$MTB_DIR/log/apt.log" 2>&1 || { tail -20 "$MTB_DIR/log/apt.log" >&2; die "apt-get could not install $*"; }
     [ -z "$made" ] || rm -f $policy
 }
 
@@ -50,7 +59,7 @@ spawn() {
     setsid bash -c 'echo $$ >"$1"; shift; exec "$@"' spawn "$MTB_DIR/pids/$name.pid" "$@" \
         >>"$MTB_DIR/log/$name.out" 2>&1 </dev/null &
     disown
-    local i; for i in $(seq 50); do [ -s "$MTB_DIR/pids/$name.pid" ] && return 0; sleep 0.02; done
+    local i; for i in $(seq 1500); do [ -s "$MTB_DIR/pids/$name.pid" ] && return 0; sleep 0.02; done
 }
 
 # priv USER : sets PRIV to a prefix that drops to USER without a new pid,

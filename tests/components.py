@@ -6,9 +6,12 @@ Never decides whether a test may be left out: it raises `Missing`, and conftest 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -97,6 +100,27 @@ class Service:
 def start_postgres() -> Service:
     """A private PostgreSQL without fsync: for tests of behaviour, not of crashes."""
     return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
+
+
+@contextmanager
+def postgres_database(server: str, template: str = "template0") -> Iterator[str]:
+    """The SQLAlchemy address of a copy of `template` on that server, dropped at the end."""
+    import psycopg
+
+    name = f"t_{secrets.token_hex(8)}"
+    plain = server.replace("+psycopg", "", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    yield f"{server.rpartition('/')[0]}/{name}"
+    with psycopg.connect(plain, autocommit=True) as connection:
+        # Not "with (force)": that fails on an autovacuum worker, which an ordinary role may not
+        # end. A plain drop asks such workers to leave and waits for whoever is ended here.
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = %s and usename = current_user",
+            (name,),
+        )
+        connection.execute(f"drop database if exists {name}")
 
 
 def install(name: str, *packages: str) -> None:

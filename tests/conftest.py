@@ -40,6 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             parameters.get("database_url") == "postgres"
         ):
             item.add_marker(pytest.mark.real)
+    # Several processes share the files out in this order: the long ones must not come last.
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,22 +94,8 @@ def postgres_url(postgres_service: components.Service) -> str:
 @pytest.fixture
 def fresh_postgres(postgres_url: str) -> Iterator[str]:
     """An SQLAlchemy address of an empty database of this test's own."""
-    import psycopg
-
-    name = f"t_{secrets.token_hex(8)}"
-    server = postgres_url.replace("+psycopg", "", 1)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name} template template0")
-    yield f"{postgres_url.rpartition('/')[0]}/{name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        # Not "with (force)": that fails on an autovacuum worker, which an ordinary role may not
-        # end. A plain drop asks such workers to leave and waits for whoever is ended here.
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = %s and usename = current_user",
-            (name,),
-        )
-        connection.execute(f"drop database if exists {name}")
+    with components.postgres_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A private PostgreSQL on 127.0.0.1, without systemd.   postgres.sh up | down | restart | kill9 | status | dsn | reset
 # Settings (defaults in brackets):
-#   MTB_DIR; PG_PORT [the first free one from 17500 on, then kept]  PG_DB [meyrin]  PG_USER [meyrin]  PG_PASSWORD [meyrin-testbed]
+#   MTB_DIR; PG_PORT [a free one from 17500 on, then kept]  PG_DB [meyrin]  PG_USER [meyrin]  PG_PASSWORD [meyrin-testbed]
 #   PG_DURABLE [1]  0: fsync off, for throw-away unit tests
 #   PG_MAX_CONN [100]
 # As root it runs as the user "postgres" of the Debian package; as another user, as that user.
@@ -25,9 +25,10 @@ start() {
     wait_for PostgreSQL eval "sql 'select 1' || ! running postgres"
     running postgres && sql 'select 1' >/dev/null
 }
-# Somebody else may take a port between the look and the start: then the next one.
+# Somebody else may take a port between the look and the start: then the next one. Several that
+# start at once begin to look at different places.
 start_on_free_port() {
-    local try first=${PG_PORT:-17500}
+    local try first=${PG_PORT:-$((17500 + $$ % 50 * 20))}
     for try in 1 2 3 4 5; do
         running postgres || PG_PORT=$(free_port "$first")
         if start; then echo "$PG_PORT" >"$P/port"; return; fi

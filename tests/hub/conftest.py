@@ -5,12 +5,12 @@ Migrations run once a session; every test gets a copy of what they made.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests import components
 from tests.hub import facility
 from tests.hub.facility import CPU, Facility
 
@@ -27,21 +27,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_url: str) -> str:
+def postgres_template(postgres_url: str) -> Iterator[str]:
     """The name of a migrated database to copy."""
-    import psycopg
-
-    name = f"template_{secrets.token_hex(4)}"
-    with psycopg.connect(_server(postgres_url), autocommit=True) as connection:
-        connection.execute(f"create database {name} template template0")
-    engine = sa.create_engine(f"{postgres_url.rpartition('/')[0]}/{name}")
-    run.upgrade(engine)
-    engine.dispose()
-    return name
-
-
-def _server(url: str) -> str:
-    return url.replace("+psycopg", "", 1)
+    with components.postgres_database(postgres_url) as url:
+        engine = sa.create_engine(url)
+        run.upgrade(engine)
+        engine.dispose()
+        yield url.rpartition("/")[2]
 
 
 @pytest.fixture
@@ -51,14 +43,8 @@ def sqlite_hub_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgres_hub_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
-    import psycopg
-
-    name = f"h_{secrets.token_hex(8)}"
-    with psycopg.connect(_server(postgres_url), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {postgres_template}")
-    yield f"{postgres_url.rpartition('/')[0]}/{name}"
-    with psycopg.connect(_server(postgres_url), autocommit=True) as connection:
-        connection.execute(f"drop database if exists {name} with (force)")
+    with components.postgres_database(postgres_url, postgres_template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.real)])

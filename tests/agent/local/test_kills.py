@@ -106,12 +106,13 @@ def test_cancel_and_wall_time_hold_over_a_restart(
     make: Make, folder: Path, tmp_path: Path, both: bool
 ) -> None:
     batch = make()
-    (go,) = pipes(tmp_path, 1)
-    script = f"trap '' TERM; echo go > {go}; while :; do sleep 1000; done"
-    cancelled, late = start(batch, tmp_path, script), start(batch, tmp_path, script, walltime_s=1)
+    own = pipes(tmp_path, 2)  # one each: of two lines in one pipe a reader may get both at once
+    script = "trap '' TERM; echo go > {}; while :; do sleep 1000; done"
+    cancelled = start(batch, tmp_path, script.format(own[0]))
+    late = start(batch, tmp_path, script.format(own[1]), walltime_s=1)
     batch.submit((cancelled, late))
-    read_line(go)
-    read_line(go)
+    for pipe in own:
+        read_line(pipe)
     batch.cancel((cancelled.attempt,))
     keeper = batch.start()
     if both:

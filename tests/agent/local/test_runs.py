@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.agent.contract import read_line, run, start, until
+from tests.agent.contract import run, start, until
 from tests.agent.local.conftest import Make
 
+from meyrin.agent.batch import Phase
 from meyrin.agent.keeper_proc import signal_number
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.local import LocalBatch
@@ -177,12 +178,10 @@ def test_signal_names(name: str, number: int) -> None:
 
 
 def test_cancel_while_queued(batch: LocalBatch, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    block = [start(batch, tmp_path, f"echo go > {pipe}; sleep 1000") for _ in range(2)]
+    block = [start(batch, tmp_path, "exec sleep 1000") for _ in range(2)]
     waits = start(batch, tmp_path, "touch ran")
     batch.submit((*block, waits))
-    read_line(pipe)
+    until(batch, [one.attempt for one in block], lambda job: job.phase is Phase.RUNNING)
     batch.cancel((waits.attempt,))
     job = until(batch, [waits.attempt])[waits.attempt]
     assert (job.end, job.start_ms, job.usage) == ("cancelled", None, None)
