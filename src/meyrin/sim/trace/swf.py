@@ -335,13 +335,13 @@ def _trace(columns: Columns, header: Header, wide: _Wide, faults: Faults, rows: 
     columns["processors"] = processors
     needed = np.where(memory < 0, UNKNOWN, np.ceil(memory * scale))
     columns["memory_mb"] = needed.astype(np.int64)
-    start = header.number("UnixStartTime")
+    start = header.number("UnixStartTime")  # 0 stands for "not known": no log is from 1970
     return from_columns(
         columns,
         names=header.names() | wide.names(),
         header={label: "\n".join(text) for label, text in header.text.items()},
         processors_total=header.total(),
-        epoch_s=start if start is not None and start >= 0 else None,
+        epoch_s=0 if wide.found else start if start and start > 0 else None,
         format="swf",
         source=str(header.path),
         rows=rows,
