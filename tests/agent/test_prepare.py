@@ -155,7 +155,7 @@ def test_unnamed_streams_are_kept_apart(tmp_path):
 
 
 def variables(job, tmp_path):
-    return prepare.environment("alps", job, tmp_path)
+    return prepare.environment("alps", job, str(tmp_path))
 
 
 def test_a_plain_job_has_these_variables(tmp_path):

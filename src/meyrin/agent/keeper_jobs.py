@@ -40,6 +40,7 @@ from meyrin.agent.keeper_wire import Body
 SECOND = 1_000_000_000
 AHEAD = 64  # jobs claimed at once while jobs are so short that each claim would cost a sync
 SHORT = 16  # so many starts within a second are short jobs
+AT_ONCE = 16  # starts before the keeper looks again who asks something, and what has ended
 NEVER = 1 << 62
 
 
@@ -85,6 +86,7 @@ class Jobs:
         self._recent: deque[int] = deque(maxlen=SHORT)
         me = os.getpid()
         self._children = open_children(me)
+        self.more = False  # `schedule` stopped with starts left that need not wait
         self._queued = 0
 
     # what is asked
@@ -171,23 +173,31 @@ class Jobs:
     # starting
 
     def schedule(self) -> None:
-        """Pick what fits, claim it, and start those whose claim is durable."""
+        """Pick what fits, claim it, and start a few of those whose claim is durable."""
+        self.more = False
         if self._dirty:
             self._dirty = False
             self._pick()
         if not self._picked or self.retry_ns < NEVER:
             return
-        waits = []
+        waits: list[tuple[Part, Waiting, Place]] = []
+        left = AT_ONCE
         for i, (part, job, place) in enumerate(self._picked):
             if job.gone:
                 part.release(place, job.asked)
                 self._dirty = True
             elif job.claimed > self.state.journal.safe:
                 waits.append((part, job, place))
+            elif left == 0:
+                waits += self._picked[i:]
+                self.more = True
+                break
             elif not self._start(part, job, place):
                 self.retry_ns = up_ns() + SECOND
                 waits += self._picked[i:]
                 break
+            else:
+                left -= 1
         self._picked = waits
 
     def _pick(self) -> None:

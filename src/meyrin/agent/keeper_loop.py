@@ -7,6 +7,7 @@ batch of submits, the ends before it and the claims after it share one sync.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import selectors
@@ -80,6 +81,8 @@ class Loop:
         for run in adopted:
             self._watch(run)
         ready()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # its records refer to nothing that refers to them
         self._jobs.reap()  # what ended before the signals were ours
         self._recovery.written_down(self._jobs)
         while not (self._stopping and self._jobs.idle and self._state.journal.durable):
@@ -138,6 +141,8 @@ class Loop:
             self._start_syncer()
 
     def _timeout(self) -> float:
+        if self._jobs.more:
+            return 0.0
         due = min(self._jobs.due_ns(), self._jobs.retry_ns)
         for one in self._connections:
             if one.after_seq >= 0:

@@ -9,6 +9,7 @@ keeps what there is to tell.
 from __future__ import annotations
 
 import errno
+import gc
 import shutil
 import threading
 import time
@@ -18,12 +19,12 @@ from pathlib import Path
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, BatchSystem, Phase, Start
+from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
-from meyrin.agent.prepare import folder_of, start_of, stderr_file
+from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
 from meyrin.agent.results import bring_back
 from meyrin.agent.rules import objection
 from meyrin.client.connection import Connection
@@ -140,6 +141,9 @@ class Agent:
         with self._handing:
             starts = [start for start in starts if start.attempt not in self._never]
             answers = [each for each in answers if each.attempt not in self._never]
+            for start in starts:
+                if start.stdout and start.stderr:
+                    self.tail.name(start.attempt, Output(start.stdout, start.stderr))
             if starts:
                 # taken now: it may run before the batch system's word of it is here
                 self._handed_ms |= dict.fromkeys([s.attempt for s in starts], self.clock_ms())
@@ -231,7 +235,8 @@ class Agent:
             folder = folder_of(self.config, self._items[attempt])
             if folder.own and folder.path.exists():
                 shutil.rmtree(folder.path, ignore_errors=True)
-            stderr_file(self.config, attempt).unlink(missing_ok=True)
+            if unnamed(self._items[attempt].request):
+                stderr_file(self.config, attempt).unlink(missing_ok=True)
         self.journal.forget(done)
         for attempt in done:
             self._items.pop(attempt, None)
@@ -242,6 +247,8 @@ class Agent:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug."""
         self._until_done(self.hello)
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # its work is many small values that refer to nothing
         threads = [
             threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
             for name, once in (

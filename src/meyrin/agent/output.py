@@ -6,10 +6,11 @@ could lose, and a piece sent twice is no harm.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from meyrin.agent.batch import BatchSystem
+from meyrin.agent.batch import BatchSystem, Output
 from meyrin.agent.hub import Hub
 from meyrin.wire.agents import Chunk
 
@@ -34,6 +35,11 @@ class Tail:
         self.hub = hub
         self._files: dict[str, list[_File]] = {}
         self._asked: list[str] = []
+        self._named: dict[str, Output] = {}
+
+    def name(self, attempt: str, output: Output) -> None:
+        """Where it will print: then the batch system need not be asked. May be left out."""
+        self._named[attempt] = output
 
     def watch(self, attempt: str) -> None:
         """From now on send what this attempt prints."""
@@ -54,17 +60,20 @@ class Tail:
             pass
         for attempt in last:
             self._files.pop(attempt, None)
+            self._named.pop(attempt, None)
 
     def _open(self, attempt: str) -> None:
         if attempt in self._files:
             return
-        output = self.batch.output(attempt)
+        output = self._named.get(attempt) or self.batch.output(attempt)
         if output is None:
             return
-        files = [_File(attempt, "stdout", output.stdout)]
+        streams = {"stdout": output.stdout}
         if output.stderr != output.stdout:
-            files.append(_File(attempt, "stderr", output.stderr))
-        self._files[attempt] = files
+            streams["stderr"] = output.stderr
+        self._files[attempt] = [
+            _File(attempt, stream, path) for stream, path in streams.items() if path != os.devnull
+        ]
 
     def _round(self, files: list[_File]) -> bool:
         """One call to the hub with what is new in the files; False when there was nothing."""

@@ -6,11 +6,13 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
+from meyrin.domain.job import JobRequest
 from meyrin.domain.patterns import expand_pattern
 from meyrin.domain.units import NodeShape
 from meyrin.wire.jobs import FileView
@@ -34,9 +36,14 @@ def folder_of(config: AgentConfig, item: Item) -> Folder:
     request = item.request
     brings = bool(request.inputs or request.output_files)
     here = config.share_files and request.submit_host in (None, socket.gethostname())
-    if here and not brings and request.submit_dir and Path(request.submit_dir).is_absolute():
-        return Folder(Path(request.submit_dir), own=False)
+    if here and not brings and request.submit_dir and request.submit_dir.startswith("/"):
+        return _shared(request.submit_dir)
     return Folder(config.dir / "work" / item.work.attempt, own=True)
+
+
+@lru_cache(maxsize=256)
+def _shared(path: str) -> Folder:
+    return Folder(Path(path), own=False)
 
 
 def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
@@ -52,7 +59,7 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
                 view = FileView(name=file.name, sha256=file.sha256, size=file.size)
                 fetch(work.attempt, view, target)
             target.chmod(0o700 if file.executable else 0o600)
-    workdir = folder.path / (request.chdir or ".")
+    workdir = os.path.normpath(os.path.join(folder.path, request.chdir or "."))  # noqa: PTH118
     return Start(
         attempt=work.attempt,
         job=work.job,
@@ -65,7 +72,7 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         script=request.script,
         arguments=request.arguments,
         environment=tuple(sorted(environment(site, item, workdir).items())),
-        workdir=os.path.normpath(workdir),
+        workdir=workdir,
         stdin=_named(item, request.stdin, workdir),
         stdout=_named(item, request.stdout, workdir),
         stderr=_stderr(config, item, workdir),
@@ -80,9 +87,14 @@ def stderr_file(config: AgentConfig, attempt: str) -> Path:
     return config.dir / "streams" / f"{attempt}.err"
 
 
-def _stderr(config: AgentConfig, item: Item, workdir: Path) -> str | None:
+def unnamed(request: JobRequest) -> bool:
+    """Whether nobody named a file for either stream."""
+    return request.stdout is None and request.stderr is None
+
+
+def _stderr(config: AgentConfig, item: Item, workdir: str) -> str | None:
     request = item.request
-    if request.stdout is None and request.stderr is None:
+    if unnamed(request):
         path = stderr_file(config, item.work.attempt)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return str(path)
@@ -90,7 +102,7 @@ def _stderr(config: AgentConfig, item: Item, workdir: Path) -> str | None:
     return _named(item, request.stderr or request.stdout, workdir)
 
 
-def _named(item: Item, pattern: str | None, workdir: Path) -> str | None:
+def _named(item: Item, pattern: str | None, workdir: str) -> str | None:
     """A file name pattern of the script as an absolute path."""
     if pattern is None:
         return None
@@ -103,10 +115,10 @@ def _named(item: Item, pattern: str | None, workdir: Path) -> str | None:
         name=item.request.name,
         user=work.person,
     )
-    return os.path.normpath(workdir / name)
+    return os.path.normpath(os.path.join(workdir, name))  # noqa: PTH118 - a hot path
 
 
-def environment(site: str, item: Item, workdir: Path) -> dict[str, str]:
+def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
     """The variables that the request decides (sbatch(1), OUTPUT ENVIRONMENT VARIABLES); the
     batch system adds those that the run decides (nodes, accelerators, times)."""
     work, request = item.work, item.request
@@ -123,7 +135,7 @@ def environment(site: str, item: Item, workdir: Path) -> dict[str, str]:
         "SLURM_NNODES": str(work.nodes),
         "SLURM_NTASKS": str(work.tasks),
         "SLURM_NPROCS": str(work.tasks),
-        "SLURM_SUBMIT_DIR": request.submit_dir or str(workdir),
+        "SLURM_SUBMIT_DIR": request.submit_dir or workdir,
         "SLURM_SUBMIT_HOST": request.submit_host or socket.gethostname(),
         "SLURM_RESTART_COUNT": str(work.epoch - 1),
         "MEYRIN_ATTEMPT": work.attempt,
