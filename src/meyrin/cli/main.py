@@ -22,6 +22,7 @@ from meyrin.domain.errors import MeyrinError, Refused
 
 WORK = "Your jobs"
 START = "Start here"
+PLAN = "Planning"
 RUN_IT = "Administration"
 SERVE = "Processes"
 
@@ -38,6 +39,8 @@ COMMANDS = {
     "login": Entry("meyrin.cli.login:login", "Log in: a link for the pages, or a hub.", START),
     "whoami": Entry("meyrin.cli.login:whoami", "Who you are at which hub.", START),
     "completion": Entry("meyrin.cli.completion:command", "Completion for your shell.", START),
+    "replay": Entry("meyrin.cli.replay:command", "A recorded workload through a cluster.", PLAN),
+    "trace": Entry("meyrin.cli.trace:group", "Recorded workloads: what a log holds.", PLAN),
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
     "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),
     "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),

@@ -1,4 +1,4 @@
-"""Progress of transfers on standard error: only where somebody looks, only when it takes long."""
+"""Progress on standard error: only when it takes long, and drawn only where somebody looks."""
 
 from __future__ import annotations
 
@@ -13,33 +13,63 @@ if TYPE_CHECKING:
 
 QUIET_S = 2.0
 EVERY_S = 0.2
+LINE_S = 10.0  # between lines where nobody looks, if lines are wanted there
 ERASE = "\r\033[K"
 
 
-class ProgressLine:
-    """A callback for transfers that draws one line, from two seconds on."""
+class Line:
+    """One line that is drawn anew, from two seconds on.
 
-    def __init__(self, clock: Callable[[], float], wanted: bool | None = None) -> None:
+    Where standard error is no terminal nothing is said, unless `lines` asks for a plain line now
+    and then, for the log of a batch job.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], wanted: bool | None = None, *, lines: bool = False
+    ) -> None:
         self._clock = clock
-        self._wanted = is_terminal(sys.stderr) if wanted is None else wanted
+        self._drawing = is_terminal(sys.stderr) if wanted is None else wanted
+        self._every = EVERY_S if self._drawing else LINE_S if lines else float("inf")
         self._begun = clock()
-        self._drawn: float | None = None
+        self._next = self._begun + QUIET_S if self._every < float("inf") else float("inf")
+        self._drawn = False
 
-    def __call__(self, told: Progress) -> None:
+    def tell(self, text: Callable[[], str], *, last: bool = False) -> None:
+        """Say `text()` if it is time to; `last` draws the end of something that was drawn."""
         now = self._clock()
-        if not self._wanted or now - self._begun < QUIET_S:
+        if now < self._next and not (last and self._drawn):
             return
-        if self._drawn is not None and now - self._drawn < EVERY_S and told.done < told.total:
-            return
-        self._drawn = now
-        share = 100 * told.done // told.total if told.total else 100
-        text = f"{told.step} {clean(told.name)}: {amount(told.done)} of {amount(told.total)}"
-        sys.stderr.write(f"{ERASE}{text} ({share} %)")
+        self._next = now + self._every
+        if self._drawing:
+            self._drawn = True
+            sys.stderr.write(f"{ERASE}{text()}")
+        else:
+            sys.stderr.write(f"{text()}\n")
         sys.stderr.flush()
 
     def close(self) -> None:
         """Take the line away."""
-        if self._drawn is not None:
+        if self._drawn:
             sys.stderr.write(ERASE)
             sys.stderr.flush()
-            self._drawn = None
+            self._drawn = False
+
+
+class ProgressLine:
+    """A callback for transfers that draws one line."""
+
+    def __init__(self, clock: Callable[[], float], wanted: bool | None = None) -> None:
+        self._line = Line(clock, wanted)
+
+    def __call__(self, told: Progress) -> None:
+        self._line.tell(lambda: _transfer(told), last=told.done >= told.total)
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._line.close()
+
+
+def _transfer(told: Progress) -> str:
+    share = 100 * told.done // told.total if told.total else 100
+    text = f"{told.step} {clean(told.name)}: {amount(told.done)} of {amount(told.total)}"
+    return f"{text} ({share} %)"
