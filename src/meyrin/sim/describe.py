@@ -20,6 +20,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 DAY_S, WEEK_S = 86_400, 7 * 86_400
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99}
+WEEKS_MAX = 5_200
 TOP = 10
 KINDS = ("user", "group", "queue", "partition")
 BOUND_S = 10
@@ -191,7 +192,9 @@ def _load(jobs: Trace) -> dict[str, Any] | None:
     span = max(last - first, 1)
     week = (jobs.submit_s - first) // WEEK_S
     weeks = []
-    present, place = np.unique(week, return_inverse=True)  # a log may have holes of centuries
+    present, place = np.unique(week, return_inverse=True)
+    if present[-1] < WEEKS_MAX:  # weeks without a submission count; holes of centuries don't
+        present, place = np.arange(present[-1] + 1), week
     sums, counts = np.bincount(place, weights=work), np.bincount(place)
     for number, worked, count in zip(present.tolist(), sums, counts.tolist(), strict=True):
         start = first + number * WEEK_S

@@ -64,6 +64,7 @@ def check_ending(path: Path) -> None:
 def picture(trace: Trace, told: Mapping[str, Any]) -> Any:
     """The chart with its panels; `told` is `describe(trace)`."""
     upper = alt.hconcat(_sizes(told), _run_times(trace), spacing=66, bounds="flush")
+    upper = upper.resolve_scale(xOffset="independent")  # bars are as wide as their own panel says
     rows = [upper, _weeks(told)]
     if told["arrivals"] is not None:
         rows.append(_arrivals(told))

@@ -55,7 +55,7 @@ HEADER_MAX = 16 * 2**20
 
 _PLAIN = b"0123456789+-. \t\r\n"
 _WHOLE = re.compile(rb"[+-]?\d+(\.0*)?\Z", re.ASCII)
-_DECIMAL = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)\Z", re.ASCII)
+_DECIMAL = re.compile(rb"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _LABEL = re.compile(r"([A-Za-z]\w*):(?:\s+(.*))?\Z", re.ASCII)
 _NAMED = re.compile(r"(\d+)\s+(.*\S)")
 
