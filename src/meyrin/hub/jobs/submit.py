@@ -58,7 +58,10 @@ def submit(step: Step, actor: Actor, submissions: Sequence[Submission]) -> list[
     projects = {name: project_of(step, actor, name) for name in names}
     asked = [_prepare(each, projects[each.request.project]) for each in submissions]
     known = _known(step, actor.person, [kept.key for kept in asked])
-    fresh = {kept.key: kept for kept in reversed(asked) if kept.key not in known}
+    fresh: dict[str, _Kept] = {}
+    for kept in asked:  # numbers go up in the order of the call: who is first among equals
+        if kept.key not in known:
+            fresh.setdefault(kept.key, kept)
     _check_admissible(step, actor, list(fresh.values()))
     inserted = _insert(step, actor, list(fresh.values()))
     # a key that another client used in the meantime names that client's job
