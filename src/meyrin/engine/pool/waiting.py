@@ -1,0 +1,110 @@
+"""The waiting queue of backfill: the first job, in a fixed order, that may start without delay.
+
+A tree over all places of the order, sixteen children a node, keeps the fewest processors and the
+shortest limit below each node, so that a search enters only parts that could hold such a job.
+The idea is a segment tree (Bentley 1977); the fan-out keeps a node's children in one cache line.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from meyrin.engine.compiled import compiled
+
+FAN = 16
+SHORT = 64  # up to here a plain list of the waiting jobs is faster than the tree
+NOBODY = 2**31 - 1
+UNBOUNDED = 2**62
+
+
+class Tree(NamedTuple):
+    """`base[k]` is where level k begins in `need` and `limit`; level 0 holds the places."""
+
+    need: npt.NDArray[np.int32]
+    limit: npt.NDArray[np.int64]
+    base: npt.NDArray[np.int64]
+
+
+def new_tree(places: int) -> Tree:
+    """A tree of so many places, with nobody waiting."""
+    sizes = [places]
+    while sizes[-1] > FAN:
+        sizes.append(-(-sizes[-1] // FAN))
+    base = np.cumsum([0, *sizes])
+    return Tree(np.full(base[-1], NOBODY, np.int32), np.full(base[-1], UNBOUNDED, np.int64), base)
+
+
+class Short(NamedTuple):
+    """The waiting jobs in log order, while they are few."""
+
+    job: npt.NDArray[np.int32]
+    need: npt.NDArray[np.int32]
+    limit: npt.NDArray[np.int64]
+
+
+def new_short() -> Short:
+    """An empty list."""
+    return Short(np.zeros(SHORT, np.int32), np.zeros(SHORT, np.int32), np.zeros(SHORT, np.int64))
+
+
+@compiled
+def enter(tree: Tree, place: int, need: int, limit: int) -> None:
+    """A job waits at this place."""
+    for level in range(tree.base.size - 1):
+        node = tree.base[level] + place
+        if level and tree.need[node] <= need and tree.limit[node] <= limit:
+            return
+        tree.need[node] = min(tree.need[node], need)
+        tree.limit[node] = min(tree.limit[node], limit)
+        place //= FAN
+
+
+@compiled
+def leave(tree: Tree, place: int) -> None:
+    """The job at this place waits no longer."""
+    tree.need[place] = NOBODY
+    tree.limit[place] = UNBOUNDED
+    for level in range(tree.base.size - 2):
+        place //= FAN
+        first = tree.base[level] + place * FAN
+        need, limit = NOBODY, UNBOUNDED
+        for child in range(first, min(first + FAN, tree.base[level + 1])):
+            need = min(need, tree.need[child])
+            limit = min(limit, tree.limit[child])
+        node = tree.base[level + 1] + place
+        if tree.need[node] == need and tree.limit[node] == limit:
+            return
+        tree.need[node] = need
+        tree.limit[node] = limit
+
+
+@compiled
+def first_fit(tree: Tree, place: int, free: int, slack: int, spare: int) -> int:
+    """The first place from `place` on with a job that may start; -1 if there is none.
+
+    It needs at most `spare` processors, or at most `free` and its limit is at most `slack`.
+    """
+    level = 0
+    while True:
+        base, stop = tree.base[level], tree.base[level + 1]
+        node = base + place
+        end = min(base + (place // FAN + 1) * FAN, stop)
+        while node < end:
+            need = tree.need[node]
+            if need <= spare or (need <= free and tree.limit[node] <= slack):
+                break
+            node += 1
+        if node < end:
+            place = node - base
+            if level == 0:
+                return place
+            level -= 1
+            place *= FAN
+        elif end == stop:
+            return -1
+        else:
+            place = (end - base) // FAN
+            level += 1
