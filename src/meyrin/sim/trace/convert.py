@@ -59,8 +59,13 @@ EMPTY = frozenset(
 """Words for "there is no value", in any case of letters; Slurm's words among them."""
 
 
+def as_text(series: pd.Series) -> pd.Series:
+    """Trimmed text, "" where there is none."""
+    return series.astype(str).fillna("").str.strip()
+
+
 def is_empty(series: pd.Series) -> Bad:
-    low = series.fillna("").astype(str).str.strip().str.lower()
+    low = as_text(series).str.lower()
     return np.asarray(low.isin(EMPTY), dtype=np.bool_)
 
 
@@ -89,10 +94,14 @@ def whole(values: NDArray[np.float64], how: str = "nearest") -> Numbers:
 
 def durations(series: pd.Series, unit: str) -> tuple[NDArray[np.float64], Bad]:
     """Seconds; `unit` is a unit of time, or "slurm" for [days-]hours:minutes:seconds."""
+    import pandas as pd  # noqa: PLC0415
+
+    if pd.api.types.is_timedelta64_dtype(series):
+        return np.asarray(series.dt.total_seconds()), np.zeros(len(series), dtype=np.bool_)
     if unit != "slurm":
         return numbers(series, TIME_UNITS[unit])
     empty = is_empty(series)
-    parts = series.fillna("").astype(str).str.strip().str.extract(_SLURM_TIME)
+    parts = as_text(series).str.extract(_SLURM_TIME)
     bad = np.asarray(parts["s"].isna()) & ~empty
     values = np.zeros(len(series))
     for name, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -115,27 +124,32 @@ def instants(series: pd.Series, form: str, zone: str, unit: str) -> tuple[NDArra
     """
     import pandas as pd  # noqa: PLC0415
 
+    if pd.api.types.is_datetime64_any_dtype(series):  # Parquet knows what it holds
+        return _unix(series, zone), np.zeros(len(series), dtype=np.bool_)
     if form == "number":
         return numbers(series, TIME_UNITS[unit])
     empty = is_empty(series)
-    text = series.mask(empty)
+    text = series.mask(empty).astype(str)
     given = "ISO8601" if form == "iso" else form
-    own_zone = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False)
+    own_zone = np.asarray(text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False))
     values = np.full(len(series), np.nan)
     for aware in (True, False):
-        rows = np.asarray(own_zone == aware) & ~empty
-        if not rows.any():
-            continue
-        found = pd.to_datetime(text[rows], format=given, errors="coerce", utc=aware)
-        if not aware and zone != "UTC":
-            found = found.dt.tz_localize(
-                zone, ambiguous=np.zeros(int(rows.sum()), dtype=bool), nonexistent="shift_forward"
-            ).dt.tz_convert("UTC")
-        if found.dt.tz is not None:
-            found = found.dt.tz_localize(None)
-        at = found.to_numpy().astype("datetime64[ms]")
-        values[rows] = np.where(np.isnat(at), np.nan, at.astype(np.int64) / 1000)
+        rows = (own_zone == aware) & ~empty
+        if rows.any():
+            found = pd.to_datetime(text[rows], format=given, errors="coerce", utc=aware)
+            values[rows] = _unix(found, zone)
     return values, np.isnan(values) & ~empty
+
+
+def _unix(moments: pd.Series, zone: str) -> NDArray[np.float64]:
+    """Unix seconds of a series of moments, NaN where there is none."""
+    if moments.dt.tz is None and zone != "UTC":
+        second = np.zeros(len(moments), dtype=np.bool_)  # not summer time
+        moments = moments.dt.tz_localize(zone, ambiguous=second, nonexistent="shift_forward")
+    if moments.dt.tz is not None:
+        moments = moments.dt.tz_convert("UTC").dt.tz_localize(None)
+    at = moments.to_numpy().astype("datetime64[ms]")
+    return np.where(np.isnat(at), np.nan, at.astype(np.int64) / 1000)
 
 
 _SLURM_SIZE = re.compile(r"^(?P<n>\d+(?:\.\d+)?)(?P<u>[KMGTP]?)(?P<per>[cn]?)$")
@@ -147,7 +161,7 @@ def slurm_memory(
 ) -> tuple[NDArray[np.float64], Bad]:
     """MiB of the whole job from Slurm's sizes: `4000M`, `4Gc` (per core), `64Gn` (per node)."""
     empty = is_empty(series)
-    parts = series.fillna("").astype(str).str.strip().str.extract(_SLURM_SIZE)
+    parts = as_text(series).str.extract(_SLURM_SIZE)
     bad = np.asarray(parts["n"].isna()) & ~empty
     values = np.asarray(parts["n"].astype(float)) * np.asarray(
         parts["u"].fillna("").map(_SLURM_UNITS), dtype=np.float64
@@ -161,7 +175,7 @@ def tres(series: pd.Series, what: str) -> pd.Series:
 
     `gres/gpu` stands for the whole; where only its kinds are listed (`gres/gpu:a100=2`), the sum.
     """
-    text = series.fillna("").astype(str)
+    text = as_text(series)
     own = text.str.extract(rf"(?:^|,){re.escape(what)}=([^,]*)")[0]
     if what != "gres/gpu":
         return own.fillna("")
@@ -179,7 +193,7 @@ def codes(series: pd.Series, known: dict[str, int]) -> NDArray[np.int64]:
     """
     import pandas as pd  # noqa: PLC0415
 
-    text = series.fillna("").astype(str).str.strip()
+    text = as_text(series)
     places, labels = pd.factorize(text, use_na_sentinel=True)
     table = np.array(
         [UNKNOWN if not label else known.setdefault(label, len(known) + 1) for label in labels],

@@ -127,7 +127,7 @@ def _take(frame: Frame, reading: _Reading) -> None:
     for name, kept in (("job", reading.jobs), ("after", reading.afters)):
         if name in mapping.columns:
             text = cells[mapping.field(name).column]
-            kept.append(text[good].astype(str).to_numpy())
+            kept.append(convert.as_text(text[good]).to_numpy())
 
 
 class _Wrong:
@@ -216,7 +216,7 @@ def _derived(found: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
 
 def _states(cells: pd.DataFrame, mapping: Mapping) -> NDArray[np.int64]:
     source = mapping.field("status")
-    words = cells[source.column].fillna("").astype(str).str.strip()
+    words = convert.as_text(cells[source.column])
     if source.values:
         found = words.map(source.values)
     else:
