@@ -214,6 +214,7 @@ class Table:
         self.rounds = asked.rounds
         self.quiet = asked.json
         self.lines: list[Line] = []
+        self.starts: dict[str, str] = {}
         maker = [sys.executable, str(BENCH / "replay_logs.py"), str(folder)]
         self.logs: dict[str, Any] = spawned(maker)[0]
         self.loop = Loop(folder, self.logs)
@@ -236,7 +237,8 @@ class Table:
         """Meyrin's kernels on the golden logs: every start, no time."""
         for name in GOLDEN:
             for policy in (*POLICIES, "easy-sjf") if name in self.logs else ():
-                self.say(f"  {name:9} {policy:12} {self._golden(name, policy)}")
+                found = self.starts[f"{name} {policy}"] = self._golden(name, policy)
+                self.say(f"  {name:9} {policy:12} {found}")
 
     def _golden(self, name: str, policy: str) -> str:
         starts = self.folder / "meyrin.starts"
@@ -438,7 +440,8 @@ def main() -> None:
                 table.say(f"\n{title}")
                 measure()
     if asked.json:
-        print(json.dumps([line.said() for line in table.lines], indent=2))
+        head = {"core": core, "c_loop": table.loop.words, "golden": table.starts}
+        print(json.dumps(head | {"lines": [line.said() for line in table.lines]}, indent=2))
 
 
 if __name__ == "__main__":
