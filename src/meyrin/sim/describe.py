@@ -232,7 +232,7 @@ def _arrivals(trace: Trace) -> dict[str, Any] | None:
 
     at = pd.DatetimeIndex((trace.epoch_s + trace.submit_s).astype("datetime64[s]"), tz="UTC")
     local = at.tz_convert(zone(trace))
-    hour, day = np.asarray(local.hour), np.asarray(local.dayofweek)
+    hour, day = np.asarray(local.hour), np.asarray(local.day_of_week)
     return {
         "time_zone": str(zone(trace)),
         "by_hour": np.bincount(hour, minlength=24).tolist(),

@@ -240,7 +240,7 @@ def test_a_mapping_is_checked_before_anything_is_read(change, said, tmp_path):
     text = (DATA / "own.toml").read_text()
     for old, new in change.items():
         text = text.replace(old, new)
-    with pytest.raises(InvalidInput, match="map.toml") as caught:
+    with pytest.raises(InvalidInput, match=r"map\.toml") as caught:
         read(DATA / "own.csv", mapping=written(tmp_path / "map.toml", text))
     assert said in caught.value.message
 
@@ -259,7 +259,7 @@ def test_a_column_that_is_there_twice(tmp_path):
 
 
 def test_winter_and_summer(tmp_path):
-    """The hour that comes twice is its second time; the hour that doesn't exist is behind the gap."""
+    """An hour that comes twice is its second time, one that is left out is behind the gap."""
     own = (DATA / "own.toml").read_text()
     row = "a;x;{0};{0};{0};1;1;1;1\n"
     moments = ("25.10.2026 02:30:00", "29.03.2026 02:30:00")
