@@ -140,6 +140,8 @@ def _top(told: Told, kind: str) -> str:
 
 def _span(span: Told) -> str:
     days = f"{span['days']:,.1f} days"
+    if span["days"] < 2:
+        days = duration(span["last_submit_s"] - span["first_submit_s"])
     if span["first_submit"] is None:
         return f"{days} (submissions at {span['first_submit_s']:,} to {span['last_submit_s']:,} s)"
     first, last = (span[key][:16].replace("T", " ") for key in ("first_submit", "last_submit"))

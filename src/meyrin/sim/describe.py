@@ -184,7 +184,10 @@ def _waits(jobs: Trace) -> dict[str, Any]:
 
 
 def _load(jobs: Trace) -> dict[str, Any] | None:
-    """Load by week from the first submission on; the last week may be cut short."""
+    """Load by week from the first submission on; the last week may be cut short.
+
+    What jobs bring in less than a day says nothing of how busy a machine is: None.
+    """
     if not len(jobs):
         return None
     first, last = int(jobs.submit_s.min()), int(jobs.submit_s.max())
@@ -215,8 +218,8 @@ def _load(jobs: Trace) -> dict[str, Any] | None:
         )
     return {
         "load_h": round(float(work.sum()) / 3600, 3),
-        "mean_busy": round(float(work.sum()) / span, 3),
-        "offered": round(float(work.sum()) / span / total, 5) if total else None,
+        "mean_busy": round(float(work.sum()) / span, 3) if span >= DAY_S else None,
+        "offered": round(float(work.sum()) / span / total, 5) if total and span >= DAY_S else None,
         "largest_job_share": _share(float(work.max()), float(work.sum())),
         "weeks": weeks,
     }

@@ -65,7 +65,9 @@ def picture(trace: Trace, told: Mapping[str, Any]) -> Any:
     """The chart with its panels; `told` is `describe(trace)`."""
     upper = alt.hconcat(_sizes(told), _run_times(trace), spacing=66, bounds="flush")
     upper = upper.resolve_scale(xOffset="independent")  # bars are as wide as their own panel says
-    rows = [upper, _weeks(told)]
+    rows = [upper]
+    if told["load"]["mean_busy"] is not None:
+        rows.append(_weeks(told))
     if told["arrivals"] is not None:
         rows.append(_arrivals(told))
     name = told["computer"] or PurePath(told["trace"]).name
@@ -136,7 +138,6 @@ def _weeks(told: Mapping[str, Any]) -> Any:
     """What the jobs submitted in each week bring, against the machine where it is known."""
     known = told["machine"] is not None
     weeks = [week for week in told["load"]["weeks"] if week["mean_busy"] is not None]
-    weeks = weeks or [{**told["load"]["weeks"][0], **_whole(told)}]
     dated = weeks[0]["start"] is not None
     rows = pd.DataFrame(
         {
@@ -169,11 +170,6 @@ def _weeks(told: Mapping[str, Any]) -> Any:
         layers.append(rule.encode(y="all:Q"))
     words = "Load offered by week of submission"
     return alt.layer(*layers).properties(width=WIDE, height=170, title=words)
-
-
-def _whole(told: Mapping[str, Any]) -> dict[str, Any]:
-    """For a log of less than a day: all of it as one week."""
-    return {name: told["load"][name] for name in ("mean_busy", "offered")}
 
 
 def _day(week: Mapping[str, Any]) -> pd.Timestamp:

@@ -249,9 +249,11 @@ def _finish(reading: _Reading, bad: int) -> Trace:
     if again.any():
         columns = {name: column[~again] for name, column in columns.items()}
     moments = mapping.field("submit").format != "number"
+    zone = mapping.time_zone
     return from_columns(
         columns,
         names=names,
+        header={"TimeZoneString": zone} if moments and zone != "UTC" else {},
         processors_total=mapping.processors_total,
         accelerators_total=mapping.accelerators_total,
         epoch_s=0 if moments else mapping.epoch_s,
