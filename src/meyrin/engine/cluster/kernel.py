@@ -17,7 +17,7 @@ from meyrin.engine.cluster.act import complete
 from meyrin.engine.cluster.fairness import prioritise, priority
 from meyrin.engine.cluster.model import NEVER, Facility, Jobs, Whole, facility, jobs
 from meyrin.engine.cluster.queue import drop_started, enqueue, put
-from meyrin.engine.cluster.search import TOO_MUCH, add_up, mark, marked, may_fit
+from meyrin.engine.cluster.search import TOO_MUCH, add_up, marked, may_fit
 from meyrin.engine.cluster.world import (
     AFTER,
     AFTER_OK,
@@ -47,6 +47,7 @@ from meyrin.engine.cluster.world import (
     LINE_NODES,
     LOST,
     MARK,
+    MOST,
     MULTIFACTOR,
     NEXT_AFTER,
     NODES,
@@ -56,7 +57,6 @@ from meyrin.engine.cluster.world import (
     PLACED,
     PRIORITY,
     REQUEUES,
-    RUNNING,
     SIZES,
     SLURM,
     START,
@@ -164,6 +164,7 @@ def instant(rules: Play, world: World, room: Room, moment: int) -> None:
                 passes.strict(rules, world, room, moment, full)
             drop_started(world)
         if planned:
+            rejoin(rules, world, moment)
             now[CHANGED] = passes.plan(rules, world, room, moment)
             drop_started(world)
     elif main:
@@ -178,8 +179,11 @@ def anybody(rules: Play, world: World) -> bool:
     """Whether a pass can change anything: quick, and wrong on one side only."""
     if rules.backfill == CONSERVATIVE or rules.preemption != OFF:
         return True
-    for at in range(world.now[SIZES + LINE]):
-        if may_fit(world, world.lists[LINE, at]):
+    jobs, now, line = world.jobs, world.now, world.lists[LINE]
+    if now[MOST] == 0 and now[MOST + 1] == 0 and now[MOST + 2] == 0:
+        return False
+    for at in range(now[SIZES + LINE]):
+        if may_fit(jobs, now, line[at]):
             return True
     return False
 
@@ -201,9 +205,7 @@ def events(rules: Play, world: World, room: Room, moment: int) -> bool:
     while now[STEPS] < len(world.steps) and world.steps[now[STEPS], 0] <= moment:
         strike(rules, world, room, moment)
         happened = True
-    for at in range(now[SIZES + BACK]):
-        enqueue_now(rules, world, world.lists[BACK, at], moment)
-    now[SIZES + BACK] = 0
+    rejoin(rules, world, moment)
     at = 0
     while at < now[SIZES + GONE]:  # the list may grow meanwhile
         job = jobs[world.lists[GONE, at], FIRST_AFTER]
@@ -221,6 +223,14 @@ def events(rules: Play, world: World, room: Room, moment: int) -> bool:
 
 
 @compiled
+def rejoin(rules: Play, world: World, moment: int) -> None:
+    """Those who were put off wait again."""
+    for at in range(world.now[SIZES + BACK]):
+        enqueue_now(rules, world, world.lists[BACK, at], moment)
+    world.now[SIZES + BACK] = 0
+
+
+@compiled
 def release(rules: Play, world: World, job: int, moment: int) -> None:
     """A submitted job may start once the job that it comes after has ended; or never."""
     jobs = world.jobs
@@ -230,9 +240,7 @@ def release(rules: Play, world: World, job: int, moment: int) -> None:
     if before >= 0:
         if jobs[before, STATUS] < ENDED:
             return
-        if jobs[job, AFTER_OK] and not (
-            jobs[before, STATUS] == ENDED and jobs[before, SUCCEEDS]
-        ):
+        if jobs[job, AFTER_OK] and not (jobs[before, STATUS] == ENDED and jobs[before, SUCCEEDS]):
             jobs[job, STATUS], jobs[job, END] = STRANDED, moment
             world.now[FINISHED] += 1
             put(world, GONE, job)

@@ -83,7 +83,7 @@ def facility(
     if partitions is None:
         partitions = [np.arange(len(room))]
     first, members = _ragged("partitions", partitions, len(room))
-    if not len(partitions) or (np.diff(first) < 1).any():
+    if not partitions or (np.diff(first) < 1).any():
         raise ValueError("partitions: each has at least one node")
     parent = np.array(account_parent, np.int32).reshape(-1)
     if (parent >= np.arange(len(parent))).any() or (parent < -1).any():
@@ -192,7 +192,7 @@ def _ragged(name: str, lists: Sequence[ArrayLike], nodes: int) -> tuple[Whole, I
     """Lists of nodes as one array and where each begins."""
     arrays = [np.unique(np.array(one, np.int32).reshape(-1)) for one in lists]
     for one in arrays:
-        if len(one) and not (0 <= one[0] and one[-1] < nodes):
+        if len(one) and not (one[0] >= 0 and one[-1] < nodes):
             raise ValueError(f"{name}: a node that is not among the {nodes}")
     first = np.zeros(len(arrays) + 1, np.int64)
     np.cumsum([len(one) for one in arrays], out=first[1:])

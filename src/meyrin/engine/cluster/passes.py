@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from meyrin.engine.cluster.act import evict, start
 from meyrin.engine.cluster.fairness import dominant_share
-from meyrin.engine.cluster.model import Index
+from meyrin.engine.cluster.model import NEVER, Index
 from meyrin.engine.cluster.search import (
     limit_end,
     may_fit,
     members,
     ready,
+    roomy,
     shift,
     soonest,
     unfit,
@@ -33,6 +34,7 @@ from meyrin.engine.cluster.world import (
     LINE,
     NO_PROMISE,
     NO_ROOM,
+    NODES,
     OFF,
     PARTITION,
     PROMISE,
@@ -126,7 +128,7 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
         job = pick(rules, world, queue, at, size)
         partition = jobs[job, PARTITION]
         if partitions[partition, BLOCKED]:
-            if rules.preemption == OFF and not may_fit(world, job):
+            if rules.preemption == OFF and not may_fit(jobs, world.now, job):
                 continue
             if rules.backfill == EASY_SJF:
                 world.lists[LATER, later] = job
@@ -186,20 +188,23 @@ def conservative(rules: Play, world: World, room: Room, now: int) -> None:
 def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     """Slurm's backfill: plan from nothing, in order, and start what may start now.
 
-    Whether starts are left for the next time. Only what could change a start now is planned.
+    Whether starts are left for the next time. It ends when nobody is left who could start now:
+    what is planned further back changes nothing.
     """
     jobs, accounts = world.jobs, world.accounts
     queue, size = listed(rules, world), world.now[SIZES + LINE]
+    hopeful = size
+    if rules.order != DOMINANT and rules.bf_max_job_user == 0:
+        hopeful = min(size, rules.bf_max_job_test)
     accounts[:, SEEN] = 0
     seen = started = 0
     more = False
-    last = size - 1
+    taken = now  # since when more is taken than the last time that somebody was hopeful
     for at in range(size):
-        if rules.order != DOMINANT:  # nobody behind `last` can start
-            while last >= at and not may_fit(world, queue[last]):
-                last -= 1
-            if last < at:
-                break
+        hopeful = _hopeful(world, room, now, hopeful, taken)
+        if hopeful == 0:
+            break
+        taken = NEVER
         job = pick(rules, world, queue, at, size)
         if rules.bf_max_job_user:
             accounts[jobs[job, ACCOUNT], SEEN] += 1
@@ -219,8 +224,29 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
         else:
             start(rules, world, room, job, now, False)
             started += 1
+        taken = begin
     forget_all(rules, world, room)
     return more
+
+
+@compiled
+def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
+    """How far the line must be looked at to meet the last who could start now; 0: nobody could.
+
+    Nobody behind `size` could before and the one there could; since then something was taken
+    from `taken` on.
+    """
+    jobs, line = world.jobs, world.lists[LINE]
+    while size > 0:
+        job = line[size - 1]
+        if jobs[job, STATUS] == WAITING and jobs[job, PROMISE] == NO_PROMISE:
+            if now + jobs[job, LIMIT] <= taken:
+                return size
+            if may_fit(jobs, world.now, job) and roomy(world, room, job, now) >= jobs[job, NODES]:
+                return size
+        size -= 1
+        taken = now
+    return size
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meyrin.engine.cluster.model import Index, Whole
 from meyrin.engine.cluster.world import (
     BUSY,
     DURATION,
@@ -21,7 +22,6 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.cluster.model import Index, Whole
 from meyrin.engine.compiled import compiled
 
 

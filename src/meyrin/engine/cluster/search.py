@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meyrin.engine.cluster.model import NEVER, Index
+from meyrin.engine.cluster.model import NEVER, Index, Whole
 from meyrin.engine.cluster.world import (
     ASKED,
     CLOSED,
@@ -88,9 +88,8 @@ def add_up(world: World, room: Room) -> None:
 
 
 @compiled
-def may_fit(world: World, job: int) -> bool:
+def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
     """Whether so much is free at all, wherever it is: quick, and wrong on one side only."""
-    jobs, now = world.jobs, world.now
     for part in range(3):
         asked = jobs[job, ASKED + part]
         if asked > now[MOST + part] or asked * jobs[job, NODES] > now[TOTAL + part]:
@@ -120,12 +119,20 @@ def unfit(world: World, job: int) -> bool:
 
 @compiled
 def ready(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
-    """Whether the job has room from now until its limit; then `placed` tells on which nodes.
+    """Whether the job has room from now until its limit; then `placed` tells on which nodes."""
+    found = roomy(world, room, job, now)
+    return found >= world.jobs[job, NODES] and _settle(rules, world, room, job, found, now)
 
-    Nodes that are CLOSED do not count. The past is forgotten and `add_up` done.
+
+@compiled
+def roomy(world: World, room: Room, job: int, now: int) -> int:
+    """How many nodes have room for the job from now until its limit; they stand in `found`.
+
+    Nodes that are CLOSED do not count. The past is forgotten and `add_up` done. The answer may be
+    0 where too few have room.
     """
-    if not may_fit(world, job):
-        return False
+    if not may_fit(world.jobs, world.now, job):
+        return 0
     jobs, nodes = world.jobs, members(world, world.jobs[job, PARTITION])
     time, free, following = room.time, room.free, room.next
     whole, end = jobs[job, WHOLE], now + jobs[job, LIMIT]
@@ -147,7 +154,7 @@ def ready(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
                 world.found[found] = node
                 found += 1
                 break
-    return found >= jobs[job, NODES] and _settle(rules, world, room, job, found, now)
+    return found
 
 
 @compiled

@@ -174,7 +174,10 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
     begin = int(work.submit[0]) if count else 0
     now = np.zeros(PLACES, np.int64)
     now[TIME], now[TICK] = -NEVER, NEVER
-    now[BEST_PARTITION], now[BEST_CLASS] = place.partition_priority.max(), place.class_priority.max()
+    now[BEST_PARTITION], now[BEST_CLASS] = (
+        place.partition_priority.max(),
+        place.class_priority.max(),
+    )
     now[MACHINE : MACHINE + 3] = place.capacity.sum(axis=0)
     return World(
         _jobs(place, work),
