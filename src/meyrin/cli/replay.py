@@ -20,6 +20,7 @@ from meyrin.cli.until import Interruption
 from meyrin.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from meyrin.sim.cluster_file import ClusterFile
     from meyrin.sim.outcome import Outcome
     from meyrin.sim.policy import Policy
     from meyrin.sim.run import Prepared, Standing
@@ -173,6 +174,7 @@ class _Replays:
         self._asked = asked
         assert asked.trace is not None
         self._path = asked.trace
+        self._cluster: tuple[ClusterFile, str] | None = None
 
     def run(self) -> int:
         from meyrin.sim.folder import check_free, check_writable  # noqa: PLC0415
@@ -184,6 +186,10 @@ class _Replays:
             check_free(asked.out, force=asked.force)
         if asked.starts is not None:
             check_writable(asked.starts)
+        if asked.cluster is not None:
+            from meyrin.sim.cluster_file import load_cluster  # noqa: PLC0415
+
+            self._cluster = load_cluster(asked.cluster)
         trace = self._read()
         prepared = [self._prepare(trace, policy) for policy in policies]
         with Interruption() as interruption:
@@ -205,8 +211,9 @@ class _Replays:
         line = Line(self._session.clock, lines=True)
 
         def progress(done: int, total: int | None) -> None:
-            of = f" of {amount(total)}" if total else ""
-            line.tell(lambda: f"reading {self._path.name}: {amount(done)}{of}")
+            if done != total:  # the rest of the work on what was read is short
+                of = f" of {amount(total)}" if total else ""
+                line.tell(lambda: f"reading {self._path.name}: {amount(done)}{of}")
 
         asked = self._asked
         try:
@@ -221,10 +228,7 @@ class _Replays:
             line.close()
 
     def _prepare(self, trace: Trace, policy: Policy) -> Prepared:
-        from meyrin.sim.run import on_pool  # noqa: PLC0415
-
-        kill = not self._asked.no_kill
-        prepared = on_pool(trace, policy, self._machine(trace), kill=kill)
+        prepared = self._placed(trace, policy)
         if not len(prepared.jobs):
             counts = ", ".join(f"{n:,} {reason}" for reason, n in prepared.jobs.skipped.items())
             raise InvalidInput(
@@ -234,6 +238,18 @@ class _Replays:
                 skipped=dict(prepared.jobs.skipped),
             )
         return prepared
+
+    def _placed(self, trace: Trace, policy: Policy) -> Prepared:
+        kill = not self._asked.no_kill
+        if self._cluster is None and policy.plain:
+            from meyrin.sim.run import on_pool  # noqa: PLC0415
+
+            return on_pool(trace, policy, self._machine(trace), kill=kill)
+        from meyrin.sim.on_cluster import on_nodes, on_one_node  # noqa: PLC0415
+
+        if self._cluster is None:
+            return on_one_node(trace, policy, self._machine(trace), kill=kill)
+        return on_nodes(trace, policy, self._cluster[0], kill=kill)
 
     def _machine(self, trace: Trace) -> int:
         if self._asked.processors is not None:
@@ -281,6 +297,8 @@ class _Replays:
             files = report.files_of_replay(
                 trace, outcome, by_size(outcome.jobs), found, made_from, policy
             )
+            if self._cluster is not None:
+                files["cluster.toml"] = self._cluster[1].encode()
             write_folder(self._asked.out, files)
         if self._session.json:
             data_json(found)
@@ -302,6 +320,8 @@ class _Replays:
             files = report.files_of_comparison(
                 trace, comparison, found, self._inputs(policies), (one, other)
             )
+            if self._cluster is not None:
+                files["cluster.toml"] = self._cluster[1].encode()
             write_folder(self._asked.out, files)
         if self._session.json:
             data_json(found)
@@ -310,9 +330,16 @@ class _Replays:
 
     def _inputs(self, policies: list[Policy]) -> dict[str, Any]:
         from meyrin.sim.report import inputs  # noqa: PLC0415
+        from meyrin.sim.toml_file import digest  # noqa: PLC0415
 
         kill = not self._asked.no_kill
-        return inputs(self._path, policies, None, meyrin.__version__, kill)
+        found = inputs(self._path, policies, meyrin.__version__, kill)
+        if self._cluster is not None:
+            found["cluster"] = {
+                "path": str(self._asked.cluster),
+                "sha256": digest(self._cluster[1]),
+            }
+        return found
 
 
 def _standing(policy: str, standing: Standing, now_s: float, begun_s: float, before: int) -> str:

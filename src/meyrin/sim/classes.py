@@ -39,13 +39,18 @@ class Classes:
 
 def by_size(jobs: Arrivals) -> Classes:
     """Powers of two: 1, 2, 3-4, 5-8 and so on; only classes that have jobs."""
-    exact = np.array([int(size - 1).bit_length() for size in jobs.processors.tolist()], np.int64)
+    exact = np.array(
+        [(size - 1).bit_length() if size > 0 else -1 for size in jobs.processors.tolist()],
+        np.int64,
+    )
     found, of = np.unique(exact, return_inverse=True)
     return Classes("size", of.astype(np.int64), tuple(_size_label(e) for e in found.tolist()))
 
 
 def _size_label(exponent: int) -> str:
-    low, high = 2 ** (exponent - 1) + 1, 2**exponent
+    if exponent < 0:  # on nodes, a job may have cores and no accelerators
+        return "0"
+    low, high = 2**exponent // 2 + 1, 2**exponent
     return str(high) if exponent < 2 else f"{low}-{high}"
 
 

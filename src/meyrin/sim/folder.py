@@ -132,7 +132,9 @@ def jobs_parquet(trace: Trace, outcome: Outcome) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file as it lies there."""
+    """SHA-256 of a file as it lies there; empty for a pipe, which can be read once only."""
+    if not path.is_file():
+        return ""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 

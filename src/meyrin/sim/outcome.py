@@ -5,7 +5,8 @@ Never runs anything. Each number's definition stands at its function, with its s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class Outcome:
     end: Ints
     complete: bool
     engine_s: float
+    not_ended: Mapping[str, int] = field(default_factory=dict)
+    """On a cluster: jobs without an end that counts, by what became of them."""
 
     @property
     def begun(self) -> NDArray[np.bool_]:
@@ -84,7 +87,8 @@ def utilisation(outcome: Outcome) -> float:
 def summary(outcome: Outcome, peak_rss_mb: int) -> dict[str, Any]:
     """The object of `meyrin replay --json`, keys in DESIGN's order.
 
-    An interrupted replay has one more key, `complete`, which is false.
+    Two more keys come where they have something to say: `not_ended`, and `complete`, which is
+    false, after an interruption.
     """
     done = outcome.begun
     count = int(np.count_nonzero(done))
@@ -110,6 +114,8 @@ def summary(outcome: Outcome, peak_rss_mb: int) -> dict[str, Any]:
         "jobs_per_s": round(count / outcome.engine_s, 1) if outcome.engine_s > 0 else 0.0,
         "peak_rss_mb": peak_rss_mb,
     }
+    if outcome.not_ended:
+        values["not_ended"] = dict(outcome.not_ended)
     if not outcome.complete:
         values["complete"] = False
     return values

@@ -22,7 +22,7 @@ from meyrin.sim.prepare import Ints
 if TYPE_CHECKING:
     from meyrin.sim.compare import Comparison
 
-BINS = 480  # steps of time in a picture
+BINS, BINS_COMPARED = 480, 120  # steps of time in a picture
 WIDTH = 640
 BLUE, ORANGE, GREY = "#2166ac", "#c7621a", "#666666"
 SHADES = ["#92c5de", "#2166ac", "#0b2545"]  # from the median to the worst hundredth
@@ -78,8 +78,10 @@ def waits_compared(comparison: Comparison, sizes: Classes) -> Any:
             if each == percent
         ]
         chart = _wait_lines(pd.DataFrame(rows), sizes, "policy", list(names), colours)
-        panels.append(chart.properties(title=QUANTILE_WORDS[percent], width=WIDTH, height=170))
-    return _styled(alt.vconcat(*panels, spacing=24).properties(title="Waits by size of job"))
+        words = alt.TitleParams(QUANTILE_WORDS[percent], fontSize=12)
+        panels.append(chart.properties(title=words, width=WIDTH, height=170))
+    title = alt.TitleParams("Waits by size of job", subtitle=_log(comparison))
+    return _styled(alt.vconcat(*panels, spacing=20).properties(title=title))
 
 
 def _quantiles(outcome: Outcome, sizes: Classes) -> list[tuple[str, int, float]]:
@@ -133,10 +135,10 @@ def mean_over_time(at: Floats, change: Floats, edges: Floats) -> Floats:
 
 def use_and_queue(outcome: Outcome) -> Any:
     """Processors in use and jobs that wait over the whole replay, as means of short steps."""
-    rows, words = _over_time([("", outcome)])
+    rows, words = _over_time([("", outcome)], BINS)
     in_use = (
         alt.Chart(rows)
-        .mark_area(interpolate="step-after", color=BLUE, opacity=0.75)
+        .mark_area(interpolate="step-after", color=BLUE, opacity=1)
         .encode(x=_time(words, shown=False), y=alt.Y("in_use:Q", title="processors in use"))
     )
     line = (
@@ -146,7 +148,7 @@ def use_and_queue(outcome: Outcome) -> Any:
     )
     queue = (
         alt.Chart(rows)
-        .mark_area(interpolate="step-after", color=ORANGE, opacity=0.8)
+        .mark_area(interpolate="step-after", color=ORANGE, opacity=1)
         .encode(x=_time(words), y=alt.Y("waiting:Q", title="jobs that wait"))
     )
     panels = alt.vconcat(
@@ -159,7 +161,8 @@ def use_and_queue(outcome: Outcome) -> Any:
 
 def use_compared(comparison: Comparison) -> Any:
     """Jobs that wait and processors in use over time, a line for each policy."""
-    rows, words = _over_time(list(zip(comparison.labels, comparison.outcomes, strict=True)))
+    both = list(zip(comparison.labels, comparison.outcomes, strict=True))
+    rows, axis = _over_time(both, BINS_COMPARED)
     order = list(comparison.labels)
     panels = []
     for value, title in (("waiting", "jobs that wait"), ("in_use", "processors in use")):
@@ -167,7 +170,7 @@ def use_compared(comparison: Comparison) -> Any:
             alt.Chart(rows)
             .mark_line(interpolate="step-after", strokeWidth=1.2, opacity=0.85)
             .encode(
-                x=_time(words, shown=value == "in_use"),
+                x=_time(axis, shown=value == "in_use"),
                 y=alt.Y(f"{value}:Q", title=title),
                 color=alt.Color("policy:N", sort=order, title=None).scale(
                     domain=order, range=[BLUE, ORANGE]
@@ -176,10 +179,11 @@ def use_compared(comparison: Comparison) -> Any:
             .properties(width=WIDTH, height=170)
         )
     chart = alt.vconcat(*panels, spacing=8).resolve_scale(x="shared")
-    return _styled(chart.properties(title="Queue and use over time"))
+    words = alt.TitleParams("Queue and use over time", subtitle=_log(comparison))
+    return _styled(chart.properties(title=words))
 
 
-def _over_time(outcomes: Sequence[tuple[str, Outcome]]) -> tuple[pd.DataFrame, str]:
+def _over_time(outcomes: Sequence[tuple[str, Outcome]], bins: int) -> tuple[pd.DataFrame, str]:
     """Columns policy, time, in_use, waiting; and the words for the axis of time."""
     spans = [
         (int(o.jobs.submit[o.begun].min()), int(o.end[o.begun].max()))
@@ -188,7 +192,7 @@ def _over_time(outcomes: Sequence[tuple[str, Outcome]]) -> tuple[pd.DataFrame, s
     ]
     first = min((a for a, _ in spans), default=0)
     last = max((b for _, b in spans), default=1)
-    edges = np.linspace(first, max(last, first + 1), BINS + 1)
+    edges = np.linspace(first, max(last, first + 1), bins + 1)
     unit, word = _time_unit(float(last - first))
     frames = []
     for label, outcome in outcomes:
@@ -234,26 +238,30 @@ def _time(words: str, *, shown: bool = True) -> Any:
 
 def gains(comparison: Comparison, classes: Classes) -> Any:
     """Change of the mean wait for each class, from the first policy to the second."""
-    rows = pd.DataFrame(
-        [
-            {"class": row.label, "change": row.b["mean"] - row.a["mean"]}
-            for row in comparison.rows(classes)
-        ]
-    )
+    changes = [(row.label, row.b["mean"] - row.a["mean"]) for row in comparison.rows(classes)]
+    unit, word = _time_unit(max((abs(change) for _, change in changes), default=0.0))
+    rows = pd.DataFrame([{"class": label, "change": change / unit} for label, change in changes])
     first, second = comparison.labels
+    title = alt.TitleParams(
+        f"Who waits less with {second} (blue), who waits longer (orange)",
+        subtitle=f"{_log(comparison)}; against {first}",
+    )
     chart = (
         alt.Chart(rows)
         .mark_bar()
         .encode(
             y=alt.Y("class:N", sort=list(classes.labels), title=classes.kind.replace("_", " ")),
-            x=alt.X("change:Q", title=f"change of the mean wait, {first} to {second}").axis(
-                labelExpr=DURATION, tickCount=7
-            ),
+            x=alt.X("change:Q", title=f"change of the mean wait in {word}").axis(tickCount=7),
             color=alt.condition("datum.change > 0", alt.value(ORANGE), alt.value(BLUE)),
         )
-        .properties(title=f"Who gains with {second} (blue) and who loses (orange)", width=WIDTH)
+        .properties(title=title, width=WIDTH)
     )
     return _styled(chart)
+
+
+def _log(comparison: Comparison) -> str:
+    outcome = comparison.outcomes[0]
+    return f"{PurePath(outcome.trace).name}, {outcome.processors:,} processors"
 
 
 def _title(words: str, outcome: Outcome) -> Any:
@@ -265,10 +273,16 @@ def _title(words: str, outcome: Outcome) -> Any:
 
 def _styled(chart: Any) -> Any:
     return (
-        chart.configure_view(stroke=None)
+        chart.configure(background="white", padding=14)
+        .configure_view(stroke=None)
         .configure_title(anchor="start", fontSize=16, subtitleColor=GREY, subtitleFontSize=12)
-        .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal",
-                        gridColor="#e6e6e6", domainColor="#999999", tickColor="#999999")
-        .configure_legend(orient="top", labelFontSize=12, symbolStrokeWidth=3)
-        .configure(background="white", padding=14)
-    )  # fmt: skip
+        .configure_axis(
+            labelFontSize=11,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            gridColor="#e6e6e6",
+            domainColor="#999999",
+            tickColor="#999999",
+        )
+        .configure_legend(orient="top", labelFontSize=12)
+    )

@@ -45,7 +45,7 @@ def summary_rows(summary: dict[str, Any]) -> list[list[str]]:
         ["half wait at most", words_of_time(summary["p50_wait_s"])],
         ["90 % wait at most", words_of_time(summary["p90_wait_s"])],
         ["99 % wait at most", words_of_time(summary["p99_wait_s"])],
-        ["mean bounded slowdown", f"{summary['mean_bounded_slowdown']:,.3g}"],
+        ["mean bounded slowdown", f"{summary['mean_bounded_slowdown']:,.2f}"],
         ["utilisation", f"{summary['utilisation']:.2%}"],
         ["engine time", f"{summary['engine_s']:.3f} s ({summary['jobs_per_s']:,.0f} jobs/s)"],
         ["peak memory", f"{summary['peak_rss_mb']:,} MiB"],
@@ -69,21 +69,14 @@ def compare_rows(comparison: Comparison, rows: list[Row], head: str) -> list[lis
     return table
 
 
-def inputs(
-    trace: Path, policies: list[Policy], cluster: tuple[str, str] | None, version: str, kill: bool
-) -> dict[str, Any]:
-    """What the results were made from, with SHA-256 of each file. `cluster`: path and text."""
-    from meyrin.sim.toml_file import digest  # noqa: PLC0415 - Pydantic comes with it
-
-    found: dict[str, Any] = {
+def inputs(trace: Path, policies: list[Policy], version: str, kill: bool) -> dict[str, Any]:
+    """What the results were made from, with SHA-256 of each file."""
+    return {
         "meyrin": version,
         "kill_at_limit": kill,
         "trace": {"path": str(trace), "bytes": trace.stat().st_size, "sha256": file_sha256(trace)},
         "policies": [{"asked": p.asked, "kind": p.kind, "sha256": p.sha256} for p in policies],
     }
-    if cluster is not None:
-        found["cluster"] = {"path": cluster[0], "sha256": digest(cluster[1])}
-    return found
 
 
 def files_of_replay(

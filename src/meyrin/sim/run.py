@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -83,6 +83,8 @@ class Prepared:
     processors: int
     load: Callable[[], None]
     kernel: Callable[[], Kernel]
+    ends: Callable[[Any], tuple[Ints, dict[str, int]]]
+    """The end of each job, -1 where there is none that counts; and how many of those, by why."""
 
 
 def on_pool(trace: Trace, policy: Policy, processors: int, *, kill: bool = True) -> Prepared:
@@ -99,7 +101,11 @@ def on_pool(trace: Trace, policy: Policy, processors: int, *, kill: bool = True)
         columns = (jobs.submit, jobs.processors, jobs.duration, jobs.limit)
         return Pool(policy.kind, *columns, machine=processors)
 
-    return Prepared(jobs, processors, load, pool)
+    def ends(kernel: Kernel) -> tuple[Ints, dict[str, int]]:
+        start = kernel.start  # who has started ends as it will
+        return np.where(start >= 0, start + jobs.duration, -1), {}
+
+    return Prepared(jobs, processors, load, pool, ends)
 
 
 def replay(
@@ -116,18 +122,16 @@ def replay(
     spent = cpu() - begun
     jobs = prepared.jobs
     spent += drive(kernel, len(jobs), cpu, go_on)
-    start = kernel.start
-    end: Ints | None = getattr(kernel, "end", None)
-    if end is None:  # on a pool a job that has started ends as it will
-        end = np.where(start >= 0, start + jobs.duration, -1)
+    end, not_ended = prepared.ends(kernel)
     return Outcome(
         trace,
         policy.asked,
         policy.label,
         prepared.processors,
         jobs,
-        start,
+        kernel.start,
         end,
         kernel.done,
         spent,
+        not_ended if kernel.done else {},
     )
