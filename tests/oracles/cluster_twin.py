@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import floor
 
 from meyrin.engine.cluster.model import Facility, Jobs
@@ -50,7 +51,7 @@ class Twin:
         self.rules = rules
         self.capacity = [tuple(row) for row in place.capacity.tolist()]
         first, members = place.partition_first.tolist(), place.partition_nodes.tolist()
-        self.partitions = [members[a:b] for a, b in zip(first, first[1:], strict=False)]
+        self.partitions = [members[a:b] for a, b in pairwise(first)]
         self.whole = [bool(one) for one in place.partition_whole]
         self.partition_priority = place.partition_priority.tolist()
         self.class_priority = place.class_priority.tolist()

@@ -136,7 +136,7 @@ def priority(rules: Play, world: World, job: int, tick: int) -> int:
         value += rules.weight_partition * factor
     if now[BEST_CLASS]:
         value += rules.weight_qos * (jobs[job, RANK] / now[BEST_CLASS])
-    return math.floor(value + ROUNDING) - int(jobs[job, NICE])
+    return int(math.floor(value + ROUNDING) - jobs[job, NICE])
 
 
 @compiled

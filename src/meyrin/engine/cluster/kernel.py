@@ -91,13 +91,13 @@ def advance(rules: Play, world: World, room: Room, events: int) -> Room:
         if moment >= NEVER:
             world.now[DONE] = 1
             break
-        room = ensured(room, segments(rules, world))
+        room = ensured(room, segments(world))
         instant(rules, world, room, moment)
     return room
 
 
 @compiled
-def segments(rules: Play, world: World) -> int:
+def segments(world: World) -> int:
     """How many segments of room one instant can need: 4 for each node that a job gets or gives."""
     now = world.now
     arriving, at = 0, now[ARRIVED]
@@ -154,9 +154,8 @@ def instant(rules: Play, world: World, room: Room, moment: int) -> None:
     add_up(world, room)
     if now[SIZES + LINE] and anybody(rules, world):
         prioritise(rules, world, moment)
-        waiting = now[SIZES + LINE]
         if main:
-            if rules.backfill == EASY or rules.backfill == EASY_SJF:
+            if EASY <= rules.backfill <= EASY_SJF:
                 passes.easy(rules, world, room, moment)
             elif rules.backfill == CONSERVATIVE:
                 passes.conservative(rules, world, room, moment)
@@ -182,10 +181,10 @@ def anybody(rules: Play, world: World) -> bool:
     jobs, now, line = world.jobs, world.now, world.lists[LINE]
     if now[MOST] == 0 and now[MOST + 1] == 0 and now[MOST + 2] == 0:
         return False
-    for at in range(now[SIZES + LINE]):
-        if may_fit(jobs, now, line[at]):
-            return True
-    return False
+    at, size = 0, now[SIZES + LINE]
+    while at < size and not may_fit(jobs, now, line[at]):
+        at += 1
+    return bool(at < size)
 
 
 @compiled

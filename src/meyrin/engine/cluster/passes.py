@@ -54,11 +54,10 @@ from meyrin.engine.room import Room
 @compiled
 def listed(rules: Play, world: World) -> Index:
     """The waiting jobs for a pass; under dominant share a copy, which `pick` puts in order."""
-    if rules.order != DOMINANT:
-        return world.lists[LINE]
-    size = world.now[SIZES + LINE]
-    world.lists[QUEUE, :size] = world.lists[LINE, :size]
-    return world.lists[QUEUE]
+    queue: Index = world.lists[QUEUE if rules.order == DOMINANT else LINE]
+    if rules.order == DOMINANT:
+        queue[: world.now[SIZES + LINE]] = world.lists[LINE, : world.now[SIZES + LINE]]
+    return queue
 
 
 @compiled
@@ -127,27 +126,35 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
     for at in range(size):
         job = pick(rules, world, queue, at, size)
         partition = jobs[job, PARTITION]
-        if partitions[partition, BLOCKED]:
-            if rules.preemption == OFF and not may_fit(jobs, world.now, job):
-                continue
-            if rules.backfill == EASY_SJF:
-                world.lists[LATER, later] = job
-                later += 1
-            elif ready(rules, world, room, job, now):
-                start(rules, world, room, job, now, False)
+        if partitions[partition, BLOCKED] and rules.backfill == EASY_SJF:
+            world.lists[LATER, later] = job
+            later += 1
         elif unfit(world, job):
             continue
         elif ready(rules, world, room, job, now):
             start(rules, world, room, job, now, False)
-        elif not evict(rules, world, room, job, now):
+        elif not partitions[partition, BLOCKED] and not evict(rules, world, room, job, now):
             partitions[partition, BLOCKED] = 1
             promise(rules, world, room, job, soonest(rules, world, room, job, now))
-    if later:
-        order = world.lists[LATER, :later].copy()
-        for at in jobs[:, LIMIT][order].argsort(kind="mergesort"):
-            if ready(rules, world, room, order[at], now):
-                start(rules, world, room, order[at], now, False)
+    _pass_shortest(rules, world, room, now, later)
     forget_all(rules, world, room)
+
+
+@compiled
+def _pass_shortest(rules: Play, world: World, room: Room, now: int, count: int) -> None:
+    """Start those in LATER that may pass: by limit, then as they stand there."""
+    jobs, later = world.jobs, world.lists[LATER]
+    kept = 0
+    for at in range(count):
+        if may_fit(jobs, world.now, later[at]):
+            later[kept] = later[at]
+            kept += 1
+    if kept == 0:
+        return
+    order = later[:kept].copy()
+    for at in jobs[:, LIMIT][order].argsort(kind="mergesort"):
+        if ready(rules, world, room, order[at], now):
+            start(rules, world, room, order[at], now, False)
 
 
 @compiled
@@ -155,33 +162,42 @@ def conservative(rules: Play, world: World, room: Room, now: int) -> None:
     """Every job has a promise, which is never broken but by a failure or an eviction."""
     if world.now[BROKEN] or rules.preemption != OFF:
         forget_all(rules, world, room)
-    jobs = world.jobs
-    queue, line = world.lists[QUEUE], world.lists[LINE]
+    jobs, queue = world.jobs, world.lists[QUEUE]
     for known in (True, False):
-        size = 0
-        for at in range(world.now[SIZES + LINE]):
-            job = line[at]
-            if jobs[job, STATUS] == WAITING and (jobs[job, PROMISE] != NO_PROMISE) == known:
-                queue[size] = job
-                size += 1
+        size = _listed_by_promise(world, known)
         for at in range(size):
             job = pick(rules, world, queue, at, size)
             if jobs[job, PROMISE] == now:  # its nodes are kept for it
                 start(rules, world, room, job, now, True)
-                continue
-            if known:
-                if not world.now[FREED]:
-                    continue
+            elif not known or world.now[FREED]:
                 forget(rules, world, room, job)
-            begin = soonest(rules, world, room, job, now)
-            if begin == now:
-                start(rules, world, room, job, now, False)
-            elif begin < 0:
-                jobs[job, PROMISE] = NO_ROOM
-            elif not evict(rules, world, room, job, now):
-                if rules.preemption != OFF:  # the attempt has chosen other nodes
-                    soonest(rules, world, room, job, now)
-                promise(rules, world, room, job, begin)
+                _place(rules, world, room, job, now)
+
+
+@compiled
+def _listed_by_promise(world: World, known: bool) -> int:
+    """How many wait that have been looked at before, or have not; they stand in QUEUE."""
+    jobs, line, size = world.jobs, world.lists[LINE], 0
+    for at in range(world.now[SIZES + LINE]):
+        job = line[at]
+        if jobs[job, STATUS] == WAITING and (jobs[job, PROMISE] != NO_PROMISE) == known:
+            world.lists[QUEUE, size] = job
+            size += 1
+    return size
+
+
+@compiled
+def _place(rules: Play, world: World, room: Room, job: int, now: int) -> None:
+    """Start a job, or promise it the earliest start."""
+    begin = soonest(rules, world, room, job, now)
+    if begin == now:
+        start(rules, world, room, job, now, False)
+    elif begin < 0:
+        world.jobs[job, PROMISE] = NO_ROOM
+    elif not evict(rules, world, room, job, now):
+        if rules.preemption != OFF:  # the attempt has chosen other nodes
+            soonest(rules, world, room, job, now)
+        promise(rules, world, room, job, begin)
 
 
 @compiled

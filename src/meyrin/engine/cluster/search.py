@@ -12,6 +12,7 @@ from meyrin.engine.cluster.model import NEVER, Index, Whole
 from meyrin.engine.cluster.world import (
     ASKED,
     CLOSED,
+    CORES,
     DOWN,
     FIRST,
     LAST,
@@ -52,7 +53,7 @@ def placed(world: World, job: int) -> Index:
 def limit_end(rules: Play, world: World, job: int, begin: int) -> int:
     """Until when the scheduler takes a job to run: bf_resolution rounds it up."""
     end, unit = begin + world.jobs[job, LIMIT], rules.bf_resolution
-    return (end + unit - 1) // unit * unit
+    return int((end + unit - 1) // unit * unit)
 
 
 @compiled
@@ -100,10 +101,12 @@ def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
 @compiled
 def holds(world: World, job: int, node: int) -> bool:
     """Whether the empty node is large enough."""
-    for part in range(3):
-        if world.jobs[job, ASKED + part] > world.nodes[node, part]:
-            return False
-    return True
+    jobs, nodes = world.jobs, world.nodes
+    return bool(
+        jobs[job, ASKED] <= nodes[node, 0]
+        and jobs[job, CORES] <= nodes[node, 1]
+        and jobs[job, MEMORY] <= nodes[node, 2]
+    )
 
 
 @compiled
@@ -211,7 +214,7 @@ def mark(world: World, partition: int, value: int) -> None:
 @compiled
 def marked(world: World, job: int) -> bool:
     """Whether one of the job's nodes is marked."""
+    count = 0
     for node in placed(world, job):
-        if world.nodes[node, MARK]:
-            return True
-    return False
+        count += world.nodes[node, MARK]
+    return count > 0
