@@ -21,6 +21,7 @@ from meyrin.engine.cluster.world import (
     BROKEN,
     BUSY,
     BUSY_NODES,
+    DOMINANT,
     END,
     ENDED,
     FINISHED,
@@ -39,6 +40,7 @@ from meyrin.engine.cluster.world import (
     RUNNING,
     SIZES,
     START,
+    STARTED,
     STATUS,
     TAKEN,
     VICTIMS,
@@ -53,8 +55,10 @@ from meyrin.engine.room import Room
 
 
 @compiled
-def hold(world: World, job: int, sign: int) -> None:
+def hold(rules: Play, world: World, job: int, sign: int) -> None:
     """Count what the job holds (1), or no longer holds (-1), for its account."""
+    if rules.order != DOMINANT:
+        return
     jobs = world.jobs
     for node in placed(world, job):
         for part in range(3):
@@ -73,8 +77,9 @@ def start(rules: Play, world: World, room: Room, job: int, now: int, promised: b
     if jobs[job, FIRST_START] < 0:
         jobs[job, FIRST_START] = now
     push(world, job)
-    hold(world, job, 1)
+    hold(rules, world, job, 1)
     charge(rules, world, job, now, 1)
+    world.now[STARTED] += 1
     world.now[LINE_NODES] -= jobs[job, NODES]
     world.now[BUSY_NODES] += jobs[job, NODES]
     add_up(world, room)
@@ -85,7 +90,7 @@ def stop(rules: Play, world: World, job: int, now: int, status: int) -> None:
     """A running job runs no more. Its room is given back by the caller."""
     jobs = world.jobs
     pull(world, job)
-    hold(world, job, -1)
+    hold(rules, world, job, -1)
     charge(rules, world, job, now, -1)
     world.now[BUSY_NODES] -= jobs[job, NODES]
     jobs[job, STATUS] = status

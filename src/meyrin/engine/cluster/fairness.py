@@ -143,8 +143,8 @@ def priority(rules: Play, world: World, job: int, tick: int) -> int:
 def prioritise(rules: Play, world: World, time: int) -> None:
     """Give every waiting job the priority of the last tick, if there was one since."""
     tick = time // rules.calc_period * rules.calc_period
-    if rules.order != MULTIFACTOR or tick == world.now[TICK]:
-        return
+    if rules.order != MULTIFACTOR or tick == world.now[TICK] or world.now[SIZES + LINE] < 2:
+        return  # one alone needs no order; once there is another, both get theirs
     world.now[TICK] = tick
     for at in range(world.now[SIZES + LINE]):
         job = world.lists[LINE, at]

@@ -38,6 +38,7 @@ from meyrin.engine.cluster.world import (
     OFF,
     PARTITION,
     PROMISE,
+    PROMISED,
     QUEUE,
     RANK,
     SEEN,
@@ -137,7 +138,7 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
             partitions[partition, BLOCKED] = 1
             promise(rules, world, room, job, soonest(rules, world, room, job, now))
     _pass_shortest(rules, world, room, now, later)
-    forget_all(rules, world, room)
+    forget_all(rules, world, room, 0)
 
 
 @compiled
@@ -161,13 +162,14 @@ def _pass_shortest(rules: Play, world: World, room: Room, now: int, count: int) 
 def conservative(rules: Play, world: World, room: Room, now: int) -> None:
     """Every job has a promise, which is never broken but by a failure or an eviction."""
     if world.now[BROKEN] or rules.preemption != OFF:
-        forget_all(rules, world, room)
+        forget_all(rules, world, room, world.now[SIZES + LINE])
     jobs, queue = world.jobs, world.lists[QUEUE]
     for known in (True, False):
         size = _listed_by_promise(world, known)
         for at in range(size):
             job = pick(rules, world, queue, at, size)
             if jobs[job, PROMISE] == now:  # its nodes are kept for it
+                world.now[PROMISED] -= 1
                 start(rules, world, room, job, now, True)
             elif not known or world.now[FREED]:
                 forget(rules, world, room, job)
@@ -241,7 +243,7 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
             start(rules, world, room, job, now, False)
             started += 1
         taken = begin
-    forget_all(rules, world, room)
+    forget_all(rules, world, room, 0)
     return more
 
 
@@ -269,6 +271,7 @@ def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
 def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None:
     """Keep the `placed` nodes for a waiting job from `begin` on."""
     world.jobs[job, PROMISE] = begin
+    world.now[PROMISED] += 1
     shift(world, room, job, -1, begin, limit_end(rules, world, job, begin))
 
 
@@ -277,14 +280,17 @@ def forget(rules: Play, world: World, room: Room, job: int) -> None:
     """Keep nothing for the job any more."""
     begin = world.jobs[job, PROMISE]
     if begin >= 0:
+        world.now[PROMISED] -= 1
         shift(world, room, job, 1, begin, limit_end(rules, world, job, begin))
     world.jobs[job, PROMISE] = NO_PROMISE
 
 
 @compiled
-def forget_all(rules: Play, world: World, room: Room) -> None:
-    """Keep nothing for any waiting job."""
-    for at in range(world.now[SIZES + LINE]):
-        job = world.lists[LINE, at]
-        if world.jobs[job, PROMISE] != NO_PROMISE:
-            forget(rules, world, room, job)
+def forget_all(rules: Play, world: World, room: Room, least: int) -> None:
+    """Keep nothing for any waiting job; go on until nothing is and `least` have been looked at."""
+    jobs, line, now = world.jobs, world.lists[LINE], world.now
+    for at in range(now[SIZES + LINE]):
+        if now[PROMISED] == 0 and at >= least:
+            break
+        if jobs[line[at], PROMISE] != NO_PROMISE:
+            forget(rules, world, room, line[at])

@@ -17,6 +17,7 @@ from meyrin.engine.cluster.world import (
     RANK,
     SIZES,
     START,
+    STARTED,
     STATUS,
     WAITING,
     Play,
@@ -148,11 +149,16 @@ def sort_line(rules: Play, world: World) -> None:
 @compiled
 def drop_started(world: World) -> None:
     """Remove from the line whoever waits no more."""
-    jobs, line = world.jobs, world.lists[LINE]
-    kept = 0
-    for at in range(world.now[SIZES + LINE]):
+    jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]
+    gone = world.now[STARTED]
+    world.now[STARTED] = 0
+    kept = at = 0
+    while at - kept < gone:  # what comes after the last of them only moves up
         job = line[at]
         if jobs[job, STATUS] == WAITING:
             line[kept] = job
             kept += 1
-    world.now[SIZES + LINE] = kept
+        at += 1
+    if gone:
+        line[kept : size - gone] = line[at:size]
+    world.now[SIZES + LINE] = size - gone

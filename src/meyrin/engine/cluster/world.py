@@ -84,10 +84,12 @@ USED, CURRENT, FAIR, EFFECTIVE, SHARE = range(5)
     FINISHED,
     LINE_NODES,  # how many nodes all jobs of LINE ask for, and all of BUSY have
     BUSY_NODES,
+    STARTED,  # how many jobs of LINE have been started
+    PROMISED,  # how many of them something is kept for
     BEST_PARTITION,
     BEST_CLASS,
     SIZES,  # from here on: how long each list is
-) = range(17)
+) = range(19)
 MOST = SIZES + LISTS  # the most that one node has free now: accelerators, cores, memory
 TOTAL = MOST + 3  # what all nodes together have free now
 MACHINE = TOTAL + 3  # what they have when they are empty
