@@ -45,7 +45,22 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     compiled functions. Division by zero gives what NumPy gives, and no index is checked.
     Raises Numba's `TypingError` at the first call of a function that it cannot compile.
     """
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    return _with_cache(numba.njit(nogil=True, error_model="numpy")(function), function)
+
+
+def lean(function: Callable[P, R]) -> Callable[P, R]:
+    """As `compiled`, for a function that makes no array: inlined, and arrays are not counted.
+
+    Passing a named tuple of arrays costs nothing then; otherwise each call counts the references
+    to each array, which takes most of the time of a small function. Raises Numba's `NumbaError`
+    at the first call of a function that does make an array.
+    """
+    njit: Any = numba.njit  # its types leave out `_nrt`
+    made = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
+    return _with_cache(made, function)
+
+
+def _with_cache(dispatcher: Any, function: Callable[P, R]) -> Callable[P, R]:
     folder = cache_folder()
     config: Any = numba.config
     if folder is not None and not config.DISABLE_JIT:

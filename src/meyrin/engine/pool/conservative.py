@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import lean
 from meyrin.engine.pool.completions import Completions, next_end, pop, push
 from meyrin.engine.pool.gaps import (
     Gaps,
@@ -77,7 +77,7 @@ def new_state(jobs: Jobs, completions: Any, at: npt.NDArray[np.int64], machine: 
     )
 
 
-@compiled
+@lean
 def advance(s: Conservative, events: int) -> None:
     """Deal with at most so many instants."""
     at, jobs = s.at, s.jobs
@@ -101,7 +101,7 @@ def advance(s: Conservative, events: int) -> None:
             at[NEXT] += 1
 
 
-@compiled
+@lean
 def _complete(s: Conservative, now: int) -> None:
     """Give back what the jobs that end now held beyond."""
     p = s.profile
@@ -115,7 +115,7 @@ def _complete(s: Conservative, now: int) -> None:
         release(p, last)
 
 
-@compiled
+@lean
 def _compress(s: Conservative, now: int) -> None:
     """Each waiting job in log order moves to the earliest time; those that reach now start."""
     at, jobs, p, gaps = s.at, s.jobs, s.profile, s.gaps
@@ -140,7 +140,7 @@ def _compress(s: Conservative, now: int) -> None:
     end_pass(gaps)
 
 
-@compiled
+@lean
 def _move(s: Conservative, job: int, target: int) -> None:
     p = s.profile
     processors, limit = s.jobs.processors[job], s.jobs.limit[job]
@@ -154,7 +154,7 @@ def _move(s: Conservative, job: int, target: int) -> None:
     release(p, last)
 
 
-@compiled
+@lean
 def _start(s: Conservative, job: int, now: int) -> None:
     s.jobs.start[job] = now
     s.at[STARTED] += 1
@@ -162,7 +162,7 @@ def _start(s: Conservative, job: int, now: int) -> None:
     release(s.profile, s.first[job])
 
 
-@compiled
+@lean
 def _start_due(s: Conservative, now: int) -> None:
     """A reservation has come that no completion announced."""
     at, p = s.at, s.profile
@@ -181,7 +181,7 @@ def _start_due(s: Conservative, now: int) -> None:
     at[DUE] = due
 
 
-@compiled
+@lean
 def _arrive(s: Conservative, job: int, now: int) -> None:
     """The job takes the earliest reservation behind everybody's."""
     at, p, hint = s.at, s.profile, s.gaps.hint

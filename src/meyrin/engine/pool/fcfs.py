@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import lean
 from meyrin.engine.pool.completions import Completions, next_end, pop, push
 from meyrin.engine.pool.jobs import FREE, HEAD, NEXT, NOW, STARTED, Jobs
 
@@ -20,7 +20,7 @@ class Fcfs(NamedTuple):
     at: npt.NDArray[np.int64]
 
 
-@compiled
+@lean
 def advance(s: Fcfs, events: int) -> None:
     """Deal with at most so many instants."""
     at, jobs = s.at, s.jobs

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import lean
 from meyrin.engine.pool.profile import END, HEAD, NOBODY, Profile, release
 
 CLASSES = 31
@@ -60,7 +60,7 @@ def new_gaps() -> Gaps:
     )
 
 
-@compiled
+@lean
 def class_of(number: int) -> int:
     """The power of two at or below a positive number."""
     power = 0
@@ -71,7 +71,7 @@ def class_of(number: int) -> int:
     return power
 
 
-@compiled
+@lean
 def begin_pass(g: Gaps, p: Profile) -> None:
     """Forget the gaps of the pass before the last, and where nothing fits."""
     g.turn[0] = 1 - g.turn[0]
@@ -89,7 +89,7 @@ def begin_pass(g: Gaps, p: Profile) -> None:
     g.next_shortest[:] = END
 
 
-@compiled
+@lean
 def still_waits(g: Gaps, processors: int, limit: int) -> None:
     """Tell the next pass that such a job waits."""
     c = class_of(processors)
@@ -97,7 +97,7 @@ def still_waits(g: Gaps, processors: int, limit: int) -> None:
     g.next_shortest[c] = min(g.next_shortest[c], limit)
 
 
-@compiled
+@lean
 def newly_waits(g: Gaps, processors: int, limit: int) -> None:
     """A job joined between two passes."""
     c = class_of(processors)
@@ -105,14 +105,15 @@ def newly_waits(g: Gaps, processors: int, limit: int) -> None:
     g.shortest[c] = min(g.shortest[c], limit)
 
 
-@compiled
+@lean
 def end_pass(g: Gaps) -> None:
     """Know the classes as they are after it."""
-    g.least[:] = g.next_least
-    g.shortest[:] = g.next_shortest
+    for c in range(CLASSES):
+        g.least[c] = g.next_least[c]
+        g.shortest[c] = g.next_shortest[c]
 
 
-@compiled
+@lean
 def note(g: Gaps, p: Profile, first: int, last: int) -> None:
     """Note every gap that touches the moments from `first` to `last`, where room opened."""
     for c in range(CLASSES):
@@ -135,7 +136,7 @@ def note(g: Gaps, p: Profile, first: int, last: int) -> None:
                 break
 
 
-@compiled
+@lean
 def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     row = g.turn[0]
     known = g.of_class[row, c]
@@ -154,7 +155,7 @@ def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     g.of_class[row, c] = i
 
 
-@compiled
+@lean
 def earlier(g: Gaps, p: Profile, own: int, processors: int, limit: int) -> Any:
     """The earliest moment before its own to which a waiting job can move; NOBODY if none."""
     head = p.at[HEAD]
@@ -179,7 +180,7 @@ def earlier(g: Gaps, p: Profile, own: int, processors: int, limit: int) -> Any:
     return best if best != own else NOBODY
 
 
-@compiled
+@lean
 def _window(
     p: Profile, first: Any, end: Any, own: int, best: int, limit: int, processors: int
 ) -> Any:
