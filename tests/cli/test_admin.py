@@ -45,7 +45,17 @@ CASES: list[tuple[str, str, str]] = [
         "GET /projects/home/statement?month=2026-11",
         "opening",
     ),
+    ("ledger owners --month 2026-11", "GET /ledger/owners?month=2026-11", "cern"),
+    ("ledger owners", "GET /ledger/owners?month=1970-01", "1.000"),
+    ("ledger close-month 2026-10", "POST /ledger/months/2026-10/close", "is closed"),
     ("ledger verify", "GET /ledger/verify", "adds up"),
+    (
+        "project extend all_1 --hours 1 --until 2030-01-01 --reason more",
+        "POST /allocations/all_1/extend",
+        "all_1 has 1.000 core hours",
+    ),
+    ("site allow alps climate genome", "PUT /sites/alps/projects", "climate, genome"),
+    ("site allow alps --everyone", "PUT /sites/alps/projects", "open to everyone"),
     ("person list", "GET /people?limit=50", "administrator"),
     ("person new ada --called Ada", "POST /people", "meyrin login --person ada"),
     ("person disable ada", "POST /people/ada/disable", "disabled"),
@@ -90,7 +100,7 @@ def _leaves(group: click.Group, prefix: str = "") -> list[str]:
 def test_no_command_of_a_noun_is_left_out() -> None:
     tried = {words for words, _, _ in CASES}
     for leaf in _leaves(cli):
-        if " " in leaf:
+        if " " in leaf and not leaf.startswith("trace "):  # that one reads files and asks no hub
             assert any(words.startswith(leaf) for words in tried), leaf
 
 
@@ -103,6 +113,10 @@ def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture)
 @pytest.mark.parametrize(
     "words",
     [
+        "project extend all_1 --hours 1 --seconds 1 --reason x",
+        "site allow alps",
+        "site allow alps climate --everyone",
+        "ledger close-month soon",
         "project grant home --type core --until 2030-01-01 --reason x",
         "project grant home --hours 1 --seconds 2 --type core --until 2030-01-01 --reason x",
         "project grant home --hours 1 --type core --until tomorrow --reason x",

@@ -72,13 +72,40 @@ def test_watching_until_ctrl_c(
 
 
 def test_everything_about_a_job(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
-    hub.job(1, state="failed", started=True, exit_code=3, reason="no\x07 luck", files={"a b": b"x"})
+    hub.job(
+        1,
+        state="failed",
+        started=True,
+        exit_code=3,
+        reason="no\x07 luck",
+        files={"a b": b"x"},
+        results="complete",
+    )
     assert meyrin("show", "1") == 0
     said = capsys.readouterr().out
-    for words in ("failed, exit code 3", "no� luck", "alps/gpu", "60 s", "submitted", "a b"):
+    words_of_it = (
+        "failed, exit code 3",
+        "no� luck",
+        "alps/gpu",
+        "60 s",
+        "submitted",
+        "a b",
+        "1 file",
+    )
+    for words in words_of_it:
         assert words in said
     assert meyrin("show", "--json", "1") == 0
     assert json.loads(capsys.readouterr().out)["job"]["exit_code"] == 3
+
+
+def test_an_array_shows_what_all_of_it_cost(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
+    for task in range(3):
+        hub.job(2 + task, array_job=2, task=task, state="completed")
+    assert meyrin("show", "2") == 0
+    said = capsys.readouterr().out
+    assert "array cost 0.050 core hours (180 s), 0.003 h100 hours held\n" in said
+    assert meyrin("show", "2_1") == 0
+    assert "array cost" not in capsys.readouterr().out
 
 
 def test_why_it_waits(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:

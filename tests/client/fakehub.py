@@ -36,6 +36,7 @@ from meyrin.wire.identity import (
 from meyrin.wire.jobs import (
     Accepted,
     CancelReply,
+    CostView,
     EventView,
     ExplainView,
     FileView,
@@ -52,6 +53,8 @@ from meyrin.wire.ledger import (
     AllocationView,
     BalanceView,
     EntryList,
+    OwnersReply,
+    OwnerView,
     StatementView,
     TypeStatementView,
     VerifyReply,
@@ -242,6 +245,12 @@ class FakeHub:
             job=job.view(),
             comment="",
             array=counts,
+            array_costs=[
+                CostView(charged_type="core", held_s=0, used_s=60 * len(family)),
+                CostView(charged_type="h100", held_s=10, used_s=0),
+            ]
+            if counts
+            else [],
             attempts=[],
             events=[EventView(state="submitted", at_ms=DAY_MS, detail="", attempt=None)],
             held_s=0,
@@ -506,6 +515,17 @@ def administration(method: str, path: str) -> Any:
         "GET /projects/home/entries": EntryList(entries=[], next=""),
         "GET /projects/home/statement": StatementView(project="home", month=None, types=[sheet]),
         "GET /ledger/verify": VerifyReply(findings=[]),
+        "GET /ledger/owners": OwnersReply(
+            month="2026-11",
+            owners=[
+                OwnerView(
+                    offer_id="", owner="cern", charged_type="core", granted_s=7200, delivered_s=3600
+                )
+            ],
+        ),
+        "POST /ledger/months/2026-10/close": None,
+        "POST /allocations/all_1/extend": allocation,
+        "PUT /sites/alps/projects": site,
         "GET /allocations": AllocationList(allocations=[allocation], next=""),
         "POST /allocations": allocation,
         "GET /sites": SiteList(sites=[site], next=""),

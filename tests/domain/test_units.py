@@ -17,6 +17,7 @@ from meyrin.domain.units import (
     parse_memory_mb,
     parse_walltime_s,
     per_node,
+    show_count,
     show_duration,
     show_hours,
 )
@@ -153,3 +154,4 @@ def test_shown_for_people():
     assert show_duration(90061) == "1-01:01:01"
     assert show_duration(-61) == "-00:01:01"
     assert show_hours(3600 * 40_000) == "40,000.000"
+    assert [show_count(n, "core") for n in (0, 1, 2000)] == ["0 cores", "1 core", "2,000 cores"]

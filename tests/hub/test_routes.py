@@ -110,7 +110,7 @@ class World:
         self.hub = hub = facility.make(url, folder)
         self.agent = hub.site("alps", CPU)
         self.other = hub.site("jura", CPU)
-        hub.award("lab")
+        self.allocation = hub.award("lab")
         for name in ("eve", "olga", "gone"):
             hub.person(name)
         hub.project("elsewhere", "eve")
@@ -175,6 +175,7 @@ BODIES = {
         "end_s": 2**40,
         "reason": "test",
     },
+    "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
     "POST /api/v1/forecast": lambda _: {"script": "x", "project": "lab", "walltime_s": 60},
     "POST /api/v1/jobs": submission,
     "POST /api/v1/login-links": lambda _: {},
@@ -191,8 +192,12 @@ BODIES = {
     "POST /api/v1/sites/{name}/operators": lambda _: {"person": "olga"},
     "POST /api/v1/tokens": lambda _: {"name": "new"},
     "PUT /api/v1/policy": lambda _: {"queue_ahead": 1},
+    "PUT /api/v1/sites/{name}/projects": lambda _: {"projects": None},
 }
-QUERIES = {"PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)}}
+QUERIES = {
+    "PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)},
+    "GET /api/v1/ledger/owners": {"month": "2027-01"},
+}
 CONTENT = {"PUT /api/v1/uploads/{sha256}": DATA}
 
 
@@ -208,6 +213,8 @@ def address(world, path):
         "person": "gone" if "members" in path else "olga",
         "token": world.token,
         "offer": world.offer,
+        "allocation": world.allocation,
+        "month": "2020-01",
     }
     return re.sub(r"\{([^}]+)\}", lambda found: str(values.get(found[1], "nowhere")), path)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from meyrin.cli.progress import ProgressLine
-from meyrin.cli.session import Session, hub_options, json_option, pass_session
+from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.terminal import amount, data, data_json, say
 from meyrin.domain.errors import Failed
 from meyrin.domain.states import ENDED
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
@@ -34,9 +35,7 @@ one folder for each element: job-17/0, job-17/1, ...
 @click.argument("job")
 @click.argument("names", nargs=-1)
 @click.option("--into", metavar="DIR", help="Folder to write into.  [default: job-JOB]")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def command(session: Session, job: str, names: tuple[str, ...], into: str | None) -> None:
     """Bring a job's results here, all of them or those named."""
     folder = Path(into or f"job-{job}")
@@ -101,6 +100,7 @@ def _tell(session: Session, job: str, fetched: list[dict[str, object]]) -> None:
     for file in fetched:
         data(str(file["path"]))
     if fetched:
-        say(f"{len(fetched)} files, {amount(sum(int(str(f['size'])) for f in fetched))}")
+        size = sum(int(str(file["size"])) for file in fetched)
+        say(f"{show_count(len(fetched), 'file')}, {amount(size)}")
     else:
         say(f"job {job} kept no results; say what to keep with `meyrin submit --output-files`")

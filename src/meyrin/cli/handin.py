@@ -6,12 +6,13 @@ Whatever happens on the way, the user learns whether there is a job now.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meyrin.cli.exits import DONE, REFUSED
+from meyrin.cli.exits import DONE, INTERRUPTED, REFUSED
 from meyrin.cli.jobs import explained
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session
@@ -27,22 +28,30 @@ if TYPE_CHECKING:
 
 
 class Interrupted(Exception):
-    """Ctrl-C while handing in; `words` say what became of the job."""
+    """Ctrl-C while handing in; its words say what became of the job."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
+
+def act(session: Session, parsed: Submission, then: Callable[[Client, Accepted], int]) -> int:
+    """Do what the options ask for: print, forecast, or hand in and go on with `then`."""
+    if not parsed.client.quiet:
+        for note in parsed.notes:
+            say(clean(f"note: {note}"))
+    if parsed.client.dry_run:
+        return print_request(parsed.request)
+    if parsed.client.test_only:
+        return forecast(session, parsed.request)
+    with session.client() as hub:
+        try:
+            accepted = hand_in(session, hub, parsed.request, parsed.client)
+        except Interrupted as interrupted:
+            say(str(interrupted))
+            return INTERRUPTED
+        return then(hub, accepted)
 
 
 def here(session: Session) -> dict[str, Any]:
     """What the sbatch reader wants to know of this place."""
     return {"cwd": str(Path.cwd()), "host": socket.gethostname(), "now_s": session.now_s}
-
-
-def say_notes(parsed: Submission) -> None:
-    if not parsed.client.quiet:
-        for note in parsed.notes:
-            say(clean(f"note: {note}"))
 
 
 def print_request(request: JobRequest) -> int:
@@ -67,16 +76,14 @@ def forecast(session: Session, request: JobRequest) -> int:
     return REFUSED if never else DONE
 
 
-def hand_in(
-    session: Session, hub: Client, request: JobRequest, asked: ClientOptions
-) -> tuple[Accepted, JobRequest]:
+def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOptions) -> Accepted:
     """Send the inputs and submit. Errors of doubtful outcome name the key to repeat with."""
     from meyrin.client.api import new_key  # noqa: PLC0415
 
     complete = _with_inputs(session, hub, request, asked.inputs)
     key = asked.idempotency_key or new_key()
     try:
-        return hub.submit(complete, key), complete
+        return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None
     except (Unreachable, Failed) as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import (
     BOLD,
@@ -25,13 +25,14 @@ from meyrin.cli.terminal import (
 )
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.states import JobState
-from meyrin.domain.units import show_duration, show_hours
+from meyrin.domain.units import show_count, show_duration, show_hours
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
     from meyrin.wire.jobs import (
         AttemptView,
         CancelReply,
+        CostView,
         ExplainView,
         JobDetail,
         JobList,
@@ -63,10 +64,7 @@ Examples:
 @click.option("--project", metavar="NAME", help="Only jobs of this project.")
 @click.option("--site", metavar="NAME", help="Only jobs at this site.")
 @click.option("--watch", is_flag=True, help="Redraw every 2 seconds until Ctrl-C.")
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def jobs(session: Session, /, watch: bool, everybody: bool, limit: int, **which: Any) -> None:
     """List your jobs, newest first."""
     if watch and (session.json or not is_terminal(sys.stdout)):
@@ -139,9 +137,7 @@ Next: `meyrin logs 17`, `meyrin explain 17`, `meyrin fetch 17`.
 """
 )
 @click.argument("job")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def show(session: Session, job: str) -> None:
     """Everything about one job: its states, attempts, cost and results."""
     with session.client() as hub:
@@ -166,6 +162,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
         ("comment", clean(found.comment)),
         ("array", ", ".join(f"{n} {state}" for state, n in sorted(found.array.items()))),
         ("cost", _cost(found)),
+        ("array cost", ", ".join(filter(None, map(_cost, found.array_costs)))),
         ("results", _results(found)),
     ]
     lines += [f"  {name:<10} {value}" for name, value in facts if value and value != "-"]
@@ -188,22 +185,24 @@ def _ending(job: JobView) -> str:
     return f", exit code {job.exit_code}" if job.exit_code is not None else ""
 
 
-def _cost(found: JobDetail) -> str:
-    kind = found.charged_type or ""
-    if found.used_s:
-        return f"{show_hours(found.used_s)} {kind} hours ({found.used_s} s)"
-    return f"{show_hours(found.held_s)} {kind} hours held" if found.held_s else ""
+def _cost(of: JobDetail | CostView) -> str:
+    kind = f"{of.charged_type} hours"
+    used = f"{show_hours(of.used_s)} {kind} ({of.used_s} s)" if of.used_s else ""
+    held = f"{show_hours(of.held_s)} {kind} held" if of.held_s else ""
+    return ", ".join(filter(None, (used, held)))
 
 
 def _results(found: JobDetail) -> str:
-    said = {"none": "", "pending": "on their way", "complete": f"{len(found.files)} files"}
+    said = {"none": "", "pending": "on their way", "complete": show_count(len(found.files), "file")}
     return said.get(found.results, clean(found.results))
 
 
 def _attempt(one: AttemptView) -> tuple[object, ...]:
-    size = f"{one.nodes} x {one.cores_per_node} cores, {one.memory_mb_per_node} MiB"
+    size = f"{show_count(one.cores_per_node, 'core')}, {one.memory_mb_per_node} MiB"
     if one.accelerators_per_node:
         size += f", {one.accelerators_per_node} {one.charged_type}"
+    if one.nodes > 1:
+        size = f"{one.nodes} nodes of {size}"
     how = " ".join(word for word in (one.end or "", one.why) if word) or "-"
     place = f"{one.site}/{one.partition}"
     return one.number, place, size, moment(one.start_ms), moment(one.end_ms), how
@@ -224,9 +223,7 @@ Example:
 """
 )
 @click.argument("job")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def explain(session: Session, job: str) -> None:
     """Why a job waits or where it went, and what would help."""
     with session.client() as hub:
@@ -262,9 +259,7 @@ Examples:
 """
 )
 @click.argument("job_labels", metavar="JOB...", nargs=-1, required=True)
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def cancel(session: Session, job_labels: tuple[str, ...]) -> None:
     """End jobs: at once while they wait, through their site when they are there."""
     done: dict[str, Any] = {}
@@ -297,9 +292,7 @@ Example:
 """
 )
 @click.argument("job_labels", metavar="JOB...", nargs=-1, required=True)
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def release(session: Session, job_labels: tuple[str, ...]) -> None:
     """Let jobs go that were submitted with --hold."""
     done: dict[str, Any] = {}

@@ -8,9 +8,9 @@ import click
 
 from meyrin.cli.exits import FAILED
 from meyrin.cli.lazy import Entry, LazyGroup
-from meyrin.cli.listing import show_list
-from meyrin.cli.moments import check_month
-from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.listing import show_list, show_one
+from meyrin.cli.moments import check_month, month_of
+from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.units import show_hours
@@ -22,6 +22,8 @@ HERE = "meyrin.cli.ledger"
 ENTRIES = {
     "entries": Entry(f"{HERE}:entries", "A project's entries, newest first."),
     "statement": Entry(f"{HERE}:statement", "What a project had, used and has."),
+    "owners": Entry(f"{HERE}:owners", "What every owner gave in a month."),
+    "close-month": Entry(f"{HERE}:close_month", "Let a month change no more."),
     "verify": Entry(f"{HERE}:verify", "Whether the ledger adds up."),
 }
 
@@ -35,10 +37,7 @@ def group() -> None:
     "entries", epilog="Examples: meyrin ledger entries climate; ... --json for exact seconds"
 )
 @click.argument("project")
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def entries(session: Session, project: str, limit: int, after: str) -> None:
     """A project's entries, newest first."""
     with session.client() as hub:
@@ -71,9 +70,7 @@ Examples:
 )
 @click.argument("project")
 @click.option("--month", metavar="YYYY-MM", help="One month instead of everything.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def statement(session: Session, project: str, month: str | None) -> None:
     """What a project had, what happened, what it has, in hours by type."""
     with session.client() as hub:
@@ -106,10 +103,47 @@ def _hours(balance: BalanceView) -> tuple[str, ...]:
     return tuple(show_hours(amount) for amount in amounts)
 
 
+@click.command(
+    "owners",
+    epilog="Examples: meyrin ledger owners; meyrin ledger owners --month 2026-10 --json",
+)
+@click.option("--month", metavar="YYYY-MM", help="UTC; this month, if left out.")
+@asks_hub
+def owners(session: Session, month: str | None) -> None:
+    """What every owner's shares were granted for and delivered, in hours. For administrators."""
+    wanted = month_of(session.now_s) if month is None else check_month(month)
+    with session.client() as hub:
+        found = hub.ledger.owners(wanted)
+    rows = [
+        (
+            one.owner,
+            one.offer_id or "-",
+            one.charged_type,
+            show_hours(one.granted_s),
+            show_hours(one.delivered_s),
+        )
+        for one in found.owners
+    ]
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+    elif rows:
+        data(table(columns("OWNER OFFER~ TYPE GRANTED_H> DELIVERED_H>"), rows))
+    else:
+        say(f"nothing was granted or delivered in {wanted}")
+
+
+@click.command("close-month", epilog="Example: meyrin ledger close-month 2026-10")
+@click.argument("month", metavar="YYYY-MM")
+@asks_hub
+def close_month(session: Session, month: str) -> None:
+    """Let no further entry be dated in a month or before it. For administrators."""
+    with session.client() as hub:
+        hub.ledger.close_month(check_month(month))
+    show_one(session, None, f"{month} is closed; corrections are dated after it")
+
+
 @click.command("verify", epilog="Example: meyrin ledger verify && echo all is well")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 @click.pass_context
 def verify(context: click.Context, session: Session) -> None:
     """Whether the ledger adds up; reads all of it. Ends with 1 when it does not."""

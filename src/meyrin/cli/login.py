@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meyrin.cli.session import Session, hub_options, json_option, pass_session
+from meyrin.cli.session import Session, asks_hub, hub_options, json_option, pass_session
 from meyrin.cli.terminal import clean, data, data_json, is_terminal, say
 from meyrin.domain.errors import InvalidInput
 
@@ -93,9 +93,7 @@ Example:
   meyrin whoami         your name, your hub, your projects
 """
 )
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def whoami(session: Session) -> None:
     """Who you are at which hub, and your projects."""
     with session.client() as hub:

@@ -24,7 +24,10 @@ def parse_day(text: str, option: str) -> int:
 def check_month(text: str) -> str:
     """`YYYY-MM`; else InvalidInput."""
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
-        raise InvalidInput(
-            f"--month is {text!r}, which is no month", hint="write YYYY-MM", field="--month"
-        )
+        raise InvalidInput(f"{text!r} is no month", hint="write YYYY-MM", field="month")
     return text
+
+
+def month_of(now_s: int) -> str:
+    """The month of a moment, `YYYY-MM` in UTC."""
+    return datetime.fromtimestamp(now_s, tz=UTC).strftime("%Y-%m")

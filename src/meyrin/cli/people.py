@@ -6,7 +6,7 @@ import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list, show_one, show_secret
-from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.terminal import moment
 
 HERE = "meyrin.cli.people"
@@ -33,10 +33,7 @@ def token() -> None:
 
 
 @click.command("list", epilog="Example: meyrin person list --json")
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def list_people(session: Session, limit: int, after: str) -> None:
     """Everybody, by name."""
     with session.client() as hub:
@@ -66,9 +63,7 @@ Next: `meyrin project member add PROJECT ada`, `meyrin login --person ada`.
 @click.argument("name")
 @click.option("--called", default="", metavar="TEXT", help="The name for people, any alphabet.")
 @click.option("--admin", is_flag=True, help="An administrator of this hub.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def new_person(session: Session, name: str, called: str, admin: bool) -> None:
     """Add a person."""
     with session.client() as hub:
@@ -79,9 +74,7 @@ def new_person(session: Session, name: str, called: str, admin: bool) -> None:
 
 @click.command("disable", epilog="Example: meyrin person disable ada")
 @click.argument("name")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def disable(session: Session, name: str) -> None:
     """Shut a person out at once, with all their tokens and sessions. Their jobs stay."""
     with session.client() as hub:
@@ -90,10 +83,7 @@ def disable(session: Session, name: str) -> None:
 
 
 @click.command("list", epilog="Example: meyrin token list")
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def list_tokens(session: Session, limit: int, after: str) -> None:
     """Your tokens and browser sessions, newest first."""
     with session.client() as hub:
@@ -119,9 +109,7 @@ Next, there: `meyrin login --save --hub URL < token.txt`, or MEYRIN_TOKEN_FILE.
 @click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
 @click.option("--forever", is_flag=True, help="Until it is revoked.")
 @click.option("--person", metavar="NAME", help="Whose it is, for administrators.  [default: you]")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def new_token(session: Session, name: str, days: int, forever: bool, person: str | None) -> None:
     """Make a token for a program or a person; it is shown this once."""
     with session.client() as hub:
@@ -131,9 +119,7 @@ def new_token(session: Session, name: str, days: int, forever: bool, person: str
 
 @click.command("revoke", epilog="Example: meyrin token revoke tok_4k2m0000000000ab")
 @click.argument("token_id", metavar="ID")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def revoke(session: Session, token_id: str) -> None:
     """Refuse a token from now on."""
     with session.client() as hub:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list, show_one
 from meyrin.cli.moments import parse_day
-from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import HOUR_S, show_hours
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 HERE = "meyrin.cli.project"
 ENTRIES = {
     "list": Entry(f"{HERE}:list_projects", "The projects that you may see."),
     "create": Entry(f"{HERE}:create", "A new project."),
     "show": Entry(f"{HERE}:show", "One project: members, allocations."),
     "grant": Entry(f"{HERE}:grant", "Award hours to a project."),
+    "extend": Entry(f"{HERE}:extend", "Give an allocation more time or hours."),
     "member": Entry(f"{HERE}:member", "Add or remove members."),
 }
 MEMBER = {
@@ -34,10 +41,7 @@ def group() -> None:
 
 
 @click.command("list", epilog="Examples: meyrin project list; meyrin project list --json")
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def list_projects(session: Session, limit: int, after: str) -> None:
     """The projects that you may see, by name."""
     with session.client() as hub:
@@ -61,23 +65,18 @@ Next: `meyrin project grant climate --hours 1000 --type h100 --until 2027-01-01 
 @click.argument("name")
 @click.option("--title", default="", metavar="TEXT", help="The name for people, any alphabet.")
 @click.option("--lead", metavar="PERSON", help="Its first lead; you, if left out.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def create(session: Session, name: str, title: str, lead: str | None) -> None:
     """A new project. For administrators."""
     with session.client() as hub:
         made = hub.projects.create(name, title, lead)
-    show_one(
-        session, made, f"project {made.name} is here; next: `meyrin project grant {made.name}`"
-    )
+    grant = f"meyrin project grant {made.name} --hours N --type TYPE --until DAY --reason WHY"
+    show_one(session, made, f"project {made.name} is here; hours for it: `{grant}`")
 
 
 @click.command("show", epilog="Example: meyrin project show climate")
 @click.argument("name")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def show(session: Session, name: str) -> None:
     """One project: its members, its allocations and what is left of them."""
     with session.client() as hub:
@@ -130,9 +129,7 @@ Hours are of one accelerator of that type, or of one core for the type `core`.
 @click.option("--reason", required=True, metavar="TEXT", help="Kept in the ledger.")
 @click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
 @click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def grant(
     session: Session,
     /,
@@ -147,22 +144,70 @@ def grant(
         raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
     from meyrin.wire.ledger import NewAward  # noqa: PLC0415
 
-    given = {
-        "amount_s": seconds if hours is None else hours * HOUR_S,
-        "end_s": parse_day(until, "--until"),
-        "start_s": None if start is None else parse_day(start, "--from"),
+    award = _read(
+        NewAward,
+        amount_s=seconds if hours is None else hours * HOUR_S,
+        end_s=parse_day(until, "--until"),
+        start_s=None if start is None else parse_day(start, "--from"),
         **said,
-    }
-    try:
-        award = NewAward.model_validate(given)
-    except ValueError as error:
-        raise InvalidInput(
-            "the award can't be read", hint=str(error).splitlines()[-2].strip()
-        ) from error
+    )
     with session.client() as hub:
         made = hub.ledger.award(award)
     words = f"{show_hours(made.balance.granted_s)} {made.charged_type} hours: {made.id}"
     show_one(session, made, f"{said['project']} was granted {words}")
+
+
+@click.command(
+    "extend",
+    epilog="""\b
+Examples:
+  meyrin project extend all_4k2m0000000000ab --until 2027-07-01 --reason 'late machine'
+  meyrin project extend all_4k2m0000000000ab --hours 500 --reason 'second tranche'
+`meyrin project show NAME` lists a project's allocations. One that is over is awarded anew.
+""",
+)
+@click.argument("allocation")
+@click.option("--hours", type=click.IntRange(1), help="So many accelerator-hours more.")
+@click.option("--seconds", type=click.IntRange(1), help="Accelerator-seconds instead.")
+@click.option("--until", metavar="DAY", help="YYYY-MM-DD, UTC: the new day it ends.")
+@click.option("--reason", required=True, metavar="TEXT", help="Kept in the ledger.")
+@click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
+@click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
+@asks_hub
+def extend(
+    session: Session,
+    /,
+    allocation: str,
+    hours: int | None,
+    seconds: int | None,
+    until: str | None,
+    **said: str,
+) -> None:
+    """Let an allocation last longer, add hours to it, or both. For administrators."""
+    if hours is not None and seconds is not None:
+        raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
+    from meyrin.wire.ledger import Extension  # noqa: PLC0415
+
+    more = _read(
+        Extension,
+        amount_s=(seconds or 0) if hours is None else hours * HOUR_S,
+        end_s=None if until is None else parse_day(until, "--until"),
+        **said,
+    )
+    with session.client() as hub:
+        made = hub.ledger.extend(allocation, more)
+    words = f"{show_hours(made.balance.granted_s)} {made.charged_type} hours"
+    show_one(session, made, f"{made.id} has {words} until {moment(made.end_s * 1000)}")
+
+
+def _read(model: type[Model], **given: object) -> Model:
+    """The body that was typed; else InvalidInput with the first thing that is wrong."""
+    try:
+        return model.model_validate(given)
+    except ValueError as error:
+        raise InvalidInput(
+            "the amounts or names can't be read", hint=str(error).splitlines()[-2].strip()
+        ) from error
 
 
 @click.group("member", cls=LazyGroup, entries=MEMBER)
@@ -174,9 +219,7 @@ def member() -> None:
 @click.argument("project")
 @click.argument("person")
 @click.option("--role", type=click.Choice(["member", "lead"]), default="member", show_default=True)
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def add_member(session: Session, project: str, person: str, role: str) -> None:
     """Put a person into a project, or change their role there."""
     with session.client() as hub:
@@ -187,9 +230,7 @@ def add_member(session: Session, project: str, person: str, role: str) -> None:
 @click.command("remove", epilog="Example: meyrin project member remove climate ada")
 @click.argument("project")
 @click.argument("person")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def remove_member(session: Session, project: str, person: str) -> None:
     """Take a person out of a project; their jobs stay."""
     with session.client() as hub:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from meyrin.cli.exits import INTERRUPTED
 from meyrin.cli.raw import RawCommand
 from meyrin.cli.session import Session, hub_options, pass_session
-from meyrin.cli.terminal import say
 from meyrin.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from meyrin.client.api import Client
     from meyrin.client.sbatch import Submission
+    from meyrin.wire.jobs import Accepted
 
 
 @click.command(
@@ -38,8 +38,16 @@ After detaching, or when this machine sleeps: `meyrin logs -f JOB`.
 @click.pass_context
 def command(context: click.Context, session: Session, argv: tuple[str, ...]) -> None:
     """Run a command as a job, stream its output, end with its exit code."""
+    from meyrin.cli.handin import act  # noqa: PLC0415
+    from meyrin.cli.streaming import Streaming  # noqa: PLC0415
+
     parsed = _read(session, argv)
-    context.exit(_act(session, parsed))
+
+    def stream(hub: Client, accepted: Accepted) -> int:
+        quiet = parsed.client.quiet
+        return Streaming(hub, str(accepted.job), session, sys.stdout.buffer, quiet=quiet).run()
+
+    context.exit(act(session, parsed, stream))
 
 
 def _read(session: Session, argv: tuple[str, ...]) -> Submission:
@@ -73,28 +81,3 @@ def split_command(argv: tuple[str, ...]) -> tuple[list[str], list[str]]:
     if options and options[-1] == "--":
         options.pop()
     return options, list(words)
-
-
-def _act(session: Session, parsed: Submission) -> int:
-    from meyrin.cli.handin import (  # noqa: PLC0415
-        Interrupted,
-        forecast,
-        hand_in,
-        print_request,
-        say_notes,
-    )
-    from meyrin.cli.streaming import Streaming  # noqa: PLC0415
-
-    say_notes(parsed)
-    if parsed.client.dry_run:
-        return print_request(parsed.request)
-    if parsed.client.test_only:
-        return forecast(session, parsed.request)
-    with session.client() as hub:
-        try:
-            accepted, _ = hand_in(session, hub, parsed.request, parsed.client)
-        except Interrupted as interrupted:
-            say(interrupted.words)
-            return INTERRUPTED
-        quiet = parsed.client.quiet
-        return Streaming(hub, str(accepted.job), session, sys.stdout.buffer, quiet=quiet).run()

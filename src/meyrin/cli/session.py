@@ -110,3 +110,13 @@ def page_options(command: Command) -> Command:
         show_default=True,
         help="Rows at most.",
     )(command)
+
+
+def asks_hub(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a command with an answer takes: `--json`, which hub, and the session."""
+    return json_option(hub_options(hidden=True)(pass_session(command)))
+
+
+def lists(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a listing takes: a page's bounds, and what `asks_hub` gives."""
+    return page_options(asks_hub(command))

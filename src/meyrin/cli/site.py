@@ -9,7 +9,7 @@ import click
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list, show_one, show_secret
 from meyrin.cli.moments import parse_day
-from meyrin.cli.session import Session, hub_options, json_option, page_options, pass_session
+from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput
@@ -26,6 +26,7 @@ ENTRIES = {
     "enrol": Entry(f"{HERE}:enrol", "Add a site; prints its agent's token."),
     "drain": Entry(f"{HERE}:drain", "Send nothing new there."),
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
+    "allow": Entry(f"{HERE}:allow", "Say which projects may use it."),
     "offer": Entry(f"{HERE}:offer", "Lend a partition, for its owners."),
     "end-offer": Entry(f"{HERE}:end_offer", "End an offer early."),
     "token": Entry(f"{HERE}:token", "A new token for the agent."),
@@ -41,10 +42,7 @@ def group() -> None:
     "list",
     epilog="Examples: meyrin site list; meyrin site list --json. Next: meyrin site show NAME",
 )
-@page_options
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@lists
 def list_sites(session: Session, limit: int, after: str) -> None:
     """Every site, by name."""
     with session.client() as hub:
@@ -79,9 +77,7 @@ def _condition(site: SiteView) -> str:
 
 @click.command("show", epilog="Example: meyrin site show alps")
 @click.argument("name")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def show(session: Session, name: str) -> None:
     """One site: what it has and what it lends."""
     with session.client() as hub:
@@ -146,9 +142,7 @@ Next, at the site: `meyrin agent --config FILE`; then `meyrin site offer`.
 )
 @click.argument("name")
 @click.option("--title", default="", metavar="TEXT", help="The name for people, any alphabet.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def enrol(session: Session, name: str, title: str) -> None:
     """Add a site; prints its agent's token, which is shown this once."""
     with session.client() as hub:
@@ -162,9 +156,7 @@ def enrol(session: Session, name: str, title: str) -> None:
 )
 @click.argument("name")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; users read it.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def drain(session: Session, name: str, reason: str) -> None:
     """Send nothing new to a site; what runs there goes on."""
     with session.client() as hub:
@@ -174,14 +166,34 @@ def drain(session: Session, name: str, reason: str) -> None:
 
 @click.command("resume", epilog="Example: meyrin site resume alps")
 @click.argument("name")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def resume(session: Session, name: str) -> None:
     """Send new jobs to a drained site again."""
     with session.client() as hub:
         found = hub.sites.resume(name)
     show_one(session, found, f"{name} takes jobs again")
+
+
+@click.command(
+    "allow",
+    epilog="""\b
+Examples:
+  meyrin site allow alps climate genome    these projects, and no others
+  meyrin site allow alps --everyone
+""",
+)
+@click.argument("name")
+@click.argument("projects", metavar="[PROJECT]...", nargs=-1)
+@click.option("--everyone", is_flag=True, help="Every project, now and later.")
+@asks_hub
+def allow(session: Session, name: str, projects: tuple[str, ...], everyone: bool) -> None:
+    """Let only these projects use a site, or everyone; what runs there goes on."""
+    if everyone == bool(projects):
+        raise InvalidInput("who may?", hint="name projects, or give --everyone", field="PROJECT")
+    with session.client() as hub:
+        found = hub.sites.allow(name, None if everyone else projects)
+    who = "everyone" if everyone else ", ".join(projects)
+    show_one(session, found, f"{name} is open to {who}")
 
 
 @click.command(
@@ -198,9 +210,7 @@ Owners are whoever paid; the numbers are the weights of their parts.
 @click.option("--owner", "owners", multiple=True, required=True, metavar="NAME[=WEIGHT]")
 @click.option("--from", "start", metavar="DAY", help="YYYY-MM-DD, UTC; now, if left out.")
 @click.option("--until", "end", metavar="DAY", help="YYYY-MM-DD, UTC; on and on, if left out.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def offer(
     session: Session,
     name: str,
@@ -233,9 +243,7 @@ def _share(word: str) -> OwnerShare:
 @click.argument("name")
 @click.argument("offer_id", metavar="OFFER")
 @click.option("--at", metavar="DAY", help="YYYY-MM-DD, UTC; now, if left out.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def end_offer(session: Session, name: str, offer_id: str, at: str | None) -> None:
     """Let an offer end earlier than agreed."""
     with session.client() as hub:
@@ -246,9 +254,7 @@ def end_offer(session: Session, name: str, offer_id: str, at: str | None) -> Non
 @click.command("token", epilog="Examples: meyrin site token alps > agent.token; ... --revoke")
 @click.argument("name")
 @click.option("--revoke", is_flag=True, help="Only refuse the old ones; make no new one.")
-@json_option
-@hub_options(hidden=True)
-@pass_session
+@asks_hub
 def token(session: Session, name: str, revoke: bool) -> None:
     """A new token for a site's agent; those before it are refused at once."""
     with session.client() as hub:

@@ -46,12 +46,14 @@ def command(context: click.Context, session: Session, argv: tuple[str, ...]) -> 
 
     #SBATCH lines, SBATCH_ variables and options count with Slurm's own precedence.
     """
+    from meyrin.cli.handin import act  # noqa: PLC0415
+
     argv = options_first(argv)
     session.json = "--json" in argv
     parsed = _read(session, argv)
     session.json = parsed.client.json
     _warn_of_late_options(argv, parsed)
-    context.exit(_act(session, parsed))
+    context.exit(act(session, parsed, lambda hub, accepted: _tell(hub, parsed.client, accepted)))
 
 
 def options_first(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -111,29 +113,6 @@ def _warn_of_late_options(argv: tuple[str, ...], parsed: Submission) -> None:
                     f"for submit itself write it before the script"
                 )
             )
-
-
-def _act(session: Session, parsed: Submission) -> int:
-    from meyrin.cli.handin import (  # noqa: PLC0415
-        Interrupted,
-        forecast,
-        hand_in,
-        print_request,
-        say_notes,
-    )
-
-    say_notes(parsed)
-    if parsed.client.dry_run:
-        return print_request(parsed.request)
-    if parsed.client.test_only:
-        return forecast(session, parsed.request)
-    with session.client() as hub:
-        try:
-            accepted, _ = hand_in(session, hub, parsed.request, parsed.client)
-        except Interrupted as interrupted:
-            say(interrupted.words)
-            return INTERRUPTED
-        return _tell(hub, parsed.client, accepted)
 
 
 def _tell(hub: Client, asked: ClientOptions, accepted: Accepted) -> int:

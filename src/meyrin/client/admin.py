@@ -97,6 +97,12 @@ class Sites(Room):
         said = sites.OfferEnd(end_s=end_s)
         self._send("POST", "sites", name, "offers", offer, "end", said=said)
 
+    def allow(self, name: str, projects: Sequence[str] | None) -> sites.SiteView:
+        """Let only these projects use a site; None lets everyone."""
+        said = sites.AllowedProjects(projects=None if projects is None else list(projects))
+        answer = self._send("PUT", "sites", name, "projects", said=said, again=True)
+        return read(sites.SiteView, answer)
+
     def new_agent_token(self, name: str) -> sites.AgentSecret:
         """A new credential for the site's agent; those before it are refused at once."""
         return self._post(sites.AgentSecret, "sites", name, "agent-token")
@@ -187,6 +193,14 @@ class Ledger(Room):
         """Opening balance, what happened, closing balance; of one month, or up to now."""
         return self._get(ledger.StatementView, "projects", project, "statement", month=month)
 
+    def owners(self, month: str) -> ledger.OwnersReply:
+        """What every owner's shares were granted for and delivered in a month `YYYY-MM`."""
+        return self._get(ledger.OwnersReply, "ledger", "owners", month=month)
+
+    def close_month(self, month: str) -> None:
+        """Let no further entry be dated in a month or before it. For administrators."""
+        self._send("POST", "ledger", "months", month, "close", again=True)
+
     def verify(self) -> ledger.VerifyReply:
         """Whether the ledger adds up; no findings is good."""
         return self._get(ledger.VerifyReply, "ledger", "verify")
@@ -200,3 +214,8 @@ class Ledger(Room):
     def award(self, award: ledger.NewAward) -> ledger.AllocationView:
         """Award a project an amount of one charged type. For administrators."""
         return self._post(ledger.AllocationView, "allocations", said=award)
+
+    def extend(self, allocation: str, more: ledger.Extension) -> ledger.AllocationView:
+        """Let an allocation last longer, or add to it, or both. For administrators."""
+        where = ("allocations", allocation, "extend")
+        return self._post(ledger.AllocationView, *where, said=more)

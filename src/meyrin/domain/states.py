@@ -36,7 +36,7 @@ MEANING: dict[JobState, str] = {
     _S.RUNNING: "runs",
     _S.PREEMPTED: "stopped by the site to make room; goes back to its queue",
     _S.COMPLETED: "ended with exit code 0",
-    _S.FAILED: "ended otherwise; the reason says how",
+    _S.FAILED: "ended without success",
     _S.CANCELLED: "ended by a person or by a rule that a person set",
     _S.EXPIRED: "its deadline or its allocation ended before it could run",
 }

@@ -146,6 +146,11 @@ def show_duration(seconds: int) -> str:
     return f"{sign}{days}-{clock}" if days else sign + clock
 
 
+def show_count(count: int, noun: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def show_hours(seconds: int) -> str:
     """Accelerator-seconds as hours with three decimals; exact seconds stay in the data."""
     return f"{seconds / HOUR_S:,.3f}"

@@ -111,15 +111,25 @@ class FileView(Body):
     size: int
 
 
+class CostView(Body):
+    """What is held and what was charged, in seconds of one charged type."""
+
+    charged_type: str
+    held_s: int
+    used_s: int
+
+
 class JobDetail(Body):
     """One job with its timeline, its attempts and what it cost.
 
-    For the number of an array: its first element, and `array` counts all elements by state.
+    For the number of an array: its first element; `array` counts all elements by state, and
+    `array_costs` sums what all of them cost.
     """
 
     job: JobView
     comment: str
     array: dict[str, int]
+    array_costs: list[CostView] = []
     attempts: list[AttemptView]
     events: list[EventView]
     held_s: int

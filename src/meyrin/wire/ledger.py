@@ -10,6 +10,8 @@ from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.wire.jobs import Body
 
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)]
+Owner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+OfferId = Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")]
 
 
 class BalanceView(Body):
@@ -54,8 +56,21 @@ class NewAward(Body):
     end_s: int
     start_s: int | None = None
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
-    owner: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")] = "facility"
-    offer_id: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")] = ""
+    owner: Owner = "facility"
+    offer_id: OfferId = ""
+
+
+class Extension(Body):
+    """What an allocation gets on top: a later end, more seconds, or both.
+
+    More comes out of the share of `owner` in the offer, or is the facility's own word.
+    """
+
+    end_s: int | None = None
+    amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+    owner: Owner = "facility"
+    offer_id: OfferId = ""
 
 
 class EntryView(Body):
@@ -109,6 +124,23 @@ class StatementView(Body):
     project: str
     month: str | None
     types: list[TypeStatementView]
+
+
+class OwnerView(Body):
+    """What was granted out of an owner's share of an offer, and what it delivered."""
+
+    offer_id: str
+    owner: str
+    charged_type: str
+    granted_s: int
+    delivered_s: int
+
+
+class OwnersReply(Body):
+    """Every owner's month (`YYYY-MM`, UTC)."""
+
+    month: str
+    owners: list[OwnerView]
 
 
 class FindingView(Body):

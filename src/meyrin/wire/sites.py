@@ -67,6 +67,12 @@ class DrainBody(Body):
     reason: str
 
 
+class AllowedProjects(Body):
+    """The names of the projects that may use a site; None lets everyone."""
+
+    projects: Annotated[list[str], Field(min_length=1, max_length=10_000)] | None
+
+
 class OperatorBody(Body):
     person: str
 

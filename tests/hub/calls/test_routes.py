@@ -124,3 +124,31 @@ def test_entries_and_statement_are_the_members_own(hub, books):
 def test_only_administrators_check_the_ledger(hub):
     assert hub["root"].get("/api/v1/ledger/verify").json() == {"findings": []}
     assert hub["ada"].get("/api/v1/ledger/verify").status_code == 403
+
+
+def test_administrators_extend_an_allocation(hub):
+    made = hub["root"].post("/api/v1/allocations", json=AWARD).json()
+    path, more = f"/api/v1/allocations/{made['id']}/extend", {"reason": "it went well"}
+    assert hub["ada"].post(path, json=more | {"amount_s": 10}).status_code == 403
+    end_s = made["end_s"] + 100
+    longer = hub["root"].post(path, json=more | {"amount_s": 10, "end_s": end_s}).json()
+    assert (longer["balance"]["free_s"], longer["end_s"]) == (5010, end_s)
+    for wrong in ({}, {"amount_s": -1}, {"end_s": made["end_s"] - 1}):
+        assert hub["root"].post(path, json=more | wrong).status_code == 422
+
+
+def test_owners_see_a_month_and_administrators_close_it(hub, books):
+    made = hub["root"].post("/api/v1/allocations", json=AWARD).json()
+    attempt = new_attempt()
+    books.hold([Hold(attempt, made["id"], 600)])
+    books.settled(attempt, 400)
+    found = hub["root"].get("/api/v1/ledger/owners?month=2027-01").json()
+    assert sum(one["granted_s"] for one in found["owners"]) == 5000
+    assert sum(one["delivered_s"] for one in found["owners"]) == 400
+    assert hub["root"].get("/api/v1/ledger/owners?month=soon").status_code == 422
+    assert hub["ada"].get("/api/v1/ledger/owners?month=2027-01").status_code == 403
+    close = "/api/v1/ledger/months/{}/close"
+    assert hub["ada"].post(close.format("2026-12")).status_code == 403
+    assert hub["root"].post(close.format("2026-12")).status_code == 204
+    early = hub["root"].post(close.format("2027-01"))
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "refused")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -22,6 +23,7 @@ from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.database import Database, Step, metadata
+from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.plumbing.world import world
 from meyrin.hub.sites import routes as sites_routes
 from meyrin.hub.sites import store as sites_store
@@ -91,7 +93,7 @@ class House:
 
 
 @pytest.fixture
-def house(database_url: str) -> Iterator[House]:
+def house(database_url: str, tmp_path: Path) -> Iterator[House]:
     clock = Clock()
     database = Database(
         database_url, clock_ms=clock, entropy=lambda: secrets.token_bytes(16), bell=Bell()
@@ -102,6 +104,7 @@ def house(database_url: str) -> Iterator[House]:
     app.include_router(identity_routes.router)
     app.include_router(sites_routes.router)
     app.state.database = database
+    app.state.settings = HubSettings(dir=tmp_path)
     app.state.authenticate = identity.request_actor
     made = House(database, clock, app)
     with database.write() as step:

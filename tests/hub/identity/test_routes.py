@@ -11,6 +11,7 @@ from meyrin.hub.identity import routes as identity_routes
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.login_page import local_path
 from meyrin.hub.plumbing.authz import Access, Allow
+from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import routes as sites_routes
 
 HERE = {"Origin": "http://hub.test"}
@@ -205,6 +206,13 @@ def test_an_agent_is_no_person(house):
         secret = identity.new_agent_token(step, "sit_1", "alps")
     for path in ("/api/v1/me", "/api/v1/projects", "/api/v1/sites"):
         assert house.client(secret).get(path).status_code == 401
+
+
+def test_a_link_names_the_hub_as_the_world_knows_it(house, tmp_path):
+    house.app.state.settings = HubSettings(dir=tmp_path, public_url="https://hub.example.org/")
+    client = house.client(house.person("ada"))
+    url = client.post("/api/v1/login-links", json={"page": "/jobs"}).json()["url"]
+    assert url.startswith("https://hub.example.org/login?link=")
 
 
 def test_an_administrator_hands_a_new_person_their_first_link(house):

@@ -14,7 +14,7 @@ from meyrin.hub.jobs import change
 from meyrin.hub.jobs import service as jobs
 from meyrin.hub.jobs.store import jobs as jobs_table
 from meyrin.hub.jobs.store import requests
-from meyrin.wire.jobs import Submission
+from meyrin.wire.jobs import CostView, Submission
 
 
 def count(hub, table):
@@ -297,6 +297,19 @@ def test_a_huge_answer_to_a_small_question_is_not_given(hub):
 
 
 # --- big arrays
+
+
+def test_an_array_costs_what_its_elements_cost(hub):
+    array = hub.submit(array=ArraySpec((0, 1, 2)), resources=ONE_CORE, walltime_s=100)
+    hub.step()
+    agent = hub.agents["alps"]
+    first, second, _ = agent.lease().work
+    agent.finish(first, elapsed_s=30)
+    agent.finish(second, elapsed_s=40)
+    detail = hub.detail(array)
+    assert (detail.held_s, detail.used_s) == (0, 30)
+    assert detail.array_costs == [CostView(charged_type="core", held_s=100, used_s=70)]
+    assert hub.detail(f"{array}_1").array_costs == []
 
 
 def test_an_array_of_ten_thousand(hub):

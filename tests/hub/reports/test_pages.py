@@ -311,6 +311,15 @@ def test_the_output_is_there_as_a_file(hub: Hub) -> None:
         assert client.get(f"/jobs/{hub.numbers['held']}/output").text == ""
 
 
+def test_a_job_opens_on_the_stream_that_has_text(hub: Hub) -> None:
+    with hub.client("ana") as client:
+        for job, stream in (("failed", "stderr"), ("completed", "stdout"), ("held", "stdout")):
+            text = client.get(f"/jobs/{hub.numbers[job]}").text
+            assert f"/follow?stream={stream}" in text
+        text = client.get(f"/jobs/{hub.numbers['failed']}?stream=stdout").text
+        assert "/follow?stream=stdout" in text
+
+
 def test_a_statement_adds_up(hub: Hub) -> None:
     with hub.client("ana") as client:
         text = client.get("/projects/climate").text

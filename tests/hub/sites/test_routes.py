@@ -74,6 +74,17 @@ def test_operators_drain_and_resume(root, ada):
     assert ada.post(f"{path}/resume").status_code == 403
 
 
+@pytest.mark.usefixtures("alps")
+def test_operators_say_which_projects_may_come(root, ada):
+    path = "/api/v1/sites/alps/projects"
+    assert ada.put(path, json={"projects": None}).status_code == 403
+    assert root.post("/api/v1/projects", json={"name": "climate"}).status_code == 201
+    assert root.put(path, json={"projects": ["climate"]}).json()["open_to_all"] is False
+    assert root.put(path, json={"projects": ["climat"]}).status_code == 404
+    assert root.put(path, json={"projects": []}).status_code == 422
+    assert root.put(path, json={"projects": None}).json()["open_to_all"] is True
+
+
 def test_a_rotated_credential_is_shown_once(house, root, ada, alps):
     path = "/api/v1/sites/alps/agent-token"
     assert ada.post(path).status_code == 403

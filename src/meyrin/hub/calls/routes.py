@@ -13,7 +13,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
-from meyrin.wire.ledger import AllocationList, AllocationView, BalanceView, NewAward
+from meyrin.wire.ledger import AllocationList, AllocationView, BalanceView, Extension, NewAward
 
 router = APIRouter(prefix="/api/v1/allocations", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -46,6 +46,23 @@ def award(body: NewAward, call: Admin) -> AllocationView:
             reason=body.reason,
             source=Source(body.owner, body.offer_id),
         )
+        balance = ledger.balances(step, [made.id])[made.id]
+    return _view(made, project.name, balance)
+
+
+@router.post("/{allocation}/extend")
+def extend(allocation: str, body: Extension, call: Admin) -> AllocationView:
+    """Let an allocation last longer, or add to it, or both."""
+    with call.write() as step:
+        made = service.extend(
+            step,
+            allocation,
+            body.reason,
+            end_s=body.end_s,
+            amount_s=body.amount_s,
+            source=Source(body.owner, body.offer_id),
+        )
+        project = identity.project(step, made.project_id)
         balance = ledger.balances(step, [made.id])[made.id]
     return _view(made, project.name, balance)
 

@@ -124,6 +124,8 @@ def extend(
 ) -> Allocation:
     """Let an allocation last longer, or add to it, or both. Raises Refused when it is over."""
     check_reason(reason)
+    if end_s is None and not amount_s:
+        raise InvalidInput("an allocation gets more time or more hours", hint="say how much more")
     found = allocation(step, allocation_id)
     if found.over_s <= step.now_s:
         raise Refused(

@@ -13,6 +13,7 @@ from meyrin.hub.identity import service
 from meyrin.hub.identity.login_page import PRIVATE, local_path, render
 from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.wire.identity import (
     LoginLink,
     Me,
@@ -74,7 +75,9 @@ def make_login_link(
         secret = service.login_link(step, who)
     response.headers.update(PRIVATE)
     query = urlencode({"link": secret} if body.page == "/" else {"link": secret, "next": body.page})
-    return LoginLink(url=f"{request.base_url}login?{query}", expires_s=service.LINK_LIFETIME_S)
+    settings: HubSettings = request.app.state.settings
+    hub = settings.public_url or str(request.base_url)
+    return LoginLink(url=f"{hub.rstrip('/')}/login?{query}", expires_s=service.LINK_LIFETIME_S)
 
 
 @router.api_route("/login", methods=["GET", "HEAD"], include_in_schema=False)

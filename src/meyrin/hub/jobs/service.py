@@ -23,6 +23,7 @@ from meyrin.hub.plumbing.paging import cut, page
 from meyrin.wire.jobs import (
     AttemptView,
     CancelReply,
+    CostView,
     EventView,
     FileView,
     JobDetail,
@@ -150,8 +151,8 @@ def attempt_view(row: sa.Row[Any]) -> AttemptView:
 
 
 def detail(step: Step, actor: Actor, label: str) -> JobDetail:
-    """One job with everything known of it; for an array's number, its first element and how
-    many elements are in which state."""
+    """One job with everything known of it; for an array's number, its first element, how many
+    elements are in which state, and what they cost together."""
     rows = find(step, actor, label)
     row = rows[0]
     attempted = step.rows(
@@ -170,6 +171,7 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         job=views(step, [row])[0],
         comment=request.comment,
         array=counts,
+        array_costs=_array_costs(step, [each.id for each in rows]) if len(rows) > 1 else [],
         attempts=[attempt_view(each) for each in attempted],
         events=[
             EventView(state=e.state, at_ms=e.at_ms, detail=e.detail, attempt=e.attempt)
@@ -181,6 +183,14 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         results=attempted[-1].results if attempted else "none",
         files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
     )
+
+
+def _array_costs(step: Step, job_ids: list[int]) -> list[CostView]:
+    tried = step.rows(sa.select(attempts.c.id).where(step.among(attempts.c.job_id, job_ids)))
+    return [
+        CostView(charged_type=kind, held_s=held_s, used_s=used_s)
+        for kind, held_s, used_s in ledger.costs_by_type(step, [row.id for row in tried])
+    ]
 
 
 def cancel(step: Step, actor: Actor, label: str) -> CancelReply:

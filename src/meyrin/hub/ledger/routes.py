@@ -15,6 +15,8 @@ from meyrin.wire.ledger import (
     EntryList,
     EntryView,
     FindingView,
+    OwnersReply,
+    OwnerView,
     StatementView,
     TypeStatementView,
     VerifyReply,
@@ -43,6 +45,24 @@ def statement(name: str, call: Person, month: Month = None) -> StatementView:
         found = service.statement(step, project.id, month)
     types = [TypeStatementView.model_validate(asdict(each)) for each in found.types]
     return StatementView(project=project.name, month=month, types=types)
+
+
+@router.get("/ledger/owners")
+def owners(month: str, call: Admin) -> OwnersReply:
+    """What every owner's shares were granted for and delivered in a month (YYYY-MM, UTC)."""
+    with call.read() as step:
+        found = service.owners(step, month)
+    names = OwnerView.model_fields
+    return OwnersReply(
+        month=month, owners=[OwnerView(**{n: getattr(one, n) for n in names}) for one in found]
+    )
+
+
+@router.post("/ledger/months/{month}/close", status_code=204)
+def close_month(month: str, call: Admin) -> None:
+    """Let no further entry be dated in a month (YYYY-MM, UTC) or before it."""
+    with call.write() as step:
+        service.close_month(step, month)
 
 
 @router.get("/ledger/verify")

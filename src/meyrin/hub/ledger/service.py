@@ -47,6 +47,7 @@ __all__ = [
     "balances",
     "close_month",
     "correct",
+    "costs_by_type",
     "entries",
     "expire",
     "grant",
@@ -259,6 +260,11 @@ def attempt_cost(step: Step, attempts: Collection[str]) -> dict[str, Cost]:
         name: Cost(trail.allocation_id, trail.charged_type, trail.held_s, trail.used_s)
         for name, trail in store.trails(step, attempts).items()
     }
+
+
+def costs_by_type(step: Step, attempts: Collection[str]) -> list[tuple[str, int, int]]:
+    """Charged type, seconds on hold and seconds charged of all these attempts together."""
+    return store.costs_by_type(step, attempts)
 
 
 # --- small checks

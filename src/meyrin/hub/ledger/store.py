@@ -192,6 +192,24 @@ def trails(step: Step, attempts: Collection[str]) -> dict[str, Trail]:
     return result
 
 
+def costs_by_type(step: Step, attempts: Collection[str]) -> list[tuple[str, int, int]]:
+    """Charged type, seconds on hold and seconds charged of all these attempts together."""
+    e = entries.c
+
+    def gained(kind: AccountKind) -> sa.ColumnElement[int]:
+        came = sa.case((e.credit_account.startswith(f"{kind}:"), e.amount_s), else_=0)
+        went = sa.case((e.debit_account.startswith(f"{kind}:"), e.amount_s), else_=0)
+        return sa.func.sum(came - went)
+
+    statement = (
+        sa.select(e.charged_type, gained(AccountKind.HOLD), gained(AccountKind.DELIVERED))
+        .where(step.among(e.attempt, attempts))
+        .group_by(e.charged_type)
+        .order_by(e.charged_type)
+    )
+    return [(kind, int(held), int(used)) for kind, held, used in step.conn.execute(statement)]
+
+
 @dataclass(slots=True)
 class Locked:
     """The locked allocations (accounts by allocation id), all their accounts' names, and when

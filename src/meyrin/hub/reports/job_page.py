@@ -88,6 +88,12 @@ class JobPage:
         lasting = [each for each in self.explain.refusals if each.reason not in PASSING]
         return {(each.site, each.partition) for each in lasting}
 
+    @property
+    def first_stream(self) -> str:
+        """The one that has something to read: `run` keeps a job's errors apart."""
+        only_errors = self.sizes.get("stderr", 0) and not self.sizes.get("stdout", 0)
+        return "stderr" if only_errors else "stdout"
+
     def tail(self, stream: str) -> int:
         """The byte where the live log begins."""
         return max(0, self.sizes.get(stream, 0) - TAIL_BYTES)

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotLoggedIn
+from meyrin.domain.units import show_count
 from meyrin.hub.plumbing.authz import STRANGER, Actor
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports import show
@@ -57,7 +58,7 @@ def _environment() -> Environment:
         "part",
     )
     made.filters |= {name: getattr(show, name) for name in names}
-    made.filters |= {"bytes": show.bytes_, "path": show.path}
+    made.filters |= {"bytes": show.bytes_, "path": show.path, "counted": show_count}
     made.globals |= {"version": __version__, "with_query": with_query}
     return made
 

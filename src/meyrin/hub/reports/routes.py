@@ -89,14 +89,14 @@ def jobs(request: Request, call: Person, filters: Filters, after: Number = "") -
 
 @router.get("/jobs/{label}", include_in_schema=False)
 def job(
-    request: Request, label: str, call: Person, stream: Stream = "stdout", after: Number = ""
+    request: Request, label: str, call: Person, stream: Stream | None = None, after: Number = ""
 ) -> Response:
     """One job, or a whole array."""
     with call.read() as step:
         found = job_page.look(step, call.actor, label, int(after) if after else -1)
     if isinstance(found, job_page.ArrayPage):
         return respond(request, call.actor, step.now_ms, _array_view(found))
-    return respond(request, call.actor, step.now_ms, _job_view(found, stream))
+    return respond(request, call.actor, step.now_ms, _job_view(found, stream or found.first_stream))
 
 
 def _job_view(found: job_page.JobPage, stream: str) -> View:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from meyrin.domain.ledger import AccountKind
 from meyrin.domain.states import MEANING, JobState
-from meyrin.domain.units import CORE, show_duration, show_hours
+from meyrin.domain.units import CORE, show_count, show_duration, show_hours
 
 _STATES = frozenset(str(state) for state in JobState)
 
@@ -98,7 +98,7 @@ def span(ms: int) -> str:
 def bytes_(size: int) -> str:
     """A size in binary units: `17 bytes`, `1.5 KiB`."""
     if size < 1024:
-        return f"{size} byte{'s' if size != 1 else ''}"
+        return show_count(size, "byte")
     amount = float(size)
     for unit in ("KiB", "MiB", "GiB"):
         amount /= 1024
@@ -204,7 +204,7 @@ def _array(array: Mapping[str, Any] | None) -> str:
     if array is None:
         return ""
     most = array["max_running"]
-    return f"{len(array['indices']):,} elements" + (f", {most:,} at once" if most else "")
+    return show_count(len(array["indices"]), "element") + (f", {most:,} at once" if most else "")
 
 
 def _dependencies(spec: Mapping[str, Any]) -> str:
@@ -217,4 +217,4 @@ def _dependencies(spec: Mapping[str, Any]) -> str:
 
 def _environment(count: int) -> str:
     """How many variables; their values may be secrets and stay out of pages."""
-    return f"{count} variables travel along" if count else ""
+    return f"{show_count(count, 'variable')} sent along" if count else ""

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.sites import service
 from meyrin.wire.sites import (
     AgentSecret,
+    AllowedProjects,
     DrainBody,
     Enrolled,
     NewOffer,
@@ -68,6 +70,17 @@ def resume(name: str, call: Operator) -> SiteView:
     """Send new work to a drained site again."""
     with call.write() as step:
         return _site(service.resume(step, call.actor, name))
+
+
+@router.put("/{name}/projects")
+def allow_projects(name: str, body: AllowedProjects, call: Operator) -> SiteView:
+    """Let only these projects use a site, or everyone."""
+    with call.write() as step:
+        ids = None
+        if body.projects is not None:
+            found = [identity.project_by_name(step, call.actor, each) for each in body.projects]
+            ids = [each.id for each in found]
+        return _site(service.allow_projects(step, call.actor, name, ids))
 
 
 @router.post("/{name}/agent-token", status_code=201)
