@@ -91,6 +91,13 @@ def test_windows_line_ends_byte_order_mark_and_tabs(tmp_path):
     assert plain.think_s.tolist() == tabs.think_s.tolist()
 
 
+def test_empty_lines_and_comments_between_jobs(tmp_path):
+    text = "\n".join(row(n, submit=n) + "; x\n" for n in range(1, 400))
+    trace = read(written(tmp_path / "a.swf", text))
+    assert trace.job_id.tolist() == list(range(1, 400))
+    assert trace.rows == 399
+
+
 def test_a_whole_number_may_have_a_point(tmp_path):
     assert read(written(tmp_path / "a.swf", row(1, run="12.0"))).run_s.tolist() == [12]
 

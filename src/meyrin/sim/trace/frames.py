@@ -132,6 +132,7 @@ def _frame(
         dtype=str,
         na_filter=False,
         quoting=csv.QUOTE_NONE,
+        low_memory=False,
         engine="c",
         encoding="utf-8",
         skip_blank_lines=False,

@@ -51,7 +51,9 @@ NAMES = tuple(name for name, _ in FIELDS)
 TYPES = {name: "float64" if name == "cpu_s" else "int64" for name in NAMES}
 
 HEADER_MAX = 16 * 2**20
-"""Comments and empty lines of one file take at most 16 MiB; published headers take 20 KiB."""
+"""Comments and empty lines before a job (and between two) take at most 16 MiB; published headers
+take 20 KiB. A short line counts as `LINE_COSTS` bytes, so that they are at most 262,144 lines."""
+LINE_COSTS = 64
 
 _PLAIN = b"0123456789+-. \t\r\n"
 _WHOLE = re.compile(rb"[+-]?\d+(\.0*)?\Z", re.ASCII)
@@ -99,7 +101,7 @@ class Header:
         self.path = path
         self.text: dict[str, list[str]] = defaultdict(list)
         self._label = "Comment"
-        self._size = 0
+        self._size = self._kept = 0
 
     def take(self, block: Block) -> tuple[bytes, NDArray[np.int64]]:
         """The block without comments and empty lines, and the line number of each row left."""
@@ -112,17 +114,19 @@ class Header:
             if bare and not bare.startswith(b";"):
                 kept.append(line)
                 numbers.append(number)
+                self._size = 0
                 continue
-            self._size += len(line) + 1
+            self._size += max(len(line) + 1, LINE_COSTS)
             if self._size > HEADER_MAX:
                 raise InvalidInput(
-                    f"{self.path}, line {number}: more than {HEADER_MAX // 2**20} MiB of comments"
-                    " and empty lines, so this is no trace",
+                    f"{self.path}, line {number}: no job after {HEADER_MAX // 2**20} MiB of"
+                    " comments and empty lines, so this is no trace",
                     hint="Is it the right file? Published logs have headers of some 20 KiB.",
                     file=str(self.path),
                     line=number,
                 )
-            if bare:
+            if bare and self._kept < HEADER_MAX:
+                self._kept += len(bare)
                 self._comment(bare[1:])
         return b"\n".join([*kept, b""]) if kept else b"", np.array(numbers, dtype=np.int64)
 
@@ -199,6 +203,7 @@ def _fast(data: bytes, rows: int) -> Columns | None:
                 dtype=TYPES,
                 na_filter=False,
                 quoting=3,
+                low_memory=False,  # the block is small already
                 engine="c",
             )
     except (ValueError, OverflowError, pd.errors.ParserWarning):
