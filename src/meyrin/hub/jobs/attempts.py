@@ -192,7 +192,7 @@ def input_digest(step: Step, attempt_row: sa.Row[Any], name: str) -> str:
         .join(jobs, jobs.c.request_id == requests.c.id)
         .where(jobs.c.id == attempt_row.job_id)
     )
-    for file in row.spec["inputs"] if row is not None else ():
+    for file in row.spec.get("inputs", ()) if row is not None else ():
         if file["name"] == name:
             return str(file["sha256"])
     raise NotFound(f"attempt {attempt_row.id} has no input {name!r}")

@@ -116,8 +116,12 @@ def _flags(step: Step, request_ids: set[int]) -> dict[int, tuple[bool, bool]]:
             step.among(requests.c.id, sorted(request_ids))
         )
     )
-    return {
-        row.id: (row.spec["any_dependency"], row.spec["kill_on_invalid_dependency"]) for row in rows
+    return {  # only what is not so by default is kept
+        row.id: (
+            row.spec.get("any_dependency", False),
+            row.spec.get("kill_on_invalid_dependency", True),
+        )
+        for row in rows
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +32,8 @@ from meyrin.wire.jobs import (
     JobView,
     PlaceView,
 )
+
+SPEC = sa.cast(requests.c.spec, sa.Text).label("spec")  # read once, by what checks it
 
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
 
@@ -104,27 +107,28 @@ def jobs_page(
     return JobList(jobs=views(step, rows), next=following)
 
 
+def request_of(spec: str, script: str) -> JobRequest:
+    """The request that was kept as `spec`, as JSON, and its script."""
+    more = "" if spec == "{}" else ","
+    return REQUEST.validate_json(f'{{"script":{json.dumps(script)}{more}{spec[1:]}')
+
+
 def specs(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests without their scripts, by number."""
-    statement = sa.select(requests.c.id, requests.c.spec).where(
+    statement = sa.select(requests.c.id, SPEC).where(
         step.among(requests.c.id, sorted(set(request_ids)))
     )
-    return {
-        row.id: REQUEST.validate_python({**row.spec, "script": "-"}) for row in step.rows(statement)
-    }
+    return {row.id: request_of(row.spec, "-") for row in step.rows(statement)}
 
 
 def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests with their scripts, by number."""
     statement = (
-        sa.select(requests.c.id, requests.c.spec, scripts.c.text)
+        sa.select(requests.c.id, SPEC, scripts.c.text)
         .join(scripts, scripts.c.sha256 == requests.c.script_sha256)
         .where(step.among(requests.c.id, sorted(set(request_ids))))
     )
-    return {
-        row.id: REQUEST.validate_python({**row.spec, "script": row.text})
-        for row in step.rows(statement)
-    }
+    return {row.id: request_of(row.spec, row.text) for row in step.rows(statement)}
 
 
 def attempt_view(row: sa.Row[Any]) -> AttemptView:

@@ -15,7 +15,7 @@ requests = sa.Table(
     sa.Column("idempotency_key", sa.String, nullable=False),
     sa.Column("body_sha256", sa.String, nullable=False),
     sa.Column("script_sha256", sa.String, sa.ForeignKey("scripts.sha256"), nullable=False),
-    # the request without its script, as JSON
+    # what the request says other than by default, but for its script
     sa.Column("spec", Json, nullable=False),
     sa.Column("first_job", sa.BigInteger),
     sa.Column("elements", sa.Integer, nullable=False),

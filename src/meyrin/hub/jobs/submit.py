@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -23,6 +22,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import files
 from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
 from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.bulk import JsonText
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import service as sites
@@ -39,7 +39,7 @@ class _Kept:
     key: str
     project: str
     digest: str
-    spec: dict[str, Any]
+    spec: JsonText
     script_sha256: str
 
     @property
@@ -92,16 +92,16 @@ def _prepare(submission: Submission, project: str) -> _Kept:
     request = submission.request
     _check_numbers(request)
     try:
-        spec = REQUEST.dump_python(request, mode="json")
-        text = json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()
+        spec = REQUEST.dump_json(request, exclude={"script"}, exclude_defaults=True)
+        script = hashlib.sha256(request.script.encode())
     except ValueError:  # half of a character can't be written
-        text = _NUL
-    if _NUL in text:
+        spec = _NUL
+    if _NUL in spec:
         _check_texts(request)
-    digest = hashlib.sha256(text).hexdigest()
-    del spec["script"]
-    script = hashlib.sha256(request.script.encode()).hexdigest()
-    return _Kept(request, submission.idempotency_key, project, digest, spec, script)
+    digest = hashlib.sha256(script.digest() + spec).hexdigest()
+    text = JsonText(spec.decode())
+    key = submission.idempotency_key
+    return _Kept(request, key, project, digest, text, script.hexdigest())
 
 
 _NUL = b"\\u0000"  # as JSON writes it

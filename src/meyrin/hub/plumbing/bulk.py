@@ -16,7 +16,33 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = dict[str, Any]
+_POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 _FEW = 4  # below this a plain statement is as good
+
+
+class JsonText(str):
+    """A JSON value that is written already: it goes into a JSON column as it is."""
+
+    __slots__ = ()
+
+
+class _Written(sa.types.UserDefinedType[Any]):
+    """An array parameter that `_array` has written already. It is one typed parameter all the
+    same: cast from text in the statement, it would be compared one by one instead of hashed."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+
+    def get_col_spec(self, **_: Any) -> str:
+        return f"{self.of}[]"
+
+
+def as_json(value: Any) -> str:
+    """How a value of a JSON column is written."""
+    return value if isinstance(value, JsonText) else json.dumps(value)
 
 
 def insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
@@ -63,7 +89,8 @@ def among(conn: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[A
     """`column` is one of `values`, however many: one parameter, so one prepared statement."""
     listed = list(values)
     if conn.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(listed, postgresql.ARRAY(column.type)))
+        of = _Written(column.type.compile(_POSTGRESQL))
+        return column == sa.any_(sa.literal(_array(column.type, listed), of))
     each = sa.func.json_each(sa.literal(listed, sa.JSON)).table_valued("value")
     return column.in_(sa.select(each.c.value))
 
@@ -78,23 +105,35 @@ def update(conn: sa.Connection, table: sa.Table, key: str, rows: list[Row]) -> N
     conn.execute(_one_by_one(table, key, names), by_key)
 
 
-def _columns(table: sa.Table, rows: list[Row]) -> dict[str, list[Any]]:
-    """The rows as one array a column, JSON as text."""
-    found: dict[str, list[Any]] = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        is_json = isinstance(table.c[name].type, sa.JSON)
-        found[f"v_{name}"] = [_as_json(value) for value in values] if is_json else values
-    return found
+def _columns(table: sa.Table, rows: list[Row]) -> dict[str, str | list[Any]]:
+    """The rows as one array a column."""
+    return {
+        f"v_{name}": _array(table.c[name].type, [row[name] for row in rows]) for name in rows[0]
+    }
+
+
+def _array(kind: sa.types.TypeEngine[Any], values: list[Any]) -> str | list[Any]:
+    """The values as PostgreSQL reads an array: psycopg would take many times as long to write
+    one. Kinds that are rare here are left to it."""
+    if isinstance(kind, (sa.Integer, sa.Boolean)):
+        return "{" + ",".join(["NULL" if v is None else str(v) for v in values]) + "}"
+    if isinstance(kind, sa.JSON):
+        values = [_as_json(value) for value in values]
+    elif not isinstance(kind, sa.String):
+        return values
+    return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _arrays(table: sa.Table, names: Iterable[str]) -> str:
     """`unnest` of the columns' arrays, each cast to its column's type; JSON comes as text."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     kinds = {
         name: "TEXT"
         if isinstance(table.c[name].type, sa.JSON)
-        else table.c[name].type.compile(dialect)
+        else table.c[name].type.compile(_POSTGRESQL)
         for name in names
     }
     return "unnest(" + ", ".join(f"CAST(:v_{n} AS {kind}[])" for n, kind in kinds.items()) + ")"
@@ -118,7 +157,7 @@ def _new_from_arrays(
 
 
 def _as_json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+    return None if value is None else as_json(value)
 
 
 @lru_cache(maxsize=64)

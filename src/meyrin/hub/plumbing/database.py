@@ -207,7 +207,7 @@ _NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
 
 
 def _sqlite_engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_size=8, max_overflow=32)
+    engine = sa.create_engine(url, pool_size=8, max_overflow=32, json_serializer=bulk.as_json)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -232,4 +232,6 @@ def _sqlite_engine(url: str) -> sa.Engine:
 
 
 def _postgres_engine(url: str) -> sa.Engine:
-    return sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+    return sa.create_engine(
+        url, pool_size=8, max_overflow=24, pool_pre_ping=True, json_serializer=bulk.as_json
+    )

@@ -6,12 +6,14 @@ What a person may see is an argument here (`projects`, None for everything) and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from meyrin.hub.identity.store import people, projects
+from meyrin.hub.jobs.service import SPEC, request_of
 from meyrin.hub.jobs.store import attempts, jobs, requests, scripts, streams
+from meyrin.hub.jobs.submit import REQUEST
 from meyrin.hub.ledger.store import accounts, entries
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites.store import offers, partitions, sites
@@ -204,14 +206,24 @@ def elements(step: Step, family: int, after: int, limit: int) -> list[sa.Row[Any
     )
 
 
-def asked(step: Step, job: int) -> sa.Row[Any] | None:
-    """What was asked for a job: `spec` and the script's `text`."""
-    return step.one(
-        sa.select(requests.c.spec, scripts.c.text)
+class Asked(NamedTuple):
+    """What was asked for a job: every field of the request, and the script's text."""
+
+    spec: dict[str, Any]
+    text: str
+
+
+def asked(step: Step, job: int) -> Asked | None:
+    row = step.one(
+        sa.select(SPEC, scripts.c.text)
         .join(jobs, jobs.c.request_id == requests.c.id)
         .join(scripts, scripts.c.sha256 == requests.c.script_sha256)
         .where(jobs.c.id == job)
     )
+    if row is None:
+        return None
+    request = request_of(row.spec, row.text)
+    return Asked(REQUEST.dump_python(request, mode="json"), row.text)
 
 
 def output_sizes(step: Step, attempt: str) -> dict[str, int]:
