@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ from meyrin.hub import app
 from meyrin.hub.plumbing import settings
 from meyrin.hub.plumbing.authz import Allow
 from meyrin.hub.plumbing.http import STATUS
+from meyrin.sim import toml_file
+from meyrin.sim.cluster_file import ClusterFile
+from meyrin.sim.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
@@ -216,6 +220,32 @@ def policy_page() -> str:
     return table("number | default", rows) + "\n" + said + "\n"
 
 
+def replay_page() -> str:
+    parts = []
+    for title, model in (("Policy file", PolicyFile), ("Cluster file", ClusterFile)):
+        parts.append(f"## {title}\n")
+        rows: dict[str, list[tuple[str, ...]]] = {}
+        for key in toml_file.keys(model):
+            shown = f"`{key.default}`" if key.default else ""
+            rows.setdefault(key.table, []).append((f"`{key.name}`", shown, key.allowed, key.words))
+        for name, lines in rows.items():
+            if name:
+                parts.append(f"### {name}\n")
+            parts.append(table("key | default | allowed | what it is", lines))
+    return "\n".join(parts)
+
+
+SCHEMAS: dict[str, type[toml_file.Table]] = {
+    "examples/policies/policy.schema.json": PolicyFile,
+    "examples/clusters/cluster.schema.json": ClusterFile,
+}
+
+
+def schema(name: str) -> str:
+    """The JSON schema by which editors check such a file as it is written."""
+    return json.dumps(SCHEMAS[name].model_json_schema(), indent=2) + "\n"
+
+
 MAKE: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
@@ -224,6 +254,7 @@ MAKE: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "http.md": http_page,
     "policy.md": policy_page,
+    "replay.md": replay_page,
 }
 
 
@@ -238,6 +269,9 @@ def main() -> int:
     for name in MAKE:
         (PAGES / name).write_text(page(name), encoding="utf-8")
         print(f"docs/reference/{name}")
+    for name in SCHEMAS:
+        (ROOT / name).write_text(schema(name), encoding="utf-8")
+        print(name)
     return 0
 
 

@@ -12,6 +12,12 @@ def test_the_page_is_up_to_date(name: str) -> None:
     assert there == generate.page(name), "run: .venv/bin/python -m tests.docs.generate"
 
 
+@pytest.mark.parametrize("name", generate.SCHEMAS)
+def test_the_schema_is_up_to_date(name: str) -> None:
+    there = (generate.ROOT / name).read_text(encoding="utf-8")
+    assert there == generate.schema(name), "run: .venv/bin/python -m tests.docs.generate"
+
+
 def test_every_field_of_the_settings_says_what_it_is() -> None:
     from meyrin.agent import config
     from meyrin.hub.plumbing import settings

@@ -74,16 +74,19 @@ def _where(out: Path | None) -> None:
 
 def show_policy(session: Session, asked: str) -> None:
     """What a policy means, and every number of it."""
-    from meyrin.sim.policy import KINDS, keys, load, values  # noqa: PLC0415
+    from meyrin.sim.policy import KINDS, PolicyFile, load, values  # noqa: PLC0415
+    from meyrin.sim.toml_file import keys  # noqa: PLC0415
 
     policy = load(asked)
     if session.json:
         rules = asdict(policy.rules)
         data_json({"policy": policy.asked, "kind": policy.kind, "rules": rules})
         return
-    data(f"{policy.label}: {policy.kind}, {KINDS[policy.kind]}\n")
+    data(f"{policy.label}: {KINDS[policy.kind]}\n")
     found = values(policy)
-    rows = [
-        (name, found[name], allowed, words) for name, _, allowed, words in keys() if name in found
-    ]
+    rows = []
+    for key in keys(PolicyFile):
+        name = f"{key.table}.{key.name}" if key.table else key.name
+        if name in found:
+            rows.append((name, found[name], key.allowed, key.words))
     data(table(columns("KEY VALUE> ALLOWED~ MEANS~"), rows))

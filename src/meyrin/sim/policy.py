@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from meyrin.domain.errors import NotFound
 from meyrin.engine.rules import Rules
-from meyrin.sim.toml_file import Table, allowed, check, digest, read_toml
+from meyrin.sim.toml_file import Table, check, digest, read_toml
 
 Kind = Literal["fcfs", "easy", "conservative", "easy-sjf", "slurm", "fair-share"]
 KINDS: dict[str, str] = {
@@ -58,7 +58,7 @@ SLURM_TIME = 'minutes as a whole number, or a text like "30:00" or "7-0" (days-h
 SlurmTime = Annotated[
     int,
     BeforeValidator(slurm_time),
-    WithJsonSchema({"type": ["integer", "string"], "x-words": SLURM_TIME}),
+    WithJsonSchema({"type": ["integer", "string"], "x-words": SLURM_TIME, "x-unit": "s"}),
 ]
 MOST = 2**32 - 1
 Count = Annotated[int, Field(ge=0, le=MOST)]
@@ -241,23 +241,3 @@ _TIMES = ("PriorityMaxAge", "PriorityDecayHalfLife", "PriorityCalcPeriod")
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def keys() -> list[tuple[str, str, str, str]]:
-    """Each key of a policy file: its name, default, what is allowed, what it is."""
-    schema = PolicyFile.model_json_schema()
-    rows = []
-    for name, node in schema["properties"].items():
-        if name != "slurm":
-            rows.append((name, *_described(node, schema)))
-    for name, node in schema["$defs"]["Slurm"]["properties"].items():
-        rows.append((f"slurm.{name}", *_described(node, schema)))
-    return rows
-
-
-def _described(node: dict[str, Any], schema: dict[str, Any]) -> tuple[str, str, str]:
-    default = node.get("default", "")
-    shown = _text(default)
-    if node.get("x-words") == SLURM_TIME:
-        shown += " s"
-    return shown, allowed(node, schema), str(node.get("description", ""))

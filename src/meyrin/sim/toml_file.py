@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,40 @@ def check(written: dict[str, Any], model: type[Model], source: str) -> Model:
         raise InvalidInput(
             f"{source}: {shown}", field=_key(first["loc"]), value=str(first["input"])
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a file: its table (empty: the top), name, default, what is allowed and means."""
+
+    table: str
+    name: str
+    default: str
+    allowed: str
+    words: str
+
+
+def keys(model: type[BaseModel]) -> list[Key]:
+    """Every key that a file of this kind may have, in the order in which people write them."""
+    schema = model.model_json_schema()
+    rows, below = [], []
+    for name, node in schema["properties"].items():
+        inner = _resolved(node.get("items", node), schema)
+        if inner.get("type") == "object":
+            below += [_key_of(name, key, one, schema) for key, one in inner["properties"].items()]
+        else:
+            rows.append(_key_of("", name, node, schema))
+    return rows + below
+
+
+def _key_of(table: str, name: str, node: dict[str, Any], schema: dict[str, Any]) -> Key:
+    default = node.get("default", "")
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    if default is None or default in ([], ()):
+        shown = ""
+    if "x-unit" in node and shown:
+        shown += f" {node['x-unit']}"
+    return Key(table, name, shown, allowed(node, schema), str(node.get("description", "")))
 
 
 def digest(text: str) -> str:
