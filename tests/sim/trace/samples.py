@@ -12,7 +12,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 SHARED = Path(os.environ.get("MEYRIN_SHARED", ROOT.parent / "shared"))
 TRACES = SHARED / "traces"
 
-needs_traces = pytest.mark.skipif(not TRACES.is_dir(), reason="left out: the shared traces")
+needs_traces = pytest.mark.skipif(not TRACES.is_dir(), reason="left out: shared data traces")
 
 
 def row(job: int = 1, submit: int | str = 0, run: int | str = 10, size: int | str = 1) -> str:
