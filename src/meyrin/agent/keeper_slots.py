@@ -128,10 +128,6 @@ class Part:
     def push(self, job: Waiting) -> None:
         self.lines.setdefault((job.nodes, job.asked), deque()).append(job)
 
-    def unpop(self, job: Waiting) -> None:
-        """Back to the head of its line: it was picked but could not be started yet."""
-        self.lines.setdefault((job.nodes, job.asked), deque()).appendleft(job)
-
     def _heads(self) -> list[tuple[int, int, deque[Waiting]]]:
         heads = []
         for key, line in list(self.lines.items()):

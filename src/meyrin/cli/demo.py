@@ -20,6 +20,7 @@ from types import ModuleType
 from meyrin.agent import local, loop
 from meyrin.cli.machine import LocalSite, Machine
 from meyrin.cli.up import wait_for_end
+from meyrin.client.admin import every
 from meyrin.client.api import Client
 from meyrin.domain.errors import Failed, MeyrinError
 from meyrin.domain.site import OwnerShare, Partition
@@ -196,13 +197,8 @@ def _statement(client: Client) -> bool:
 
 
 def _entries(client: Client) -> Iterator[EntryView]:
-    after = ""
-    while True:
-        page = client.ledger.entries("home", after=after, limit=500)
+    for page in every(client.ledger.entries, project="home", limit=500):
         yield from page.entries
-        after = page.next
-        if not after:
-            return
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from meyrin.cli.table import Column, columns, table
 from meyrin.cli.terminal import clean
+from meyrin.domain.units import show_count
 
 KINDS = ("user", "group", "queue", "partition")
 TOP = 5
@@ -69,7 +70,7 @@ def _load(told: Told) -> Iterator[tuple[str, str]]:
     if len(weeks) < 2:
         return
     marks, each = _marks([week["mean_busy"] for week in weeks])
-    yield "by week", f"{marks}  (a mark is {_plural(each, 'week')})"
+    yield "by week", f"{marks}  (a mark is {show_count(each, 'week')})"
     peak = max(weeks, key=lambda week: week["mean_busy"])
     how = _percent(peak["offered"]) if peak["offered"] else f"{peak['mean_busy']:,.0f} {unit}s"
     when = f" from {peak['start'][:10]}" if peak["start"] else ""
@@ -166,10 +167,6 @@ def _percent(share: float) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.items())
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _one_line(text: str) -> str:

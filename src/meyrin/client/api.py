@@ -207,26 +207,30 @@ class Client:
             for _ in follow(self.connection, _label(label), "stdout", BEYOND_OUTPUT):
                 pass
             return self.job(label)
-        pause_s = SHORTEST_LOOK_S
+        looks = self._looks(label)
         while not set(found.array or [found.job.state]) <= _ENDED:
-            self.connection.pause(pause_s)
-            pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
-            found = self.job(label)
+            found = next(looks)
         return found
 
     def results(self, label: str | int) -> JobDetail:
         """Return when the results of an ended job have arrived at the hub, or won't."""
-        pause_s = SHORTEST_LOOK_S
+        found, looks = self.job(label), self._looks(label)
         for _ in range(RESULT_LOOKS):
-            found = self.job(label)
             if found.results != "pending":
                 return found
-            self.connection.pause(pause_s)
-            pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
+            found = next(looks)
         raise Unreachable(
             f"the results of job {label} have not come from {found.job.site} yet",
             hint="is its agent running? `meyrin site list` shows when it was heard last",
         )
+
+    def _looks(self, label: str | int) -> Iterator[JobDetail]:
+        """The job again and again, after pauses that grow."""
+        pause_s = SHORTEST_LOOK_S
+        while True:
+            self.connection.pause(pause_s)
+            pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
+            yield self.job(label)
 
     def exit_status(self, ended: JobDetail) -> int:
         """What a shell would see of an ended job; of an array the largest of its elements."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meyrin.client.sbatch import Script, parse
-from meyrin.client.sbatch.lists import parse_array, show_array
+from meyrin.client.sbatch.lists import parse_array
 from meyrin.client.sbatch.moments import parse_moment
 from meyrin.domain.errors import BadDirective, InvalidInput
 from meyrin.domain.job import MAX_ARRAY, ArraySpec, Resources
@@ -211,10 +211,10 @@ def test_moments_follow_the_callers_clock(monkeypatch):
     st.sets(st.integers(0, 4_000_000), min_size=1, max_size=60).map(sorted).map(tuple),
     st.integers(0, 1000),
 )
-def test_arrays_round_trip(indices, limit):
+def test_arrays_in_any_order(indices, limit):
     spec = ArraySpec(indices, limit)
-    assert parse_array(show_array(spec)) == spec
-    assert parse_array(",".join(map(str, reversed(indices)))).indices == indices
+    text = ",".join(map(str, reversed(indices)))
+    assert parse_array(text + (f"%{limit}" if limit else "")) == spec
 
 
 @given(st.integers(0, 5000), st.integers(0, 3000), st.integers(1, 50))

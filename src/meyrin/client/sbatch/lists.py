@@ -62,20 +62,6 @@ def _span(part: str) -> range:
     return range(first, last + 1, step)
 
 
-def show_array(spec: ArraySpec) -> str:
-    """`spec` in the shortest ranges, as `parse_array` reads it."""
-    parts: list[str] = []
-    start = previous = spec.indices[0]
-    for index in (*spec.indices[1:], None):
-        if index is not None and index == previous + 1:
-            previous = index
-            continue
-        parts.append(str(start) if start == previous else f"{start}-{previous}")
-        if index is not None:
-            start = previous = index
-    return ",".join(parts) + (f"%{spec.max_running}" if spec.max_running else "")
-
-
 def parse_dependencies(text: str) -> tuple[tuple[Dependency, ...], bool]:
     """The conditions, and whether any one of them is enough (`?`)."""
     if "," in text and "?" in text:
