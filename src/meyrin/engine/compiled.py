@@ -35,7 +35,8 @@ R = TypeVar("R")
 ENGINE = Path(__file__).parent
 SOURCES = (ENGINE, ENGINE.parent / "domain")  # a constant of the domain freezes into a kernel too
 KEPT_KEYS = 8  # folders of other versions that stay: a second checkout, an edit taken back
-DAMAGED = (OSError, EOFError, pickle.UnpicklingError, ValueError)
+# what reading half a file of the cache raises (pickle's page in the Python library reference)
+DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -86,12 +87,16 @@ class _Kept(FunctionCache):
         try:
             with _alone(Path(self.cache_path)):
                 return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except DAMAGED:  # half a file after a power cut, say: compiled and written anew
+        except (OSError, *DAMAGED):  # after a power cut, say: compiled and written anew
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(*DAMAGED), _alone(Path(self.cache_path)):
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        with contextlib.suppress(OSError), _alone(Path(self.cache_path)):
+            try:
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+            except DAMAGED:  # the list of what is kept: a new one
+                self.flush()  # type: ignore[no-untyped-call]
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
