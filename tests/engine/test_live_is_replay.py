@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tests.engine.played_live import pool, random_log, starts, whole_nodes
 
+from meyrin.engine import cluster
 from meyrin.engine.model import Policy
 from meyrin.engine.pool import Pool
+from meyrin.engine.rules import Rules
 
 
 def replayed(policy, log, machine):
@@ -40,3 +42,19 @@ def test_with_more_reservations_it_is_another_policy():
     """The log is one on which the depth matters, so that the tests above compare something."""
     log = random_log(3, 450, 100, 1.1)
     assert starts(log, pool(100), Policy(reserve_depth=32)) != replayed("easy", log, 100)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_model_of_a_cluster_agrees_on_a_pool(seed):
+    """Where jobs lie on one node, and so no choice of nodes is left."""
+    log = random_log(seed, 400, 48)
+    columns = [
+        [getattr(job, name) for job in log] for name in ("submit_s", "duration_s", "limit_s")
+    ]
+    place = cluster.pool(48)
+    submit, duration, limit = columns
+    work = cluster.jobs(place, submit, [[0, job.size, 0] for job in log], duration, limit)
+    kernel = cluster.Cluster(Rules(backfill="easy"), place, work)
+    while not kernel.done:
+        kernel.advance(1000)
+    assert kernel.start.tolist() == starts(log, pool(48)) == replayed("easy", log, 48)

@@ -84,6 +84,15 @@ def test_a_drained_site_gets_nothing_new_and_keeps_what_it_has(hub):
     assert hub.state(second) == "placed"
 
 
+def test_jobs_of_one_call_are_looked_at_in_its_order(hub):
+    """Equal priority: the lower number goes first, and numbers go up in the order of the call."""
+    sent = [hub.ask(name=name, walltime_s=600, resources=NODE) for name in "abcdef"]
+    first = hub.submit(*sent)
+    assert [hub.detail(first + n).job.name for n in range(6)] == list("abcdef")
+    assert hub.step() == 4  # as many as there are nodes
+    assert hub.states(*range(first, first + 6)) == ["placed"] * 4 + ["admitted"] * 2
+
+
 def test_a_job_cancelled_meanwhile_is_left_out_and_holds_nothing(hub):
     allocation = hub.award("lab", hours=1, days=1)
     gone, stays = hub.submit(), hub.submit()
