@@ -132,7 +132,9 @@ def check_reason(reason: str) -> None:
 
 def plain_reason(reason: str) -> str:
     """A program's reason made fit to keep: on one line, printable, cut where it is too long."""
-    line = "".join(letter if letter.isprintable() else " " for letter in reason).strip()
+    if not reason.isprintable():
+        reason = "".join(letter if letter.isprintable() else " " for letter in reason)
+    line = reason.strip()
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,21 +13,6 @@ from meyrin.domain.states import ENDED, JobState, check_change
 from meyrin.hub.jobs.store import events, jobs
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
-
-_SET = (
-    "state",
-    "site_word",
-    "reason",
-    "start_ms",
-    "end_ms",
-    "attempt",
-    "epoch",
-    "site",
-    "partition",
-    "exit_code",
-    "signal",
-    "refused_by",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +39,14 @@ def locked(step: Step, job_ids: Iterable[int]) -> dict[int, sa.Row[Any]]:
 
 
 def apply(step: Step, moves: list[Move]) -> None:
-    """Write the moves; raises IllegalChange, before anything is written, if one is not legal."""
+    """Write the moves; raises IllegalChange, before anything is written, if one is not legal.
+
+    One statement for all moves that set the same columns, and one for their events.
+    """
     if not moves:
         return
     history: list[dict[str, Any]] = []
-    updates: list[dict[str, Any]] = []
+    updates: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for move in moves:
         before = JobState(move.row.state)
         for after, at_ms in move.states:
@@ -72,12 +61,13 @@ def apply(step: Step, moves: list[Move]) -> None:
                 }
             )
             before = after
-        values = {name: getattr(move.row, name) for name in _SET} | move.values
-        values["state"] = str(before)
+        values = {"id": move.row.id, "state": str(before), **move.values}
         if before in ENDED:
-            values["end_ms"] = values["end_ms"] or move.states[-1][1]
-        updates.append({"id": move.row.id} | values)
-    step.set_rows(jobs, "id", updates)
+            known_ms = values.get("end_ms", move.row.end_ms)
+            values["end_ms"] = known_ms or (move.states[-1][1] if move.states else None)
+        updates[tuple(values)].append(values)
+    for rows in updates.values():
+        step.set_rows(jobs, "id", rows)
     step.add(events, history)
     for move in moves:
         step.ring(f"job:{move.row.family}")

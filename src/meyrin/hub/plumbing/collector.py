@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import gc
 
-_NEW_OBJECTS = 50_000  # some MB between two looks
+_NEW_OBJECTS = 10_000  # some MB between two looks
 
 
 def seldom() -> None:
     """Look seldom from now on, and not at what is here already. May be called again."""
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, 20, 20)
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
