@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from meyrin.client.api import Client
-from meyrin.domain.job import JobRequest, Resources
+from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.wire.jobs import Submission, SubmitBody, SubmitReply
 
 NO_OP = "#!/bin/true\n"  # the kernel runs /bin/true itself: no shell in between
@@ -103,10 +103,11 @@ def meyrin(database_url: str, slots: int) -> Iterator[Side]:
             hub.wait(60)
 
 
-def request() -> JobRequest:
+def request(name: str = "no-op", array: ArraySpec | None = None) -> JobRequest:
     return JobRequest(
         script=NO_OP,
-        name="no-op",
+        name=name,
+        array=array,
         resources=Resources(memory_mb=1),
         walltime_s=60,
         stdout="/dev/null",
@@ -115,25 +116,40 @@ def request() -> JobRequest:
 
 
 def submit(side: Side, count: int) -> None:
-    """Submit `count` jobs, each a request with a key of its own, in one call."""
-    one = request()
-    body = SubmitBody(
-        submissions=[
-            Submission(request=one, idempotency_key=uuid.uuid4().hex) for _ in range(count)
-        ]
+    """Submit `count` jobs in one call, each a request of its own with a key of its own, no two
+    alike: what an SDK's user has who sends many different jobs."""
+    _post(
+        side,
+        [
+            Submission(request=request(f"no-op-{i}"), idempotency_key=uuid.uuid4().hex)
+            for i in range(count)
+        ],
     )
+
+
+def submit_array(side: Side, count: int) -> None:
+    """Submit `count` jobs as the elements of one array: what `meyrin submit --array` does, and
+    nearest to the map that the peers are measured by. Each is a job, an attempt and a charge."""
+    array = ArraySpec(tuple(range(count)))
+    _post(side, [Submission(request=request(array=array), idempotency_key=uuid.uuid4().hex)])
+
+
+def _post(side: Side, submissions: list[Submission]) -> None:
+    body = SubmitBody(submissions=submissions)
     side.client.connection.call(
         "POST", "/jobs", repeatable=True, content=body.model_dump_json(),
         headers={"content-type": "application/json"},
     )  # fmt: skip
 
 
-def throughput(side: Side, jobs: int, batch: int) -> float:
+def throughput(
+    side: Side, jobs: int, batch: int, send: Callable[[Side, int], None] = submit
+) -> float:
     """Jobs per second from the first submit until all are settled, on disk."""
     before = side.settled()
     begun = time.perf_counter()
     for start in range(0, jobs, batch):
-        submit(side, min(batch, jobs - start))
+        send(side, min(batch, jobs - start))
     end = begun + 600
     while side.under_way():
         if time.perf_counter() > end:
@@ -170,3 +186,40 @@ def latencies_ms(side: Side, jobs: int, per_s: float) -> list[int]:
     for job, _ in sent:
         starts[job] = side.client.job(str(job)).job.start_ms
     return sorted(starts[job] - at for job, at in sent if starts[job] is not None)
+
+
+def cpu_s(hub: int, url: str) -> dict[str, float]:
+    """CPU seconds so far of each part: the hub, the agent, the keeper, the jobs that it reaped,
+    and of PostgreSQL the server with its connections."""
+    found = {"hub": 0.0, "agent": 0.0, "keeper": 0.0, "jobs": 0.0}
+    seen = {int(p.name): p for p in Path("/proc").iterdir() if p.name.isdigit()}
+    for pid, path in seen.items():
+        try:
+            words = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            text = (path / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue  # ended meanwhile
+        fields = text[text.rindex(")") + 2 :].split()
+        parent = int(fields[1])
+        own, reaped = (sum(map(int, fields[i : i + 2])) * _TICK_S for i in (11, 13))
+        if pid == hub:
+            found["hub"] += own
+        elif parent == hub and " agent " in words:
+            found["agent"] += own
+        elif "meyrin.agent.keeper" in words:
+            found["keeper"] += own
+            found["jobs"] += reaped if _is_keeper(parent) else 0
+        elif url and words.startswith("postgres: meyrin meyrin"):
+            found["postgres"] = found.get("postgres", 0.0) + own
+    return found
+
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _is_keeper(pid: int) -> bool:
+    """Whether that is the guard: its child is the keeper, which reaps the jobs."""
+    try:
+        return b"meyrin.agent.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
