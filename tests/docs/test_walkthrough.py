@@ -24,7 +24,7 @@ SERVE = "bash hub"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 RUN = [page for page in pages() if any(block.info == "bash" for block in blocks(page))]
 RUN.sort(key=lambda page: page != TUTORIAL)  # it knows the numbers of its jobs, so it comes first
-PATIENCE_S = 120
+PATIENCE_S = 200
 
 
 @dataclass

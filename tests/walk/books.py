@@ -37,7 +37,7 @@ class Books:
         rows = self.rows("SELECT state, count(*) AS n FROM jobs GROUP BY state")
         return Counter({row.state: row.n for row in rows if row.state not in OVER})
 
-    def wait_for_all(self, seconds: float) -> None:
+    def wait_for_all(self) -> None:
         """Until every job has ended; Missing names those that have not."""
 
         def look() -> object:
@@ -45,7 +45,7 @@ class Books:
             return str(dict(left)) if left else True
 
         try:
-            wait_for(look, "every job to end", seconds)
+            wait_for(look, "every job to end")
         except Missing as missing:
             stuck = self.rows(
                 "SELECT j.id, j.state, j.reason, a.state AS attempt, a.site, a.leased_ms,"

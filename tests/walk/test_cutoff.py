@@ -45,7 +45,7 @@ def test_jobs_end_while_the_hub_is_away_and_are_told_once(either: Facility, book
     agent.kill()  # even what the agent remembered is only on disk now
     agent.start()
     either.hub.start()
-    books.wait_for_all(60)
+    books.wait_for_all()
     with either.hub.client() as client:
         for job in jobs:
             found = client.job(job)

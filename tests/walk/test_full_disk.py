@@ -152,7 +152,7 @@ def start_on_a_full_disk(place: Facility) -> None:
 def check(place: Facility, marks: Path, jobs: int) -> None:
     books = Books(f"sqlite:///{place.hub.folder / 'hub.sqlite'}")
     try:
-        books.wait_for_all(90)
+        books.wait_for_all()
         check_histories(books)
         ended = books.rows("SELECT id, state, reason FROM jobs WHERE state <> 'completed'")
         assert [tuple(row) for row in ended] == []

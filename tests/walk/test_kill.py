@@ -19,13 +19,20 @@ from pathlib import Path
 
 import pytest
 from tests.walk.books import Books, check_balances, check_charges, check_histories, check_runs
-from tests.walk.facility import Agent, Facility, facility, parent_of, request, wait_for
+from tests.walk.facility import (
+    PATIENCE_S,
+    Agent,
+    Facility,
+    facility,
+    parent_of,
+    request,
+    wait_for,
+)
 
 from meyrin import Client
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, JobRequest, Resources
 
 GRANT_S = 1_000_000
-END_S = 250.0  # generous: nothing here waits by the clock
 KINDS = {
     "good": 60,
     "bad": 30,
@@ -190,7 +197,7 @@ def strike_through(load: Load, strikes: Sequence[Callable[[], None]]) -> None:
         due = whole * number // len(strikes)
         wait_for(lambda due=due: load.done >= due or load.broken, f"{due} of {whole} submissions")
         strike()
-    worker.join(END_S)
+    worker.join(PATIENCE_S)
     assert load.broken is None, load.broken
     assert not worker.is_alive(), f"only {load.done} of {whole} submissions came through"
 
@@ -226,7 +233,7 @@ def test_killed_at_any_moment_every_job_ends_once_and_is_charged_once(
         strike_through(load, [killer.strike] * 10)
         books = Books(database_url)
         try:
-            books.wait_for_all(END_S)
+            books.wait_for_all()
             check_all(place, books, load)
             states = Counter(row.state for row in books.rows("SELECT state FROM jobs"))
         finally:
@@ -275,7 +282,7 @@ def test_killed_keepers_run_nothing_twice(tmp_path: Path, database_url: str) -> 
         strike_through(load, strikes)
         books = Books(database_url)
         try:
-            books.wait_for_all(END_S)
+            books.wait_for_all()
             check_all(place, books, load, lost=True)
         finally:
             books.close()
