@@ -50,23 +50,24 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import compiled, lean
 from meyrin.engine.room import Room
 
 
-@compiled
+@lean
 def hold(rules: Play, world: World, job: int, sign: int) -> None:
     """Count what the job holds (1), or no longer holds (-1), for its account."""
     if rules.order != DOMINANT:
         return
     jobs = world.jobs
-    for node in placed(world, job):
+    first, last = placed(world, job)
+    for node in world.placed[first:last]:
         for part in range(3):
             amount = world.nodes[node, part] if jobs[job, WHOLE] else jobs[job, ASKED + part]
             world.accounts[jobs[job, ACCOUNT], TAKEN + part] += sign * amount
 
 
-@compiled
+@lean
 def start(rules: Play, world: World, room: Room, job: int, now: int, promised: bool) -> None:
     """Start a waiting job on its `placed` nodes. What was `promised` is taken already."""
     jobs = world.jobs
@@ -85,7 +86,7 @@ def start(rules: Play, world: World, room: Room, job: int, now: int, promised: b
     add_up(world, room)
 
 
-@compiled
+@lean
 def stop(rules: Play, world: World, job: int, now: int, status: int) -> None:
     """A running job runs no more. Its room is given back by the caller."""
     jobs = world.jobs
@@ -102,7 +103,7 @@ def stop(rules: Play, world: World, job: int, now: int, status: int) -> None:
     put(world, GONE, job)
 
 
-@compiled
+@lean
 def put_off(rules: Play, world: World, job: int, now: int, status: int) -> None:
     """A running job is stopped before its time: what it did is lost."""
     world.jobs[job, WASTED] += now - world.jobs[job, START]
@@ -110,7 +111,7 @@ def put_off(rules: Play, world: World, job: int, now: int, status: int) -> None:
     stop(rules, world, job, now, status)
 
 
-@compiled
+@lean
 def complete(rules: Play, world: World, room: Room, job: int, now: int, status: int) -> None:
     """A running job gives back its room and is done."""
     shift(world, room, job, 1, now, limit_end(rules, world, job, world.jobs[job, START]))

@@ -17,7 +17,7 @@ from meyrin.engine.cluster.act import complete
 from meyrin.engine.cluster.fairness import prioritise, priority
 from meyrin.engine.cluster.model import NEVER, Facility, Jobs, Whole, facility, jobs
 from meyrin.engine.cluster.queue import drop_started, enqueue, put
-from meyrin.engine.cluster.search import TOO_MUCH, add_up, marked, may_fit
+from meyrin.engine.cluster.search import add_up, marked, may_fit
 from meyrin.engine.cluster.world import (
     AFTER,
     AFTER_OK,
@@ -48,6 +48,7 @@ from meyrin.engine.cluster.world import (
     LOST,
     MARK,
     MOST,
+    MUCH,
     MULTIFACTOR,
     NEXT_AFTER,
     NODES,
@@ -73,7 +74,7 @@ from meyrin.engine.cluster.world import (
     new,
     play,
 )
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import compiled, lean
 from meyrin.engine.room import Room, compact, ensured, take
 from meyrin.engine.room import give as give_room
 from meyrin.engine.room import new as new_room
@@ -92,11 +93,12 @@ def advance(rules: Play, world: World, room: Room, events: int) -> Room:
             world.now[DONE] = 1
             break
         room = ensured(room, segments(world))
+        compact(room, moment)
         instant(rules, world, room, moment)
     return room
 
 
-@compiled
+@lean
 def segments(world: World) -> int:
     """How many segments of room one instant can need: 4 for each node that a job gets or gives."""
     now = world.now
@@ -111,7 +113,7 @@ def segments(world: World) -> int:
     return int(4 * (now[LINE_NODES] + now[BUSY_NODES] + arriving + len(world.nodes)) + 64)
 
 
-@compiled
+@lean
 def next_instant(rules: Play, world: World) -> int:
     """When something happens next; NEVER if nothing does, or all jobs have ended."""
     now, jobs = world.now, world.jobs
@@ -135,12 +137,11 @@ def next_instant(rules: Play, world: World) -> int:
     return int(moment)
 
 
-@compiled
+@lean
 def instant(rules: Play, world: World, room: Room, moment: int) -> None:
     """All that happens at one moment, then the pass."""
     now = world.now
     now[TIME], now[FREED], now[BROKEN] = moment, 0, 0
-    compact(room, moment)
     happened = events(rules, world, room, moment)
     if happened:
         now[CHANGED] = 1
@@ -173,7 +174,7 @@ def instant(rules: Play, world: World, room: Room, moment: int) -> None:
         now[CHANGED] = 0
 
 
-@compiled
+@lean
 def anybody(rules: Play, world: World) -> bool:
     """Whether a pass can change anything: quick, and wrong on one side only."""
     if rules.backfill == CONSERVATIVE or rules.preemption != OFF:
@@ -187,7 +188,7 @@ def anybody(rules: Play, world: World) -> bool:
     return bool(at < size)
 
 
-@compiled
+@lean
 def events(rules: Play, world: World, room: Room, moment: int) -> bool:
     """Completions, repairs, failures, arrivals, in this order; whether there was any."""
     now, jobs, happened = world.now, world.jobs, False
@@ -221,7 +222,7 @@ def events(rules: Play, world: World, room: Room, moment: int) -> bool:
     return happened
 
 
-@compiled
+@lean
 def rejoin(rules: Play, world: World, moment: int) -> None:
     """Those who were put off wait again."""
     for at in range(world.now[SIZES + BACK]):
@@ -229,7 +230,7 @@ def rejoin(rules: Play, world: World, moment: int) -> None:
     world.now[SIZES + BACK] = 0
 
 
-@compiled
+@lean
 def release(rules: Play, world: World, job: int, moment: int) -> None:
     """A submitted job may start once the job that it comes after has ended; or never."""
     jobs = world.jobs
@@ -248,7 +249,7 @@ def release(rules: Play, world: World, job: int, moment: int) -> None:
     enqueue_now(rules, world, job, moment)
 
 
-@compiled
+@lean
 def enqueue_now(rules: Play, world: World, job: int, moment: int) -> None:
     """A job joins the waiting, with the priority of the last tick."""
     if rules.order == MULTIFACTOR:
@@ -263,8 +264,7 @@ def strike(rules: Play, world: World, room: Room, moment: int) -> None:
     now, step = world.now, world.steps[world.now[STEPS]]
     now[STEPS] += 1
     node = step[2]
-    much = np.full(3, TOO_MUCH, np.int64)
-    one = world.found
+    much, one = now[MUCH : MUCH + 3], world.found
     one[0] = node
     world.nodes[node, DOWN] += step[1]
     if step[1] < 0:
@@ -305,7 +305,7 @@ class Cluster:
         closed = len(place.reserved_nodes)
         begin = int(min([*work.submit[:1], *place.outage_time[:1], 0]))
         room = ensured(new_room(place.capacity, begin), 2 * closed + 64)
-        much = np.full(3, TOO_MUCH, np.int64)
+        much = self._world.now[MUCH : MUCH + 3]
         for one in range(len(place.reserved_begin)):
             first, last = place.reserved_first[one : one + 2]
             nodes = place.reserved_nodes[first:last]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from meyrin.engine.cluster.act import evict, start
 from meyrin.engine.cluster.fairness import dominant_share
 from meyrin.engine.cluster.model import NEVER, Index
+from meyrin.engine.cluster.queue import sort_later
 from meyrin.engine.cluster.search import (
     limit_end,
     may_fit,
@@ -48,20 +49,21 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import compiled, lean
 from meyrin.engine.room import Room
 
 
-@compiled
-def listed(rules: Play, world: World) -> Index:
-    """The waiting jobs for a pass; under dominant share a copy, which `pick` puts in order."""
-    queue: Index = world.lists[QUEUE if rules.order == DOMINANT else LINE]
-    if rules.order == DOMINANT:
-        queue[: world.now[SIZES + LINE]] = world.lists[LINE, : world.now[SIZES + LINE]]
-    return queue
+@lean
+def listed(rules: Play, world: World) -> int:
+    """The list of waiting jobs for a pass; for dominant share a copy, which `pick` orders."""
+    if rules.order != DOMINANT:
+        return LINE
+    for at in range(world.now[SIZES + LINE]):
+        world.lists[QUEUE, at] = world.lists[LINE, at]
+    return QUEUE
 
 
-@compiled
+@lean
 def pick(rules: Play, world: World, queue: Index, at: int, size: int) -> int:
     """The job at that place of the queue.
 
@@ -88,13 +90,13 @@ def pick(rules: Play, world: World, queue: Index, at: int, size: int) -> int:
     return int(queue[at])
 
 
-@compiled
+@lean
 def strict(rules: Play, world: World, room: Room, now: int, full: bool) -> None:
     """In order; a job that can't start keeps its partition's nodes from all after it.
 
     With `queue_depth`, and unless `full`, only so many jobs are looked at.
     """
-    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    queue, size = world.lists[listed(rules, world)], world.now[SIZES + LINE]
     world.now[CUT] = rules.queue_depth > 0 and not full and size > rules.queue_depth
     seen = rules.queue_depth if world.now[CUT] else size
     partitions = world.partitions
@@ -112,18 +114,19 @@ def strict(rules: Play, world: World, room: Room, now: int, full: bool) -> None:
         elif not evict(rules, world, room, job, now):
             partitions[partition, BLOCKED] = 1
             blocked += 1
-            for node in members(world, partition):
+            first, last = members(world, partition)
+            for node in world.members[first:last]:
                 world.nodes[node, CLOSED] = 1
     world.nodes[:, CLOSED] = 0
 
 
-@compiled
+@lean
 def easy(rules: Play, world: World, room: Room, now: int) -> None:
     """The first job of each partition that can't start is reserved for; others may pass it."""
     jobs, partitions = world.jobs, world.partitions
     partitions[:, BLOCKED] = 0
     later = 0
-    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    queue, size = world.lists[listed(rules, world)], world.now[SIZES + LINE]
     for at in range(size):
         job = pick(rules, world, queue, at, size)
         partition = jobs[job, PARTITION]
@@ -150,12 +153,10 @@ def _pass_shortest(rules: Play, world: World, room: Room, now: int, count: int) 
         if may_fit(jobs, world.now, later[at]):
             later[kept] = later[at]
             kept += 1
-    if kept == 0:
-        return
-    order = later[:kept].copy()
-    for at in jobs[:, LIMIT][order].argsort(kind="mergesort"):
-        if ready(rules, world, room, order[at], now):
-            start(rules, world, room, order[at], now, False)
+    sort_later(world, kept)
+    for at in range(kept):
+        if ready(rules, world, room, later[at], now):
+            start(rules, world, room, later[at], now, False)
 
 
 @compiled
@@ -202,7 +203,7 @@ def _place(rules: Play, world: World, room: Room, job: int, now: int) -> None:
         promise(rules, world, room, job, begin)
 
 
-@compiled
+@lean
 def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     """Slurm's backfill: plan from nothing, in order, and start what may start now.
 
@@ -210,7 +211,7 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     what is planned further back changes nothing.
     """
     jobs, accounts = world.jobs, world.accounts
-    queue, size = listed(rules, world), world.now[SIZES + LINE]
+    queue, size = world.lists[listed(rules, world)], world.now[SIZES + LINE]
     hopeful = size
     if rules.order != DOMINANT and rules.bf_max_job_user == 0:
         hopeful = min(size, rules.bf_max_job_test)
@@ -247,7 +248,7 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     return more
 
 
-@compiled
+@lean
 def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     """How far the line must be looked at to meet the last who could start now; 0: nobody could.
 
@@ -267,7 +268,7 @@ def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     return size
 
 
-@compiled
+@lean
 def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None:
     """Keep the `placed` nodes for a waiting job from `begin` on."""
     world.jobs[job, PROMISE] = begin
@@ -275,7 +276,7 @@ def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None
     shift(world, room, job, -1, begin, limit_end(rules, world, job, begin))
 
 
-@compiled
+@lean
 def forget(rules: Play, world: World, room: Room, job: int) -> None:
     """Keep nothing for the job any more."""
     begin = world.jobs[job, PROMISE]
@@ -285,7 +286,7 @@ def forget(rules: Play, world: World, room: Room, job: int) -> None:
     world.jobs[job, PROMISE] = NO_PROMISE
 
 
-@compiled
+@lean
 def forget_all(rules: Play, world: World, room: Room, least: int) -> None:
     """Keep nothing for any waiting job; go on until nothing is and `least` have been looked at."""
     jobs, line, now = world.jobs, world.lists[LINE], world.now

@@ -7,6 +7,8 @@ from meyrin.engine.cluster.world import (
     BUSY,
     DURATION,
     HEAP,
+    LATER,
+    LIMIT,
     LINE,
     LINE_NODES,
     MULTIFACTOR,
@@ -19,14 +21,15 @@ from meyrin.engine.cluster.world import (
     START,
     STARTED,
     STATUS,
+    VICTIMS,
     WAITING,
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled
+from meyrin.engine.compiled import compiled, lean
 
 
-@compiled
+@lean
 def put(world: World, which: int, job: int) -> None:
     """Add a job at the end of a list."""
     size = world.now[SIZES + which]
@@ -34,14 +37,14 @@ def put(world: World, which: int, job: int) -> None:
     world.now[SIZES + which] = size + 1
 
 
-@compiled
+@lean
 def push(world: World, job: int) -> None:
     """A job runs: it enters the heap."""
     put(world, BUSY, job)
     _rise(world.jobs, world.lists[BUSY], world.now[SIZES + BUSY] - 1)
 
 
-@compiled
+@lean
 def pull(world: World, job: int) -> None:
     """A job runs no more: it leaves the heap."""
     jobs, heap = world.jobs, world.lists[BUSY]
@@ -57,14 +60,14 @@ def pull(world: World, job: int) -> None:
     _sink(jobs, heap, jobs[last, HEAP], size)
 
 
-@compiled
+@lean
 def _ends_first(jobs: Whole, one: int, other: int) -> bool:
     ends = jobs[one, START] + jobs[one, DURATION]
     ends_other = jobs[other, START] + jobs[other, DURATION]
     return bool(ends < ends_other or (ends == ends_other and one < other))
 
 
-@compiled
+@lean
 def _rise(jobs: Whole, heap: Index, at: int) -> None:
     job = heap[at]
     while at > 0 and _ends_first(jobs, job, heap[(at - 1) // 2]):
@@ -75,7 +78,7 @@ def _rise(jobs: Whole, heap: Index, at: int) -> None:
     jobs[job, HEAP] = at
 
 
-@compiled
+@lean
 def _sink(jobs: Whole, heap: Index, at: int, size: int) -> None:
     job = heap[at]
     while 2 * at + 1 < size:
@@ -91,7 +94,7 @@ def _sink(jobs: Whole, heap: Index, at: int, size: int) -> None:
     jobs[job, HEAP] = at
 
 
-@compiled
+@lean
 def _goes_first(jobs: Whole, ranked: bool, weighed: bool, one: int, other: int) -> bool:
     """Which of two waiting jobs stands first in the line."""
     if ranked and jobs[one, RANK] != jobs[other, RANK]:
@@ -101,7 +104,7 @@ def _goes_first(jobs: Whole, ranked: bool, weighed: bool, one: int, other: int) 
     return one < other
 
 
-@compiled
+@lean
 def enqueue(rules: Play, world: World, job: int) -> None:
     """Put a job in its place among the waiting."""
     jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]
@@ -124,19 +127,35 @@ def enqueue(rules: Play, world: World, job: int) -> None:
 
 @compiled
 def sort_line(rules: Play, world: World) -> None:
-    """Put the waiting in order again: a merge sort that leaves alone what is in order."""
-    jobs, line, left = world.jobs, world.lists[LINE], world.lists[QUEUE]
+    """Put the waiting in order again."""
     ranked, weighed = rules.preemption != OFF, rules.order == MULTIFACTOR
-    size, width = world.now[SIZES + LINE], 1
+    line, scratch = world.lists[LINE], world.lists[QUEUE]
+    _sort(world.jobs, line, world.now[SIZES + LINE], scratch, ranked, weighed, False)
+
+
+@compiled
+def sort_later(world: World, count: int) -> None:
+    """Put the first `count` of LATER in order of their limits; equal ones stay in order."""
+    later, scratch = world.lists[LATER], world.lists[VICTIMS]
+    _sort(world.jobs, later, count, scratch, False, False, True)
+
+
+@compiled
+def _sort(
+    jobs: Whole, line: Index, size: int, left: Index, ranked: bool, weighed: bool, short: bool
+) -> None:
+    """A merge sort that leaves alone what is in order; `left` is scratch."""
+    width = 1
     while width < size:
         for begin in range(0, size - width, 2 * width):
             middle, end = begin + width, min(begin + 2 * width, size)
-            if _goes_first(jobs, ranked, weighed, line[middle - 1], line[middle]):
+            if not _moves(jobs, ranked, weighed, short, line[middle], line[middle - 1]):
                 continue
-            left[:width] = line[begin:middle]
+            for at in range(width):
+                left[at] = line[begin + at]
             one, other, at = 0, middle, begin
             while one < width:
-                if other < end and _goes_first(jobs, ranked, weighed, line[other], left[one]):
+                if other < end and _moves(jobs, ranked, weighed, short, line[other], left[one]):
                     line[at] = line[other]
                     other += 1
                 else:
@@ -146,7 +165,15 @@ def sort_line(rules: Play, world: World) -> None:
         width *= 2
 
 
-@compiled
+@lean
+def _moves(jobs: Whole, ranked: bool, weighed: bool, short: bool, one: int, other: int) -> bool:
+    """Whether a job that stands behind another has to move before it."""
+    if short:
+        return bool(jobs[one, LIMIT] < jobs[other, LIMIT])
+    return _goes_first(jobs, ranked, weighed, one, other)
+
+
+@lean
 def drop_started(world: World) -> None:
     """Remove from the line whoever waits no more."""
     jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]
@@ -159,6 +186,8 @@ def drop_started(world: World) -> None:
             line[kept] = job
             kept += 1
         at += 1
-    if gone:
-        line[kept : size - gone] = line[at:size]
+    while gone and at < size:
+        line[kept] = line[at]
+        kept += 1
+        at += 1
     world.now[SIZES + LINE] = size - gone

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meyrin.engine.cluster.model import NEVER, Index, Whole
+from meyrin.engine.cluster.model import NEVER, Whole
 from meyrin.engine.cluster.world import (
     ASKED,
     CLOSED,
@@ -25,41 +25,41 @@ from meyrin.engine.cluster.world import (
     OUT,
     PARTITION,
     PLACED,
+    SOONEST,
     TOTAL,
     WHOLE,
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled
-from meyrin.engine.room import Room, earliest, first_start, give, take
-
-TOO_MUCH = 1 << 50  # more than any node has; thousands of them do not overflow
+from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.room import Room, _smallest, earliest, first_start, give, take
 
 
-@compiled
-def members(world: World, partition: int) -> Index:
-    """The nodes of a partition, in ascending order: a view."""
-    return world.members[world.partitions[partition, FIRST] : world.partitions[partition, LAST]]
+@lean
+def members(world: World, partition: int) -> tuple[int, int]:
+    """Where in `World.members` a partition's nodes begin and end; they ascend."""
+    return world.partitions[partition, FIRST], world.partitions[partition, LAST]
 
 
-@compiled
-def placed(world: World, job: int) -> Index:
-    """The nodes that a job has, or is to have: a view."""
+@lean
+def placed(world: World, job: int) -> tuple[int, int]:
+    """Where in `World.placed` the nodes that a job has, or is to have, begin and end."""
     first = world.jobs[job, PLACED]
-    return world.placed[first : first + world.jobs[job, NODES]]
+    return first, first + world.jobs[job, NODES]
 
 
-@compiled
+@lean
 def limit_end(rules: Play, world: World, job: int, begin: int) -> int:
     """Until when the scheduler takes a job to run: bf_resolution rounds it up."""
     end, unit = begin + world.jobs[job, LIMIT], rules.bf_resolution
     return int((end + unit - 1) // unit * unit)
 
 
-@compiled
+@lean
 def shift(world: World, room: Room, job: int, sign: int, begin: int, end: int) -> None:
     """Take (-1) or give back (1) what a job has on its `placed` nodes."""
-    nodes, jobs = placed(world, job), world.jobs
+    jobs, (first, last) = world.jobs, placed(world, job)
+    nodes = world.placed[first:last]
     if not jobs[job, WHOLE]:
         asked = jobs[job, ASKED : MEMORY + 1]
         if sign < 0:
@@ -75,7 +75,7 @@ def shift(world: World, room: Room, job: int, sign: int, begin: int, end: int) -
             give(room, nodes[at : at + 1], 1, capacity, begin, end)
 
 
-@compiled
+@lean
 def add_up(world: World, room: Room) -> None:
     """See what is free now, on all nodes and on the one with the most. The past is forgotten."""
     now, free = world.now, room.free
@@ -88,7 +88,7 @@ def add_up(world: World, room: Room) -> None:
                 now[MOST + part] = max(now[MOST + part], left)
 
 
-@compiled
+@lean
 def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
     """Whether so much is free at all, wherever it is: quick, and wrong on one side only."""
     for part in range(3):
@@ -98,7 +98,7 @@ def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
     return True
 
 
-@compiled
+@lean
 def holds(world: World, job: int, node: int) -> bool:
     """Whether the empty node is large enough."""
     jobs, nodes = world.jobs, world.nodes
@@ -115,19 +115,20 @@ def unfit(world: World, job: int) -> bool:
     if world.now[OUT] == 0:
         return False
     able = 0
-    for node in members(world, world.jobs[job, PARTITION]):
+    first, last = members(world, world.jobs[job, PARTITION])
+    for node in world.members[first:last]:
         able += world.nodes[node, DOWN] == 0 and holds(world, job, node)
     return bool(able < world.jobs[job, NODES])
 
 
-@compiled
+@lean
 def ready(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
     """Whether the job has room from now until its limit; then `placed` tells on which nodes."""
     found = roomy(world, room, job, now)
     return found >= world.jobs[job, NODES] and _settle(rules, world, room, job, found, now)
 
 
-@compiled
+@lean
 def roomy(world: World, room: Room, job: int, now: int) -> int:
     """How many nodes have room for the job from now until its limit; they stand in `found`.
 
@@ -136,12 +137,12 @@ def roomy(world: World, room: Room, job: int, now: int) -> int:
     """
     if not may_fit(world.jobs, world.now, job):
         return 0
-    jobs, nodes = world.jobs, members(world, world.jobs[job, PARTITION])
+    jobs, (first, last) = world.jobs, members(world, world.jobs[job, PARTITION])
     time, free, following = room.time, room.free, room.next
     whole, end = jobs[job, WHOLE], now + jobs[job, LIMIT]
     asked = jobs[job, ASKED], jobs[job, ASKED + 1], jobs[job, ASKED + 2]
     found = 0
-    for node in nodes:
+    for node in world.members[first:last]:
         if world.nodes[node, CLOSED] or (whole and not holds(world, job, node)):
             continue
         if whole:
@@ -160,33 +161,46 @@ def roomy(world: World, room: Room, job: int, now: int) -> int:
     return found
 
 
-@compiled
+@lean
 def soonest(rules: Play, world: World, room: Room, job: int, now: int) -> int:
     """When the job has room until its limit, -1 if never; `placed` then tells on which nodes."""
-    jobs, nodes = world.jobs, members(world, world.jobs[job, PARTITION])
+    jobs = world.jobs
+    if jobs[job, WHOLE]:
+        return _soonest_whole(rules, world, room, job, now)
+    first, last = members(world, jobs[job, PARTITION])
+    nodes = world.members[first:last]
+    first, last = placed(world, job)
+    chosen = world.placed[first:last]
+    asked, wanted = jobs[job, ASKED : MEMORY + 1], jobs[job, NODES]
+    return earliest(room, nodes, asked, wanted, jobs[job, LIMIT], now, rules.packed, chosen)
+
+
+@compiled
+def _soonest_whole(rules: Play, world: World, room: Room, job: int, now: int) -> int:
+    """The same for whole nodes: the search of `engine.room`, but nodes differ in what is asked."""
+    jobs, (first, last) = world.jobs, members(world, world.jobs[job, PARTITION])
+    nodes = world.members[first:last]
     wanted, limit = jobs[job, NODES], jobs[job, LIMIT]
-    if not jobs[job, WHOLE]:
-        asked = jobs[job, ASKED : MEMORY + 1]
-        chosen = placed(world, job)
-        return earliest(room, nodes, asked, wanted, limit, now, rules.packed, chosen)
     begin = now
-    starts = np.full(len(nodes), NEVER, np.int64)
-    while True:  # as in `engine.room`, but what is asked differs from node to node
+    while True:
         for at in range(len(nodes)):
+            start = -1
             if holds(world, job, nodes[at]):
                 capacity = world.nodes[nodes[at], :3]
                 start = first_start(room, nodes[at : at + 1], capacity, 1, limit, begin)
-                starts[at] = start if start >= 0 else NEVER
-        bound = np.partition(starts, wanted - 1)[wanted - 1]
+            world.nodes[nodes[at], SOONEST] = start if start >= 0 else NEVER
+        for at in range(len(nodes)):  # the search of one node writes there too
+            room.order[at] = world.nodes[nodes[at], SOONEST]
+        bound = _smallest(room.order, len(nodes), wanted)
         if bound >= NEVER:
             return -1
         if bound == begin:
             break
         begin = bound
     found = 0
-    for at in range(len(nodes)):
-        if starts[at] == begin:
-            world.found[found] = nodes[at]
+    for node in nodes:
+        if world.nodes[node, SOONEST] == begin:
+            world.found[found] = node
             found += 1
     _settle(rules, world, room, job, found, begin)
     return int(begin)
@@ -195,9 +209,11 @@ def soonest(rules: Play, world: World, room: Room, job: int, now: int) -> int:
 @compiled
 def _settle(rules: Play, world: World, room: Room, job: int, found: int, begin: int) -> bool:
     """Choose among the `found` nodes, all of which have room at `begin`."""
-    chosen, wanted = placed(world, job), world.jobs[job, NODES]
+    first, last = placed(world, job)
+    chosen, wanted = world.placed[first:last], last - first
     if found == wanted:
-        chosen[:] = world.found[:found]
+        for at in range(found):
+            chosen[at] = world.found[at]
     else:
         nothing = world.now[NOTHING : NOTHING + 3]
         earliest(room, world.found[:found], nothing, wanted, 1, begin, rules.packed, chosen)
@@ -207,7 +223,8 @@ def _settle(rules: Play, world: World, room: Room, job: int, found: int, begin: 
 @compiled
 def mark(world: World, partition: int, value: int) -> None:
     """Mark the nodes of a partition."""
-    for node in members(world, partition):
+    first, last = members(world, partition)
+    for node in world.members[first:last]:
         world.nodes[node, MARK] = value
 
 
@@ -215,6 +232,7 @@ def mark(world: World, partition: int, value: int) -> None:
 def marked(world: World, job: int) -> bool:
     """Whether one of the job's nodes is marked."""
     count = 0
-    for node in placed(world, job):
+    first, last = placed(world, job)
+    for node in world.placed[first:last]:
         count += world.nodes[node, MARK]
     return count > 0

@@ -56,8 +56,8 @@ NO_PROMISE, NO_ROOM = -1, -2
 ) = range(8)
 
 # columns of `World.nodes`, after the three of its capacity: how many outages it has now, whether it
-# is kept for a job that goes first, scratch
-DOWN, CLOSED, MARK = 3, 4, 5
+# is kept for a job that goes first, scratch, scratch
+DOWN, CLOSED, MARK, SOONEST = 3, 4, 5, 6
 
 # columns of `World.partitions`
 FIRST, LAST, FACTOR, BLOCKED = range(4)
@@ -94,7 +94,9 @@ MOST = SIZES + LISTS  # the most that one node has free now: accelerators, cores
 TOTAL = MOST + 3  # what all nodes together have free now
 MACHINE = TOTAL + 3  # what they have when they are empty
 NOTHING = MACHINE + 3  # three noughts
-PLACES = NOTHING + 3
+MUCH = NOTHING + 3  # far more than any node has, three times
+PLACES = MUCH + 3
+TOO_MUCH = 1 << 50  # thousands of them do not overflow
 
 
 class Play(NamedTuple):
@@ -130,7 +132,7 @@ class World(NamedTuple):
     jobs: Whole  # [n, COLUMNS]
     lists: Index  # [LISTS, n] numbers of jobs
     placed: Index  # the nodes that a job has, had last, or is to have
-    nodes: Whole  # [N, 6]
+    nodes: Whole  # [N, 7]
     found: Index  # [N] scratch of searches
     partitions: Whole  # [P, 4]
     members: Index  # the nodes of partition 0, then of 1, …
@@ -181,11 +183,12 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
         place.class_priority.max(),
     )
     now[MACHINE : MACHINE + 3] = place.capacity.sum(axis=0)
+    now[MUCH : MUCH + 3] = TOO_MUCH
     return World(
         _jobs(place, work),
         np.zeros((LISTS, count), np.int32),
         np.full(int(work.nodes.sum()), -1, np.int32),
-        np.column_stack([place.capacity, np.zeros((len(place.capacity), 3), np.int64)]),
+        np.column_stack([place.capacity, np.zeros((len(place.capacity), 4), np.int64)]),
         np.zeros(len(place.capacity), np.int32),
         np.column_stack(
             [
