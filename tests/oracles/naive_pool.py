@@ -6,7 +6,9 @@ arrivals, one pass; what is free later is counted job by job at each moment in q
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass
@@ -87,10 +89,15 @@ def _reserve(job, waiting, running, machine, now):
         for other in waiting
         if other is not job and other.reserved >= 0
     ]
-    for begin in sorted({now} | {end for _, end, _ in taken if end > now}):
+    change = dict.fromkeys([now, *(time for row in taken for time in row[:2])], 0)
+    for start, end, processors in taken:
+        change[start] += processors
+        change[end] -= processors
+    times = sorted(change)
+    used = list(accumulate(change[time] for time in times))
+    for i, begin in enumerate(times):
         stop = begin + job.limit
-        moments = [begin] + [start for start, _, _ in taken if begin < start < stop]
-        most = max(sum(p for start, end, p in taken if start <= at < end) for at in moments)
-        if most + job.processors <= machine:
+        during = used[i : bisect_left(times, stop)]
+        if begin >= now and max(during) + job.processors <= machine:
             job.reserved = begin
             return
