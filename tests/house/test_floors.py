@@ -10,7 +10,7 @@ import pytest
 from tests.components import ROOT
 
 SOURCES = ROOT / "src" / "meyrin"
-ENGINE_BORDERS = {"numpy", "numba"}
+ENGINE_BORDERS = {"numpy", "numba", "llvmlite"}
 
 
 def _imports(folder: str) -> set[tuple[str, str]]:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meyrin.engine.compiled import compiled
+from meyrin.engine.rank import smallest
 
 NEVER = 1 << 62  # a moment that does not come: an end at it, or later, is no end
 
@@ -134,7 +135,7 @@ def first_start(
     while ready < count:
         for place in range(len(nodes)):
             order[place] = start[nodes[place]]
-        begin = _smallest(order, len(nodes), count)
+        begin = smallest(order, len(nodes), count)
         if begin >= NEVER:
             return -1
         ready = _seek(room, nodes, asked, max(walltime, 1), begin, False)
@@ -181,7 +182,7 @@ def longest(room: Room, nodes: Index, asked: Times, count: int, at: int) -> int:
         order[place] = -until  # negative: the latest comes first
     if count > len(nodes):
         return 0
-    last = -_smallest(order, len(nodes), count)
+    last = -smallest(order, len(nodes), count)
     return -1 if last == NEVER else last - at
 
 
@@ -331,34 +332,6 @@ def _seek(
         ready += start == not_before
         starts[node], reaches[node], ats[node], aheads[node] = start, reach, segment, ahead
     return ready
-
-
-@compiled
-def _smallest(values: Times, size: int, rank: int) -> int:
-    """The `rank`-th smallest, from 1, of the first `size` values (Hoare 1961, CACM 4(7), FIND).
-
-    Puts the values in another order.
-    """
-    low, high, wanted = 0, size - 1, rank - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] < pivot:
-                left += 1
-            while values[right] > pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if wanted <= right:
-            high = right
-        elif wanted >= left:
-            low = left
-        else:
-            break
-    return int(values[wanted])
 
 
 @compiled

@@ -32,7 +32,8 @@ from meyrin.engine.cluster.world import (
     World,
 )
 from meyrin.engine.compiled import compiled, lean
-from meyrin.engine.room import Room, _smallest, earliest, first_start, give, take
+from meyrin.engine.rank import smallest
+from meyrin.engine.room import Room, earliest, first_start, give, take
 
 
 @lean
@@ -191,7 +192,7 @@ def _soonest_whole(rules: Play, world: World, room: Room, job: int, now: int) ->
             world.nodes[nodes[at], SOONEST] = start if start >= 0 else NEVER
         for at in range(len(nodes)):  # the search of one node writes there too
             room.order[at] = world.nodes[nodes[at], SOONEST]
-        bound = _smallest(room.order, len(nodes), wanted)
+        bound = smallest(room.order, len(nodes), wanted)
         if bound >= NEVER:
             return -1
         if bound == begin:
