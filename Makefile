@@ -23,6 +23,7 @@ demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the 
 
 .PHONY: test
 test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
+	@$(BIN)/python -m meyrin.engine.compiled # once, not in each of the test processes
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: check

@@ -4,7 +4,8 @@ Nothing else names Numba's decorator. The code is kept in the user's cache folde
 every source that could end up in a kernel: Numba's own cache looks at one file only and misses an
 edit in another. Where nothing can be kept, a kernel is compiled in memory, at each start.
 
-`python -m meyrin.engine.compiled` compiles all kernels ahead of their first use.
+`python -m meyrin.engine.compiled [NAME ...]` compiles ahead of their first use the kernels of the
+engine's modules and packages of these names (`timeline`, `pool`), or all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pickle
 import pkgutil
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -156,10 +157,10 @@ def _remove_stale(used: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def warm_all(say: Callable[[str], object]) -> None:
-    """Compile every kernel: call `warm()` of each module of the engine that has one."""
+def warm_all(names: Sequence[str], say: Callable[[str], object]) -> None:
+    """Call `warm()` of each module of the engine that has one; only those of `names`, if any."""
     for found in pkgutil.walk_packages(meyrin.engine.__path__, "meyrin.engine."):
-        if found.name.rpartition(".")[2] == "__main__":
+        if names and found.name.split(".")[2] not in names:
             continue
         module = importlib.import_module(found.name)
         warm = getattr(module, "warm", None)
@@ -169,4 +170,4 @@ def warm_all(say: Callable[[str], object]) -> None:
 
 
 if __name__ == "__main__":
-    warm_all(lambda line: print(line, file=sys.stderr))  # noqa: T201 - a program's progress
+    warm_all(sys.argv[1:], lambda line: print(line, file=sys.stderr))  # noqa: T201 - progress
