@@ -313,7 +313,7 @@ def test_the_jobs_of_a_list_are_those_that_were_asked_for(full):
 
 
 def test_looking_at_one_thing_costs_the_same_for_a_large_one(wide):
-    small, large = wide.submit(), wide.submit(array=ArraySpec(tuple(range(1000))))
+    small, large = (wide.submit(array=ArraySpec(tuple(range(size)))) for size in (2, 1000))
     wide.steps()
     ada = wide.client("ada")
     for what in ("", "/explain", "/output"):
