@@ -4,8 +4,9 @@ Every job gets the earliest reservation that delays nobody's. At each instant wi
 every waiting job, in log order, gives up its reservation and takes the earliest one, which is
 never later. A job starts at its reservation, also where nothing else happens then.
 
-A pass looks at every waiting job but searches only where room has opened (gaps.py), so that it
-costs a look a job and a short walk a move; nothing in it goes over the profile for each job.
+A pass looks at every waiting job but searches only where room has opened (gaps.py): a look a job
+and a short walk a move where few move. Where thousands wait and many of them move at once, each
+asks all gaps of its size class, and a pass grows faster than the queue.
 """
 
 from __future__ import annotations

@@ -17,20 +17,24 @@ from meyrin.engine.compiled import lean
 from meyrin.engine.pool.profile import END, HEAD, NOBODY, Profile, release
 
 CLASSES = 31
-KEPT = 1024  # gaps of one pass; beyond them everybody searches everything
+KEPT = 2**15  # gaps of one pass; beyond them everybody searches everything
+SEEN = 2**12  # places of a table of gaps noted lately
 LENGTHS = 64
 
 
 class Gaps(NamedTuple):
     """Gaps of this pass and of the last: rows `turn[0]` and its other of `first`, `end`, `chain`.
 
-    `of_class[row, c]` is the first gap of a class, `chain` leads to the others. `noted[row]` above
+    `of_class[row, c]` is the last gap of a class, `chain` leads to the others; `seen` finds a gap
+    noted lately again, by its moment and `size_class`. `noted[row]` above
     KEPT says that gaps were lost. A class is known by the fewest processors and the shortest
     limit that wait in it: `least` and `shortest`; `next_least` and `next_shortest` collect them
     anew. `hint[a, b]`: no job of 2^a processors and 2^b length starts before this moment.
     """
 
     first: npt.NDArray[np.int32]
+    size_class: npt.NDArray[np.int8]
+    seen: npt.NDArray[np.int32]
     end: npt.NDArray[np.int64]
     chain: npt.NDArray[np.int32]
     of_class: npt.NDArray[np.int32]
@@ -47,6 +51,8 @@ def new_gaps() -> Gaps:
     """No gaps noted, nobody waiting."""
     return Gaps(
         first=np.full((2, KEPT), NOBODY, np.int32),
+        size_class=np.zeros((2, KEPT), np.int8),
+        seen=np.zeros(SEEN, np.int32),
         end=np.zeros((2, KEPT), np.int64),
         chain=np.full((2, KEPT), NOBODY, np.int32),
         of_class=np.full((2, CLASSES), NOBODY, np.int32),
@@ -139,11 +145,12 @@ def note(g: Gaps, p: Profile, first: int, last: int) -> None:
 @lean
 def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     row = g.turn[0]
-    known = g.of_class[row, c]
-    if known != NOBODY and g.first[row, known] == first:
-        g.end[row, known] = max(g.end[row, known], end)
-        return
     i = g.noted[row]
+    place = (first * CLASSES + c) % SEEN
+    seen = g.seen[place]
+    if seen < min(i, KEPT) and g.first[row, seen] == first and g.size_class[row, seen] == c:
+        g.end[row, seen] = max(g.end[row, seen], end)
+        return
     if i >= KEPT:
         g.noted[row] = KEPT + 1
         return
@@ -151,7 +158,9 @@ def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     p.held[first] += 1
     g.first[row, i] = first
     g.end[row, i] = end
-    g.chain[row, i] = known
+    g.size_class[row, i] = c
+    g.seen[place] = i
+    g.chain[row, i] = g.of_class[row, c]
     g.of_class[row, c] = i
 
 
