@@ -44,17 +44,31 @@ def test_with_more_reservations_it_is_another_policy():
     assert starts(log, pool(100), Policy(reserve_depth=32)) != replayed("easy", log, 100)
 
 
+def modelled(place, log, asked, nodes=1):
+    """The starts by the model of a cluster."""
+    columns = [
+        [getattr(job, name) for job in log] for name in ("submit_s", "duration_s", "limit_s")
+    ]
+    submit, duration, limit = columns
+    work = cluster.jobs(place, submit, asked, duration, limit, nodes=nodes)
+    kernel = cluster.Cluster(Rules(backfill="easy"), place, work)
+    while not kernel.done:
+        kernel.advance(1000)
+    return kernel.start.tolist()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_model_of_a_cluster_agrees_on_a_pool(seed):
     """Where jobs lie on one node, and so no choice of nodes is left."""
     log = random_log(seed, 400, 48)
-    columns = [
-        [getattr(job, name) for job in log] for name in ("submit_s", "duration_s", "limit_s")
-    ]
-    place = cluster.pool(48)
-    submit, duration, limit = columns
-    work = cluster.jobs(place, submit, [[0, job.size, 0] for job in log], duration, limit)
-    kernel = cluster.Cluster(Rules(backfill="easy"), place, work)
-    while not kernel.done:
-        kernel.advance(1000)
-    assert kernel.start.tolist() == starts(log, pool(48)) == replayed("easy", log, 48)
+    model = modelled(cluster.pool(48), log, [[0, job.size, 0] for job in log])
+    assert model == starts(log, pool(48)) == replayed("easy", log, 48)
+
+
+@pytest.mark.parametrize(("machine", "load"), [(7, 0.8), (64, 0.9), (100, 1.1), (256, 0.7)])
+def test_the_model_of_a_cluster_agrees_on_many_whole_nodes(machine, load):
+    for seed in (4, 5):
+        log = random_log(seed, 450, machine, load)
+        place = cluster.facility([[0, 4, 1000]] * machine, whole=True)
+        model = modelled(place, log, [[0, 1, 10]] * len(log), [job.size for job in log])
+        assert model == starts(log, whole_nodes(machine)) == replayed("easy", log, machine)

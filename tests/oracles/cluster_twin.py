@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import floor
 
-from meyrin.engine.cluster.model import Facility, Jobs
+from tests.oracles.counted_nodes import choose_counted, is_counted
+
+from meyrin.engine.cluster.model import NEVER, Facility, Jobs
 from meyrin.engine.rules import Rules
 
 WAITING, RUNNING, ENDED, PUT_OFF, LOST, STRANDED = range(6)
@@ -74,6 +76,8 @@ class Twin:
             job.asked = tuple(job.asked)
         self.down = [0] * len(self.capacity)
         self.holds: list[list[Hold]] = [[] for _ in self.capacity]
+        self.kept: list[list[tuple[int, int, int, int]]] = [[] for _ in self.partitions]
+        self.counted = [is_counted(self, partition) for partition in range(len(self.partitions))]
         self.changed = self.cut = self.freed = self.broken = False
         self.factors: dict[tuple[int, int], float] = {}
 
@@ -105,8 +109,22 @@ class Twin:
             all(a >= b for a, b in zip(self.free(node, at), need, strict=True)) for at in moments
         )
 
-    def choose(self, job: Job, at: int, closed: Iterable[int] = ()) -> list[int] | None:
+    def gap(self, job: Job, node: int, now: int, at: int) -> tuple[int, int]:
+        """Since when, and until when, the node has room for the job around the moment `at`."""
+        holds = self.holds[node]
+        closures = [one for one in self.closures if node in one[0]]
+        begins = {now} | {hold[1] for hold in holds} | {opens for _, _, opens in closures}
+        ends = {hold[0] for hold in holds} | {closes for _, closes, _ in closures}
+        since = min(m for m in begins if now <= m <= at and self.fits(job, node, m, at + 1))
+        until = [m for m in ends if m > at and not self.fits(job, node, at, m + 1)]
+        return since, min(until, default=NEVER)
+
+    def choose(
+        self, job: Job, at: int, closed: Iterable[int] = (), now: int | None = None
+    ) -> list[int] | None:
         """The nodes for a start at that moment, None if there are too few."""
+        if self.counted[job.partition]:
+            return choose_counted(self, job, at)
         nodes = [
             node
             for node in self.partitions[job.partition]
@@ -115,15 +133,21 @@ class Twin:
         if len(nodes) < job.nodes:
             return None
         sign = 1 if self.rules.packing == "packed" else -1
-        nodes.sort(key=lambda node: ([sign * part for part in self.free(node, at)], node))
-        return nodes[: job.nodes]
+        first = at if now is None else now
+
+        def turn(node: int) -> tuple[list[int], int, int, int]:
+            since, until = self.gap(job, node, first, at)
+            return [sign * part for part in self.free(node, at)], -since, until, node
+
+        return sorted(nodes, key=turn)[: job.nodes]
 
     def earliest(self, job: Job, now: int) -> tuple[int, list[int]] | None:
         moments = {now} | {closure[2] for closure in self.closures}
+        moments |= {one[1] for one in self.kept[job.partition]}
         for node in self.partitions[job.partition]:
             moments |= {hold[1] for hold in self.holds[node]}
         for at in sorted(moments):
-            if at >= now and (nodes := self.choose(job, at)):
+            if at >= now and (nodes := self.choose(job, at, now=now)) is not None:
                 return at, nodes
         return None
 
@@ -141,16 +165,22 @@ class Twin:
         end = begin + job.limit
         if self.rules.backfill == "slurm":
             end = -(-end // self.rules.bf_resolution) * self.rules.bf_resolution
+        if planned and self.counted[job.partition]:
+            self.kept[job.partition].append((begin, end, job.nodes, job.number))
+            return
         for node in nodes:
             self.holds[node].append((begin, end, self.amounts(job, node), job.number, planned))
 
     def unhold(self, job: Job) -> None:
         for holds in self.holds:
             holds[:] = [hold for hold in holds if hold[3] != job.number]
+        for kept in self.kept:
+            kept[:] = [one for one in kept if one[3] != job.number]
 
     def forget_plans(self) -> None:
         for holds in self.holds:
             holds[:] = [hold for hold in holds if not hold[4]]
+        self.kept = [[] for _ in self.partitions]
         for job in self.jobs:
             job.promise = -1
 
@@ -384,7 +414,9 @@ class Twin:
             known, new = [], waiting
         for job in self.in_order(known, now):
             if job.promise == now:  # its nodes are kept for it
-                self.start(job, job.on, now)
+                self.unhold(job)
+                counted = self.counted[job.partition]
+                self.start(job, choose_counted(self, job, now) if counted else job.on, now)
             elif self.freed:
                 self.unhold(job)
                 self.place(job, now)

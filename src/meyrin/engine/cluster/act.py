@@ -9,6 +9,9 @@ from meyrin.engine.cluster.search import (
     limit_end,
     mark,
     marked,
+    name,
+    new_pass,
+    occupy,
     placed,
     ready,
     shift,
@@ -71,8 +74,10 @@ def hold(rules: Play, world: World, job: int, sign: int) -> None:
 def start(rules: Play, world: World, room: Room, job: int, now: int, promised: bool) -> None:
     """Start a waiting job on its `placed` nodes. What was `promised` is taken already."""
     jobs = world.jobs
+    end = limit_end(rules, world, job, now)
     if not promised:
-        shift(world, room, job, -1, now, limit_end(rules, world, job, now))
+        shift(world, room, job, -1, now, end)
+    name(world, room, job, now, end)
     jobs[job, STATUS], jobs[job, START], jobs[job, PROMISE] = RUNNING, now, NO_PROMISE
     jobs[job, ATTEMPTS] += 1
     if jobs[job, FIRST_START] < 0:
@@ -114,7 +119,7 @@ def put_off(rules: Play, world: World, job: int, now: int, status: int) -> None:
 @lean
 def complete(rules: Play, world: World, room: Room, job: int, now: int, status: int) -> None:
     """A running job gives back its room and is done."""
-    shift(world, room, job, 1, now, limit_end(rules, world, job, world.jobs[job, START]))
+    occupy(world, room, job, 1, now, limit_end(rules, world, job, world.jobs[job, START]))
     if status == ENDED:
         stop(rules, world, job, now, status)
     else:
@@ -160,19 +165,19 @@ def evict(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
         jobs[victim, STATUS] = PUT_OFF  # for the moment
         victims[count] = victim
         count += 1
-        shift(world, room, victim, 1, now, limit_end(rules, world, victim, jobs[victim, START]))
+        occupy(world, room, victim, 1, now, limit_end(rules, world, victim, jobs[victim, START]))
         add_up(world, room)
         enough = ready(rules, world, room, job, now)
     mark(world, jobs[job, PARTITION], 0)
     for at in range(count - 1, -1, -1):
         victim = victims[at]
         end = limit_end(rules, world, victim, jobs[victim, START])
-        shift(world, room, victim, -1, now, end)
+        occupy(world, room, victim, -1, now, end)
         add_up(world, room)
         if not enough or ready(rules, world, room, job, now):
             jobs[victim, STATUS] = RUNNING
         else:
-            shift(world, room, victim, 1, now, end)
+            occupy(world, room, victim, 1, now, end)
     if not enough:
         return False
     for at in range(count):
@@ -183,4 +188,5 @@ def evict(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
     add_up(world, room)
     ready(rules, world, room, job, now)
     start(rules, world, room, job, now, False)
+    new_pass(world)  # there may be more room than before
     return True

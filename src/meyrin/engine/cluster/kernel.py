@@ -27,8 +27,10 @@ from meyrin.engine.cluster.world import (
     BROKEN,
     BUSY,
     BUSY_NODES,
+    CHANCE,
     CHANGED,
     CONSERVATIVE,
+    COUNTER,
     CUT,
     DONE,
     DOWN,
@@ -43,6 +45,7 @@ from meyrin.engine.cluster.world import (
     FIRST_START,
     FREED,
     GONE,
+    HOME,
     LINE,
     LINE_NODES,
     LOST,
@@ -64,13 +67,16 @@ from meyrin.engine.cluster.world import (
     STATUS,
     STEPS,
     STRANDED,
+    SUBMISSION,
     SUBMIT,
     SUCCEEDS,
     TIME,
+    UNITS,
     WAITING,
     WASTED,
     Play,
     World,
+    capacity,
     new,
     play,
 )
@@ -100,17 +106,21 @@ def advance(rules: Play, world: World, room: Room, events: int) -> Room:
 
 @lean
 def segments(world: World) -> int:
-    """How many segments of room one instant can need: 4 for each node that a job gets or gives."""
+    """How many segments of room one instant can need: 4 for each node that a job gets or gives,
+    and for the counter that it is counted by."""
     now = world.now
     arriving, at = 0, now[ARRIVED]
+    jobs = now[SIZES + LINE] + now[SIZES + BUSY] + now[SIZES + BACK]
     if at < len(world.jobs):
         moment = world.jobs[at, SUBMIT]
         while at < len(world.jobs) and world.jobs[at, SUBMIT] == moment:
             arriving += world.jobs[at, NODES]
+            jobs += 1
             at += 1
     for row in range(now[SIZES + BACK]):
         arriving += world.jobs[world.lists[BACK, row], NODES]
-    return int(4 * (now[LINE_NODES] + now[BUSY_NODES] + arriving + len(world.nodes)) + 64)
+    nodes = now[LINE_NODES] + now[BUSY_NODES] + arriving + len(world.nodes)
+    return int(4 * (nodes + jobs) + 64)
 
 
 @lean
@@ -163,6 +173,7 @@ def instant(rules: Play, world: World, room: Room, moment: int) -> None:
             else:
                 passes.strict(rules, world, room, moment, full)
             drop_started(world)
+            now[CHANCE] = 0
         if planned:
             rejoin(rules, world, moment)
             now[CHANGED] = passes.plan(rules, world, room, moment)
@@ -179,6 +190,8 @@ def anybody(rules: Play, world: World) -> bool:
     """Whether a pass can change anything: quick, and wrong on one side only."""
     if rules.backfill == CONSERVATIVE or rules.preemption != OFF:
         return True
+    if EASY <= rules.backfill <= EASY_SJF and rules.order == SUBMISSION and not world.now[CHANCE]:
+        return False
     jobs, now, line = world.jobs, world.now, world.lists[LINE]
     if now[MOST] == 0 and now[MOST + 1] == 0 and now[MOST + 2] == 0:
         return False
@@ -215,6 +228,8 @@ def events(rules: Play, world: World, room: Room, moment: int) -> bool:
             job = jobs[job, NEXT_AFTER]
         at += 1
     now[SIZES + GONE] = 0
+    if happened:
+        now[CHANCE] = 1
     while now[ARRIVED] < len(jobs) and jobs[now[ARRIVED], SUBMIT] <= moment:
         now[ARRIVED] += 1
         release(rules, world, now[ARRIVED] - 1, moment)
@@ -255,7 +270,8 @@ def enqueue_now(rules: Play, world: World, job: int, moment: int) -> None:
     if rules.order == MULTIFACTOR:
         tick = moment // rules.calc_period * rules.calc_period
         world.jobs[job, PRIORITY] = priority(rules, world, job, tick)
-    enqueue(rules, world, job)
+    if not enqueue(rules, world, job) or may_fit(world.jobs, world.now, job):
+        world.now[CHANCE] = 1
 
 
 @compiled
@@ -265,6 +281,8 @@ def strike(rules: Play, world: World, room: Room, moment: int) -> None:
     now[STEPS] += 1
     node = step[2]
     much, one = now[MUCH : MUCH + 3], world.found
+    home, units = world.nodes[node, HOME], now[UNITS : UNITS + 3]
+    counter = world.partitions[home, COUNTER] if home >= 0 else -1
     one[0] = node
     world.nodes[node, DOWN] += step[1]
     if step[1] < 0:
@@ -272,12 +290,18 @@ def strike(rules: Play, world: World, room: Room, moment: int) -> None:
             now[OUT] -= 1
             now[FREED] = 1
             give_room(room, one, 1, much, moment, NEVER)
+            if counter >= 0:
+                units[1] = 1
+                give_room(room, world.members[counter : counter + 1], 1, units, moment, NEVER)
         return
     now[BROKEN] = 1
     if world.nodes[node, DOWN] > 1:
         return
     now[OUT] += 1
     take(room, one, 1, much, moment, NEVER)
+    if counter >= 0:
+        units[1] = 1
+        take(room, world.members[counter : counter + 1], 1, units, moment, NEVER)
     world.nodes[node, MARK] = 1
     at = 0
     while at < now[SIZES + BUSY]:
@@ -304,7 +328,7 @@ class Cluster:
         self._world = new(self._rules, place, work)
         closed = len(place.reserved_nodes)
         begin = int(min([*work.submit[:1], *place.outage_time[:1], 0]))
-        room = ensured(new_room(place.capacity, begin), 2 * closed + 64)
+        room = ensured(new_room(capacity(self._world), begin), 2 * closed + 64)
         much = self._world.now[MUCH : MUCH + 3]
         for one in range(len(place.reserved_begin)):
             first, last = place.reserved_first[one : one + 2]

@@ -12,10 +12,14 @@ from meyrin.engine.cluster.fairness import dominant_share
 from meyrin.engine.cluster.model import NEVER, Index
 from meyrin.engine.cluster.queue import sort_later
 from meyrin.engine.cluster.search import (
+    bound,
+    found_at,
+    hopeless,
     limit_end,
-    may_fit,
     members,
+    new_pass,
     ready,
+    refused,
     roomy,
     shift,
     soonest,
@@ -126,10 +130,13 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
     jobs, partitions = world.jobs, world.partitions
     partitions[:, BLOCKED] = 0
     later = 0
+    new_pass(world)
     queue, size = world.lists[listed(rules, world)], world.now[SIZES + LINE]
     for at in range(size):
         job = pick(rules, world, queue, at, size)
         partition = jobs[job, PARTITION]
+        if partitions[partition, BLOCKED] and hopeless(world, job):
+            continue
         if partitions[partition, BLOCKED] and rules.backfill == EASY_SJF:
             world.lists[LATER, later] = job
             later += 1
@@ -137,9 +144,11 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
             continue
         elif ready(rules, world, room, job, now):
             start(rules, world, room, job, now, False)
-        elif not partitions[partition, BLOCKED] and not evict(rules, world, room, job, now):
+        elif partitions[partition, BLOCKED]:
+            refused(world, job)
+        elif not evict(rules, world, room, job, now):
             partitions[partition, BLOCKED] = 1
-            promise(rules, world, room, job, soonest(rules, world, room, job, now))
+            promise(rules, world, room, job, soonest(rules, world, room, job, now, now))
     _pass_shortest(rules, world, room, now, later)
     forget_all(rules, world, room, 0)
 
@@ -147,16 +156,21 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
 @compiled
 def _pass_shortest(rules: Play, world: World, room: Room, now: int, count: int) -> None:
     """Start those in LATER that may pass: by limit, then as they stand there."""
-    jobs, later = world.jobs, world.lists[LATER]
+    later = world.lists[LATER]
     kept = 0
     for at in range(count):
-        if may_fit(jobs, world.now, later[at]):
+        if not hopeless(world, later[at]):
             later[kept] = later[at]
             kept += 1
     sort_later(world, kept)
     for at in range(kept):
-        if ready(rules, world, room, later[at], now):
-            start(rules, world, room, later[at], now, False)
+        job = later[at]
+        if hopeless(world, job):
+            continue
+        if ready(rules, world, room, job, now):
+            start(rules, world, room, job, now, False)
+        else:
+            refused(world, job)
 
 
 @compiled
@@ -192,14 +206,14 @@ def _listed_by_promise(world: World, known: bool) -> int:
 @compiled
 def _place(rules: Play, world: World, room: Room, job: int, now: int) -> None:
     """Start a job, or promise it the earliest start."""
-    begin = soonest(rules, world, room, job, now)
+    begin = soonest(rules, world, room, job, now, now)
     if begin == now:
         start(rules, world, room, job, now, False)
     elif begin < 0:
         world.jobs[job, PROMISE] = NO_ROOM
     elif not evict(rules, world, room, job, now):
         if rules.preemption != OFF:  # the attempt has chosen other nodes
-            soonest(rules, world, room, job, now)
+            soonest(rules, world, room, job, now, now)
         promise(rules, world, room, job, begin)
 
 
@@ -216,6 +230,7 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     if rules.order != DOMINANT and rules.bf_max_job_user == 0:
         hopeful = min(size, rules.bf_max_job_test)
     accounts[:, SEEN] = 0
+    new_pass(world)
     seen = started = 0
     more = False
     taken = now  # since when more is taken than the last time that somebody was hopeful
@@ -232,8 +247,8 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
         if seen == rules.bf_max_job_test:
             break
         seen += 1
-        begin = soonest(rules, world, room, job, now)
-        if begin < 0 or begin > now + rules.bf_window:
+        begin = _in_window(rules, world, room, job, now)
+        if begin < 0:
             continue
         if begin > now:
             promise(rules, world, room, job, begin)
@@ -249,6 +264,16 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
 
 
 @lean
+def _in_window(rules: Play, world: World, room: Room, job: int, now: int) -> int:
+    """The earliest start of the job, -1 if there is none within `bf_window`."""
+    begin = bound(world, job, now)
+    if begin <= now + rules.bf_window:
+        begin = soonest(rules, world, room, job, now, begin)
+        found_at(world, job, begin)
+    return begin if begin <= now + rules.bf_window else -1
+
+
+@lean
 def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     """How far the line must be looked at to meet the last who could start now; 0: nobody could.
 
@@ -261,8 +286,10 @@ def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
         if jobs[job, STATUS] == WAITING and jobs[job, PROMISE] == NO_PROMISE:
             if now + jobs[job, LIMIT] <= taken:
                 return size
-            if may_fit(jobs, world.now, job) and roomy(world, room, job, now) >= jobs[job, NODES]:
-                return size
+            if not hopeless(world, job):
+                if roomy(world, room, job, now) >= jobs[job, NODES]:
+                    return size
+                refused(world, job)
         size -= 1
         taken = now
     return size

@@ -105,8 +105,8 @@ def _goes_first(jobs: Whole, ranked: bool, weighed: bool, one: int, other: int) 
 
 
 @lean
-def enqueue(rules: Play, world: World, job: int) -> None:
-    """Put a job in its place among the waiting."""
+def enqueue(rules: Play, world: World, job: int) -> bool:
+    """Put a job in its place among the waiting; whether that is behind all of them."""
     jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]
     ranked, weighed = rules.preemption != OFF, rules.order == MULTIFACTOR
     low, high = 0, size
@@ -123,6 +123,7 @@ def enqueue(rules: Play, world: World, job: int) -> None:
     line[low] = job
     world.now[SIZES + LINE] = size + 1
     world.now[LINE_NODES] += jobs[job, NODES]
+    return bool(low == size)
 
 
 @compiled

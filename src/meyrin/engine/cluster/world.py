@@ -39,8 +39,9 @@ WAITING, RUNNING, ENDED, PUT_OFF, LOST, STRANDED = range(6)
     FIRST_AFTER,  # the first job that comes after this one, -1: none
     NEXT_AFTER,  # the next that comes after the same
     HEAP,  # where it stands in the heap of running jobs
+    KIND,  # the row of `World.kinds` for what it asks
     COLUMNS,
-) = range(31)  # fmt: skip
+) = range(32)  # fmt: skip
 NO_PROMISE, NO_ROOM = -1, -2
 
 # rows of `World.lists`
@@ -55,12 +56,40 @@ NO_PROMISE, NO_ROOM = -1, -2
     LISTS,
 ) = range(8)
 
-# columns of `World.nodes`, after the three of its capacity: how many outages it has now, whether it
-# is kept for a job that goes first, scratch, scratch
-DOWN, CLOSED, MARK, SOONEST = 3, 4, 5, 6
+# columns of `World.nodes`, after the three of its capacity
+(
+    DOWN,  # how many outages it has now
+    CLOSED,  # whether it is kept for a job that goes first
+    HOME,  # the counted partition that it belongs to, -1: none
+    MARK,  # scratch, as all that follow
+    SOONEST,
+    HELD,  # the segment of its room at the start looked at
+    SINCE_WHEN,  # around that start there is room since then
+    UNTIL_WHEN,  # and until then
+    NODE_COLUMNS,
+) = range(3, 12)
 
 # columns of `World.partitions`
-FIRST, LAST, FACTOR, BLOCKED = range(4)
+(
+    FIRST,
+    LAST,
+    FACTOR,
+    BLOCKED,
+    ALIKE,  # all of its nodes have the same capacity
+    COUNTER,  # where in `World.members` its counter stands, -1: it is not counted
+    PARTITION_COLUMNS,
+) = range(7)
+
+# columns of `World.kinds`
+(
+    REFUSED_IN,  # the last pass that asked whether one could start
+    REFUSED,  # the shortest limit with which it could not
+    BOUND_IN,  # the last pass that planned one
+    BOUND,  # no later one with that limit, or a longer one, starts before
+    BOUND_LIMIT,
+    KIND_COLUMNS,
+) = range(6)
+ASKS = 16  # how many refused kinds a pass remembers for those that ask for more
 
 # columns of `World.accounts`; the last row is the root of the tree
 ABOVE, SHARES, SIBLINGS, RATE, SINCE, PERIOD, FACTOR_TICK, SEEN, ON_LINE, TAKEN = range(10)
@@ -86,16 +115,21 @@ USED, CURRENT, FAIR, EFFECTIVE, SHARE = range(5)
     BUSY_NODES,
     STARTED,  # how many jobs of LINE have been started
     PROMISED,  # how many of them something is kept for
+    PASS,  # the number of the pass
+    ASKS_KEPT,  # how many refused jobs stand in ASK
+    ROOMY,  # on how many nodes the job looked at last has room now, for however short
+    CHANCE,  # somebody might start who could not in the last pass
     BEST_PARTITION,
     BEST_CLASS,
     SIZES,  # from here on: how long each list is
-) = range(19)
+) = range(23)
 MOST = SIZES + LISTS  # the most that one node has free now: accelerators, cores, memory
 TOTAL = MOST + 3  # what all nodes together have free now
 MACHINE = TOTAL + 3  # what they have when they are empty
-NOTHING = MACHINE + 3  # three noughts
-MUCH = NOTHING + 3  # far more than any node has, three times
-PLACES = MUCH + 3
+MUCH = MACHINE + 3  # far more than any node has, three times
+UNITS = MUCH + 3  # so many nodes of a counted partition, as an amount
+ASK = UNITS + 3  # jobs that can't start in this pass whatever their limit
+PLACES = ASK + ASKS
 TOO_MUCH = 1 << 50  # thousands of them do not overflow
 
 
@@ -132,10 +166,13 @@ class World(NamedTuple):
     jobs: Whole  # [n, COLUMNS]
     lists: Index  # [LISTS, n] numbers of jobs
     placed: Index  # the nodes that a job has, had last, or is to have
-    nodes: Whole  # [N, 7]
+    nodes: Whole  # [N, NODE_COLUMNS]
     found: Index  # [N] scratch of searches
-    partitions: Whole  # [P, 4]
-    members: Index  # the nodes of partition 0, then of 1, …
+    partitions: Whole  # [P, PARTITION_COLUMNS]
+    members: Index  # the nodes of partition 0, then of 1, …, then the counters
+    kinds: (
+        Whole  # [K, KIND_COLUMNS] one for each partition, number of nodes and amount asked together
+    )
     accounts: Whole  # [A + 1, TAKEN + 3]
     usage: NDArray[np.float64]  # [A + 1, 5]
     steps: Whole  # [2 F, 3] time, 1 for a failure or -1 for a repair, node
@@ -177,34 +214,70 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
     count = len(work.submit)
     begin = int(work.submit[0]) if count else 0
     now = np.zeros(PLACES, np.int64)
-    now[TIME], now[TICK] = -NEVER, NEVER
+    now[TIME], now[TICK], now[CHANCE] = -NEVER, NEVER, 1
     now[BEST_PARTITION], now[BEST_CLASS] = (
         place.partition_priority.max(),
         place.class_priority.max(),
     )
     now[MACHINE : MACHINE + 3] = place.capacity.sum(axis=0)
     now[MUCH : MUCH + 3] = TOO_MUCH
+    table = _jobs(place, work)
+    partitions = _partitions(place)
+    nodes = np.zeros((len(place.capacity), NODE_COLUMNS), np.int64)
+    nodes[:, :3], nodes[:, HOME] = place.capacity, -1
+    for partition in np.flatnonzero(partitions[:, COUNTER] >= 0).tolist():
+        nodes[_mine(place, partition), HOME] = partition
     return World(
-        _jobs(place, work),
+        table,
         np.zeros((LISTS, count), np.int32),
         np.full(int(work.nodes.sum()), -1, np.int32),
-        np.column_stack([place.capacity, np.zeros((len(place.capacity), 4), np.int64)]),
+        nodes,
         np.zeros(len(place.capacity), np.int32),
-        np.column_stack(
-            [
-                place.partition_first[:-1],
-                place.partition_first[1:],
-                place.partition_priority,
-                np.zeros_like(place.partition_priority),
-            ]
-        ),
-        place.partition_nodes,
+        partitions,
+        np.concatenate([place.partition_nodes, counters(place)]),
+        np.full((1 + int(table[:, KIND].max(initial=0)), KIND_COLUMNS), -1, np.int64),
         _accounts(place, begin, begin // rules.calc_period),
         np.zeros((len(place.account_parent) + 1, 5)),
         np.column_stack([place.outage_time, place.outage_step, place.outage_node]),
         np.sort(place.reserved_end),
         now,
     )
+
+
+def counters(place: Facility) -> Index:
+    """The rows of the room that count the nodes of each partition: they follow the nodes."""
+    nodes = len(place.capacity)
+    return np.arange(nodes, nodes + len(place.partition_whole), dtype=np.int32)
+
+
+def capacity(world: World) -> Whole:
+    """What there is in the empty room: on the nodes, then the number of nodes in each counter."""
+    counts = np.zeros((len(world.partitions), 3), np.int64)
+    counted = world.partitions[:, COUNTER] >= 0
+    counts[counted, 1] = (world.partitions[:, LAST] - world.partitions[:, FIRST])[counted]
+    return np.concatenate([world.nodes[:, :3], counts])
+
+
+def _mine(place: Facility, partition: int) -> Index:
+    return place.partition_nodes[slice(*place.partition_first[partition : partition + 2])]
+
+
+def _partitions(place: Facility) -> Whole:
+    """Partitions of equal whole nodes that no other shares and no reservation closes are counted:
+    one node is as good as another there, at any time."""
+    count = len(place.partition_whole)
+    table = np.zeros((count, PARTITION_COLUMNS), np.int64)
+    table[:, FIRST], table[:, LAST] = place.partition_first[:-1], place.partition_first[1:]
+    table[:, FACTOR] = place.partition_priority
+    shared = np.bincount(place.partition_nodes, minlength=len(place.capacity)) > 1
+    shared[place.reserved_nodes] = True
+    for partition in range(count):
+        mine = _mine(place, partition)
+        alike = (place.capacity[mine] == place.capacity[mine[0]]).all()
+        counted = alike and place.partition_whole[partition] and not shared[mine].any()
+        table[partition, ALIKE] = alike
+        table[partition, COUNTER] = len(place.partition_nodes) + partition if counted else -1
+    return table
 
 
 def _jobs(place: Facility, work: Jobs) -> Whole:
@@ -220,11 +293,20 @@ def _jobs(place: Facility, work: Jobs) -> Whole:
     table[:, STATUS] = WAITING
     table[:, [ATTEMPTS, WASTED, PRIORITY]] = 0
     table[:, PLACED] = np.cumsum(work.nodes) - work.nodes
+    table[:, KIND] = _kinds(table[:, [PARTITION, NODES, ASKED, CORES, MEMORY]])
     for job in np.flatnonzero(work.after >= 0)[::-1].tolist():  # so that lists ascend
         before = work.after[job]
         table[job, NEXT_AFTER] = table[before, FIRST_AFTER]
         table[before, FIRST_AFTER] = job
     return table
+
+
+def _kinds(asked: Whole) -> Whole:
+    """Equal rows have equal numbers, from 0 on."""
+    order = np.lexsort(asked.T)
+    number = np.zeros(len(asked), np.int64)
+    number[order[1:]] = np.cumsum((asked[order[1:]] != asked[order[:-1]]).any(axis=1))
+    return number
 
 
 def _accounts(place: Facility, begin: int, period: int) -> Whole:
