@@ -30,6 +30,7 @@ from meyrin.engine.cluster.world import (
     FINISHED,
     FIRST_START,
     GONE,
+    IN_LINE,
     LINE_NODES,
     NO_PROMISE,
     NODES,
@@ -87,6 +88,7 @@ def start(rules: Play, world: World, room: Room, job: int, now: int, promised: b
     charge(rules, world, job, now, 1)
     world.now[STARTED] += 1
     world.now[LINE_NODES] -= jobs[job, NODES]
+    world.kinds[world.kind[job], IN_LINE] -= 1
     world.now[BUSY_NODES] += jobs[job, NODES]
     add_up(world, room)
 

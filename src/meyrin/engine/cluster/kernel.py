@@ -46,6 +46,7 @@ from meyrin.engine.cluster.world import (
     FREED,
     GONE,
     HOME,
+    IN_LINE,
     LINE,
     LINE_NODES,
     LOST,
@@ -61,6 +62,7 @@ from meyrin.engine.cluster.world import (
     PLACED,
     PRIORITY,
     REQUEUES,
+    SAMPLE,
     SIZES,
     SLURM,
     START,
@@ -192,11 +194,15 @@ def anybody(rules: Play, world: World) -> bool:
         return True
     if EASY <= rules.backfill <= EASY_SJF and rules.order == SUBMISSION and not world.now[CHANCE]:
         return False
-    jobs, now, line = world.jobs, world.now, world.lists[LINE]
+    jobs, now, line, kinds = world.jobs, world.now, world.lists[LINE], world.kinds
     if now[MOST] == 0 and now[MOST + 1] == 0 and now[MOST + 2] == 0:
         return False
-    at, size = 0, now[SIZES + LINE]
-    while at < size and not may_fit(jobs, now, line[at]):
+    at, size = 0, min(now[SIZES + LINE], len(kinds))
+    if size < len(kinds):
+        while at < size and not may_fit(jobs, now, line[at]):
+            at += 1
+        return bool(at < size)
+    while at < size and not (kinds[at, IN_LINE] and may_fit(jobs, now, kinds[at, SAMPLE])):
         at += 1
     return bool(at < size)
 

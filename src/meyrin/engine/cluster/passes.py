@@ -21,6 +21,7 @@ from meyrin.engine.cluster.search import (
     ready,
     refused,
     roomy,
+    ruled_out,
     shift,
     soonest,
     unfit,
@@ -134,6 +135,8 @@ def easy(rules: Play, world: World, room: Room, now: int) -> None:
     queue, size = world.lists[listed(rules, world)], world.now[SIZES + LINE]
     for at in range(size):
         job = pick(rules, world, queue, at, size)
+        if ruled_out(world, job):
+            continue
         partition = jobs[job, PARTITION]
         if partitions[partition, BLOCKED] and hopeless(world, job):
             continue
@@ -283,7 +286,8 @@ def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     jobs, line = world.jobs, world.lists[LINE]
     while size > 0:
         job = line[size - 1]
-        if jobs[job, STATUS] == WAITING and jobs[job, PROMISE] == NO_PROMISE:
+        out = ruled_out(world, job)
+        if not out and jobs[job, STATUS] == WAITING and jobs[job, PROMISE] == NO_PROMISE:
             if now + jobs[job, LIMIT] <= taken:
                 return size
             if not hopeless(world, job):

@@ -7,6 +7,7 @@ from meyrin.engine.cluster.world import (
     BUSY,
     DURATION,
     HEAP,
+    IN_LINE,
     LATER,
     LIMIT,
     LINE,
@@ -123,6 +124,7 @@ def enqueue(rules: Play, world: World, job: int) -> bool:
     line[low] = job
     world.now[SIZES + LINE] = size + 1
     world.now[LINE_NODES] += jobs[job, NODES]
+    world.kinds[world.kind[job], IN_LINE] += 1
     return bool(low == size)
 
 

@@ -24,7 +24,6 @@ from meyrin.engine.cluster.world import (
     DOWN,
     FIRST,
     HELD,
-    KIND,
     LAST,
     LIMIT,
     MARK,
@@ -385,12 +384,20 @@ def new_pass(world: World) -> None:
 
 
 @lean
+def ruled_out(world: World, job: int) -> bool:
+    """Whether no such job can start in this pass, whatever its limit: `hopeless`, but quick."""
+    kind = world.kind[job]
+    refused_in, limit = world.kinds[kind, REFUSED_IN], world.kinds[kind, REFUSED]
+    return bool(refused_in == world.now[PASS] and limit == 0)
+
+
+@lean
 def hopeless(world: World, job: int) -> bool:
     """Whether the job can't start in this pass, as one that asks for no more could not.
 
     Holds as long as room only shrinks: call `new_pass` where it has grown.
     """
-    jobs, kind, now = world.jobs, world.jobs[job, KIND], world.now
+    jobs, kind, now = world.jobs, world.kind[job], world.now
     if world.kinds[kind, REFUSED_IN] == now[PASS]:
         return bool(jobs[job, LIMIT] >= world.kinds[kind, REFUSED])
     world.kinds[kind, REFUSED_IN], world.kinds[kind, REFUSED] = now[PASS], NEVER
@@ -399,7 +406,7 @@ def hopeless(world: World, job: int) -> bool:
         return True
     for at in range(now[ASKS_KEPT]):
         other = now[ASK + at]
-        limit = world.kinds[jobs[other, KIND], REFUSED]
+        limit = world.kinds[world.kind[other], REFUSED]
         if jobs[job, LIMIT] >= limit and _asks_as_much(jobs, job, other):
             world.kinds[kind, REFUSED] = limit
             return True
@@ -409,7 +416,7 @@ def hopeless(world: World, job: int) -> bool:
 @lean
 def bound(world: World, job: int, now: int) -> int:
     """Before when the job can't start, as one that asked for no more could not in this pass."""
-    kind = world.kinds[world.jobs[job, KIND]]
+    kind = world.kinds[world.kind[job]]
     if kind[BOUND_IN] != world.now[PASS] or world.jobs[job, LIMIT] < kind[BOUND_LIMIT]:
         return now
     return int(kind[BOUND])
@@ -418,7 +425,7 @@ def bound(world: World, job: int, now: int) -> int:
 @lean
 def found_at(world: World, job: int, begin: int) -> None:
     """The job can start at `begin` at the earliest (-1: never): no such one can before."""
-    kind = world.kinds[world.jobs[job, KIND]]
+    kind = world.kinds[world.kind[job]]
     kind[BOUND_IN], kind[BOUND_LIMIT] = world.now[PASS], world.jobs[job, LIMIT]
     kind[BOUND] = begin if begin >= 0 else NEVER
 
@@ -426,7 +433,7 @@ def found_at(world: World, job: int, begin: int) -> None:
 @lean
 def refused(world: World, job: int) -> None:
     """The job has just been found to have no room now: so have those that ask for as much."""
-    jobs, kind, now = world.jobs, world.jobs[job, KIND], world.now
+    jobs, kind, now = world.jobs, world.kind[job], world.now
     known = world.kinds[kind, REFUSED] < NEVER
     world.kinds[kind, REFUSED] = jobs[job, LIMIT] if now[ROOMY] >= jobs[job, NODES] else 0
     if known:

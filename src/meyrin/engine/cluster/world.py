@@ -39,9 +39,8 @@ WAITING, RUNNING, ENDED, PUT_OFF, LOST, STRANDED = range(6)
     FIRST_AFTER,  # the first job that comes after this one, -1: none
     NEXT_AFTER,  # the next that comes after the same
     HEAP,  # where it stands in the heap of running jobs
-    KIND,  # the row of `World.kinds` for what it asks
     COLUMNS,
-) = range(32)  # fmt: skip
+) = range(31)  # fmt: skip
 NO_PROMISE, NO_ROOM = -1, -2
 
 # rows of `World.lists`
@@ -87,8 +86,10 @@ NO_PROMISE, NO_ROOM = -1, -2
     BOUND_IN,  # the last pass that planned one
     BOUND,  # no later one with that limit, or a longer one, starts before
     BOUND_LIMIT,
+    IN_LINE,  # how many of them wait
+    SAMPLE,  # one of them
     KIND_COLUMNS,
-) = range(6)
+) = range(8)
 ASKS = 16  # how many refused kinds a pass remembers for those that ask for more
 
 # columns of `World.accounts`; the last row is the root of the tree
@@ -170,9 +171,8 @@ class World(NamedTuple):
     found: Index  # [N] scratch of searches
     partitions: Whole  # [P, PARTITION_COLUMNS]
     members: Index  # the nodes of partition 0, then of 1, …, then the counters
-    kinds: (
-        Whole  # [K, KIND_COLUMNS] one for each partition, number of nodes and amount asked together
-    )
+    kind: Index  # [n] the row of each job in `kinds`
+    kinds: Whole  # [K, KIND_COLUMNS] jobs of equal partition, number of nodes and amount asked
     accounts: Whole  # [A + 1, TAKEN + 3]
     usage: NDArray[np.float64]  # [A + 1, 5]
     steps: Whole  # [2 F, 3] time, 1 for a failure or -1 for a repair, node
@@ -223,6 +223,7 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
     now[MUCH : MUCH + 3] = TOO_MUCH
     table = _jobs(place, work)
     partitions = _partitions(place)
+    kind = _kind(table[:, [PARTITION, NODES, ASKED, CORES, MEMORY]])
     nodes = np.zeros((len(place.capacity), NODE_COLUMNS), np.int64)
     nodes[:, :3], nodes[:, HOME] = place.capacity, -1
     for partition in np.flatnonzero(partitions[:, COUNTER] >= 0).tolist():
@@ -235,7 +236,8 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
         np.zeros(len(place.capacity), np.int32),
         partitions,
         np.concatenate([place.partition_nodes, counters(place)]),
-        np.full((1 + int(table[:, KIND].max(initial=0)), KIND_COLUMNS), -1, np.int64),
+        kind,
+        _kinds(kind),
         _accounts(place, begin, begin // rules.calc_period),
         np.zeros((len(place.account_parent) + 1, 5)),
         np.column_stack([place.outage_time, place.outage_step, place.outage_node]),
@@ -293,7 +295,6 @@ def _jobs(place: Facility, work: Jobs) -> Whole:
     table[:, STATUS] = WAITING
     table[:, [ATTEMPTS, WASTED, PRIORITY]] = 0
     table[:, PLACED] = np.cumsum(work.nodes) - work.nodes
-    table[:, KIND] = _kinds(table[:, [PARTITION, NODES, ASKED, CORES, MEMORY]])
     for job in np.flatnonzero(work.after >= 0)[::-1].tolist():  # so that lists ascend
         before = work.after[job]
         table[job, NEXT_AFTER] = table[before, FIRST_AFTER]
@@ -301,12 +302,19 @@ def _jobs(place: Facility, work: Jobs) -> Whole:
     return table
 
 
-def _kinds(asked: Whole) -> Whole:
+def _kind(asked: Whole) -> Index:
     """Equal rows have equal numbers, from 0 on."""
     order = np.lexsort(asked.T)
-    number = np.zeros(len(asked), np.int64)
+    number = np.zeros(len(asked), np.int32)
     number[order[1:]] = np.cumsum((asked[order[1:]] != asked[order[:-1]]).any(axis=1))
     return number
+
+
+def _kinds(kind: Index) -> Whole:
+    table = np.full((1 + int(kind.max(initial=-1)), KIND_COLUMNS), -1, np.int64)
+    table[:, IN_LINE] = 0
+    table[kind, SAMPLE] = np.arange(len(kind))
+    return table
 
 
 def _accounts(place: Facility, begin: int, period: int) -> Whole:
