@@ -9,6 +9,7 @@ import pytest
 from tests.agent.scripted import CPU, Clock, StoryHub
 
 from meyrin.agent import output as output_module
+from meyrin.agent.batch import Output
 from meyrin.agent.journal import Item
 from meyrin.agent.output import Tail
 from meyrin.agent.results import bring_back, matches
@@ -51,6 +52,21 @@ def test_what_is_new_is_sent(world):
     batch.say(attempt, b"oops\n", "stderr")
     tail.pump(last=[])
     assert hub.printed == {(attempt, "stdout"): b"one\ntwo\n", (attempt, "stderr"): b"oops\n"}
+
+
+def test_what_was_named_is_not_asked_for_until_it_is_forgotten(world, tmp_path):
+    _, hub, tail, attempt = world
+    named = tmp_path / "named"
+    named.write_bytes(b"here\n")
+    tail.name(attempt, Output(str(named), os.devnull))
+    tail.pump(last=[attempt])
+    assert hub.printed == {(attempt, "stdout"): b"here\n"}
+    tail.name(attempt, Output(str(named), str(named)))
+    tail.forget(attempt)
+    tail.forget("never-heard-of")
+    hub.printed.clear()
+    tail.pump(last=[attempt])
+    assert hub.printed == {}
 
 
 def test_the_end_sends_all_that_is_left(world, monkeypatch):

@@ -242,6 +242,7 @@ class Agent:
             self._items.pop(attempt, None)
             self._handed_ms.pop(attempt, None)
             self._never.discard(attempt)
+            self.tail.forget(attempt)
 
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this

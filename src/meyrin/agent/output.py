@@ -41,6 +41,10 @@ class Tail:
         """Where it will print: then the batch system need not be asked. May be left out."""
         self._named[attempt] = output
 
+    def forget(self, attempt: str) -> None:
+        """It prints no more, and perhaps never did."""
+        self._named.pop(attempt, None)
+
     def watch(self, attempt: str) -> None:
         """From now on send what this attempt prints."""
         self._asked.append(attempt)
@@ -60,7 +64,7 @@ class Tail:
             pass
         for attempt in last:
             self._files.pop(attempt, None)
-            self._named.pop(attempt, None)
+            self.forget(attempt)
 
     def _open(self, attempt: str) -> None:
         if attempt in self._files:

@@ -111,7 +111,10 @@ def test_a_cold_cache_is_filled_once(cache, monkeypatch):
     assert prepared() == []
     assert sorted(path.name for path in cache.iterdir()) == ["kernels", "prepared"]
     (cache / "kernels" / "x").rmdir()
-    compile_nothing(monkeypatch, "(b / 'kernels' / 'y').mkdir()")
+    compile_nothing(monkeypatch, "(b / 'kernels' / 'y').mkdir(parents=True)")
+    assert prepared() == ["engine.compiles", "engine.compiled"]
+    (cache / "kernels" / "y").rmdir()
+    (cache / "kernels").rmdir()
     assert prepared() == ["engine.compiles", "engine.compiled"]
 
 
@@ -144,6 +147,22 @@ def test_a_compiler_that_fails_is_logged_and_tried_again_at_the_next_start(cache
         "error": "no such machine",
     }
     assert not cache.exists()
+    assert prepared() == ["engine.compiles", "engine.not_prepared"]
+
+
+def test_a_compiler_that_takes_too_long_is_ended_and_said(cache, monkeypatch):
+    compile_nothing(monkeypatch, "import time; time.sleep(100)")
+    monkeypatch.setattr(kernels, "LONGEST_S", 0.1)
+    with structlog.testing.capture_logs() as said:
+        kernels.prepare(running)
+    assert [line["event"] for line in said] == ["engine.compiles", "engine.not_prepared"]
+    assert said[-1]["error"] == "it took too long"
+    assert not (cache / "prepared").exists()
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_compiler_that_cannot_be_started_is_no_reason_to_fail(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no_python"))
     assert prepared() == ["engine.compiles", "engine.not_prepared"]
 
 

@@ -36,13 +36,28 @@ def prepare(wait: Callable[[float], bool]) -> None:
     """
     try:
         folder, mark = _cache(), _mark()
-        if mark in _marks(folder) and any((folder / "kernels").iterdir()):
+        if mark in _marks(folder) and _any_kernel(folder):
             return
-    except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, say
+        begun = time.monotonic()
+        log.info("engine.compiles")
+        code, words = _compile(wait)
+    except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, no process, say
         log.warning("engine.not_prepared", error=str(error))
         return
+    took_s = round(time.monotonic() - begun, 1)
+    if code is None and took_s >= LONGEST_S:
+        log.warning("engine.not_prepared", error="it took too long", took_s=took_s)
+    elif code:
+        log.warning("engine.not_prepared", exit_code=code, error=words)
+    elif code == 0:
+        log.info("engine.compiled", took_s=took_s)
+        with contextlib.suppress(OSError):
+            _write_marks(folder, [*_marks(folder), mark])
+
+
+def _compile(wait: Callable[[float], bool]) -> tuple[int | None, str]:
+    """The compiler's exit code, None if it had to be ended, and its last words."""
     begun = time.monotonic()
-    log.info("engine.compiles")
     command = [sys.executable, "-P", "-c", _COMPILE]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as compiler:
         while compiler.poll() is None and time.monotonic() - begun < LONGEST_S:
@@ -52,13 +67,7 @@ def prepare(wait: Callable[[float], bool]) -> None:
         if code is None:
             compiler.kill()
         words = compiler.communicate()[1].decode(errors="replace").split("\n")[-2:]
-    took_s = round(time.monotonic() - begun, 1)
-    if code:
-        log.warning("engine.not_prepared", exit_code=code, error=words[0])
-    elif code == 0:
-        log.info("engine.compiled", took_s=took_s)
-        with contextlib.suppress(OSError):
-            _write_marks(folder, [*_marks(folder), mark])
+    return code, words[0]
 
 
 def _cache() -> Path:
@@ -77,6 +86,13 @@ def _mark() -> str:
         digest.update(path.read_bytes())
     digest.update(repr((version("numba"), sys.version)).encode())
     return digest.hexdigest()[:16]
+
+
+def _any_kernel(folder: Path) -> bool:
+    try:
+        return any((folder / "kernels").iterdir())
+    except FileNotFoundError:  # somebody tidied up
+        return False
 
 
 def _marks(folder: Path) -> list[str]:

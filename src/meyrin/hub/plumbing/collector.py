@@ -14,5 +14,6 @@ _NEW_OBJECTS = 10_000  # some MB between two looks
 
 def seldom() -> None:
     """Look seldom from now on, and not at what is here already. May be called again."""
+    gc.collect()  # what is frozen is never looked at again, garbage included
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 10, 10)
