@@ -12,9 +12,11 @@ import pytest
 import structlog
 from tests.components import ROOT
 from tests.engine.states_of_the_world import NOW, make_policy, make_state
+from tests.hub.plumbing.test_bell import until
 
 import meyrin
 from meyrin.hub.broker import kernels
+from meyrin.hub.worker import Worker
 
 IDLE = """
 import json, sys
@@ -164,6 +166,26 @@ def test_a_compiler_that_takes_too_long_is_ended_and_said(cache, monkeypatch):
 def test_a_compiler_that_cannot_be_started_is_no_reason_to_fail(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no_python"))
     assert prepared() == ["engine.compiles", "engine.not_prepared"]
+
+
+@pytest.mark.parametrize("compiler", ["raise SystemExit(1)", "import time; time.sleep(100)", None])
+def test_without_a_compiler_jobs_are_placed_all_the_same(sqlite_hub, monkeypatch, compiler):
+    monkeypatch.setattr(kernels, "_marks", lambda _: [])
+    monkeypatch.setattr(kernels, "LONGEST_S", 1)
+    if compiler is None:
+        monkeypatch.setattr(kernels.subprocess, "Popen", no_process)
+    else:
+        monkeypatch.setattr(kernels, "_COMPILE", compiler)
+    job = sqlite_hub.submit()
+    worker = Worker(sqlite_hub.database)
+    worker.start()
+    assert sqlite_hub.client("ada").get("/api/v1/jobs").status_code == 200
+    until(sqlite_hub.database.bell, f"job:{job}", lambda: sqlite_hub.state(job) == "placed")
+    worker.stop()
+
+
+def no_process(*_, **__):
+    raise OSError("no process is left")
 
 
 def test_a_hub_that_stops_takes_its_compiler_along(cache, monkeypatch):

@@ -139,7 +139,7 @@ def test_of_many_who_ask_at_once_one_gets_it(hub):
 
 def until(bell, topic, done):
     """Wait for rings of a topic until something is so."""
-    for _ in range(100):
+    for _ in range(500):  # where nothing is compiled yet, the worker waits for that first
         seen = bell.count(topic)
         if done():
             return
