@@ -121,6 +121,8 @@ class Load:
             return replace(base, array=ArraySpec(tuple(range(5)), limit))
         if kind == "overtime":
             return replace(base, walltime_s=1)
+        if kind == "cancelled":  # not over before a cancel can get through
+            return replace(base, walltime_s=900)
         if kind == "misplaced":
             return replace(base, chdir="/nowhere/at/all")
         if kind.startswith("after_"):
