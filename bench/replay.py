@@ -58,6 +58,7 @@ class Line:
     against: Line | None = None
     peak_mb: float | None = None
     bytes_per_job: float | None = None
+    moves: int | None = None  # of reservations, under conservative
     note: str = ""
 
     @property
@@ -77,6 +78,7 @@ class Line:
 
     def add(self, found: dict[str, Any]) -> None:
         self.seconds += found["seconds"]
+        self.moves = found.get("moves", self.moves)
         if "peak_kb" in found:
             self.peak_mb = max(self.peak_mb or 0.0, found["peak_kb"] / 1024)
         if "bytes" in found and self.part == "engine":
@@ -280,20 +282,35 @@ class Table:
         return ours
 
     def growth(self) -> None:
-        """Conservative with everybody waiting at once: does time grow as the square?"""
-        for jobs in (2_000, 4_000):
-            self.engine("conservative", f"once{jobs}", 1)
-        before: Line | None = None
+        """Conservative with everybody waiting at once: how time and moves grow with the queue.
+
+        Where limits are exact no reservation ever moves. Where jobs end early most of them move
+        at each completion, and the moves themselves grow as the square: seconds per move count.
+        """
+        before = self.engine("conservative", "exact4000", 1)
         for jobs in (25_000, 50_000, 100_000):
-            name = f"once{jobs}"
-            line = self.line("engine", "Meyrin", name, "conservative")
-            path, starts = self.folder / f"{name}.jobs", self.folder / "meyrin.starts"
-            work = lambda: child("engine", "conservative", path, starts, 1)  # noqa: B023, E731
-            in_turns(min(self.rounds, 2), [(line, work)])
-            if before and before.best and line.best:
-                line.note = f"x {line.best / before.best:.2f} for twice the waiting jobs"
-            self.show(line)
-            before = line
+            before = self._alone(f"exact{jobs}", before)
+        before = self.engine("conservative", "once2000", 1)
+        before = self._grown(self.engine("conservative", "once4000", 1), before)
+        self._alone("once8000", before)
+
+    def _alone(self, name: str, before: Line) -> Line:
+        """Conservative on a log that takes the C loop too long."""
+        line = self.line("engine", "Meyrin", name, "conservative")
+        path, starts = self.folder / f"{name}.jobs", self.folder / "meyrin.starts"
+        in_turns(1, [(line, lambda: child("engine", "conservative", path, starts, 1))])
+        self.show(line)
+        return self._grown(line, before)
+
+    def _grown(self, line: Line, before: Line) -> Line:
+        """Say how a line differs from one with fewer waiting jobs."""
+        if line.best and before.best and line.moves is not None and before.moves is not None:
+            words = f"jobs x {line.jobs / before.jobs:.2f}: time x {line.best / before.best:.2f}"
+            if before.moves:
+                words += f", moves x {line.moves / before.moves:.2f}"
+            self.say(f"{'':25} {words}")
+            line.note = "; ".join(filter(None, (line.note, words)))
+        return line
 
     def reading(self) -> None:
         small, swf = self.folder / "10k.swf", self.folder / "1m.swf"
@@ -390,7 +407,11 @@ def row(line: Line) -> str:
         cell(line.peak_mb, 7, ".0f"),
         cell(line.bytes_per_job, 6, ".0f"),
     ]
-    return f"{' '.join(cells)}  {line.note}".rstrip()
+    note = line.note
+    if line.moves is not None and line.best:
+        each = f", {line.best / line.moves * 1e6:.2f} us each" if line.moves else ""
+        note = "; ".join(filter(None, (note, f"{line.moves:,} moves{each}")))
+    return f"{' '.join(cells)}  {note}".rstrip()
 
 
 def parts(table: Table, asked: argparse.Namespace) -> dict[str, Callable[[], object]]:

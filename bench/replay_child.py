@@ -52,19 +52,22 @@ def engine(policy: str, jobs: str, starts: str, repeats: str) -> dict[str, objec
     with Path(jobs).open("rb") as file:
         count, machine = np.fromfile(file, np.int64, 2).tolist()
         columns = [np.fromfile(file, np.int64, count) for _ in range(4)]
-    start = columns[0]
+    start, counted = columns[0], {}
 
     def replay(given: list[np.ndarray]) -> None:
-        nonlocal start
+        nonlocal start, counted
         pool = Pool(policy, *given, machine)
         while not pool.done:
             pool.advance(EVENTS)
         start = pool.start
+        if policy == "conservative":
+            numbers = pool._state.moves.tolist()  # noqa: SLF001 - a count for this table only
+            counted = dict(zip(("passes", "looks", "moves"), numbers, strict=True))
 
     replay([column[:50] for column in columns])
     found = measured(int(repeats), lambda: replay(columns))
     start.tofile(starts)
-    return found | {"wait_s": int((start - columns[0]).sum())}
+    return found | counted | {"wait_s": int((start - columns[0]).sum())}
 
 
 def read(small: str, swf: str, repeats: str) -> dict[str, object]:

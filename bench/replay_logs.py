@@ -66,12 +66,15 @@ def end_to_end(log: Jobs, jobs: int) -> Jobs:
     return np.concatenate([log + copy * shift for copy in range(copies)], axis=1)[:, :jobs]
 
 
-def all_at_once(jobs: int) -> Jobs:
-    """Everybody at time 0: sizes 1 to 256 and limits of a minute to a day, ended when they end."""
+def all_at_once(jobs: int, machine: int, exact: bool) -> Jobs:
+    """Everybody at time 0: sizes up to the machine and limits of a minute to a day.
+
+    A job runs as long as its limit where limits are exact, else any part of it.
+    """
     rng = np.random.default_rng(jobs)
-    processors = np.minimum(256, 2 ** (8 * rng.random(jobs)) + 1).astype(np.int64)
+    processors = np.minimum(machine, 2 ** (8 * rng.random(jobs)) + 1).astype(np.int64)
     limit = rng.integers(60, 86400, jobs)
-    duration = np.maximum(1, limit * rng.random(jobs)).astype(np.int64)
+    duration = limit if exact else np.maximum(1, limit * rng.random(jobs)).astype(np.int64)
     return np.stack([np.zeros(jobs, np.int64), processors, duration, limit])
 
 
@@ -124,8 +127,12 @@ def main() -> None:
     rush = log[:, :100_000].copy()
     rush[0] //= 4
     writer.log("rush", f"{text}, 4 x as fast", machine, rush)
-    for jobs in (2_000, 4_000, 25_000, 50_000, 100_000):
-        writer.log(f"once{jobs}", "all at time 0", 256, all_at_once(jobs))
+    for jobs in (2_000, 4_000, 8_000):
+        once = all_at_once(jobs, machine, exact=False)
+        writer.log(f"once{jobs}", "at once, ends early", machine, once)
+    for jobs in (4_000, 25_000, 50_000, 100_000):
+        once = all_at_once(jobs, machine, exact=True)
+        writer.log(f"exact{jobs}", "at once, exact limits", machine, once)
     print(json.dumps(writer.said))
 
 

@@ -37,3 +37,38 @@ def test_a_queue_longer_than_the_short_list_equals_the_twins(policy: str) -> Non
         pool.advance(10**6)
         wanted, _ = naive_starts(policy, submit, processors, duration, limit, machine)
         assert pool.start.tolist() == wanted, f"seed {seed}"
+
+
+@pytest.mark.parametrize("depths", [(0, 0), (10**6, 10**6)])
+def test_a_deep_conservative_queue_equals_the_twins(depths: tuple[int, int]) -> None:
+    """What is done only where many wait gives the same starts as what is done where few do."""
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        log, machine = random_log(seed)
+        if seed % 20 == 0:  # a longer queue, half of it in powers of two
+            count, machine = int(rng.integers(50, 100)), int(rng.integers(4, 40))
+            submit = np.sort(rng.integers(0, rng.integers(1, 80), count))
+            sizes = np.minimum(machine, 2 ** rng.integers(0, 6, count))
+            processors = np.where(np.arange(count) % 2, sizes, rng.integers(1, machine + 1, count))
+            duration = rng.integers(1, 30, count)
+            limit = duration + rng.integers(0, 80, count) * rng.integers(0, 2, count)
+            log = [submit, processors, duration, limit]
+        pool = Pool("conservative", *log, machine)
+        pool._state.depths[:] = depths
+        pool.advance(10**6)
+        wanted, _ = naive_starts("conservative", *log, machine)
+        assert pool.start.tolist() == wanted, f"seed {seed}"
+
+
+def test_exact_limits_move_nobody_and_cost_no_pass_over_the_queue() -> None:
+    """30,000 waiting jobs; the first 60 start as if they were alone, since nobody delays them."""
+    rng = np.random.default_rng(1)
+    count, machine = 30_000, 64
+    processors, limit = rng.integers(1, machine + 1, count), rng.integers(1, 5000, count)
+    pool = Pool("conservative", np.zeros(count, np.int64), processors, limit, limit, machine)
+    pool.advance(10**9)
+    assert pool.done
+    assert pool._state.moves.tolist() == [0, 0, 0]
+    some = [0] * 60, processors[:60], limit[:60], limit[:60]
+    wanted, _ = naive_starts("conservative", *some, machine)
+    assert pool.start[:60].tolist() == wanted

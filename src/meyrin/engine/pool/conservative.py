@@ -4,9 +4,11 @@ Every job gets the earliest reservation that delays nobody's. At each instant wi
 every waiting job, in log order, gives up its reservation and takes the earliest one, which is
 never later. A job starts at its reservation, also where nothing else happens then.
 
-A pass looks at every waiting job but searches only where room has opened (gaps.py): a look a job
-and a short walk a move where few move. Where thousands wait and many of them move at once, each
-asks all gaps of its size class, and a pass grows faster than the queue.
+A completion that gives nothing back costs no pass: with exact limits nobody ever moves, and n
+jobs that wait at once cost about n^1.5 (frontier.py), or less. Else a pass looks at every waiting
+job but searches only where room has opened (gaps.py), one step and a short walk a move. Where
+limits are too long and thousands wait, most of them move at each completion: n jobs then move about
+n^2 times together, and that many steps is what keeping every reservation costs.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import numpy.typing as npt
 
 from meyrin.engine.compiled import lean
 from meyrin.engine.pool.completions import Completions, next_end, pop, push
+from meyrin.engine.pool.frontier import Frontier, behind, forget, know, new_frontier
 from meyrin.engine.pool.gaps import (
     Gaps,
+    anything_opened,
     begin_pass,
-    class_of,
     earlier,
     end_pass,
     new_gaps,
@@ -29,7 +32,7 @@ from meyrin.engine.pool.gaps import (
     note,
     still_waits,
 )
-from meyrin.engine.pool.jobs import NEXT, NOW, SHADOW, STARTED, WAITING, Jobs
+from meyrin.engine.pool.jobs import NEXT, NOW, SHADOW, SPARE, STARTED, WAITING, Jobs
 from meyrin.engine.pool.profile import (
     END,
     HEAD,
@@ -44,21 +47,33 @@ from meyrin.engine.pool.profile import (
 )
 
 DUE = SHADOW  # the counter of the first reservation among the waiting jobs
+QUEUED = SPARE  # the counter of places of the queue, of which some may have started
+# waiting jobs from which on an arrival asks the frontier, and gaps are told apart by length
+DEPTHS = (64, 512)
 
 
 class Conservative(NamedTuple):
     """Everything between two instants; `queue` holds the waiting jobs in log order.
 
-    `first[j]` and `last[j]` are the moments of job j's reservation.
+    `first[j]` and `last[j]` are the moments of job j's reservation. `begin[k]` is a waiting job
+    whose reservation begins at moment k, from which `later` and `sooner` lead to the others.
+    A job that starts leaves the queue at the next pass only. `moves` counts passes over the
+    queue, jobs looked at and moves; `depths` is DEPTHS.
     """
 
     jobs: Jobs
     completions: Completions
     profile: Profile
     gaps: Gaps
+    frontier: Frontier
     queue: npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
     last: npt.NDArray[np.int32]
+    begin: npt.NDArray[np.int32]
+    later: npt.NDArray[np.int32]
+    sooner: npt.NDArray[np.int32]
+    moves: npt.NDArray[np.int64]
+    depths: npt.NDArray[np.int64]
     at: npt.NDArray[np.int64]
 
 
@@ -70,10 +85,16 @@ def new_state(jobs: Jobs, completions: Any, at: npt.NDArray[np.int64], machine: 
         jobs=jobs,
         completions=completions,
         profile=new_profile(2 * count + 8, machine),
-        gaps=new_gaps(),
+        gaps=new_gaps(count),
+        frontier=new_frontier(count, machine, int(jobs.limit.max(initial=1))),
         queue=np.zeros(count, np.int32),
         first=np.zeros(count, np.int32),
         last=np.zeros(count, np.int32),
+        begin=np.full(2 * count + 8, NOBODY, np.int32),
+        later=np.zeros(count, np.int32),
+        sooner=np.zeros(count, np.int32),
+        moves=np.zeros(3, np.int64),
+        depths=np.array(DEPTHS),
         at=at,
     )
 
@@ -94,8 +115,9 @@ def advance(s: Conservative, events: int) -> None:
         advance_to(s.profile, now)
         if ended == now:
             _complete(s, now)
-            _compress(s, now)
-        elif at[DUE] == now:
+            if anything_opened(s.gaps):
+                _compress(s)
+        if at[DUE] == now:
             _start_due(s, now)
         while at[NEXT] < count and jobs.submit[at[NEXT]] == now:
             _arrive(s, at[NEXT], now)
@@ -106,7 +128,7 @@ def advance(s: Conservative, events: int) -> None:
 def _complete(s: Conservative, now: int) -> None:
     """Give back what the jobs that end now held beyond."""
     p = s.profile
-    begin_pass(s.gaps, p)
+    begin_pass(s.gaps, p, s.at[WAITING] >= s.depths[1])
     while s.completions.size[0] and s.completions.end[0] == now:
         job = pop(s.completions)
         last = s.last[job]
@@ -117,27 +139,25 @@ def _complete(s: Conservative, now: int) -> None:
 
 
 @lean
-def _compress(s: Conservative, now: int) -> None:
-    """Each waiting job in log order moves to the earliest time; those that reach now start."""
+def _compress(s: Conservative) -> None:
+    """Each waiting job in log order moves to the earliest time."""
     at, jobs, p, gaps = s.at, s.jobs, s.profile, s.gaps
+    forget(s.frontier)
+    s.moves[0] += 1
+    s.moves[1] += at[WAITING]
     kept = 0
-    due = END
-    for i in range(at[WAITING]):
+    for i in range(at[QUEUED]):
         job = s.queue[i]
+        if jobs.start[job] >= 0:
+            continue
         processors, limit = jobs.processors[job], jobs.limit[job]
         target = earlier(gaps, p, s.first[job], processors, limit)
         if target != NOBODY:
             _move(s, job, target)
-        begin = p.time[s.first[job]]
-        if begin == now:
-            _start(s, job, now)
-        else:
-            still_waits(gaps, processors, limit)
-            due = min(due, begin)
-            s.queue[kept] = job
-            kept += 1
-    at[WAITING] = kept
-    at[DUE] = due
+        still_waits(gaps, processors, limit)
+        s.queue[kept] = job
+        kept += 1
+    at[QUEUED] = kept
     end_pass(gaps)
 
 
@@ -146,13 +166,39 @@ def _move(s: Conservative, job: int, target: int) -> None:
     p = s.profile
     processors, limit = s.jobs.processors[job], s.jobs.limit[job]
     first, last = s.first[job], s.last[job]
+    s.moves[2] += 1
+    _unlist(s, job)
     give_back(p, first, last, processors)
-    s.first[job] = target
+    _list(s, job, target)
     s.last[job] = reserve(p, target, limit, processors)
     opened = first if p.time[s.last[job]] <= p.time[first] else s.last[job]
     note(s.gaps, p, opened, last)
     release(p, first)
     release(p, last)
+
+
+@lean
+def _list(s: Conservative, job: int, moment: int) -> None:
+    """A waiting job's reservation begins at this moment."""
+    s.first[job] = moment
+    other = s.begin[moment]
+    s.begin[moment] = job
+    s.later[job] = other
+    s.sooner[job] = NOBODY
+    if other != NOBODY:
+        s.sooner[other] = job
+    s.at[DUE] = min(s.at[DUE], s.profile.time[moment])
+
+
+@lean
+def _unlist(s: Conservative, job: int) -> None:
+    before, after = s.sooner[job], s.later[job]
+    if before != NOBODY:
+        s.later[before] = after
+    else:
+        s.begin[s.first[job]] = after
+    if after != NOBODY:
+        s.sooner[after] = before
 
 
 @lean
@@ -165,48 +211,43 @@ def _start(s: Conservative, job: int, now: int) -> None:
 
 @lean
 def _start_due(s: Conservative, now: int) -> None:
-    """A reservation has come that no completion announced."""
+    """Start whose reservation begins now, and find the next one."""
     at, p = s.at, s.profile
-    kept = 0
-    due = END
-    for i in range(at[WAITING]):
-        job = s.queue[i]
-        begin = p.time[s.first[job]]
-        if begin == now:
-            _start(s, job, now)
-        else:
-            due = min(due, begin)
-            s.queue[kept] = job
-            kept += 1
-    at[WAITING] = kept
-    at[DUE] = due
+    head = p.at[HEAD]
+    job = s.begin[head]
+    s.begin[head] = NOBODY
+    while job != NOBODY:
+        after = s.later[job]
+        _start(s, job, now)
+        at[WAITING] -= 1
+        job = after
+    at[DUE] = END
+    if at[WAITING] == 0:
+        at[QUEUED] = 0
+        return
+    k = head
+    while s.begin[k] == NOBODY:
+        k = p.next[k]
+    at[DUE] = p.time[k]
 
 
 @lean
 def _arrive(s: Conservative, job: int, now: int) -> None:
     """The job takes the earliest reservation behind everybody's."""
-    at, p, hint = s.at, s.profile, s.gaps.hint
+    at, p = s.at, s.profile
     processors, limit = s.jobs.processors[job], s.jobs.limit[job]
-    a, b = class_of(processors), class_of(limit)
-    from_here = hint[a, b]
-    if from_here == NOBODY or p.time[from_here] < now:
-        from_here = p.at[HEAD]
-    first = earliest(p, from_here, limit, processors)
+    deep = at[WAITING] >= s.depths[0]
+    other = behind(s.frontier, processors, limit, now) if deep else NOBODY
+    first = earliest(p, p.at[HEAD] if other == NOBODY else s.first[other], limit, processors)
     s.first[job] = first
     s.last[job] = reserve(p, first, limit, processors)
     if p.time[first] == now:
         _start(s, job, now)
         return
-    # whoever needs as much for as long fits no earlier, until something is given back
-    a += processors > 1 << a
-    b += limit > 1 << b
-    known = hint[a, b]
-    if known == NOBODY or p.time[known] < p.time[first]:
-        p.held[first] += 1
-        hint[a, b] = first
-        if known != NOBODY:
-            release(p, known)
+    if deep:
+        know(s.frontier, job, processors, limit, p.time[first])
     newly_waits(s.gaps, processors, limit)
-    s.queue[at[WAITING]] = job
+    _list(s, job, first)
+    s.queue[at[QUEUED]] = job
+    at[QUEUED] += 1
     at[WAITING] += 1
-    at[DUE] = min(at[DUE], p.time[first])
