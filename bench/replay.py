@@ -68,11 +68,13 @@ class Line:
     @property
     def spread(self) -> float | None:
         """How far the worst repeat is above the best: 0.1 is ten per cent."""
-        return max(self.seconds) / min(self.seconds) - 1 if len(self.seconds) > 1 else None
+        if len(self.seconds) < 2 or not self.best:  # below the clock's step there is none
+            return None
+        return max(self.seconds) / self.best - 1
 
     @property
     def ratio(self) -> float | None:
-        if self.best is None or self.against is None or self.against.best is None:
+        if self.best is None or self.against is None or not self.against.best:
             return None
         return self.best / self.against.best
 

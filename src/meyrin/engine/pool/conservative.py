@@ -4,11 +4,12 @@ Every job gets the earliest reservation that delays nobody's. At each instant wi
 every waiting job, in log order, gives up its reservation and takes the earliest one, which is
 never later. A job starts at its reservation, also where nothing else happens then.
 
-A completion that gives nothing back costs no pass: with exact limits nobody ever moves, and n
-jobs that wait at once cost about n^1.5 (frontier.py), or less. Else a pass looks at every waiting
-job but searches only where room has opened (gaps.py), one step and a short walk a move. Where
-limits are too long and thousands wait, most of them move at each completion: n jobs then move about
-n^2 times together, and that many steps is what keeping every reservation costs.
+A completion that gives nothing back costs no pass: with exact limits nobody ever moves, and an
+arrival searches only behind who needs no more (frontier.py). Else a pass looks at every waiting job
+but searches only where room has opened (gaps.py). Where limits are too long and thousands wait,
+most of them move at each completion, so that the moves alone grow faster than the square of the
+queue, and that many steps is what keeping every reservation costs; a move itself takes a little
+longer the more wait. Decision 0016 has the numbers.
 """
 
 from __future__ import annotations

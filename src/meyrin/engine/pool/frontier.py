@@ -2,8 +2,8 @@
 
 Nobody who needs as much for as long as another starts before it. So an arrival searches behind
 the latest reservation among the jobs that need no more: a maximum over a quadrant, kept in a
-Fenwick tree of two dimensions (Fenwick 1994) over classes, the finer the more jobs there are:
-with the square root of their number a class, n arrivals search about n^1.5 moments together.
+Fenwick tree of two dimensions (Fenwick 1994) over classes of size and length. The classes are the
+finer the more jobs there are, so that the stretch left to search stays a small part of the whole.
 """
 
 from __future__ import annotations
