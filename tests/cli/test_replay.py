@@ -7,6 +7,8 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,28 @@ def log(tmp_path: Path) -> Path:
 def starts(path: Path) -> dict[str, int]:
     with path.open(newline="") as file:
         return {line["job_id"]: int(line["start_s"]) for line in csv.DictReader(file)}
+
+
+def test_a_log_from_standard_input(log: Path) -> None:
+    command = [sys.executable, "-m", "meyrin", "replay", "-", "--policy", "fcfs", "--json"]
+    packed = gzip.compress(log.read_bytes())
+    done = subprocess.run(command, input=packed, capture_output=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["jobs"] == 4
+
+
+def test_numbers_have_no_noise_and_pictures_the_logs_own_unit(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2017-10-03 10:00:{n:02},{10 + n * 7},1,{7 + n},{vc}\n" for n, vc in enumerate("abc" * 5)
+    )
+    log = written(tmp_path / "philly.csv", "timestamp,duration,num_gpus,gpu_time,cluster\n" + rows)
+    out = tmp_path / "out"
+    assert meyrin("replay", log, "--processors", 2, "--out", out) == 0
+    told = json.loads((out / "summary.json").read_text())
+    assert all(value == round(value, 6) for value in told.values() if isinstance(value, float))
+    drawn = "".join(path.read_text() for path in out.glob("*.svg"))
+    assert "2 accelerators" in drawn
+    assert "processors" not in drawn
 
 
 def test_the_object_of_json(log: Path, tmp_path: Path, capsys: Capture) -> None:

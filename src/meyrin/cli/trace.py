@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 HERE = "meyrin.cli.trace"
 ENTRIES = {"describe": Entry(f"{HERE}:describe", "What a person would ask of a log.")}
 _FILE = click.Path(path_type=Path)
+
+
+class TraceFile(click.Path):
+    """A path; `-` is standard input, compressed or not."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return super().convert("/dev/stdin" if value == "-" else value, param, ctx)
 
 
 @click.group("trace", cls=LazyGroup, entries=ENTRIES)
@@ -35,7 +45,7 @@ Examples:
   meyrin trace describe sacct.txt.zst --on-error skip --json
 """,
 )
-@click.argument("file", type=_FILE)
+@click.argument("file", type=TraceFile())
 @click.option("--picture", type=_FILE, metavar="OUT", help="Draw it too, as .svg or .png.")
 @click.option(
     "--on-error",

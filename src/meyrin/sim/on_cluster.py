@@ -43,7 +43,7 @@ def on_nodes(trace: Trace, policy: Policy, file: ClusterFile, *, kill: bool = Tr
         NOWHERE: where < 0,
         TOO_LARGE: ~_fits(file, capacity, where, nodes, asked),
     }
-    jobs = chosen(trace, size, reasons, kill=kill)
+    jobs = chosen(trace, size, reasons, kill=kill, unit=trace.pool_unit)
     unit = ACCELERATORS if trace.pool_unit == "accelerators" else CORES
     row = jobs.row
     classes = np.maximum(_places(trace, [one.queues for one in file.job_class]), 0)

@@ -104,11 +104,11 @@ def summary(outcome: Outcome, peak_rss_mb: int) -> dict[str, Any]:
         "skipped": dict(outcome.jobs.skipped),
         "first_submit_s": first,
         "makespan_s": last - first,
-        "mean_wait_s": float(wait.mean()) if count else 0.0,
+        "mean_wait_s": _rounded(wait.mean()) if count else 0.0,
     }
-    values |= {f"p{percent}_wait_s": quantile(wait, percent) for percent in QUANTILES}
+    values |= {f"p{percent}_wait_s": _rounded(quantile(wait, percent)) for percent in QUANTILES}
     values |= {
-        "mean_bounded_slowdown": float(bounded_slowdown(wait, run).mean()) if count else 0.0,
+        "mean_bounded_slowdown": _rounded(bounded_slowdown(wait, run).mean()) if count else 0.0,
         "utilisation": utilisation(outcome),
         "engine_s": round(outcome.engine_s, 6),
         "jobs_per_s": round(count / outcome.engine_s, 1) if outcome.engine_s > 0 else 0.0,
@@ -119,6 +119,11 @@ def summary(outcome: Outcome, peak_rss_mb: int) -> dict[str, Any]:
     if not outcome.complete:
         values["complete"] = False
     return values
+
+
+def _rounded(value: float) -> float:
+    """To the millionth, so that no digit is the noise of a sum."""
+    return round(float(value), 6)
 
 
 def starts_csv(trace: Trace, outcome: Outcome) -> str:

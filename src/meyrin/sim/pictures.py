@@ -61,13 +61,14 @@ def waits_by_size(outcome: Outcome, sizes: Classes) -> Any:
         for label, percent, value in _quantiles(outcome, sizes)
     ]
     order = list(QUANTILE_WORDS.values())
-    chart = _wait_lines(pd.DataFrame(rows), sizes, "quantile", order, SHADES)
+    chart = _wait_lines(pd.DataFrame(rows), sizes, outcome.jobs.unit, "quantile", order, SHADES)
     return _styled(chart.properties(title=_title("Waits by size of job", outcome), width=WIDTH))
 
 
 def waits_compared(comparison: Comparison, sizes: Classes) -> Any:
     """The same for two policies, one panel for each quantile."""
     names = comparison.labels
+    unit = comparison.outcomes[0].jobs.unit
     colours = [BLUE, ORANGE]
     panels = []
     for percent in QUANTILES:
@@ -77,7 +78,7 @@ def waits_compared(comparison: Comparison, sizes: Classes) -> Any:
             for label, each, value in _quantiles(outcome, sizes)
             if each == percent
         ]
-        chart = _wait_lines(pd.DataFrame(rows), sizes, "policy", list(names), colours)
+        chart = _wait_lines(pd.DataFrame(rows), sizes, unit, "policy", list(names), colours)
         words = alt.TitleParams(QUANTILE_WORDS[percent], fontSize=12)
         panels.append(chart.properties(title=words, width=WIDTH, height=170))
     title = alt.TitleParams("Waits by size of job", subtitle=_log(comparison))
@@ -96,7 +97,12 @@ def _quantiles(outcome: Outcome, sizes: Classes) -> list[tuple[str, int, float]]
 
 
 def _wait_lines(
-    rows: pd.DataFrame, sizes: Classes, colour: str, order: list[str], colours: list[str]
+    rows: pd.DataFrame,
+    sizes: Classes,
+    unit: str,
+    colour: str,
+    order: list[str],
+    colours: list[str],
 ) -> Any:
     highest = float(rows["wait"].max()) if len(rows) else 0.0
     ticks = [tick for tick in WAIT_TICKS if tick <= max(60.0, highest * 1.3)]
@@ -104,7 +110,7 @@ def _wait_lines(
         alt.Chart(rows)
         .mark_line(point=alt.OverlayMarkDef(filled=True, size=55), strokeWidth=2)
         .encode(
-            x=alt.X("size:N", sort=list(sizes.labels), title="processors of the job").axis(
+            x=alt.X("size:N", sort=list(sizes.labels), title=f"{unit} of the job").axis(
                 labelAngle=0 if len(sizes.labels) < 12 else -40
             ),
             y=alt.Y("wait:Q", title="wait")
@@ -134,12 +140,14 @@ def mean_over_time(at: Floats, change: Floats, edges: Floats) -> Floats:
 
 
 def use_and_queue(outcome: Outcome) -> Any:
-    """Processors in use and jobs that wait over the whole replay, as means of short steps."""
+    """How much is in use and how many jobs wait over the whole replay, as means of short steps."""
     rows, words = _over_time([("", outcome)], BINS)
     in_use = (
         alt.Chart(rows)
         .mark_area(interpolate="step-after", color=BLUE, opacity=1)
-        .encode(x=_time(words, shown=False), y=alt.Y("in_use:Q", title="processors in use"))
+        .encode(
+            x=_time(words, shown=False), y=alt.Y("in_use:Q", title=f"{outcome.jobs.unit} in use")
+        )
     )
     line = (
         alt.Chart(pd.DataFrame({"all": [outcome.processors]}))
@@ -165,7 +173,8 @@ def use_compared(comparison: Comparison) -> Any:
     rows, axis = _over_time(both, BINS_COMPARED)
     order = list(comparison.labels)
     panels = []
-    for value, title in (("waiting", "jobs that wait"), ("in_use", "processors in use")):
+    unit = comparison.outcomes[0].jobs.unit
+    for value, title in (("waiting", "jobs that wait"), ("in_use", f"{unit} in use")):
         panels.append(
             alt.Chart(rows)
             .mark_line(interpolate="step-after", strokeWidth=1.2, opacity=0.85)
@@ -261,11 +270,15 @@ def gains(comparison: Comparison, classes: Classes) -> Any:
 
 def _log(comparison: Comparison) -> str:
     outcome = comparison.outcomes[0]
-    return f"{PurePath(outcome.trace).name}, {outcome.processors:,} processors"
+    return f"{PurePath(outcome.trace).name}, {_machine(outcome)}"
+
+
+def _machine(outcome: Outcome) -> str:
+    return f"{outcome.processors:,} {outcome.jobs.unit}"
 
 
 def _title(words: str, outcome: Outcome) -> Any:
-    under = f"{PurePath(outcome.trace).name}, {outcome.label}, {outcome.processors:,} processors"
+    under = f"{PurePath(outcome.trace).name}, {outcome.label}, {_machine(outcome)}"
     if not outcome.complete:
         under += ", interrupted: only jobs that had started"
     return alt.TitleParams(words, subtitle=under)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meyrin.domain.errors import InvalidInput
-from meyrin.sim.trace.model import Trace, unusable
+from meyrin.sim.trace.model import Trace, Unit, unusable
 
 Ints = NDArray[np.int64]
 
@@ -24,7 +24,8 @@ class Arrivals:
     """The jobs of a replay in log order. All arrays are int64 of one length; times in seconds.
 
     `row` is each job's place in the trace, `limit` what backfill believes, `duration` how long
-    the job really runs, `skipped` how many were left out for which reason.
+    the job really runs, `skipped` how many were left out for which reason. `processors` counts
+    what `unit` says.
     """
 
     row: Ints
@@ -34,6 +35,7 @@ class Arrivals:
     duration: Ints
     limit: Ints
     skipped: Mapping[str, int]
+    unit: Unit = "processors"
 
     def __len__(self) -> int:
         return len(self.row)
@@ -47,11 +49,17 @@ def prepare(trace: Trace, machine: int, *, kill: bool = True) -> Arrivals:
     else a limit below the run time counts as the run time.
     InvalidInput where times are so long that sums of them can't be counted.
     """
-    return chosen(trace, trace.sizes(), unusable(trace, machine), kill=kill)
+    reasons = unusable(trace, machine)
+    return chosen(trace, trace.sizes(), reasons, kill=kill, unit=trace.pool_unit)
 
 
 def chosen(
-    trace: Trace, size: Ints, reasons: Mapping[str, NDArray[np.bool_]], *, kill: bool
+    trace: Trace,
+    size: Ints,
+    reasons: Mapping[str, NDArray[np.bool_]],
+    *,
+    kill: bool,
+    unit: Unit = "processors",
 ) -> Arrivals:
     """The rows that no reason speaks against, in log order; each left out by its first reason."""
     skipped = {reason: count for reason, count in trace.skipped.items() if count}
@@ -71,7 +79,7 @@ def chosen(
         limit = np.maximum(limit, run)
     submit = trace.submit_s[row]
     _check_sums(submit, limit)
-    return Arrivals(row, trace.job_id[row], submit, size[row], run, limit, skipped)
+    return Arrivals(row, trace.job_id[row], submit, size[row], run, limit, skipped, unit)
 
 
 def _check_sums(submit: Ints, limit: Ints) -> None:
