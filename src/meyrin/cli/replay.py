@@ -104,20 +104,22 @@ _FILE = click.Path(path_type=Path)
 def command(session: Session, /, explain_policy: str | None, **options: Any) -> int:
     """Replay a recorded workload through a cluster, and say how long jobs would have waited.
 
-      \b
-    X The machine is a pool of equal processors
-      (accelerators in most logs of GPU clusters), or what --cluster describes.
+    \b
+    TRACE is a log in the Standard Workload Format or another that `meyrin trace`
+    knows, compressed or not; `-` is standard input. The machine is a pool of
+    equal processors (accelerators in most logs of GPU clusters), or what
+    --cluster describes.
 
-      \b
-      The rule for instants: at a time t first all completions, then all arrivals
-      in log order, then one scheduling pass. Backfill believes the limit that the
-      log has; a job ends at the earlier of its run time and its limit; a missing
-      limit is the run time. Jobs without size or run time, or larger than the
-      machine, are skipped and counted by reason.
+    \b
+    The rule for instants: at a time t first all completions, then all arrivals
+    in log order, then one scheduling pass. Backfill believes the limit that the
+    log has; a job ends at the earlier of its run time and its limit; a missing
+    limit is the run time. Jobs without size or run time, or larger than the
+    machine, are skipped and counted by reason.
 
-      \b
-      Ctrl-C keeps what is done: what had started is printed and written, marked
-      "complete": false, and the exit code is 130.
+    \b
+    Ctrl-C keeps what is done: what had started is printed and written, marked
+    "complete": false, and the exit code is 130.
     """
     if explain_policy is not None:
         show_policy(session, explain_policy)
