@@ -13,10 +13,10 @@ import click
 import meyrin
 from meyrin.cli.exits import DONE, INTERRUPTED
 from meyrin.cli.progress import Line
+from meyrin.cli.reading import FILE, TraceFile, read_trace, reading_options
 from meyrin.cli.replay_words import EPILOG, show_comparison, show_policy, show_replay
 from meyrin.cli.session import Session, json_option, pass_session
-from meyrin.cli.terminal import amount, data_json, say
-from meyrin.cli.trace import TraceFile
+from meyrin.cli.terminal import data_json, say
 from meyrin.cli.until import Interruption
 from meyrin.domain.errors import InvalidInput
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from meyrin.sim.policy import Policy
     from meyrin.sim.run import Prepared, Standing
     from meyrin.sim.trace.model import Trace
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command("replay", epilog=EPILOG)
@@ -47,7 +45,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--cluster",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="TOML file with nodes and partitions, instead of a plain pool.",
 )
@@ -64,36 +62,18 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--starts",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="Write job_id,submit_s,start_s,end_s as CSV, one row a job.",
 )
 @click.option(
     "--out",
-    type=_FILE,
+    type=FILE,
     metavar="DIR",
     help="Write jobs as Parquet, summary, policy, pictures and a page into DIR.",
 )
 @click.option("--force", is_flag=True, help="Write into DIR even if it holds something.")
-@click.option(
-    "--on-error",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
-    show_default=True,
-    help="At a bad row: stop, or leave it out and count it.",
-)
-@click.option(
-    "--format",
-    "form",
-    metavar="NAME",
-    help="Format of the trace.  [default: told by its content]",
-)
-@click.option(
-    "--mapping",
-    type=_FILE,
-    metavar="FILE",
-    help="TOML file that says what the columns of a CSV or Parquet file mean.",
-)
+@reading_options
 @click.option(
     "--explain-policy",
     metavar="NAME|FILE",
@@ -192,7 +172,7 @@ class _Replays:
             from meyrin.sim.cluster_file import load_cluster  # noqa: PLC0415
 
             self._cluster = load_cluster(asked.cluster)
-        trace = self._read()
+        trace = read_trace(self._session, self._path, asked.on_error, asked.form, asked.mapping)
         prepared = [self._prepare(trace, policy) for policy in policies]
         with Interruption() as interruption:
             outcomes = [
@@ -206,28 +186,6 @@ class _Replays:
             return DONE
         say("interrupted: what had started is kept, the rest was not replayed")
         return INTERRUPTED
-
-    def _read(self) -> Trace:
-        from meyrin.sim.trace.read import read  # noqa: PLC0415
-
-        line = Line(self._session.clock, lines=True)
-
-        def progress(done: int, total: int | None) -> None:
-            if done != total:  # the rest of the work on what was read is short
-                of = f" of {amount(total)}" if total else ""
-                line.tell(lambda: f"reading {self._path.name}: {amount(done)}{of}")
-
-        asked = self._asked
-        try:
-            return read(
-                self._path,
-                format=asked.form,
-                mapping=asked.mapping,
-                on_error="skip" if asked.on_error == "skip" else "stop",
-                progress=progress,
-            )
-        finally:
-            line.close()
 
     def _prepare(self, trace: Trace, policy: Policy) -> Prepared:
         prepared = self._placed(trace, policy)

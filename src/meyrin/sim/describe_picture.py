@@ -15,7 +15,7 @@ import pandas as pd
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.sim.describe import WEEK_S, area
-from meyrin.sim.pictures import BLUE, GREY, ORANGE, as_png, as_svg
+from meyrin.sim.figure import BLUE, GREY, ORANGE, as_png, as_svg, styled
 from meyrin.sim.trace.model import Trace, unusable
 
 if TYPE_CHECKING:
@@ -206,18 +206,9 @@ def _arrivals(told: Mapping[str, Any]) -> Any:
 
 def _styled(chart: Any) -> Any:
     return (
-        chart.configure(background="white", padding=14)  # first: it replaces what was said before
-        .configure_view(stroke=None)
+        styled(chart)
         .configure_title(
             anchor="start", frame="group", fontSize=15, subtitleColor=GREY, subtitleFontSize=12
-        )
-        .configure_axis(
-            labelFontSize=11,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            gridColor="#e6e6e6",
-            domainColor="#999999",
-            tickColor="#999999",
         )
         .configure_legend(labelFontSize=11, titleFontSize=11, titleFontWeight="normal")
         .resolve_scale(color="independent")

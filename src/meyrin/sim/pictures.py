@@ -1,13 +1,12 @@
 """Pictures of outcomes: waits by size, queue and use over time, and who gains between two policies.
 
 Each function makes an Altair chart from a few hundred numbers, never from one mark a job;
-`as_svg` and `as_png` draw it without a browser or network.
+`sim.figure` gives it its looks and draws it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO, StringIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from meyrin.sim.classes import Classes
+from meyrin.sim.figure import BLUE, GREY, ORANGE, styled
 from meyrin.sim.outcome import QUANTILES, Floats, Outcome, quantile
 from meyrin.sim.prepare import Ints
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 BINS, BINS_COMPARED = 480, 120  # steps of time in a picture
 WIDTH = 640
-BLUE, ORANGE, GREY = "#2166ac", "#c7621a", "#666666"
 SHADES = ["#92c5de", "#2166ac", "#0b2545"]  # from the median to the worst hundredth
 QUANTILE_WORDS = {50: "half wait at most", 90: "90 % wait at most", 99: "99 % wait at most"}
 WAIT_TICKS = [0, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400]
@@ -35,20 +34,6 @@ DURATION = (
     " : abs(datum.value) < 86400 ? format(datum.value / 3600, '.3~g') + ' h'"
     " : format(datum.value / 86400, '.4~g') + ' d'"
 )
-
-
-def as_svg(chart: Any) -> str:
-    """The chart as SVG."""
-    into = StringIO()
-    chart.save(into, format="svg")
-    return into.getvalue()
-
-
-def as_png(chart: Any) -> bytes:
-    """The chart as PNG, at twice the size for sharp print."""
-    into = BytesIO()
-    chart.save(into, format="png", scale_factor=2)
-    return into.getvalue()
 
 
 # --- waits by class
@@ -286,16 +271,7 @@ def _title(words: str, outcome: Outcome) -> Any:
 
 def _styled(chart: Any) -> Any:
     return (
-        chart.configure(background="white", padding=14)
-        .configure_view(stroke=None)
+        styled(chart)
         .configure_title(anchor="start", fontSize=16, subtitleColor=GREY, subtitleFontSize=12)
-        .configure_axis(
-            labelFontSize=11,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            gridColor="#e6e6e6",
-            domainColor="#999999",
-            tickColor="#999999",
-        )
         .configure_legend(orient="top", labelFontSize=12)
     )

@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from meyrin.sim import pictures
+from meyrin.sim.figure import as_png, as_svg
 from meyrin.sim.folder import SUMMARY, as_json, file_sha256, jobs_parquet, page
 
 if TYPE_CHECKING:
@@ -146,10 +147,10 @@ def _drawn(charts: dict[str, tuple[str, Any]]) -> tuple[list[tuple[str, str]], d
     """The SVGs with their words, and all picture files."""
     shown, files = [], {}
     for name, (words, chart) in charts.items():
-        svg = pictures.as_svg(chart)
+        svg = as_svg(chart)
         shown.append((words, svg))
         files[f"{name}.svg"] = svg.encode()
-        files[f"{name}.png"] = pictures.as_png(chart)
+        files[f"{name}.png"] = as_png(chart)
     return shown, files
 
 
