@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -134,3 +135,18 @@ def test_all_kernels_are_compiled_ahead_with_a_line_for_each_module(
     )
     assert done.stderr.splitlines() == ["compiling meyrin.engine.caller"]
     assert said(started(copy, cache))[:3] == ["2", "1", "0"]
+
+
+def test_nothing_beneath_the_engine_enters_a_kernel() -> None:
+    """The cache's key is of the engine's sources alone, so its kernels may name nothing else."""
+    for path in sorted((ROOT / "src/meyrin/engine").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "import compiled" not in text and "import lean" not in text:
+            continue
+        named = [
+            node.module
+            for node in ast.parse(text).body  # at the top: not for types only, not in a function
+            if isinstance(node, ast.ImportFrom) and node.module
+        ]
+        foreign = [name for name in named if name.startswith("meyrin.domain")]
+        assert not foreign, f"{path.name} could freeze a constant of {foreign} into a kernel"

@@ -1,8 +1,9 @@
 """The one door to the compiler: `compiled` turns a plain function on arrays into machine code.
 
 Nothing else names Numba's decorator. The code is kept in the user's cache folder, under a key of
-every source that could end up in a kernel: Numba's own cache looks at one file only and misses an
-edit in another. Where nothing can be kept, a kernel is compiled in memory, at each start.
+every source of the engine: Numba's own cache looks at one file only and misses an edit in another.
+What lies beneath the engine never enters a kernel; a test holds that. Where nothing can be kept,
+a kernel is compiled in memory, at each start.
 
 `python -m meyrin.engine.compiled [NAME ...]` compiles ahead of their first use the kernels of the
 engine's modules and packages of these names (`timeline`, `pool`), or all.
@@ -34,7 +35,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ENGINE = Path(__file__).parent
-SOURCES = (ENGINE, ENGINE.parent / "domain")  # a constant of the domain freezes into a kernel too
 KEPT_KEYS = 8  # folders of other versions that stay: a second checkout, an edit taken back
 # what reading half a file of the cache raises (pickle's page in the Python library reference)
 DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError)
@@ -110,7 +110,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def key() -> str:
     """16 hexadecimal digits that change with any source, Numba, Python, the CPU or a switch."""
     digest = hashlib.sha256()
-    for path in sorted(path for root in SOURCES for path in root.rglob("*.py")):
+    for path in sorted(ENGINE.rglob("*.py")):
         source = path.read_bytes()
         digest.update(f"{path.relative_to(ENGINE.parent)} {len(source)}\n".encode() + source)
     features = sorted(binding.get_host_cpu_features().items())
