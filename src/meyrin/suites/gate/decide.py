@@ -172,26 +172,26 @@ def _findings(plan: Plan, seen: dict[str, Observed]) -> tuple[Finding, ...]:
     judged = {claim.name: _judged(claim, seen[claim.name]) for claim in plan.claim}
     levels = {claim.name: level for claim in plan.claim}
     rivals = [claim for claim in plan.claim if claim.kind == "capability"]
-    rivals.sort(key=lambda claim: (_doubt(judged[claim.name], seen[claim.name]), claim.name))
+    rivals.sort(key=lambda claim: (_doubt(judged[claim.name]), claim.name))
     stopped = False
     for place, claim in enumerate(rivals):
         step = level / (len(rivals) - place)
         levels[claim.name] = 0.0 if stopped else step
-        stopped |= _doubt(judged[claim.name], seen[claim.name]) > step
+        stopped |= _doubt(judged[claim.name]) > step
     return tuple(
         _finding(claim, seen[claim.name], judged[claim.name], levels[claim.name], level)
         for claim in plan.claim
     )
 
 
-def _doubt(judged: tuple[float, float] | None, observed: Observed) -> float:
-    return 1.0 if judged is None or observed.problems else judged[0]
+def _doubt(judged: tuple[float, float] | None) -> float:
+    return 1.0 if judged is None else judged[0]
 
 
 def _judged(claim: Claim, observed: Observed) -> tuple[float, float] | None:
     from meyrin.suites.gate.measure import doubts  # noqa: PLC0415 - numpy and scipy
 
-    return doubts(claim, observed) if observed.clusters else None
+    return doubts(claim, observed) if observed.clusters and not observed.problems else None
 
 
 def _finding(
@@ -207,7 +207,7 @@ def _finding(
     doubt, against = judged or (1.0, 1.0)
     verdict = NOT_ENOUGH
     few = claim.kind == "capability" and observed.unscored > UNSCORED_BUDGET * claim.samples
-    if judged is not None and not observed.problems and not few:
+    if judged is not None and not few:
         verdict = PASS if doubt <= level else FAIL if against <= whole else NOT_ENOUGH
     found, low, high = estimate(claim, observed) if judged is not None else (None, None, None)
     more = None

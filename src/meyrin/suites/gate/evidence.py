@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from meyrin.domain.errors import MeyrinError
-from meyrin.suites.facts import Facts, SampleFact, check_comparable, dump, in_order
+from meyrin.suites.facts import Facts, SampleFact, canonical, check_comparable, in_order
 from meyrin.suites.gate.plan import Claim, Plan
 from meyrin.suites.gate.signing import SignedPlan
 
@@ -84,6 +84,9 @@ def observe(claim: Claim, signed: SignedPlan, runs: Sequence[Facts], now_ms: int
     if len(mine) != 1:
         return _nothing(claim, mine, runs)
     facts = mine[0]
+    twice = [found for each in runs for found in _twice(claim, each)]
+    if twice:
+        return Observed((), claim.samples, 0, tuple(twice), ())
     problems += _run_problems(claim, signed, facts, now_ms)
     samples, more = _samples(claim, facts)
     problems += more
@@ -106,8 +109,9 @@ def observe(claim: Claim, signed: SignedPlan, runs: Sequence[Facts], now_ms: int
                 says = "model and reference were not asked the same samples"
                 problems.append(Problem("not_paired", says, claim.name))
     clusters, unscored = _clusters(claim, samples, reference)
-    if len(clusters) < claim.clusters:
-        says = f"{len(clusters)} clusters where the plan has {claim.clusters}"
+    there = len({each.cluster for each in samples})
+    if there < claim.clusters:
+        says = f"{there} clusters where the plan has {claim.clusters}"
         problems.append(Problem("few_clusters", says, claim.name))
     missing = claim.samples - len(samples)
     return Observed(
@@ -127,12 +131,13 @@ def plan_wide_problems(plan: Plan, exhibits: Iterable[Exhibit]) -> list[Problem]
 
 
 def exhibit(claim: str, role: str, facts: Facts) -> Exhibit:
-    run = facts.run
+    """`digest` is of all that the run says of itself, and of its samples' root."""
+    run, root = facts.run, facts.root
     return Exhibit(
         claim,
         role,
-        facts.root,
-        hashlib.sha256(dump(facts)).hexdigest(),
+        root,
+        hashlib.sha256(canonical({"root": root, **asdict(run)})).hexdigest(),
         run.suite,
         run.version,
         run.fingerprints.weights,
@@ -229,10 +234,7 @@ def _both_problems(claim: Claim, facts: Facts, now_ms: int) -> dict[str, tuple[b
 def _samples(claim: Claim, facts: Facts) -> tuple[list[SampleFact], list[Problem]]:
     """The samples that count, and what is wrong with them."""
     left_out = {each.id for each in claim.exclude}
-    try:
-        samples = [each for each in in_order(facts.samples) if each.id not in left_out]
-    except MeyrinError as error:
-        return [], [Problem("sample_twice", error.message, claim.name)]
+    samples = [each for each in facts.samples if each.id not in left_out]
     problems = []
     if len(samples) > claim.samples:
         says = f"{len(samples)} samples where the plan has {claim.samples}"
@@ -250,6 +252,17 @@ def _samples(claim: Claim, facts: Facts) -> tuple[list[SampleFact], list[Problem
     if any(not each.cluster for each in samples):
         problems.append(Problem("no_cluster", "samples without a cluster", claim.name))
     return samples, problems
+
+
+def _twice(claim: Claim, facts: Facts) -> list[Problem]:
+    """Samples that are there twice: then nobody can say what the facts are."""
+    try:
+        count = len(in_order(facts.samples))
+    except MeyrinError as error:
+        return [Problem("sample_twice", error.message, claim.name)]
+    if count < len(facts.samples):
+        return [Problem("sample_twice", "a sample is there twice", claim.name)]
+    return []
 
 
 def _in_range(claim: Claim, score: float | None) -> bool:
