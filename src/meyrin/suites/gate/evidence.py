@@ -276,8 +276,8 @@ def _in_range(claim: Claim, score: float | None) -> bool:
 def _clusters(
     claim: Claim, samples: Sequence[SampleFact], reference: Mapping[tuple[str, int], SampleFact]
 ) -> tuple[tuple[Cluster, ...], int]:
-    """Sizes and totals by cluster. Unscored has the worst score for the claim; samples that were
-    planned and are missing form a cluster of their own, all unscored."""
+    """Sizes and totals by cluster. Unscored has the worst score for the claim, and so have
+    samples that were planned and are missing, in clusters of the planned size."""
     up = claim.direction == "at_least"
     low, high = (0.0, 1.0) if claim.rule in {"rate", "zero"} else (claim.lowest, claim.highest)
     worst, best = (low, high) if up else (high, low)
@@ -296,11 +296,12 @@ def _clusters(
         row[1] += value
         row[2] += value > 0
         row[3] += value < 0
-    missing = claim.samples - len(samples)
-    if missing > 0 and samples:
-        value = worst - best if claim.rule == "compare" else worst
-        up_, down = int(value > 0), int(value < 0)
-        sums["(missing)"] = [missing, value * missing, missing * up_, missing * down]
+    missing, each = claim.samples - len(samples), max(1, claim.samples // claim.clusters)
+    value = worst - best if claim.rule == "compare" else worst
+    for start in range(0, missing if samples else 0, each):
+        size = min(each, missing - start)
+        name = f"(missing {start})"
+        sums[name] = [size, value * size, size * (value > 0), size * (value < 0)]
     rows = sorted(sums.items())
     clusters = (
         Cluster(name, int(size), total, int(wins), int(losses))
