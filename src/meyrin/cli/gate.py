@@ -80,7 +80,8 @@ def plan() -> None:
 @click.command(
     "make",
     epilog="""\b
-Example of a PLAN.toml:
+Example: meyrin gate plan make plan.toml
+where plan.toml holds
   gate = "second-tranche"
   family = "tiny"
   says = "more hours once it adds"
