@@ -130,7 +130,9 @@ def test_a_person_logs_in_with_their_organisation_in_a_browser(
     page.get_by_role("button", name="Log in with your organisation").press("Enter")
     at_the_provider(page, "alice")
     page.wait_for_url(f"{hub.url}/projects")
-    assert page.request.get(f"{hub.url}/api/v1/me").json()["person"]["display_name"] == "Alice Astro"
+    assert (
+        page.request.get(f"{hub.url}/api/v1/me").json()["person"]["display_name"] == "Alice Astro"
+    )
 
 
 def test_a_guest_waits_for_an_administrator(
