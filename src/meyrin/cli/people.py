@@ -84,7 +84,7 @@ def new_person(session: Session, name: str, called: str, admin: bool) -> None:
     show_one(session, made, words)
 
 
-@click.command("guests", epilog="Next: meyrin person approve NAME, or meyrin person disable NAME")
+@click.command("guests", epilog="Example: meyrin person guests. Next: meyrin person approve NAME")
 @lists
 def guests(session: Session, limit: int, after: str) -> None:
     """Who logged in by the OpenID provider and waits to be let in, by name."""

@@ -77,7 +77,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             openid_issuer=f"http://127.0.0.1:{port}",
             openid_secret_file=str(secret),
         )
-        with _served(settings, folder, url, listener) as made:
+        with _served(settings, url, listener) as made:
             yield made
     finally:
         provider.close()
@@ -85,9 +85,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 
 @contextmanager
-def _served(
-    settings: HubSettings, folder: Path, url: str, listener: socket.socket
-) -> Iterator[Hub]:
+def _served(settings: HubSettings, url: str, listener: socket.socket) -> Iterator[Hub]:
     database = Database(
         settings.database_url,
         clock_ms=lambda: time.time_ns() // 1_000_000,

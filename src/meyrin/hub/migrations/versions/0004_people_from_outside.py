@@ -7,8 +7,8 @@ from alembic import op
 
 from meyrin.hub.plumbing.audit import install_guards
 
-revision = "0005"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
