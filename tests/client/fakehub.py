@@ -59,6 +59,7 @@ from meyrin.wire.ledger import (
     TypeStatementView,
     VerifyReply,
 )
+from meyrin.wire.queue import QueuedJob, SiteQueue
 from meyrin.wire.sites import AgentSecret, Enrolled, OfferView, SiteDetail, SiteList, SiteView
 
 TOKEN = "myr_fake"
@@ -497,6 +498,10 @@ def administration(method: str, path: str) -> Any:
         closing=balance,
         unbalanced_s=0,
     )
+    waiting = QueuedJob(
+        key="0" * 16, user="1" * 16, account=None, partition="gpu", waits=True,
+        state="PENDING", reason="Priority",
+    )  # fmt: skip
     answers: dict[str, Any] = {
         "GET /me": Me(person=person, projects=[project]),
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
@@ -531,6 +536,9 @@ def administration(method: str, path: str) -> Any:
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
         "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
+        "GET /sites/alps/queue": SiteQueue(
+            site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
+        ),
         "POST /sites/alps/drain": site,
         "POST /sites/alps/resume": site,
         "POST /sites/alps/offers": offer,
