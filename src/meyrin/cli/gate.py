@@ -46,7 +46,7 @@ def group() -> None:
       meyrin gate plan make PLAN.toml             the claims, before anything is run
       meyrin gate power PLAN.json                 would these tests find out?
       meyrin gate plan sign PLAN.json --key ...   owner, then reviewer
-      meyrin suite run ... --plan PLAN.json       only now
+      meyrin suite run ... --plan DIGEST          only now
       meyrin gate decide PLAN.json RUN...         pass, fail, not enough evidence
 
     A run that began before its plan was signed is exploratory for ever.
