@@ -12,8 +12,8 @@ import time
 from meyrin.agent.slurm.transport import Gres
 
 _NOTHING = {
-    "", "N/A", "None assigned", "None", "NONE", "Unknown", "(null)", "UNLIMITED", "INVALID", "NOT_SET",
-    "Partition_Limit", "INFINITE", "n/s", "n/a",
+    "", "N/A", "n/a", "n/s", "None", "NONE", "None assigned", "Unknown", "(null)", "UNLIMITED",
+    "INFINITE", "INVALID", "NOT_SET", "Partition_Limit",
 }  # fmt: skip
 _DURATION = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)(?:\.(\d+))?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)[cn]?")
