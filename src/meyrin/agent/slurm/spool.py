@@ -3,6 +3,7 @@
     a/UUID/script, job     what to run, and how: written before Slurm hears of it
     a/UUID/owner           the claim: a link to `JOBID.RUN`, made once by the first copy that runs
     a/UUID/start.N, end.N, never.N   facts of run N, by the wrapper; whole once they end in a dot
+    a/UUID/second.S  at second S a further copy came and ended at once
     news/UUID.N.KIND       an empty file: there is a new fact. The agent removes what it has read
 
 Only ever read and written by one user. It must lie on a file system that the nodes share; where
@@ -29,6 +30,7 @@ _TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
 _SLURM_KEEPS = re.compile(r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$)|SLURMD_")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
+FENCED = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,25 @@ class Spool:
                     found[int(number)] = _READ[kind](known, lines)
         return [found[number] for number in sorted(found)]
 
+    def seconds(self, attempt: str) -> list[int]:
+        """When further copies came and ended at once."""
+        try:
+            names = os.listdir(self.folder(attempt))  # noqa: PTH208
+        except OSError:
+            return []
+        found = [name.partition(".")[2] for name in names if name.startswith("second.")]
+        return sorted(int(moment) for moment in found if moment.isdigit())
+
+    def fence(self, attempt: str) -> bool:
+        """Claim it for nobody: from now on no copy runs. False when one has begun already."""
+        folder = self.folder(attempt)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+            os.symlink(f"{FENCED}.0", f"{folder}/owner")  # noqa: PTH211
+        except FileExistsError:
+            return self.owner(attempt) == FENCED
+        return True
+
     def _fact(self, attempt: str, name: str) -> list[str] | None:
         """The lines of a fact; None while it is not whole."""
         try:
@@ -197,7 +218,7 @@ def _ended(run: Run, lines: list[str]) -> Run:
         run,
         start_s=int(lines[1]),
         end_s=int(lines[2]),
-        code=int(lines[3]),
+        code=int(lines[3]) if lines[3] else None,
         over_time=lines[4] == "yes",
         cpu_ms=cpu,
     )
@@ -259,25 +280,29 @@ def interpreter(script: str) -> str:
 
 def objection(start: Start, environment: dict[str, str]) -> str:
     """Why this can never run, as far as it can be seen from here; empty when it may."""
-    first = start.script.split("\n", 1)[0]
-    if start.script.startswith("\ufeff"):
+    if why := _script_objection(start.script):
+        return why
+    for noun in ("workdir", "stdin", "stdout", "stderr"):
+        path = getattr(start, noun)
+        if path and not path.startswith("/"):
+            return f"{noun} {path!r} is no absolute path"
+    if start.warn_signal is not None and not known_signal(start.warn_signal.name):
+        return f"there is no signal {start.warn_signal.name}"
+    words = [f"{k}={v}" for k, v in environment.items()] + list(start.arguments)
+    sizes = [len(word.encode("utf-8", "surrogateescape")) + 9 for word in words]
+    if sizes and (max(sizes) > MAX_ONE or sum(sizes) > MAX_ALL):
+        return "environment and arguments are too large for a process"
+    return "an argument or variable holds a NUL byte" if any("\0" in w for w in words) else ""
+
+
+def _script_objection(script: str) -> str:
+    first = script.split("\n", 1)[0]
+    if script.startswith("\ufeff"):
         return "the script begins with a byte order mark, so its #! line is not seen"
     if not first.startswith("#!"):
         return "the script does not begin with #! and an interpreter"
     if first.endswith("\r"):
         return f"the script has Windows line ends: its first line is {first!r}"
-    for noun in ("workdir", "stdin", "stdout", "stderr"):
-        path = getattr(start, noun)
-        if path and not path.startswith("/"):
-            return f"{noun} {path!r} is no absolute path"
-    words = [f"{k}={v}" for k, v in environment.items()] + list(start.arguments)
-    sizes = [len(word.encode("utf-8", "surrogateescape")) + 9 for word in words]
-    if sizes and (max(sizes) > MAX_ONE or sum(sizes) > MAX_ALL):
-        return "environment and arguments are too large for a process"
-    if any("\0" in word for word in words):
-        return "an argument or variable holds a NUL byte"
-    if start.warn_signal is not None and not known_signal(start.warn_signal.name):
-        return f"there is no signal {start.warn_signal.name}"
     return ""
 
 

@@ -17,7 +17,9 @@ if ! ln -s "$id.$run" "$a/owner" 2>/dev/null; then
     owner=$(readlink "$a/owner") || { echo "meyrin: $a can't be written" >&2; exit 72; }
     if [ "${owner%.*}" != "$id" ] || [ "$run" -le "${owner##*.}" ] ||
         ! mkdir "$a/run.$run" 2>/dev/null; then
-        : >"$news.$id-$run.second"
+        printf -v now '%(%s)T' -1
+        : >"$a/second.$now"
+        : >"$news.$run.second"
         exit 75
     fi
 fi
@@ -59,19 +61,23 @@ if [ "$stderr" = "$stdout" ]; then exec 2>&1
 elif [ "$append" = yes ] || [ "$run" -gt 0 ]; then exec 2>>"$stderr"; else exec 2>"$stderr"; fi
 
 # Slurm's signals reach the script by themselves; the wrapper outlives them to say how it ended.
-woken=
-trap 'woken=yes' TERM HUP INT USR1 USR2 QUIT XCPU ALRM
+# They are ignored, not trapped: bash may lose an exit code when a trap breaks off its wait.
+signals='TERM HUP INT USR1 USR2 QUIT XCPU ALRM'
+trap '' $signals
 (
-    trap - TERM HUP INT USR1 USR2 QUIT XCPU ALRM
+    trap - $signals
     exec /usr/bin/env -- "${environment[@]}" "$a/script" "${arguments[@]}"
 ) <&0 &
 child=$!
-# --signal=B: means the batch shell alone: that is the script, which stands behind the wrapper
-[ -z "$forward" ] || trap "woken=yes; kill -$forward $child 2>/dev/null" "$forward"
+# --signal=B: means the batch shell alone: that is the script, which stands behind the wrapper.
+# It is passed on a moment later, when the wrapper waits again.
+woken=
+pass_on() { woken=yes; ( exec 9<> <(:); read -r -t 0.1 -u 9; kill -"$forward" "$child" ) 2>/dev/null & }
+[ -z "$forward" ] || trap pass_on "$forward"
 timer=
 if [ "$limit" ]; then
     (
-        trap '' TERM HUP INT USR1 USR2
+        trap '' $signals
         exec >/dev/null 2>&1 </dev/null
         exec 9<> <(:) # a pipe that says nothing: to wait without a process
         read -r -t "$limit" -u 9
@@ -86,14 +92,16 @@ while :; do
     wait "$child"; code=$?
     [ "$woken" ] || break
 done
+[ "$code" -ge 0 ] && [ "$code" -le 255 ] || code=
 printf -v ended '%(%s)T' -1
 [ -z "$timer" ] || kill -KILL "$timer" 2>/dev/null
 over=no; [ -z "$limit" ] || [ ! -e "$a/over.$run" ] || over=yes
 umask 077
 { printf '%s\n' "$id" "$began" "$ended" "$code" "$over"; times; echo .; } >"$a/end.$run" &&
     : >"$news.$run.end"
+[ "$code" ] || exit 255 # not known: bash lost it
 if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
-    trap - TERM HUP INT USR1 USR2 QUIT XCPU ALRM
+    trap - $signals
     kill -"$((code - 128))" $$ 2>/dev/null
 fi
 exit "$code"
