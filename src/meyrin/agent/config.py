@@ -104,6 +104,9 @@ class AgentConfig(BaseModel):
     """Whether users and jobs see the same folders: a job then runs where it was submitted."""
     grace_s: int = Field(default=30, ge=0, le=3600)
     """Seconds between TERM and KILL."""
+    queue_every_s: int = Field(default=60, ge=0, le=3600)
+    """Seconds between two snapshots of the site's whole queue, told to the hub in pseudonyms so
+    that starts can be forecast; 0 shares nothing, and the hub forgets what it had."""
     rules: Rules = Rules()
     """The site's own rules."""
     partition: tuple[Partition, ...] = ()
