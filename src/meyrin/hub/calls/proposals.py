@@ -140,7 +140,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
         )
     if by_rule:
         _grant(step, row, project_id, "by rule", f"{fit.mode.title}: within its limits")
-    return one(step, actor, row["id"])
+    return one(step, actor, str(row["id"]))
 
 
 def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit:
@@ -229,7 +229,7 @@ def decide(
             hint=f"decide {older.id} first, or stop its clock with a reason",
         )
     if not grant:
-        store.change(step, row.id, WAITING, state=REFUSED, reason=reason, decided_by=actor.name,
+        store.change_waiting(step, row.id, state=REFUSED, reason=reason, decided_by=actor.name,
                      reviewed_ms=step.now_ms, decided_ms=step.now_ms)  # fmt: skip
         store.begin_again(step, row.id)
         return one(step, actor, proposal_id)
@@ -254,10 +254,9 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
         end_s=end_s,
         reason=f"{row['mode']} {row['id']}: {reason}"[:200],
     )
-    store.change(
+    store.change_waiting(
         step,
         row["id"],
-        WAITING,
         state=GRANTED,
         reason=reason,
         decided_by=who,
@@ -275,7 +274,7 @@ def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     found = one(step, actor, proposal_id)
     if found.state == WITHDRAWN:
         return found
-    if not store.change(step, proposal_id, WAITING, state=WITHDRAWN, decided_ms=step.now_ms):
+    if not store.change_waiting(step, proposal_id, state=WITHDRAWN, decided_ms=step.now_ms):
         raise Conflict(f"{proposal_id} is {found.state} already", hint="it can't be taken back")
     return one(step, actor, proposal_id)
 
@@ -289,7 +288,7 @@ def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Propo
     if row.due_s is not None:
         stop = {"proposal_id": row.id, "start_ms": step.now_ms, "end_ms": None, "reason": reason}
         step.add(store.clock_stops, [stop])
-        store.change(step, row.id, WAITING, due_s=None)
+        store.change_waiting(step, row.id, due_s=None)
     return one(step, actor, proposal_id)
 
 
@@ -307,7 +306,7 @@ def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode
             )
         stops = _stops(step, [row.id]).get(row.id, ())
         promise = clock.due(mode.clock, row.submit_ms // 1000, stops)
-        store.change(step, row.id, WAITING, due_s=promise.due_s if promise else row.from_s)
+        store.change_waiting(step, row.id, due_s=promise.due_s if promise else row.from_s)
     return one(step, actor, proposal_id)
 
 

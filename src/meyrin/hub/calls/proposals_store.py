@@ -97,11 +97,11 @@ def ahead(step: Step, row: sa.Row[Any]) -> sa.Row[Any] | None:
     return step.one(waiting.order_by(p.submit_ms, p.id).limit(1))
 
 
-def change(step: Step, proposal_id: str, state: str, **values: Any) -> int:
-    """Change a proposal that is in `state`; 0 when it is not any more."""
+def change_waiting(step: Step, proposal_id: str, **values: Any) -> int:
+    """Change a proposal that waits; 0 when it does not any more."""
     p = proposals.c
     return step.change(
-        sa.update(proposals).where(p.id == proposal_id, p.state == state).values(**values)
+        sa.update(proposals).where(p.id == proposal_id, p.state == "waiting").values(**values)
     )
 
 
