@@ -184,6 +184,9 @@ def load(path: Path) -> AgentConfig:
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"{path}: {place}: {first['msg']}", field=place) from error
     base = path.resolve().parent
-    return config.model_copy(
-        update={"dir": base / config.dir, "credential_file": base / config.credential_file}
+    token = config.slurm.rest_token_file
+    slurm = config.slurm.model_copy(
+        update={"rest_token_file": None if token is None else base / token}
     )
+    files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
+    return config.model_copy(update={**files, "slurm": slurm})
