@@ -61,6 +61,12 @@ bench: $(STAMP) ## measure throughput against the fork ceiling
 bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one core
 	@$(BIN)/python bench/replay.py $(ARGS)
 
+WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(word)),\
+	--$(shell echo $(word) | tr A-Z a-z)=$($(word))))
+.PHONY: world
+world: $(STAMP) ## live through simulated worlds with every fault: SEEDS=2000, or one: SEED=17
+	@$(BIN)/python -m tests.world.many $(WORLD)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
