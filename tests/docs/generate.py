@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from meyrin.agent import config as agent_config
 from meyrin.cli.exits import EXIT
@@ -29,12 +30,14 @@ from meyrin.domain.states import ENDED, LEGAL, MEANING
 from meyrin.engine import explain
 from meyrin.engine.model import Policy
 from meyrin.hub import app
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.plumbing import settings
 from meyrin.hub.plumbing.authz import Allow
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.sim import toml_file
 from meyrin.sim.cluster_file import ClusterFile
 from meyrin.sim.policy import PolicyFile
+from meyrin.suites.gate.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
@@ -84,6 +87,10 @@ def settings_page() -> str:
         table("key | default | what it is", list(agent_keys("Rules"))),
         "### [[partition]]\n",
         table("key | default", list(partition_keys())),
+        "### [slurm]\n",
+        table("key | default | what it is", list(agent_keys("SlurmConfig"))),
+        "### [slurm.partitions.NAME]\n",
+        table("key | default | what it is", list(agent_keys("SlurmPartition"))),
     ]
     return "\n".join(parts)
 
@@ -96,15 +103,15 @@ def default(value: object) -> str:
         return "absent"
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
-    return f"`{value}`" if isinstance(value, str | int) else "none: say it"
+    return f"`{value}`" if isinstance(value, str | int | float) else "none: say it"
 
 
 def agent_keys(name: str) -> Iterator[tuple[str, str, str]]:
     model = getattr(agent_config, name)
     for key, _, said in documented(agent_config, name):
-        field = model.model_fields[key]
-        shown = "see below" if key in {"rules", "partition"} else default(field.default)
-        yield f"`{key}`", shown, said
+        value = model.model_fields[key].default
+        nested = isinstance(value, BaseModel | dict) or (name, key) == ("AgentConfig", "partition")
+        yield f"`{key}`", "see below" if nested else default(value), said
 
 
 def partition_keys() -> Iterator[tuple[str, str]]:
@@ -221,8 +228,21 @@ def policy_page() -> str:
 
 
 def replay_page() -> str:
+    return file_keys({"Policy file": PolicyFile, "Cluster file": ClusterFile})
+
+
+def modes_page() -> str:
+    return file_keys({"Mode file": Mode})
+
+
+def gates_page() -> str:
+    return file_keys({"Plan of a gate": Plan})
+
+
+def file_keys(models: dict[str, type[toml_file.Table]]) -> str:
+    """Tables of all keys that such files may have."""
     parts = []
-    for title, model in (("Policy file", PolicyFile), ("Cluster file", ClusterFile)):
+    for title, model in models.items():
         parts.append(f"## {title}\n")
         rows: dict[str, list[tuple[str, ...]]] = {}
         for key in toml_file.keys(model):
@@ -238,6 +258,7 @@ def replay_page() -> str:
 SCHEMAS: dict[str, type[toml_file.Table]] = {
     "examples/policies/policy.schema.json": PolicyFile,
     "examples/clusters/cluster.schema.json": ClusterFile,
+    "examples/modes/mode.schema.json": Mode,
 }
 
 
@@ -255,6 +276,8 @@ MAKE: dict[str, Callable[[], str]] = {
     "http.md": http_page,
     "policy.md": policy_page,
     "replay.md": replay_page,
+    "modes.md": modes_page,
+    "gates.md": gates_page,
 }
 
 

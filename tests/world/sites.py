@@ -132,7 +132,7 @@ class Process:
         self.agent = Agent(
             config,
             Watched(site.ground.batch(self), "batch", self.boundary),
-            Hub(connection, name),
+            Hub(connection, self.journal.name_start(site.name)),
             Watched(self.journal, "journal", self.boundary),
             self.world.clock_of(site.name),
         )

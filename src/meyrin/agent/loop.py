@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import secrets
 import shutil
 import threading
 import time
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, Start
+from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
+from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.results import bring_back
 from meyrin.agent.rules import objection
 from meyrin.client.connection import Connection
@@ -74,7 +76,9 @@ class Agent:
 
     def recover_once(self) -> None:
         """Attempts that were taken but may not have arrived: look first, then hand over."""
-        doubtful = [i for i in self.journal.taken() if i.work.attempt not in self._staging]
+        with self._handing:  # what is being taken meanwhile is not in doubt
+            taken = self.journal.taken()
+            doubtful = [item for item in taken if item.work.attempt not in self._staging]
         if doubtful:
             there = self.batch.look_up(tuple(item.work.attempt for item in doubtful))
             self.journal.handed(there)
@@ -83,15 +87,19 @@ class Agent:
     def lease_once(self, wait_s: float) -> None:
         """Get work from the hub, note it, hand it over; end what is to be ended."""
         reply = self.hub.lease(wait_s)
-        new = self.journal.take(reply.work, reply.requests)
-        self._items |= {item.work.attempt: item for item in new}
+        with self._handing:
+            new = self.journal.take(reply.work, reply.requests)
+            self._items |= {item.work.attempt: item for item in new}
+            self._staging.update(item.work.attempt for item in new)
         direct = [item for item in new if not item.request.inputs]
         for item in new:
             if item.request.inputs:
-                self._staging.add(item.work.attempt)
                 self._staged.submit(self._stage, item)
-        if direct:
-            self._hand_over(direct)
+        try:
+            if direct:
+                self._hand_over(direct)
+        finally:
+            self._staging.difference_update(item.work.attempt for item in direct)
         ours = tuple(attempt for attempt in reply.cancel if attempt in self._items)
         if ours:
             self._cancel(ours)
@@ -244,6 +252,17 @@ class Agent:
             self._never.discard(attempt)
             self.tail.forget(attempt)
 
+    def tell_queue_once(self) -> None:
+        """Tell the hub the site's whole queue, or that it is shared no longer."""
+        if not isinstance(self.batch, ShowsQueue):
+            return
+        if not self.config.queue_every_s:
+            self.hub.forget_queue()
+            return
+        secret = site_secret(self.config.dir / "queue.key", secrets.token_bytes)
+        jobs, left_out = snapshot(self.batch.whole_queue(), secret)
+        self.hub.queue(jobs, left_out, self.clock_ms())
+
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug."""
@@ -258,6 +277,7 @@ class Agent:
                 ("send", self._send_or_wait),
                 ("results", self._results_or_wait),
                 ("recover", self._recover_or_wait),
+                ("queue", self._queue_or_wait),
             )
         ]
         for thread in threads:
@@ -284,6 +304,13 @@ class Agent:
     def _results_or_wait(self) -> None:
         self.results_once()
         self._stop.wait(0.5)
+
+    def _queue_or_wait(self) -> None:
+        self.tell_queue_once()
+        if isinstance(self.batch, ShowsQueue) and self.config.queue_every_s:
+            self._stop.wait(self.config.queue_every_s)
+        else:
+            self._stop.wait()
 
     def _recover_or_wait(self) -> None:
         self.recover_once()
@@ -334,8 +361,8 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make(config: AgentConfig, batch: BatchSystem, incarnation: str) -> Agent:
-    """An agent over the real hub and a journal on disk."""
+def make(config: AgentConfig, batch: BatchSystem, fresh: str) -> Agent:
+    """An agent over the real hub and a journal on disk; `fresh` is a name never used before."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
-    hub = Hub(Connection(config.hub, config.credential), incarnation)
+    hub = Hub(Connection(config.hub, config.credential), journal.name_start(fresh))
     return Agent(config, batch, hub, journal, wall_clock_ms)
