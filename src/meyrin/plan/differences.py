@@ -42,7 +42,7 @@ def differences(
     keys = ["size_rule", "seed", *by]
     before = per_seed[per_seed["option"] == base].set_index(keys)[list(names)]
     others = per_seed[per_seed["option"] != base]
-    paired = others.join(before, on=keys, how="inner", rsuffix="_before")
+    paired = others.join(before.add_suffix("_before"), on=keys, how="inner")
     for name in names:
         paired[name] = paired[name] - paired.pop(f"{name}_before")
     return _interval(paired.groupby([*CASE, *by], sort=False), names).reset_index()

@@ -116,9 +116,9 @@ def of_point(left: Left, promise_s: int) -> pd.DataFrame:
     for dimension, jobs, hours in _slices(left):
         measured = _measured(left, jobs, rates, promise_s)
         if hours is not None:
-            measured = measured.join(_of_hours(left, hours), how="outer", rsuffix="_of_hours")
-            for name in OF_BOTH:  # a site's own rate comes before the mean of its users'
-                measured[name] = measured.pop(f"{name}_of_hours")
+            # a site's own rate comes before the mean of its users'
+            measured = measured.drop(columns=list(OF_BOTH))
+            measured = measured.join(_of_hours(left, hours), how="outer")
         measured = measured.reindex(columns=list(MEASURES)).rename_axis("slice").reset_index()
         measured.insert(0, "dimension", dimension)
         frames.append(measured)

@@ -35,7 +35,7 @@ DECIDING = ("domain", "engine", "sim", "plan")  # floors whose code may change a
 READING = (  # what comes before and after the points does not
     "plan/batch.py",
     "plan/differences.py",
-    "plan/figures",
+    "plan/impact.py",
     "plan/measures.py",
     "plan/places.py",
     "plan/report",

@@ -57,7 +57,7 @@ def drawn(study: Study, tables: Mapping[str, pd.DataFrame]) -> list[tuple[Figure
 
 
 def _looks(chart: Any) -> Any:
-    quiet = {"labelFontSize": 13, "titleFontSize": 13, "gridColor": "#e6e6e6"}
+    quiet = {"labelFontSize": 13, "titleFontSize": 13, "gridColor": "#e6e6e6", "titlePadding": 16}
     return (
         styled(chart)
         .configure(font=FONT, background="white", padding=14)
@@ -251,7 +251,7 @@ def _pareto(_study: Study, table: pd.DataFrame) -> Any:
     line = (
         alt.Chart(front)
         .mark_line(color=GREY, strokeDash=[4, 3])
-        .encode(x=x.scale(zero=False, padding=30), y=y.axis(labelExpr=HOURS))
+        .encode(x=x.scale(zero=False, padding=30).axis(tickCount=4), y=y.axis(labelExpr=HOURS))
     )
     dots = (
         alt.Chart(table)

@@ -48,7 +48,7 @@ def report(study: Study, only: Sequence[str] = ()) -> dict[str, bytes]:
     for figure, chart in figures.drawn(study, tables):
         if only and figure.name not in only:
             continue
-        svg = as_svg(chart)
+        svg = renumbered(as_svg(chart))
         files[f"figures/{figure.name}.svg"] = svg.encode()
         files[f"figures/{figure.name}.png"] = as_png(chart)
         files[f"tables/{figure.name}.csv"] = csv_bytes(tables[figure.name])
@@ -138,6 +138,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value != value else f"{value:,.6g}"  # noqa: PLR0124 - NaN
+
+
+def renumbered(svg: str) -> str:
+    """The SVG with names of its parts counted from one: the renderer counts through a process."""
+    seen: dict[str, str] = {}
+
+    def name(found: re.Match[str]) -> str:
+        return seen.setdefault(found[0], f"{found[1]}{len(seen) + 1}")
+
+    return re.sub(r"\b(clip|gradient_)\d+\b", name, svg)
 
 
 def inline(svg: str, name: str) -> str:
