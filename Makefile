@@ -67,6 +67,10 @@ WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(w
 world: $(STAMP) ## live through simulated worlds with every fault: SEEDS=2000, or one: SEED=17
 	@$(BIN)/python -m tests.world.many $(WORLD)
 
+.PHONY: bench-slurm
+bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster against plain sbatch (root)
+	@$(BIN)/python bench/slurm.py $(ARGS)
+
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)
