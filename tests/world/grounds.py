@@ -23,6 +23,7 @@ class Plan:
     exit_code: int = 0
     prints: bytes = b""
     leaves: tuple[str, ...] = ()
+    may_run_again: bool = False
 
 
 @dataclass(slots=True)

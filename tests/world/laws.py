@@ -238,9 +238,8 @@ class Laws:
         over = [run for run in runs if run.end_ms is not None]
         if used and not over:
             raise LawBroken("charged for what ran", f"{attempt.id}: {used} s, and nothing ended")
-        allowed = {attempt.charge_s(run.elapsed_s) for run in over}
-        if used and used not in allowed:
-            wanted = " or ".join(map(str, sorted(allowed)))
+        wanted = attempt.charge_s(sum(run.elapsed_s for run in over))
+        if used and used != wanted:
             raise LawBroken("one charge per attempt", f"{attempt.id}: {used} s, not {wanted}")
 
     # --- room
@@ -275,7 +274,8 @@ class Laws:
             raise LawBroken("only what was placed runs", f"{run.attempt} at {site.name}")
         if attempt.site != site.name:
             raise LawBroken("runs where it was placed", f"{run.attempt} at {site.name}")
-        if len(site.ground.truth.of(run.attempt)) > 1:
+        before = site.ground.truth.of(run.attempt)[:-1]
+        if any(each.how != "taken back" for each in before):
             raise LawBroken("a payload runs once", f"{run.attempt} began again at {site.name}")
         if attempt.state in _DONE:
             raise LawBroken("what has ended never begins", f"{run.attempt} is {attempt.state}")
@@ -355,7 +355,7 @@ class Laws:
                 raise LawBroken("every job ends", f"job {job.id} is {job.state}")
         for attempt in self.attempts.values():
             runs = self.world.truth_of(attempt)
-            wanted = sum(attempt.charge_s(run.elapsed_s) for run in runs)
+            wanted = attempt.charge_s(sum(run.elapsed_s for run in runs))
             if self.used[attempt.id] != wanted:
                 raise LawBroken(
                     "one charge per attempt",

@@ -18,6 +18,7 @@ from meyrin.hub.jobs import attempts, change
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.usage import service as usage
+from meyrin.testing import paced
 
 Patch = tuple[Any, str, Any]
 
@@ -203,6 +204,11 @@ def _no_room_kept() -> Sequence[Patch]:
     return [(broker, "_occupied", lambda _step: {})]
 
 
+def _no_claim() -> Sequence[Patch]:
+    """On Slurm's nodes every copy of an attempt runs."""
+    return [(paced.Node, "claim", lambda *_: True)]
+
+
 BUGS = (
     Bug("no fence", "the check of attempt and epoch in reports", _no_fence),
     Bug("acts first", "the journal before the act", _acts_first),
@@ -215,5 +221,6 @@ BUGS = (
     Bug("any order", "the table of states, and the rank of reports", _any_order),
     Bug("cancelled is gone", "the site's word on what it runs", _cancelled_means_gone),
     Bug("ends twice", "the end of an attempt", _ends_twice),
+    Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim),
     Bug("no room kept", "what runs, in the broker's snapshot", _no_room_kept),
 )

@@ -18,8 +18,7 @@ FAULTS: dict[str, float] = {
     "hub_kills_inside": 0.4,  # in the middle of a transaction
     "batch_away": 0.15,  # the batch system's controller does not answer, for a while
     "batch_unanswered": 0.25,  # it does what it is told, and its answer is lost
-    "batch_kills": 0.2,  # the controller dies and comes back as it saved its state
-    "amnesia": 0.6,  # of those deaths: what it was told in the last seconds is gone
+    "amnesia": 0.4,  # after a submission: slurmctld is killed, the last seconds are gone
     "clock_jumps": 0.25,
     "agent_disk_full": 0.15,
     "hub_disk_full": 0.15,

@@ -24,6 +24,7 @@ from tests.world.network import Network
 from tests.world.people import People
 from tests.world.settings import Chance, Settings
 from tests.world.sites import DEADLY, Process, Site
+from tests.world.slurm_ground import SlurmGround
 
 from meyrin.agent import loop
 from meyrin.agent.config import Rules
@@ -129,7 +130,9 @@ class World:
     def _site(self, name: str, secret: str, partitions: tuple[Partition, ...]) -> None:
         site = Site(self, name, secret, partitions)
         self.sites.append(site)
-        site.ground = StoryGround(site)
+        kinds = self.settings.slurm
+        slurm = kinds[len(self.sites) - 1]
+        site.ground = SlurmGround(site) if slurm else StoryGround(site)
 
     def start_hub(self) -> None:
         self.hub_starts += 1
@@ -275,7 +278,10 @@ class World:
             self.tell(f"the hub's disk is {'full' if self.hub_disk_full else 'roomy'}")
         if happens("clock_jumps"):
             party = chance.choice(sorted(self.offsets_ms))
-            self.offsets_ms[party] += chance.choice((-3_600_000, -90_000, 45_000, 86_400_000))
+            far = (-3_600_000, -90_000, 45_000, 86_400_000)
+            # Slurm's nodes and the agent's machine share a clock, which is wrong by minutes at most
+            slurm = any(s.name == party and isinstance(s.ground, SlurmGround) for s in self.sites)
+            self.offsets_ms[party] += chance.choice(far[1:3] if slurm else far)
             self.tell(f"the clock of {party} is now {self.offsets_ms[party] // 1000:+} s off")
 
     def _comes_back(self) -> None:

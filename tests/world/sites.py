@@ -111,6 +111,8 @@ class Process:
         self.fuse: int | str | None = None
         self.said_hello = False
         self.busy: set[str] = set()
+        self.own_steps: dict[str, Callable[[], object]] = {}  # of its batch system
+        self.at_death: list[Callable[[], None]] = []
         self.journal = Journal(site.folder / "journal.sqlite")
         self.journal._db.execute("PRAGMA synchronous=OFF")  # processes die here, no machines
         chance = self.world.chance.of(f"{site.name}/pauses")
@@ -161,6 +163,8 @@ class Process:
         if self.site.process is self:
             self.site.process = None
         self.journal._db.close()  # what was not committed is gone
+        for close in self.at_death:
+            close()
 
     def able(self) -> list[str]:
         """What it could do now that it is not in the middle of. What another of its threads may
@@ -169,7 +173,7 @@ class Process:
             return []
         if not self.said_hello:
             return [] if "hello" in self.busy else ["hello"]
-        steps = [each for each in STEPS if each not in self.busy]
+        steps = [each for each in (*STEPS, *self.own_steps) if each not in self.busy]
         if not self.later.work and "stage" in steps:
             steps.remove("stage")
         return steps
@@ -205,6 +209,8 @@ class Process:
             agent.results_once()
         elif step == "recover":
             agent.recover_once()
+        elif step in self.own_steps:
+            self.own_steps[step]()
         elif self.later.work:
             work, arguments = self.later.work.pop(0)
             work(*arguments)
