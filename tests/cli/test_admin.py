@@ -18,7 +18,7 @@ Capture = pytest.CaptureFixture[str]
 UNTIL = ("--until", "2030-01-01")
 
 # nouns whose commands read files, or have tests of their own against a whole hub
-NO_HUB = ("trace ", "call ", "gate ", "suite ", "evidence ")
+NO_HUB = ("trace ", "call modes", "call route", "gate ", "suite ", "evidence ", "plan impact")
 # the words, the call that the hub sees, and a word of the answer for people
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
