@@ -1,4 +1,4 @@
-"""Fingerprints of what a run depends on: the model's files, the items, the interpreter's packages."""
+"""Fingerprints of what a run depends on: the model's files, the items, the packages."""
 
 from __future__ import annotations
 
@@ -52,10 +52,17 @@ def data_digest(items: Iterable[tuple[str, Item]]) -> str:
     return hashlib.sha256(canonical(rows)).hexdigest()
 
 
-def environment_digest() -> str:
-    """One digest of the interpreter and of every installed package with its version."""
+def environment_digest(suite: Path | None = None) -> str:
+    """One digest of interpreter, every installed package with its version, and a suite's code."""
     packages = sorted(
         {f"{d.name.lower()}=={d.version}" for d in metadata.distributions() if d.name}
     )
     told = [platform.python_implementation(), platform.python_version(), platform.machine()]
-    return hashlib.sha256(canonical([told, packages])).hexdigest()
+    code = []
+    if suite is not None:
+        code = sorted(
+            [path.relative_to(suite).as_posix(), file_digest(path)]
+            for path in suite.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        )
+    return hashlib.sha256(canonical([told, packages, code])).hexdigest()

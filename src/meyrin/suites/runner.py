@@ -331,6 +331,8 @@ class _Hook(Hooks):
 def run(spec: Spec) -> int:
     """Run what is missing of a shard; how many of its samples are finished."""
     suite = read(Path(spec.folder), spec.package) if spec.folder else find(spec.suite)
+    if spec.folder and "." not in spec.package:  # a suite in a folder, installed nowhere
+        sys.path.insert(0, str(Path(spec.folder).parent))
     out = Path(spec.out)
     model = open_model(spec.model, suite.limits.output_chars)
     parts = _parts(suite, spec.seed, spec.samples)
@@ -338,7 +340,7 @@ def run(spec: Spec) -> int:
     meta = {
         "planned": len(everything),
         "data": data_digest(everything),
-        "environment": environment_digest(),
+        "environment": environment_digest(Path(spec.folder) if spec.folder else None),
         "engine": f"{ENGINE} {_version()}",
     }
     (out / META).write_text(json.dumps(meta), encoding="utf-8")
@@ -366,7 +368,7 @@ def run(spec: Spec) -> int:
 
 
 def _evaluate(tasks: list[Task], model: Model, spec: Spec, suite: Suite) -> None:
-    inspect_eval(
+    logs = inspect_eval(
         tasks,
         model=model,
         display="none",
@@ -385,6 +387,13 @@ def _evaluate(tasks: list[Task], model: Model, spec: Spec, suite: Suite) -> None
         temperature=0,
         max_tokens=suite.limits.output_tokens,
     )
+    for log in logs:
+        if log.status != "success":
+            why = log.error.message if log.error else log.status
+            raise Failed(
+                f"Inspect ended task {log.eval.task} with {log.status}: {why[:500]}",
+                hint="what was finished is kept; the same command goes on",
+            )
 
 
 def _version() -> str:

@@ -95,7 +95,10 @@ def each_suite() -> Iterator[Suite]:
 
 
 def find(name: str) -> Suite:
-    """The suite of that name: installed, or `inspect_evals/TASK` by the name of its task."""
+    """The suite of that name: installed, a folder with a `suite.toml`, or `inspect_evals/TASK`."""
+    if "/" in name and (Path(name) / MANIFEST).is_file():
+        folder = Path(name).resolve()
+        return read(folder, folder.name)
     if name.startswith(INSPECT_EVALS):
         return _of_inspect_evals(name)
     for entry in metadata.entry_points(group=GROUP):
