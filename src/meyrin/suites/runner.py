@@ -160,8 +160,8 @@ def open_model(where: str, chars: int) -> Model:
 # --- the tasks
 
 
-def _scorer_of(name: str, suite: Suite) -> Scorer:
-    score = SCORERS[name]
+def _scorer_of(name: str, judge_by: str, suite: Suite) -> Scorer:
+    score = SCORERS[judge_by]
 
     @scorer(metrics=[mean()], name=name)
     def made() -> Scorer:
@@ -256,7 +256,7 @@ def _task_of(part: _Part, samples: Sequence[Sample], suite: Suite, out: str) -> 
         name=part.entry.name,
         dataset=MemoryDataset(list(samples), name=part.entry.name),
         solver=_asking(out),
-        scorer=[_scorer_of(name, suite) for name in part.entry.scores],
+        scorer=[_scorer_of(name, by, suite) for name, by in part.entry.judged.items()],
     )
 
 
@@ -357,7 +357,7 @@ def run(spec: Spec) -> int:
                 mine.append(sample)
         if mine:
             tasks.append(_task_of(part, mine, suite, spec.out))
-    NOTES.names = tuple((p.entry.name, p.entry.scores) for p in parts)
+    NOTES.names = tuple((p.entry.name, tuple(p.entry.judged)) for p in parts)
     NOTES.chars = suite.limits.output_chars
     NOTES.file = os.open(lines, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     if tasks:

@@ -39,13 +39,23 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class TaskEntry:
     """A part of a suite: `items` names a function of the package that draws items, or `inspect`
-    an Inspect task as `module:function` or as its registered name."""
+    an Inspect task as `module:function` or as its registered name.
+
+    A score is written `name=scorer`, or as the scorer alone: so parts that are judged by unlike
+    scorers can share one score, as a gate needs it.
+    """
 
     name: str
     items: str = ""
     inspect: str = ""
     scores: tuple[str, ...] = ()
     weight: int = 1
+
+    @property
+    def judged(self) -> dict[str, str]:
+        """The scorer of each score."""
+        pairs = (told.partition("=") for told in self.scores)
+        return {name: scorer or name for name, _, scorer in pairs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +185,9 @@ def _suite(told: dict[str, Any], folder: Path, package: str) -> Suite:
 
 def _task(told: dict[str, Any], path: str) -> TaskEntry:
     scores = tuple(told.pop("scores", ()))
-    for name in scores:
-        check_scorer(name, path)
     task = TaskEntry(scores=scores, **told)
+    for name in task.judged.values():
+        check_scorer(name, path)
     if bool(task.items) == bool(task.inspect):
         raise InvalidInput(f"{path}: task {task.name} has either items or inspect", field="task")
     return task
