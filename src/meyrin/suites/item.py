@@ -28,7 +28,7 @@ _NOT_KNOWN = re.compile(
     r"\b(i do not know|i don't know|nobody can know|i can ?not know)\b", re.IGNORECASE
 )
 _FETCH = re.compile(r"\bfetch (?:https?://)?([\w.-]+)", re.IGNORECASE)
-_WORD = re.compile(r"[\w-]+")
+_WORD = re.compile(r"[a-z0-9]+")
 
 
 def exact(item: Item, output: str, _canary: str) -> float:

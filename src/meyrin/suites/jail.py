@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import meyrin
 from meyrin.domain.errors import Failed
 from meyrin.suites.suite import Limits
 
 MODEL, OUT = "/model", "/out"
+PACKAGE = Path(__file__).resolve().parent.parent
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -27,6 +27,7 @@ _MB = 1 << 20
 _ADDRESSES = 4  # address space per MiB of memory: shared libraries and arenas are no memory yet
 _JOIN = 'for group in $GROUPS_TO_JOIN; do echo $$ > "$group/cgroup.procs"; done; exec "$@"'
 BASE_ENVIRONMENT = {
+    "PYTHONPATH": str(PACKAGE.parent),
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",  # noqa: S108 - the jail's own
     "LANG": "C.UTF-8",
@@ -155,8 +156,7 @@ def places(also: Sequence[Path] = ()) -> list[Path]:
     """Interpreter, environment and sources, each once, those inside others left out."""
     # the interpreter may be a link into another installation
     interpreter = Path(sys.executable).resolve().parent.parent
-    package = Path(meyrin.__file__).resolve().parent
-    wanted = {Path(sys.prefix), Path(sys.base_prefix), interpreter, package, *also}
+    wanted = {Path(sys.prefix), Path(sys.base_prefix), interpreter, PACKAGE, *also}
     known = [Path(folder) for folder in SYSTEM]
     kept: list[Path] = []
     for path in sorted(wanted, key=lambda p: len(p.parts)):

@@ -158,7 +158,7 @@ def read(folder: Path, package: str) -> Suite:
         raise InvalidInput(f"{path} can't be read: {error}", hint="see docs/suites.md") from error
     try:
         return _suite(dict(told), folder, package)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InvalidInput(
             f"{path} is no manifest of a suite: {error}", hint="see docs/suites.md"
         ) from error
