@@ -28,6 +28,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 LEFT_OUT = "left out: "
 SHARED_DATA = f"{LEFT_OUT}shared data"
 REAL = {"postgres_service", "postgres_url", "fresh_postgres", "chromium", "browser", "page"}
+REAL |= {"bubblewrap"}
 
 
 def pytest_configure() -> None:
@@ -114,6 +115,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs twice: once on each database that the hub supports."""
     fixture = {"sqlite": "sqlite_url", "postgres": "fresh_postgres"}[request.param]
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> Path:
+    """The program that makes the jails of suites."""
+    return _have(components.find_bubblewrap)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,7 +72,7 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         walltime_s=work.walltime_s,
         script=request.script,
         arguments=request.arguments,
-        environment=tuple(sorted(environment(site, item, workdir).items())),
+        environment=tuple(sorted((environment(site, item, workdir) | of_site(config)).items())),
         workdir=workdir,
         stdin=_named(item, request.stdin, workdir),
         stdout=_named(item, request.stdout, workdir),
@@ -79,6 +80,11 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         append_output=request.append_output,
         warn_signal=request.warn_signal,
     )
+
+
+def of_site(config: AgentConfig) -> dict[str, str]:
+    """What runs of suites need of the site: its own Meyrin, and where its key lies."""
+    return {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_DIR": str(config.dir)}
 
 
 def stderr_file(config: AgentConfig, attempt: str) -> Path:
