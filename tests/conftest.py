@@ -27,8 +27,16 @@ T = TypeVar("T")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 LEFT_OUT = "left out: "
 SHARED_DATA = f"{LEFT_OUT}shared data"
-REAL = {"postgres_service", "postgres_url", "fresh_postgres", "chromium", "browser", "page"}
-REAL |= {"bubblewrap"}
+REAL = {
+    "postgres_service",
+    "postgres_url",
+    "fresh_postgres",
+    "chromium",
+    "browser",
+    "page",
+    "slurm",
+    "bubblewrap",
+}
 
 
 def pytest_configure() -> None:
@@ -121,6 +129,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def bubblewrap() -> Path:
     """The program that makes the jails of suites."""
     return _have(components.find_bubblewrap)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[components.Slurm]:
+    """Two real Slurm clusters, alpha and beta."""
+    made = _have(components.start_slurm)
+    yield made
+    made.service.close()
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,9 @@ def group() -> None:
     """Tests of models: suites as code, run in a jail, with signed evidence of what came out."""
 
 
-@click.command("list", epilog="A suite is a Python package; installing it puts it here.")
+@click.command(
+    "list", epilog="Example: meyrin suite list --json; installing a suite's package puts it here."
+)
 @json_option
 @pass_session
 def list_(session: Session) -> None:
@@ -100,7 +102,7 @@ def _shown(suite: Suite) -> dict[str, Any]:
     }
 
 
-@click.command("probe")
+@click.command("probe", epilog="Examples: meyrin suite probe; meyrin suite probe --open")
 @click.option("--open", "opened", is_flag=True, help="Probe the bare machine instead.")
 @json_option
 @pass_session
