@@ -24,6 +24,7 @@ CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
     ("site queue alps", "GET /sites/alps/queue?limit=50", "PENDING (Priority)"),
+    ("site drift alps", "GET /sites/alps/drift?limit=50", "lovelace"),
     ("site enrol alps --title Alps", "POST /sites", "myr_agent"),
     ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
     ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),

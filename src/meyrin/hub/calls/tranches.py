@@ -151,11 +151,7 @@ def apply(step: Step, ruling: Ruling) -> list[Tranche]:
     open_now = of(step, {row.allocation_id for row in waiting})
     for _, tranches in sorted(open_now.items()):
         following = upcoming(tranches)
-        at_this = following is not None and (following.gate, following.family) == (
-            ruling.gate,
-            ruling.family,
-        )
-        if following is not None and at_this and following.reviewer == ruling.reviewer:
+        if following is not None and _stands_at(following, ruling):
             acted += _act(step, ruling, [t for t in tranches if t.number >= following.number])
     if acted:
         step.ring(world.BROKER)
@@ -177,6 +173,16 @@ def sweep(step: Step) -> int:
 
 
 # --- inside
+
+
+def _stands_at(tranche: Tranche, ruling: Ruling) -> bool:
+    """Whether it waits for this decision: one that has passed waits for its date alone."""
+    asked = (ruling.gate, ruling.family, ruling.reviewer)
+    return tranche.state is State.WAITING and asked == (
+        tranche.gate,
+        tranche.family,
+        tranche.reviewer,
+    )
 
 
 def _act(step: Step, ruling: Ruling, rest: Sequence[Tranche]) -> list[Tranche]:
