@@ -110,6 +110,7 @@ class NewDecision(Body):
 class DecisionView(Body):
     """`decision` replays with its plan and its runs: `meyrin gate replay`."""
 
+    digest: str
     project: str
     decided_ms: int
     runs: list[str]

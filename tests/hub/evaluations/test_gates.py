@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from tests.suites.gate import planted
 from tests.suites.gate.planted import OWNER, REVIEWER, claim, draw, plan
 from tests.suites.gate.planted import run as run_of
 
@@ -143,8 +144,6 @@ def weights(monkeypatch):
     """Runs are of that model."""
     from meyrin.suites.environment import weights_digest
 
-    from tests.suites.gate import planted
-
     monkeypatch.setattr(planted, "WEIGHTS", weights_digest(FILES))
 
 
@@ -200,7 +199,7 @@ def test_evidence_counts_only_with_a_key_that_an_administrator_named(gate):
     gate.bring(gate.packed(other_site), 403)
     raw = bytearray(gate.packed(facts))
     raw[len(raw) // 2] ^= 1
-    assert gate.bring(bytes(raw), 500)["error"]["code"] == "failed"
+    assert "this is no evidence" in gate.bring(bytes(raw), 422)["error"]["message"]
     gate.answer(gate.ada.post("/api/v1/gates/keys", json=gate.key()), 403)
     public = gate.key()["public"]
     assert gate.root.delete(f"/api/v1/gates/keys/{public}").status_code == 204

@@ -186,6 +186,7 @@ def _run(kept: service.KeptRun) -> RunView:
 
 def _decision(kept: service.KeptDecision) -> DecisionView:
     return DecisionView(
+        digest=str(kept.decision["digest"]),
         project=kept.project,
         decided_ms=kept.decided_ms,
         runs=kept.runs,

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
+from meyrin.domain.errors import Conflict, Failed, InvalidInput, NotFound, Refused
 from meyrin.domain.tranche import Action
 from meyrin.hub.calls import tranches
 from meyrin.hub.evaluations import store
@@ -159,7 +159,10 @@ def register_run(
         owner = identity.project_by_name(step, actor, project)
         files.check_brought(step, actor.key, [FileView(name="evidence.zip", sha256=bundle, size=0)])
         known = [Trusted(row.name, row.role, row.public) for row in store.trusted(step)]
-    found = verify(_bytes(blobs, bundle), known)
+    try:
+        found = verify(_bytes(blobs, bundle), known)
+    except Failed as error:
+        raise InvalidInput(error.message, hint=error.hint, field="bundle") from error
     facts, run = found.facts, found.facts.run
     shown = exhibit("", "model", facts)
     row = {
