@@ -221,10 +221,14 @@ def read_any(path: Path) -> SignedPlan:
 
 
 def read_runs(paths: Sequence[Path]) -> list[Facts]:
-    """The facts of runs, each file of them checked against its root."""
+    """The facts of runs: each facts file checked against its root, each evidence as a whole."""
     from meyrin.suites.facts import load  # noqa: PLC0415 - not for --help
+    from meyrin.suites.verify import verify  # noqa: PLC0415 - not for --help
 
-    return [load(path) for path in paths]
+    return [
+        verify(path.read_bytes()).facts if path.suffix == ".zip" and path.is_file() else load(path)
+        for path in paths
+    ]
 
 
 def write(path: Path, signed: SignedPlan) -> None:
