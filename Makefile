@@ -69,6 +69,10 @@ bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster aga
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)
 
+.PHONY: bench-suites
+bench-suites: $(STAMP) ## measure runs of suites against bare Inspect
+	@$(BIN)/python bench/suites.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -37,6 +37,7 @@ def test_the_shipped_suites_are_found_and_draw_what_the_seed_says(name: str) -> 
     assert sum(counts.values()) == suite.samples
     for task in suite.tasks:
         drawn = suite.draw(task, 1, counts[task.name])
+        assert len(drawn) == counts[task.name]
         assert drawn == suite.draw(task, 1, counts[task.name])
         assert drawn != suite.draw(task, 2, counts[task.name])
         assert len({item.cluster for item in drawn}) >= len(drawn) / 3 - 1
