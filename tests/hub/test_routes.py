@@ -336,6 +336,7 @@ OF_LAB = (
     "/api/v1/gates/decisions?project={project}",
     "/jobs/{job}",
     "/projects/{project}",
+    "/projects/{project}/models",
     "/projects/{project}/statement.csv",
 )
 
