@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt tools/environm
 
 .PHONY: demo
 demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the walk
+	@command -v bwrap >/dev/null || MTB_DIR=$$(mktemp -d) bash -c '. testbed/lib.sh; mtb_dirs; apt_need bubblewrap' || true
 	@ONCE=$(ONCE) $(BIN)/python -m meyrin.cli.demo
 
 .PHONY: test

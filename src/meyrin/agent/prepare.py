@@ -86,7 +86,9 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
 
 def of_site(config: AgentConfig) -> dict[str, str]:
     """What runs of suites need of the site: its own Meyrin, and where its key lies."""
-    return {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_DIR": str(config.dir)}
+    data = os.environ.get("MEYRIN_SUITE_DATA")
+    found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_DIR": str(config.dir.resolve())}
+    return found | ({"MEYRIN_SUITE_DATA": data} if data else {})
 
 
 def stderr_file(config: AgentConfig, attempt: str) -> Path:

@@ -12,7 +12,7 @@ from meyrin.cli.exits import INTERRUPTED
 from meyrin.cli.handin import Interrupted, hand_in
 from meyrin.cli.session import Session
 from meyrin.cli.suite import tell
-from meyrin.cli.terminal import clean, say
+from meyrin.cli.terminal import clean, data, say
 from meyrin.domain.errors import Failed, MeyrinError
 from meyrin.domain.job import JobRequest, Resources
 
@@ -112,7 +112,10 @@ def _bring(session: Session, hub: Client, label: str, ask: Ask) -> int:
         raise Failed("no evidence: what came back is of another run", job=label)
     where = _charged(hub, label)
     say(clean(f"job {label}: {where}"))
-    tell(session, facts, path, {"job": label})
+    if session.json:
+        tell(session, facts, path, {"job": label})
+    else:
+        data(str(path))  # the job's own output has said what came out
     return 0
 
 
