@@ -16,6 +16,7 @@ from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
@@ -59,6 +60,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         calls,
         proposals,
         jobs,
+        evaluations,
         broker,
         agents,
         apply,
