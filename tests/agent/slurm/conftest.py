@@ -1,38 +1,35 @@
-"""A batch system over a real cluster, for each test that asks for one."""
+"""A batch system over a real cluster, for the tests of one file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from tests.components import Slurm
 
+from meyrin.agent.batch import Phase
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport, runner
 
-Make = Callable[..., SlurmBatch]
+
+@pytest.fixture(scope="module")
+def agents_batch(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmBatch]:
+    """One for the file: to start one costs seconds. The cluster is described once."""
+    transport = CommandTransport(runner(60), conf=slurm.conf("alpha"))
+    folder = tmp_path_factory.mktemp("agent")
+    made = SlurmBatch(folder, transport, grace_s=1, poll_s=(0.5, 2.0), doubt_s=3.0)
+    described = made.partitions()
+    made.partitions = lambda: described  # type: ignore[method-assign]
+    made.start()
+    yield made
+    made.leave()
 
 
 @pytest.fixture
-def make(slurm: Slurm, tmp_path: Path) -> Iterator[Make]:
-    """Makes batch systems over one cluster; the same folder again is the same agent's."""
-    made: list[SlurmBatch] = []
-
-    def one(cluster: str = "alpha", **other: Any) -> SlurmBatch:
-        transport = CommandTransport(runner(60), conf=slurm.conf(cluster))
-        settings: dict[str, Any] = {"grace_s": 1, "poll_s": (0.5, 2.0), "doubt_s": 3.0}
-        batch = SlurmBatch(tmp_path / f"agent-{cluster}", transport, **(settings | other))
-        made.append(batch)
-        batch.start()
-        return batch
-
-    yield one
-    for batch in made:
-        batch.leave()
-
-
-@pytest.fixture
-def batch(make: Make) -> SlurmBatch:
-    return make()
+def batch(agents_batch: SlurmBatch) -> Iterator[SlurmBatch]:
+    """It knows of no attempt at first, and forgets those of this test."""
+    yield agents_batch
+    told = agents_batch.changes("", 0).jobs
+    live = tuple(job.attempt for job in told if job.phase is not Phase.ENDED)
+    agents_batch.cancel(live)
+    agents_batch.forget(tuple(job.attempt for job in told))
