@@ -166,14 +166,6 @@ def _holds_stay() -> Sequence[Patch]:
     return [(ledger, "void", lambda *_: frozenset())]
 
 
-def _any_order() -> Sequence[Patch]:
-    """A report that is behind what is known counts too, and any state may follow any."""
-    return [
-        (agents, "_is_behind", lambda *_: False),
-        (change, "check_change", lambda *_: None),
-    ]
-
-
 def _cancelled_means_gone() -> Sequence[Patch]:
     """A job that is asked to end is called ended at once."""
     from meyrin.hub.jobs import service as jobs
@@ -220,9 +212,8 @@ BUGS = (
     Bug("forgets unsent", "the journal until the hub has acknowledged", _forgets_unsent),
     Bug("no version", "the hold and the world's version in a decision", _world_stands_still),
     Bug("holds stay", "the hours given back", _holds_stay),
-    Bug("any order", "the table of states, and the rank of reports", _any_order),
     Bug("cancelled is gone", "the site's word on what it runs", _cancelled_means_gone),
-    Bug("ends twice", "the end of an attempt", _ends_twice),
+    Bug("ends twice", "the end of an attempt", _ends_twice, 25),
     Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim),
     Bug("no room kept", "what runs, in the broker's snapshot", _no_room_kept),
 )
