@@ -104,6 +104,7 @@ def _rate(claim: Claim, table: Table) -> Doubt:
     if claim.direction == "at_most":
         tallies, bar = mirrored(tallies), round(1 - claim.bar, 12)
     above = beyond(grid(bar, items, clusters), tallies)
+    above = np.clip(above, 0.0, 1.0)
     return Doubt(1 - above, above)
 
 
