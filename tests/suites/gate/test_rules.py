@@ -144,3 +144,11 @@ def test_equal_scores_do_not_pass_for_want_of_spread() -> None:
     few = Table(np.full((1, 12), 1), np.ones((1, 12)))
     many = Table(np.full((1, 400), 1), np.ones((1, 400)))
     assert judge(of, few).doubt[0] > LEVEL >= judge(of, many).doubt[0]
+
+
+def test_many_small_clusters_do_not_outvote_one_large_one() -> None:
+    of = claim(bar=0.9, alternative=0.97)
+    sizes = np.array([[2] * 150 + [100]])
+    hits = np.array([[2.0] * 150 + [0.0]])
+    assert hits.sum() / sizes.sum() < of.bar
+    assert judge(of, Table(sizes, hits)).doubt[0] == 1

@@ -104,7 +104,11 @@ def _rate(claim: Claim, table: Table) -> Doubt:
     if claim.direction == "at_most":
         tallies, bar = mirrored(tallies), round(1 - claim.bar, 12)
     above = beyond(grid(bar, items, clusters), tallies)
-    return Doubt(1 - above, above)
+    above = np.clip(above, 0.0, 1.0)
+    # where clusters differ in size, the share of all samples must be on the claimed side too
+    share = table.totals.sum(axis=1) / np.maximum(table.sizes.sum(axis=1), 1)
+    side = (share - claim.bar) * (1 if claim.direction == "at_least" else -1)
+    return Doubt(np.where(side > 0, 1 - above, 1.0), np.where(side < 0, above, 1.0))
 
 
 def _zero(claim: Claim, table: Table) -> Doubt:
