@@ -21,10 +21,17 @@ from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.wire.identity import (
+    AuditList,
+    AuditVerified,
+    AuditView,
+    GuestList,
+    GuestView,
     LoginLink,
     Me,
     MemberList,
     MemberView,
+    OrganisationList,
+    OrganisationView,
     PersonList,
     PersonView,
     ProjectList,
@@ -59,6 +66,7 @@ from meyrin.wire.ledger import (
     TypeStatementView,
     VerifyReply,
 )
+from meyrin.wire.queue import QueuedJob, SiteQueue
 from meyrin.wire.sites import AgentSecret, Enrolled, OfferView, SiteDetail, SiteList, SiteView
 
 TOKEN = "myr_fake"
@@ -463,6 +471,9 @@ def administration(method: str, path: str) -> Any:
         name="ada", display_name="Ada", admin=True, created_ms=DAY_MS, disabled_ms=None
     )
     project = ProjectView(name="home", title="Home", role="lead", created_ms=DAY_MS, closed_ms=None)
+    organisation = OrganisationView(
+        name="uni-a", title="University A", domain="uni-a.example", created_ms=DAY_MS
+    )
     token = TokenView(id="tok_1", kind="cli", name="laptop", created_ms=DAY_MS, expires_ms=None)
     member = MemberView(name="ada", display_name="Ada", role="lead")
     site = SiteView(
@@ -497,12 +508,40 @@ def administration(method: str, path: str) -> Any:
         closing=balance,
         unbalanced_s=0,
     )
+    waiting = QueuedJob(
+        key="0" * 16, user="1" * 16, account=None, partition="gpu", waits=True,
+        state="PENDING", reason="Priority",
+    )  # fmt: skip
     answers: dict[str, Any] = {
         "GET /me": Me(person=person, projects=[project]),
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
         "GET /people": PersonList(people=[person], next=""),
         "POST /people": person,
         "POST /people/ada/disable": person,
+        "POST /people/ada/approve": person,
+        "GET /guests": GuestList(
+            guests=[GuestView(name="bob", display_name="Bob", domain="uni-b.example", waits_ms=1)],
+            next="",
+        ),
+        "GET /organisations": OrganisationList(organisations=[organisation], next=""),
+        "POST /organisations": organisation,
+        "DELETE /organisations/uni-a": None,
+        "GET /audit": AuditList(
+            rows=[
+                AuditView(
+                    id=1,
+                    at_ms=1,
+                    actor="root",
+                    verb="person.new",
+                    thing="ada",
+                    facts={"admin": "False"},
+                    prior="0",
+                    hash="abc",
+                )
+            ],
+            next="",
+        ),
+        "GET /audit/verify": AuditVerified(rows=1, last="abc", broken=None),
         "GET /tokens": TokenList(tokens=[token], next="tok_1"),
         "POST /tokens": TokenSecret(token=token, secret="myr_new"),
         "DELETE /tokens/tok_1": None,
@@ -531,6 +570,9 @@ def administration(method: str, path: str) -> Any:
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
         "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
+        "GET /sites/alps/queue": SiteQueue(
+            site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
+        ),
         "POST /sites/alps/drain": site,
         "POST /sites/alps/resume": site,
         "POST /sites/alps/offers": offer,

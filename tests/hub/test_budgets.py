@@ -9,9 +9,12 @@ from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
 from meyrin.domain.site import Partition
 from meyrin.hub.agents import service as agents
 from meyrin.hub.broker import service as broker
+from meyrin.hub.identity import outside
 from meyrin.hub.identity import service as identity
+from meyrin.hub.identity.provider import Claims
 from meyrin.hub.jobs import eligible, output
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import Submission
 
@@ -213,6 +216,9 @@ def full(wide):
             identity.add_member(step, hub_root(), "lab", f"p{number:02}", "member")
             identity.new_token(step, hub.people["root"].id, f"t{number}")
             sites.enrol(step, f"s{number:02}")
+            outside.add_organisation(step, f"o{number:02}", f"o{number:02}.example", "")
+            outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
+            audit.note(step, "root", "test.act", f"thing-{number}")
         hub.award("lab", hours=1)
         hub.clock.pass_s(1)
         hub.submit()
@@ -236,6 +242,9 @@ LISTS = {
     "/api/v1/allocations": ("allocations", "id"),
     "/api/v1/sites": ("sites", "name"),
     "/api/v1/tokens": ("tokens", "id"),
+    "/api/v1/guests": ("guests", "name"),
+    "/api/v1/organisations": ("organisations", "name"),
+    "/api/v1/audit": ("rows", "id"),
 }
 
 
@@ -294,6 +303,9 @@ def add_some(hub):
         identity.new_project(step, mark, lead=hub.people["root"].id)
         identity.new_token(step, hub.people["root"].id, mark)
         sites.enrol(step, mark)
+        outside.add_organisation(step, mark, f"{mark}.example", "")
+        outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
+        audit.note(step, "root", "test.act", mark)
         identity.add_member(step, hub_root(), "lab", mark, "member")
 
 

@@ -78,6 +78,9 @@ class SlurmConfig(BaseModel):
     """The user that the token is of; absent: who the agent runs as."""
     rest_token_file: Path | None = None
     """A file with a JSON Web Token for slurmrestd, read anew at each use, so it may be renewed."""
+    rest_token_command: tuple[str, ...] = ()
+    """A command that prints such a token, such as ["scontrol", "token", "lifespan=3600"]; run
+    again before the token expires. What it prints is kept in memory only."""
     rest_version: str | None = None
     """The version of its data, such as `v0.0.40`; absent: the newest that both sides know."""
 
@@ -99,6 +102,9 @@ class AgentConfig(BaseModel):
     """Whether users and jobs see the same folders: a job then runs where it was submitted."""
     grace_s: int = Field(default=30, ge=0, le=3600)
     """Seconds between TERM and KILL."""
+    queue_every_s: int = Field(default=60, ge=0, le=3600)
+    """Seconds between two snapshots of the site's whole queue, told to the hub in pseudonyms so
+    that starts can be forecast; 0 shares nothing, and the hub forgets what it had."""
     rules: Rules = Rules()
     """The site's own rules."""
     partition: tuple[Partition, ...] = ()

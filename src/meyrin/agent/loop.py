@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import secrets
 import shutil
 import threading
 import time
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, Start
+from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
+from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.results import bring_back
 from meyrin.agent.rules import objection
 from meyrin.client.connection import Connection
@@ -244,6 +246,17 @@ class Agent:
             self._never.discard(attempt)
             self.tail.forget(attempt)
 
+    def tell_queue_once(self) -> None:
+        """Tell the hub the site's whole queue, or that it is shared no longer."""
+        if not isinstance(self.batch, ShowsQueue):
+            return
+        if not self.config.queue_every_s:
+            self.hub.forget_queue()
+            return
+        secret = site_secret(self.config.dir / "queue.key", secrets.token_bytes)
+        jobs, left_out = snapshot(self.batch.whole_queue(), secret)
+        self.hub.queue(jobs, left_out, self.clock_ms())
+
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug."""
@@ -258,6 +271,7 @@ class Agent:
                 ("send", self._send_or_wait),
                 ("results", self._results_or_wait),
                 ("recover", self._recover_or_wait),
+                ("queue", self._queue_or_wait),
             )
         ]
         for thread in threads:
@@ -284,6 +298,13 @@ class Agent:
     def _results_or_wait(self) -> None:
         self.results_once()
         self._stop.wait(0.5)
+
+    def _queue_or_wait(self) -> None:
+        self.tell_queue_once()
+        if isinstance(self.batch, ShowsQueue) and self.config.queue_every_s:
+            self._stop.wait(self.config.queue_every_s)
+        else:
+            self._stop.wait()
 
     def _recover_or_wait(self) -> None:
         self.recover_once()

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
-from meyrin.wire import identity, ledger, sites
+from meyrin.wire import identity, ledger, queue, sites
 from meyrin.wire.jobs import Body
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class Sites(Room):
     def enrol(self, name: str, title: str = "") -> sites.Enrolled:
         """A new site; the reply holds its agent's credential, shown this once."""
         return self._post(sites.Enrolled, "sites", said=sites.NewSite(name=name, title=title))
+
+    def queue(self, name: str, *, after: str = "", limit: int = 50) -> queue.SiteQueue:
+        """The site's whole queue as it told it last, in pseudonyms; for its operators."""
+        return self._get(queue.SiteQueue, "sites", name, "queue", after=after, limit=limit)
 
     def drain(self, name: str, reason: str) -> sites.SiteView:
         """Send nothing new there; what runs goes on."""
@@ -167,6 +171,33 @@ class People(Room):
 
     def disable(self, name: str) -> identity.PersonView:
         return self._post(identity.PersonView, "people", name, "disable", again=True)
+
+    def guests(self, *, after: str = "", limit: int = 50) -> identity.GuestList:
+        """Who logged in by the provider and waits to be let in."""
+        return self._get(identity.GuestList, "guests", after=after, limit=limit)
+
+    def approve(self, name: str) -> identity.PersonView:
+        return self._post(identity.PersonView, "people", name, "approve", again=True)
+
+    def organisations(self, *, after: str = "", limit: int = 50) -> identity.OrganisationList:
+        return self._get(identity.OrganisationList, "organisations", after=after, limit=limit)
+
+    def add_organisation(
+        self, name: str, domain: str, title: str = ""
+    ) -> identity.OrganisationView:
+        """Let the people of a domain in, now and from now on."""
+        said = identity.NewOrganisation(name=name, domain=domain, title=title)
+        return self._post(identity.OrganisationView, "organisations", said=said)
+
+    def remove_organisation(self, name: str) -> None:
+        self._send("DELETE", "organisations", name, again=True)
+
+    def audit(self, thing: str = "", *, after: str = "", limit: int = 50) -> identity.AuditList:
+        """Who did what, newest first."""
+        return self._get(identity.AuditList, "audit", thing=thing, after=after, limit=limit)
+
+    def verify_audit(self) -> identity.AuditVerified:
+        return self._get(identity.AuditVerified, "audit", "verify")
 
     def tokens(self, *, after: str = "", limit: int = 50) -> identity.TokenList:
         return self._get(identity.TokenList, "tokens", after=after, limit=limit)

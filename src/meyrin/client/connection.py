@@ -53,9 +53,10 @@ class Connection:
         self.pause = pause
         self._chance = chance
         self.tries = tries
+        who = {"authorization": f"Bearer {token}"} if token else {}  # without one: a stranger
         self._http = httpx2.Client(
             base_url=f"{url}/api/v1",
-            headers={"authorization": f"Bearer {token}", "accept": "application/json"},
+            headers={**who, "accept": "application/json"},
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             transport=transport,
             # no certificates are loaded where none are used, and no proxy stands on this machine

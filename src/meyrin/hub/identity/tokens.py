@@ -56,13 +56,15 @@ class Token:
 
 def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     """Who holds `secret`, if it is of one of `kinds`; else NotLoggedIn. At most two queries."""
-    row = store.token_by_hash(step, _digest(secret)) if _looks_right(secret) else None
+    row = store.token_by_hash(step, digest_of(secret)) if _looks_right(secret) else None
     if row is None or row.kind not in kinds:
         raise NotLoggedIn("this token is not known here", hint=_LOG_IN_AGAIN)
     if row.revoked_ms is not None or row.disabled_ms is not None:
         raise NotLoggedIn("this token was revoked", hint=_LOG_IN_AGAIN)
     if row.expires_ms is not None and row.expires_ms <= step.now_ms:
         raise NotLoggedIn("this token has expired", hint=_LOG_IN_AGAIN)
+    if row.waits_ms is not None:
+        raise NotLoggedIn("you are not let in yet", hint="an administrator will look at it")
     if row.kind == TokenKind.AGENT:
         return Actor(name=row.name, site=row.site_id)
     rights = store.rights(step, row.person_id)
@@ -146,23 +148,26 @@ def login_link(step: Step, person_id: str) -> str:
 
 def use_login_link(step: Step, secret: str) -> str:
     """Turn a log-in link into a session and return its secret. Of two who try, one gets it."""
-    digest = _digest(secret)
+    digest = digest_of(secret)
     person_id = store.use_once(step, digest, TokenKind.LOGIN_LINK) if secret else None
     if person_id is None:
         raise NotLoggedIn(
             "this log-in link was used already, is too old or was never made here",
             hint="run `meyrin login` for a new one",
         )
-    return _make(
-        step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=SESSION_LIFETIME_S
-    )[1]
+    return new_session(step, person_id, SESSION_LIFETIME_S)
+
+
+def new_session(step: Step, person_id: str, lifetime_s: int) -> str:
+    """The secret of a session for the browser of somebody who has shown who they are."""
+    return _make(step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=lifetime_s)[1]
 
 
 def log_out(step: Step, secret: str) -> None:
     """End a session; one that has ended already is fine."""
     store.revoke_where(
         step,
-        store.tokens.c.hash == _digest(secret),
+        store.tokens.c.hash == digest_of(secret),
         store.tokens.c.kind == TokenKind.SESSION,
     )
 
@@ -188,15 +193,13 @@ def _make(
     site_id: str | None = None,
     lifetime_s: int | None = None,
 ) -> tuple[Token, str]:
-    random = step.entropy() + step.entropy()
-    assert len(random) == 32, "the source of chance gives 16 bytes"
-    secret = SECRET_PREFIX + base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+    secret = SECRET_PREFIX + random_word(step)
     expires_ms = None if lifetime_s is None else step.now_ms + lifetime_s * 1000
     token = Token(new_id("token", step.entropy), kind, name, step.now_ms, expires_ms)
     row = {
         "id": token.id,
         "kind": str(kind),
-        "hash": _digest(secret),
+        "hash": digest_of(secret),
         "person_id": person_id,
         "site_id": site_id,
         "name": name,
@@ -207,9 +210,17 @@ def _make(
     return token, secret
 
 
+def random_word(step: Step) -> str:
+    """32 random bytes as a word of 43 letters."""
+    random = step.entropy() + step.entropy()
+    assert len(random) == 32, "the source of chance gives 16 bytes"
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+
+
 def _looks_right(secret: str) -> bool:
     return len(secret) == SECRET_LENGTH and secret.startswith(SECRET_PREFIX)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """How a secret is kept: its SHA-256."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

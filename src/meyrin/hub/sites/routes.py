@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Response
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
-from meyrin.hub.sites import service
+from meyrin.hub.sites import queue, service
+from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
     AgentSecret,
     AllowedProjects,
@@ -56,6 +57,21 @@ def site(name: str, call: Person) -> SiteDetail:
         found = service.site_by_name(step, name)
         offers = service.offers_of(step, found)
     return SiteDetail(site=_site(found), offers=[_offer(one) for one in offers])
+
+
+@router.get("/{name}/queue")
+def site_queue(name: str, call: Operator, after: After = "", limit: Limit = 50) -> SiteQueue:
+    """The site's whole queue as its agent told it last, in pseudonyms, by priority."""
+    with call.read() as step:
+        found = queue.picture(step, call.actor, name, after, limit)
+    return SiteQueue(
+        site=name,
+        at_ms=found.at_ms,
+        left_out=found.left_out,
+        partitions=list(found.partitions),
+        jobs=list(found.jobs),
+        next=found.following,
+    )
 
 
 @router.post("/{name}/drain")
