@@ -30,8 +30,9 @@ def partition(nodes: int, node: int, *, whole: bool = True) -> Partition:
 
 def asked(job: LogJob, node: int) -> Resources:
     nodes = -(-job.size // node)
-    return Resources(nodes_min=nodes, nodes_max=nodes, memory_mb=10, accelerators=node,
-                     accelerators_per="node")
+    return Resources(
+        nodes_min=nodes, nodes_max=nodes, memory_mb=10, accelerators=node, accelerators_per="node"
+    )
 
 
 def log(seed: int, jobs: int, machine: int, load: float, largest: int) -> list[LogJob]:
@@ -71,7 +72,11 @@ def placements(
         while arriving < len(jobs) and jobs[arriving].submit_s == now_s:
             job = jobs[arriving]
             waiting[job.number] = WaitingJob(
-                job.number, "p", asked(job, node), job.limit_s, job.submit_s,
+                job.number,
+                "p",
+                asked(job, node),
+                job.limit_s,
+                job.submit_s,
                 sites=sites.get(job.number, ()),
             )
             arriving += 1
@@ -88,7 +93,9 @@ def placements(
             job = jobs[number[one.job]]
             found[number[one.job]] = (one.site, now_s)
             ends = now_s + one.walltime_s
-            running[one.site][one.job] = Occupied(one.job, one.nodes, one.asked, one.walltime_s, ends)
+            running[one.site][one.job] = Occupied(
+                one.job, one.nodes, one.asked, one.walltime_s, ends
+            )
             heapq.heappush(ending, (now_s + job.duration_s, one.job, one.site))
             heapq.heappush(instants, now_s + job.duration_s)
     assert not waiting

@@ -37,10 +37,14 @@ def federated(jobs, places, sites, **more):
     )
     while not kernel.done:
         kernel.advance(100)
-    return [(names[site], int(start)) for site, start in zip(kernel.site, kernel.start, strict=True)]
+    return [
+        (names[site], int(start)) for site, start in zip(kernel.site, kernel.start, strict=True)
+    ]
 
 
-@pytest.mark.parametrize(("load", "machines"), [(0.7, (5, 9, 16)), (1.0, (8, 8)), (1.2, (12, 3, 6, 4))])
+@pytest.mark.parametrize(
+    ("load", "machines"), [(0.7, (5, 9, 16)), (1.0, (8, 8)), (1.2, (12, 3, 6, 4))]
+)
 def test_one_queue_over_sites_is_the_brokers_placement(load, machines):
     for seed in range(3):
         places = {f"site-{at}": partition(nodes, 4) for at, nodes in enumerate(machines)}
@@ -65,7 +69,9 @@ def test_jobs_that_may_go_to_some_sites_only():
 def test_a_site_alone_is_a_pool(policy):
     for seed in range(6):
         jobs = log(seed, 600, 40, 1.0, 40)
-        columns = [[getattr(job, n) for job in jobs] for n in ("submit_s", "size", "duration_s", "limit_s")]
+        columns = [
+            [getattr(job, n) for job in jobs] for n in ("submit_s", "size", "duration_s", "limit_s")
+        ]
         pool = Pool(policy, *map(np.array, columns), machine=40)
         while not pool.done:
             pool.advance(1000)

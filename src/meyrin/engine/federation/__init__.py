@@ -88,7 +88,7 @@ class Federation:
             low=_or(low, np.zeros(jobs_n), np.int8),
         )
         sites = Sites(
-            count=_column(count, np.int64),
+            machine=_column(count, np.int64),
             node=_or(node, np.ones(sites_n), np.int64),
             whole=_or(whole, np.zeros(sites_n), np.int8),
             backfill=_or(backfill, np.ones(sites_n), np.int8),
@@ -101,7 +101,7 @@ class Federation:
             begin=_column(rows[:, 0], np.int64),
             end=_column(rows[:, 1], np.int64),
             site=_column(rows[:, 2], np.int32),
-            count=_column(rows[:, 3], np.int64),
+            amount=_column(rows[:, 3], np.int64),
         )
         _check(jobs, sites, closures, end_s)
         terms = Terms(float(rate), repair_s, checkpoint_s, restart_s, seed, end_s)
@@ -184,14 +184,28 @@ def _or(values: npt.ArrayLike | None, default: npt.ArrayLike, kind: Any) -> Any:
 def _check(jobs: Jobs, sites: Sites, gaps: Gaps, end_s: int) -> None:
     if len({len(column) for column in jobs}) > 1:
         raise ValueError(f"jobs: columns of unequal length {[len(one) for one in jobs]}")
-    places = len(sites.count)
+    places = len(sites.machine)
     if not 1 <= places <= MOST_SITES:
         raise ValueError(f"{places} sites: 1 to {MOST_SITES} are possible")
     if any(len(column) != places for column in sites):
         raise ValueError(f"sites: columns of unequal length {[len(one) for one in sites]}")
     if not 0 < end_s < LONGEST:
         raise ValueError(f"end_s is {end_s}: from 1 to {LONGEST}")
+    if any((column < 1).any() for column in (sites.machine, sites.node, sites.speed)):
+        raise ValueError("sites: count, node and speed are 1 or more")
+    if any(wrong.any() for wrong in (gaps.amount < 0, gaps.end <= gaps.begin, gaps.begin < 0)):
+        raise ValueError("gaps: begin before end, count 0 or more")
+    if ((gaps.site < 0) | (gaps.site >= places)).any():
+        raise ValueError("gaps: a site that there is not")
+    _check_jobs(jobs, sites)
+
+
+def _check_jobs(jobs: Jobs, sites: Sites) -> None:
+    places = len(sites.machine)
     whole = jobs.size.astype(np.int64)
+    ranks = np.zeros(len(jobs.rank), np.int64)
+    known = (jobs.rank >= 0) & (jobs.rank < len(ranks))
+    np.add.at(ranks, jobs.rank[known], 1)
     wrong = {
         "not in order of ready": np.diff(jobs.ready, prepend=jobs.ready[:1]) < 0,
         "ready before 0": jobs.ready < 0,
@@ -201,31 +215,28 @@ def _check(jobs: Jobs, sites: Sites, gaps: Gaps, end_s: int) -> None:
         "limit too long": jobs.limit > LONGEST,
         "home is no site": (jobs.home < 0) | (jobs.home >= places),
         "group is none": (jobs.group < 0) | (jobs.group >= sites.most.shape[1]),
+        "allowed at a site that there is not": jobs.allowed >> places != 0,
+        "ranks are no order": ~known | (ranks != 1),
     }
     for site in range(places):
-        size = whole
-        if sites.whole[site]:
-            size = -(-whole // sites.node[site]) * sites.node[site]
+        node = sites.node[site] if sites.whole[site] else 1
+        too_large = -(-whole // node) * node > sites.machine[site]
         may = (jobs.allowed >> site) & 1 == 1
-        wrong[f"allowed at site {site}, where it never fits"] = may & (size > sites.count[site])
+        wrong[f"allowed at site {site}, where it never fits"] = may & too_large
     for why, which in wrong.items():
         if which.any():
             raise ValueError(f"jobs: {why}: index {int(which.argmax())}")
-    if (jobs.allowed >> places).any():
-        raise ValueError("jobs: allowed at sites that there are not")
-    if len(jobs.rank) and not np.array_equal(np.sort(jobs.rank), np.arange(len(jobs.rank))):
-        raise ValueError("jobs: rank is no order: each place once, from 0")
-    if (sites.count < 1).any() or (sites.node < 1).any() or (sites.speed < 1).any():
-        raise ValueError("sites: count, node and speed are 1 or more")
-    if (gaps.count < 0).any() or (gaps.end <= gaps.begin).any() or (gaps.begin < 0).any():
-        raise ValueError("gaps: begin before end, count 0 or more")
-    if len(gaps.site) and not 0 <= int(gaps.site.min()) <= int(gaps.site.max()) < places:
-        raise ValueError("gaps: a site that there is not")
 
 
 def warm() -> None:
     """Compile the kernel."""
     Federation(
-        ready=[0, 0], size=[1, 1], run=[1, 1], limit=[1, 1], allowed=[1, 1], count=[1],
-        end_s=10, low=[0, 1],
+        ready=[0, 0],
+        size=[1, 1],
+        run=[1, 1],
+        limit=[1, 1],
+        allowed=[1, 1],
+        count=[1],
+        end_s=10,
+        low=[0, 1],
     ).advance(10)

@@ -53,16 +53,9 @@ from meyrin.engine.pool.completions import next_end, pop, push
 @lean
 def advance(w: World, events: int) -> None:
     """Deal with at most so many instants."""
-    st, at, jobs = w.state, w.state.at, w.jobs
-    count = len(jobs.ready)
+    st, at = w.state, w.state.at
     for _ in range(events):
-        now = next_end(st.heap)
-        if at[NEXT] < count:
-            now = min(now, jobs.ready[at[NEXT]])
-        if at[GAP] < len(w.gaps.begin):
-            now = min(now, w.gaps.begin[at[GAP]])
-        if at[WAKE] < len(st.wakes):
-            now = min(now, st.wakes[at[WAKE]])
+        now = _next(w)
         if now >= w.terms.end_s:
             if len(st.low_queue) and at[DONE] == 0:
                 low_finish(w)
@@ -74,7 +67,7 @@ def advance(w: World, events: int) -> None:
             changed = _ended(w, pop(st.heap), now) or changed
         while at[GAP] < len(w.gaps.begin) and w.gaps.begin[at[GAP]] == now:
             gap = at[GAP]
-            _close(w, w.gaps.site[gap], w.gaps.count[gap], now, w.gaps.end[gap])
+            _close(w, w.gaps.site[gap], w.gaps.amount[gap], now, w.gaps.end[gap])
             at[GAP] += 1
             changed = True
         while at[WAKE] < len(st.wakes) and st.wakes[at[WAKE]] == now:
@@ -83,6 +76,20 @@ def advance(w: World, events: int) -> None:
         _arrivals(w, now, changed)
         if len(st.low_queue):
             low_pass(w, now)
+
+
+@lean
+def _next(w: World) -> Any:
+    """The next instant at which something happens."""
+    st, at = w.state, w.state.at
+    now = next_end(st.heap)
+    if at[NEXT] < len(w.jobs.ready):
+        now = min(now, w.jobs.ready[at[NEXT]])
+    if at[GAP] < len(w.gaps.begin):
+        now = min(now, w.gaps.begin[at[GAP]])
+    if at[WAKE] < len(st.wakes):
+        now = min(now, st.wakes[at[WAKE]])
+    return now
 
 
 @lean
@@ -284,7 +291,7 @@ def _best_now(w: World, job: int, now: int) -> Any:
     allowed = w.jobs.allowed[job]
     for site in range(len(st.free)):
         if (allowed >> site) & 1 and _fits(w, job, site, now):
-            left = (st.free[site] - need(w, job, site)) / w.sites.count[site]
+            left = (st.free[site] - need(w, job, site)) / w.sites.machine[site]
             if left > most:
                 best, most = site, left
     return best
@@ -343,7 +350,7 @@ def _beside_reservation(w: World, job: int, site: int, wanted: int, start: int) 
     if st.until[site] >= FAR:
         return FAR
     both = wanted + st.kept[site]
-    if both > w.sites.count[site]:
+    if both > w.sites.machine[site]:
         return max(start, st.until[site])
     later, _ = shadow(st.profile, site, st.free[site], both)
     return min(max(later, start), max(start, st.until[site]))

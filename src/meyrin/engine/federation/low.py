@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from meyrin.engine.compiled import lean
-from meyrin.engine.federation.state import LOW_DEPTH, LOW_WAITING, World
+from meyrin.engine.federation.state import LOW_DEPTH, LOW_WAITING, TIDY_FROM, World
 from meyrin.engine.federation.steps import (
     from_checkpoint,
     log_hours,
@@ -26,7 +26,7 @@ def low_pass(w: World, now: int) -> None:
     st, at, jobs = w.state, w.state.at, w.jobs
     most = 0
     for site in range(len(st.free)):
-        while st.free[site] < st.low_used[site]:
+        while st.tail[site] >= 0 and st.free[site] < st.low_used[site]:
             _put_off(w, st.tail[site], site, now)
         most = max(most, st.free[site] - st.low_used[site])
     if most == 0 or at[LOW_WAITING] == 0:
@@ -59,8 +59,8 @@ def _roomiest(w: World, job: int, now: int) -> Any:
         if now < w.jobs.away[job] and site != w.jobs.home[job]:
             continue
         left = st.free[site] - st.low_used[site] - need(w, job, site)
-        if left >= 0 and left / w.sites.count[site] > most:
-            best, most = site, left / w.sites.count[site]
+        if left >= 0 and left / w.sites.machine[site] > most:
+            best, most = site, left / w.sites.machine[site]
     return best
 
 
@@ -80,7 +80,7 @@ def _start(w: World, job: int, site: int, now: int) -> None:
     if st.tail[site] >= 0:
         st.behind[st.tail[site]] = job
     st.tail[site] = job
-    if st.heap.size[0] == len(st.heap.end):
+    if st.heap.size[0] >= w.state.at[TIDY_FROM]:
         _forget_stale(w)
     push(st.heap, ends, job)
 

@@ -24,7 +24,7 @@ class Profile(NamedTuple):
     """
 
     end: Ints
-    count: Ints
+    amount: Ints
     filled: Ints
     total: Ints
     order: npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ def new_profile(entries: Ints) -> Profile:
     whole = int(blocks.sum())
     return Profile(
         end=np.zeros(whole * BLOCK, np.int64),
-        count=np.zeros(whole * BLOCK, np.int64),
+        amount=np.zeros(whole * BLOCK, np.int64),
         filled=np.zeros(whole, np.int64),
         total=np.zeros(whole, np.int64),
         order=np.zeros((len(blocks), int(blocks.max())), np.int64),
@@ -68,13 +68,13 @@ def add(p: Profile, site: int, end: int, count: int) -> None:
     while at > first and p.end[at - 1] > end:
         at -= 1
     if at > first and p.end[at - 1] == end:
-        p.count[at - 1] += count
+        p.amount[at - 1] += count
         return
     for i in range(last, at, -1):
         p.end[i] = p.end[i - 1]
-        p.count[i] = p.count[i - 1]
+        p.amount[i] = p.amount[i - 1]
     p.end[at] = end
-    p.count[at] = count
+    p.amount[at] = count
     p.filled[block] += 1
 
 
@@ -87,13 +87,13 @@ def remove(p: Profile, site: int, end: int, count: int) -> None:
     while p.end[at] < end:
         at += 1
     p.total[block] -= count
-    p.count[at] -= count
-    if p.count[at] > 0:
+    p.amount[at] -= count
+    if p.amount[at] > 0:
         return
     p.filled[block] -= 1
     for i in range(at, block * BLOCK + p.filled[block]):
         p.end[i] = p.end[i + 1]
-        p.count[i] = p.count[i + 1]
+        p.amount[i] = p.amount[i + 1]
     if p.used[site] > 1:
         _merge(p, site, place)
 
@@ -110,7 +110,7 @@ def shadow(p: Profile, site: int, free: int, needed: int) -> tuple[int, int]:
         place += 1
     at = p.order[site, place] * BLOCK
     while True:
-        free += p.count[at]
+        free += p.amount[at]
         if free >= needed:
             return p.end[at], free - needed
         at += 1
@@ -152,8 +152,8 @@ def _split(p: Profile, site: int, place: int) -> None:
     moved = 0
     for i in range(half):
         p.end[new * BLOCK + i] = p.end[old * BLOCK + half + i]
-        p.count[new * BLOCK + i] = p.count[old * BLOCK + half + i]
-        moved += p.count[new * BLOCK + i]
+        p.amount[new * BLOCK + i] = p.amount[old * BLOCK + half + i]
+        moved += p.amount[new * BLOCK + i]
     p.filled[old] = half
     p.filled[new] = half
     p.total[new] = moved
@@ -171,7 +171,7 @@ def _merge(p: Profile, site: int, place: int) -> None:
         if least == 0 or p.filled[old] + p.filled[gone] <= BLOCK // 2:
             for i in range(p.filled[gone]):
                 p.end[old * BLOCK + p.filled[old] + i] = p.end[gone * BLOCK + i]
-                p.count[old * BLOCK + p.filled[old] + i] = p.count[gone * BLOCK + i]
+                p.amount[old * BLOCK + p.filled[old] + i] = p.amount[gone * BLOCK + i]
             p.filled[old] += p.filled[gone]
             p.total[old] += p.total[gone]
             p.unused[p.top[0]] = gone

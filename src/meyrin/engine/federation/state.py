@@ -21,7 +21,8 @@ HOUR_S = 3600
 
 # places in `State.at`
 NOW, NEXT, GAP, WAKE, WAITING, LOW_WAITING, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(11)
-COUNTERS = 11
+TIDY_FROM = 11  # so many ends in the heap leave no room for more than what may run at once
+COUNTERS = 12
 
 
 class Jobs(NamedTuple):
@@ -42,9 +43,9 @@ class Jobs(NamedTuple):
 
 
 class Sites(NamedTuple):
-    """Sites in order of name. `most[s, g]` is what a group may hold at once."""
+    """Sites in order of name, `machine` accelerators each; `most[s, g]` is for a group at once."""
 
-    count: Ints
+    machine: Ints
     node: Ints
     whole: Bytes
     backfill: Bytes
@@ -58,7 +59,7 @@ class Gaps(NamedTuple):
     begin: Ints
     end: Ints
     site: Shorts
-    count: Ints
+    amount: Ints
 
 
 class Terms(NamedTuple):
@@ -76,8 +77,8 @@ class State(NamedTuple):
     """All that changes. By job: `left` run time and `believed` limit at home speed, `begun` and
     `ends` of the attempt that runs (-1: none), `on` its site, `failing` whether it will fail,
     `slot` where its earliest starts are remembered. By site: `free` for jobs that are not low,
-    `low_used` of it by low ones, and the reservation of `kept` from `shadow` to `until`, beside which
-    `spare` more are free then.
+    `low_used` of it by low ones, and the reservation of `kept` from `shadow` to
+    `until`, beside which `spare` more are free then.
     """
 
     start: Ints
@@ -132,9 +133,9 @@ class World(NamedTuple):
 
 def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
     """Nothing runs, nobody waits."""
-    count, places = len(jobs.ready), len(sites.count)
+    count, places = len(jobs.ready), len(sites.machine)
     hours = -(-terms.end_s // HOUR_S)
-    machine = int(sites.count.sum())
+    machine = int(sites.machine.sum())
     closures = len(gaps.begin)
     repairs = machine + closures if terms.rate > 0 else closures
     running = min(count, machine) + repairs
@@ -142,7 +143,9 @@ def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
     wakes = np.unique(jobs.away[(jobs.away > jobs.ready) & (jobs.away < terms.end_s)])
     at = np.zeros(COUNTERS, np.int64)
     at[[OPEN_SLOTS, FREE_REPAIRS, OPEN]] = SLOTS, repairs, -1
-    by_site = np.minimum(sites.count, count) + repairs
+    ends = 2 * running + 2 * low + 2
+    at[TIDY_FROM] = ends - running - 1
+    by_site = np.minimum(sites.machine, count) + repairs
     return State(
         start=np.full(count, -1, np.int64),
         end=np.full(count, -1, np.int64),
@@ -159,7 +162,7 @@ def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
         behind=np.full(count if low else 0, -1, np.int32),
         queue=np.zeros(count, np.int32),
         low_queue=np.zeros(count if low else 0, np.int32),
-        free=sites.count.copy(),
+        free=sites.machine.copy(),
         low_used=np.zeros(places, np.int64),
         held=np.zeros(sites.most.shape, np.int64),
         version=np.zeros(places, np.int64),
@@ -171,7 +174,7 @@ def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
         open_slots=np.arange(SLOTS, dtype=np.int32),
         known_at=np.full((SLOTS, places), -1, np.int64),
         known=np.zeros((SLOTS, places), np.int64),
-        heap=new_completions(running + (running + 2 * low if low else 0) + 1),
+        heap=new_completions(ends),
         profile=new_profile(by_site),
         repair_site=np.zeros(repairs, np.int32),
         repair_count=np.zeros(repairs, np.int64),
