@@ -79,7 +79,10 @@ class UsageBody(Body):
 
 
 class Report(Body):
-    """What became of an attempt, complete in itself: a later phase holds the earlier times."""
+    """What became of an attempt, complete in itself: a later phase holds the earlier times.
+
+    `run` counts how often its batch system took it back into the queue after it had run.
+    """
 
     attempt: str
     epoch: int
@@ -95,6 +98,7 @@ class Report(Body):
     site_word: str | None = None
     usage: UsageBody | None = None
     results_follow: bool = False
+    run: Annotated[int, Field(ge=0)] = 0
 
 
 class ReportsBody(Body):
