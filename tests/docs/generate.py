@@ -34,6 +34,8 @@ from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.plumbing import settings
 from meyrin.hub.plumbing.authz import Allow
 from meyrin.hub.plumbing.http import STATUS
+from meyrin.plan.facility import FacilityFile
+from meyrin.plan.scenario import ScenarioFile
 from meyrin.sim import toml_file
 from meyrin.sim.cluster_file import ClusterFile
 from meyrin.sim.policy import PolicyFile
@@ -259,6 +261,8 @@ SCHEMAS: dict[str, type[toml_file.Table]] = {
     "examples/policies/policy.schema.json": PolicyFile,
     "examples/clusters/cluster.schema.json": ClusterFile,
     "examples/modes/mode.schema.json": Mode,
+    "examples/facility.schema.json": FacilityFile,
+    "examples/scenario.schema.json": ScenarioFile,
 }
 
 

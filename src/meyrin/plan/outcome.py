@@ -41,7 +41,7 @@ JOBS: dict[str, tuple[str, str]] = {
     "accelerators": ("int32", "accelerators that it needs at once"),
     "submit_s": ("int64", "when it was submitted"),
     "start_s": ("int64", "first start; -1: not by the end of the run"),
-    "end_s": ("int64", "end of its last attempt, may lie after the run; -1: never started"),
+    "end_s": ("int64", "end of its last attempt, may lie after the run; -1: none is known by then"),
     "requested_s": ("int64", "limit that its user set, at home"),
     "run_s": ("int64", "run time at home without failures; unlike end-start it has no restarts"),
     "restarts": ("int32", "attempts that a failure or a preemption ended"),
@@ -76,7 +76,7 @@ SITE_HOURS: dict[str, tuple[str, str]] = {
     "carbon_mg": ("int64", "emissions of that energy"),
     "signal": ("bool", "the grid asks for less power in this hour"),
     "moved_out_j": ("int64", "energy of deferrable jobs held back in this hour"),
-    "moved_in_j": ("int64", "the same energy, in the hour in which it was used after all"),
+    "moved_in_j": ("int64", "the same energy, where and when it was used after all"),
 }
 
 _TYPES = {"int64": np.int64, "int32": np.int32, "bool": np.bool_}

@@ -166,6 +166,9 @@ class Option(Table):
     more_at_each: q.Ratio | None = Field(
         default=None, description="so much more at one site after the other: an option for each"
     )
+    more_at: Annotated[tuple[f.SiteName, ...], Field(strict=False)] = Field(
+        default=(), description="the sites of more_at_each; absent: all of the facility"
+    )
     upgrade: Annotated[tuple[Upgrade, ...], Field(strict=False)] = Field(
         default=(), description="newer accelerators"
     )
@@ -251,6 +254,13 @@ def _complaints(file: ScenarioFile, facility: f.FacilityFile) -> Iterator[f.Comp
     if len(set(file.seeds)) != len(file.seeds) or min(file.seeds) < 0:
         yield ("seeds",), f"{list(file.seeds)}: seeds are different numbers from 0 on"
     known = [AS_IS]
+    if any(option.one_queue or option.site for option in file.option):
+        for site in facility.site:
+            if site.shared and site.link is None:
+                words = (
+                    f"{site.name} is shared but has no link, so nobody can say what moving a job"
+                )
+                yield ("facility",), f"{words} costs; give it a link, or write shared = false"
     for at, option in enumerate(file.option):
         yield from _option_complaints(file, facility, option, ("option", at), known)
         known.append(option.name)
@@ -289,6 +299,7 @@ def _option_complaints(
     yield from _new_site_complaints(file, facility, option, loc)
     names = [site.name for site in facility.site]
     places = [("more", at, one.site) for at, one in enumerate(option.more)]
+    places += [("more_at", at, name) for at, name in enumerate(option.more_at)]
     places += [("upgrade", at, one.site) for at, one in enumerate(option.upgrade)]
     for field, at, name in places:
         if name not in names:

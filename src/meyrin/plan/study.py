@@ -114,8 +114,8 @@ def _options(scenario: Scenario) -> Iterator[tuple[str, str]]:
         if option.more_at_each is None:
             yield option.name, ""
         else:
-            for site in scenario.facility.site:
-                yield option.name, site.name
+            for name in option.more_at or [site.name for site in scenario.facility.site]:
+                yield option.name, name
 
 
 def _inputs(scenario: Scenario) -> tuple[tuple[str, str, str], ...]:
@@ -168,7 +168,7 @@ def _run(point: Point, paths: Mapping[str, Path]) -> dict[str, bytes]:
     made = _workload(point, scenario, number, as_is.places, paths)
     facility = scenario.facility
     shapes = (paths.get(facility.carbon_shape), paths.get(facility.price_shape))
-    tables, counts = replay(scenario, number, world, made, point.seed, shapes)
+    tables, counts = replay(scenario, number, as_is, world, made, point.seed, shapes)
     tables[outcome.ABOUT_FILE] = outcome.about_bytes(_about(point, scenario, world, counts))
     return tables
 
@@ -176,14 +176,23 @@ def _run(point: Point, paths: Mapping[str, Path]) -> dict[str, bytes]:
 def _workload(
     point: Point, scenario: Scenario, number: Numbers, homes: Any, paths: Mapping[str, Path]
 ) -> Any:
+    """The jobs of a point. The last ones are kept: points that follow often have the same."""
     from meyrin.plan.workload import make, read_log  # noqa: PLC0415
 
-    logs = {
-        part.name: read_log(part, paths[part.trace], number)
-        for part in scenario.file.workload
-        if part.trace
-    }
-    return make(scenario.file, number, homes, logs, point.seed, point.sizes)
+    key = (point.inputs, point.seed, point.sizes, point.ends)
+    if key not in _KEPT:
+        _KEPT.clear()
+        logs = {
+            part.name: read_log(part, paths[part.trace], number)
+            for part in scenario.file.workload
+            if part.trace
+        }
+        _KEPT[key] = make(scenario.file, number, homes, logs, point.seed, point.sizes)
+    return _KEPT[key]
+
+
+_KEPT: dict[Any, Any] = {}
+"""At most one workload of this process: worked out anew for the same key it would be the same."""
 
 
 def _about(

@@ -24,11 +24,13 @@ STEPS = 4  # a ramp opens a site in so many equal parts
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Accelerators out of service from `begin_s` to `end_s`, known before."""
+    """Accelerators out of service from `begin_s` to `end_s`, known before. Not `built`: they are
+    not there at all, before a site opens or after it closed."""
 
     begin_s: int
     end_s: int
     accelerators: int
+    built: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +200,15 @@ def _gaps(
         parts = min(STEPS, count) if ramp_s else 1
         for part in range(parts):
             size = count * (part + 1) // parts - count * part // parts
-            gaps.append(Gap(0, opened_s + ramp_s * part // parts, size))
+            gaps.append(Gap(0, opened_s + ramp_s * part // parts, size, built=False))
     if site.closed is not None:
-        gaps.append(Gap((site.closed - begin).days * DAY_S, FOR_EVER_S, count))
+        last_s = (site.closed - begin).days * DAY_S
+        gaps.append(Gap(last_s, FOR_EVER_S, count, built=False))
     for closure in site.maintenance:
         first, last = ((day - begin).days * DAY_S for day in (closure.begin, closure.end))
         size = round(number(closure.accelerators)) if closure.accelerators else count
         if last > 0:
-            gaps.append(Gap(max(first, 0), last, min(size, count)))
+            gaps.append(Gap(max(first, 0), last, min(size, count), built=True))
     return tuple(gaps)
 
 
@@ -224,8 +227,16 @@ def _capital(money: f.Money, number: Numbers, price: float, power_w: float) -> f
 
 
 def _larger(place: Place, share: float) -> Place:
-    more = round(place.accelerators * share)
-    return replace(place, accelerators=place.accelerators + more)
+    return _resized(place, place.accelerators + round(place.accelerators * share))
+
+
+def _resized(place: Place, count: int) -> Place:
+    """The place with another number of accelerators; closures keep their part of it."""
+    gaps = tuple(
+        replace(gap, accelerators=-(-gap.accelerators * count // place.accelerators))
+        for gap in place.gaps
+    )
+    return replace(place, accelerators=count, gaps=gaps)
 
 
 def _upgraded(place: Place, change: object, facility: f.FacilityFile, number: Numbers) -> Place:
@@ -239,14 +250,9 @@ def _upgraded(place: Place, change: object, facility: f.FacilityFile, number: Nu
     else:
         count = int(place.accelerators * place.power_w / power_w)
     return replace(
-        place,
-        accelerators=count,
+        _resized(place, count),
         kind=kind.name,
         speed=number(kind.speed),
         power_w=power_w,
         capital_millicents_h=_capital(facility.money, number, number(kind.price), power_w),
-        gaps=tuple(
-            replace(gap, accelerators=gap.accelerators * count // place.accelerators)
-            for gap in place.gaps
-        ),
     )

@@ -27,6 +27,8 @@ class Places:
     def line(self, loc: Iterable[int | str]) -> int:
         """The line, from 1, of the key at `loc`, or of the nearest table that holds it."""
         place = tuple(loc)
+        if (*place, 0) in self._lines:  # an array of tables: where it begins
+            place = (*place, 0)
         while place not in self._lines:
             place = place[:-1]
         return self._lines[place]
