@@ -43,7 +43,7 @@ from meyrin.wire.jobs import (
 )
 
 if TYPE_CHECKING:
-    from meyrin.client.admin import Ledger, People, Projects, Sites
+    from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -114,6 +114,12 @@ class Client:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def plans(self) -> Plans:
+        from meyrin.client.admin import Plans  # noqa: PLC0415
+
+        return Plans(self.connection)
 
     @property
     def url(self) -> str:

@@ -20,11 +20,14 @@ from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.plans.routes import router as plans
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
+from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 
 log = structlog.get_logger("meyrin.hub")
@@ -47,7 +50,20 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.authenticate = request_actor
     app.state.provider = _provider(settings, database)
     http.install(app)
-    for router in (identity, outside, sites, ledger, calls, jobs, broker, agents, reports):
+    for router in (
+        identity,
+        outside,
+        sites,
+        ledger,
+        calls,
+        jobs,
+        broker,
+        agents,
+        plans,
+        plan_pages,
+        trace,
+        reports,
+    ):
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")
