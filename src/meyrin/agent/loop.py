@@ -24,6 +24,7 @@ from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue,
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
+from meyrin.agent.limits import KeepsLimits, Pass
 from meyrin.agent.output import Tail
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
@@ -48,8 +49,10 @@ class Agent:
         hub: Hub,
         journal: Journal,
         clock_ms: Callable[[], int],
+        keeper: KeepsLimits | None = None,
     ) -> None:
         self.config = config
+        self.keeper = keeper
         self.batch = batch
         self.hub = hub
         self.journal = journal
@@ -259,6 +262,19 @@ class Agent:
         jobs, left_out = snapshot(self.batch.whole_queue(), secret)
         self.hub.queue(jobs, left_out, self.clock_ms())
 
+    def keep_limits_once(self) -> None:
+        """Bring the site's accounts and limits into step, or only look; tell the hub."""
+        mode = self.config.limits.mode
+        if self.keeper is None or mode == "off":
+            return
+        wanted = self.hub.limits()
+        try:
+            done = self.keeper.once(wanted.projects)
+        except MeyrinError as error:
+            done = Pass(words=f"nothing was done: {error.message}"[:300])
+            log.warning("agent.limits_wait", error=error.message)
+        self.hub.drift(mode, done.words, done.lines, self.clock_ms())
+
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug."""
@@ -274,6 +290,7 @@ class Agent:
                 ("results", self._results_or_wait),
                 ("recover", self._recover_or_wait),
                 ("queue", self._queue_or_wait),
+                ("limits", self._limits_or_wait),
             )
         ]
         for thread in threads:
@@ -307,6 +324,10 @@ class Agent:
             self._stop.wait(self.config.queue_every_s)
         else:
             self._stop.wait()
+
+    def _limits_or_wait(self) -> None:
+        self.keep_limits_once()
+        self._stop.wait(None if self.keeper is None else self.config.limits.every_s)
 
     def _recover_or_wait(self) -> None:
         self.recover_once()
@@ -357,8 +378,10 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make(config: AgentConfig, batch: BatchSystem, incarnation: str) -> Agent:
+def make(
+    config: AgentConfig, batch: BatchSystem, incarnation: str, keeper: KeepsLimits | None = None
+) -> Agent:
     """An agent over the real hub and a journal on disk."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
     hub = Hub(Connection(config.hub, config.credential), incarnation)
-    return Agent(config, batch, hub, journal, wall_clock_ms)
+    return Agent(config, batch, hub, journal, wall_clock_ms, keeper)

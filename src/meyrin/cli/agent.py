@@ -36,6 +36,7 @@ def command(config: Path) -> int:
     from meyrin.agent import loop  # noqa: PLC0415
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415
     from meyrin.agent.main import batch_system  # noqa: PLC0415
+    from meyrin.agent.slurm.reconcile import keeper  # noqa: PLC0415
     from meyrin.hub.plumbing import logs  # noqa: PLC0415
 
     logs.configure()
@@ -44,7 +45,7 @@ def command(config: Path) -> int:
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
-        agent = loop.make(chosen, batch, uuid.uuid4().hex)
+        agent = loop.make(chosen, batch, uuid.uuid4().hex, keeper(chosen))
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         agent.run()

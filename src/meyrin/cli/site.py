@@ -24,6 +24,7 @@ ENTRIES = {
     "list": Entry(f"{HERE}:list_sites", "Every site, by name."),
     "show": Entry(f"{HERE}:show", "One site: partitions and offers."),
     "queue": Entry("meyrin.cli.site_own:queue", "What waits and runs there, of everybody."),
+    "drift": Entry("meyrin.cli.site_own:drift", "What its accounts and limits lack."),
     "enrol": Entry(f"{HERE}:enrol", "Add a site; prints its agent's token."),
     "drain": Entry(f"{HERE}:drain", "Send nothing new there."),
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
