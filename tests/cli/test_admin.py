@@ -16,7 +16,7 @@ from meyrin.domain import errors
 
 Capture = pytest.CaptureFixture[str]
 UNTIL = ("--until", "2030-01-01")
-FILES = ("trace describe", "call ", "plan impact")
+FILES = ("trace describe", "call ", "gate ", "plan impact", "plan publish")
 
 # the words, the call that the hub sees, and a word of the answer for people
 CASES: list[tuple[str, str, str]] = [
@@ -72,6 +72,10 @@ CASES: list[tuple[str, str, str]] = [
     ("token list", "GET /tokens?limit=50", "laptop"),
     ("token new laptop --forever", "POST /tokens", "myr_new"),
     ("token revoke tok_1", "DELETE /tokens/tok_1", "refused"),
+    ("plan list", "GET /plans?limit=50", "Pooling"),
+    ("plan withdraw 3", "DELETE /plans/3", "withdrawn"),
+    ("facility export --country alps=CH", "GET /sites?limit=500", 'name = "alps"'),
+    ("trace export jobs.parquet", "GET /trace?limit=500", "1 jobs that ended; left out: 1"),
     ("login", "POST /login-links", "http://hub/login?link=x"),
     ("whoami", "GET /me", "ada (Ada), an administrator"),
 ]

@@ -24,13 +24,13 @@ Examples:
   meyrin plan publish out --everybody --title "What pooling would change"
 """,
 )
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("study", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--project", metavar="NAME", help="Show it to the members of this project.")
 @click.option("--everybody", is_flag=True, help="Show it to all who can log in (administrators).")
 @click.option("--title", metavar="WORDS", help="What the list calls it.  [default: the study's]")
 @asks_hub
 def publish(
-    session: Session, folder: Path, project: str | None, everybody: bool, title: str | None
+    session: Session, study: Path, project: str | None, everybody: bool, title: str | None
 ) -> None:
     """Put the study in DIR, which `meyrin plan impact` wrote, on the hub's pages.
 
@@ -46,17 +46,17 @@ def publish(
             hint="either --project NAME or --everybody",
             field="--project",
         )
-    told = _summary(folder)
+    told = _summary(study)
     paths = [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and LEFT not in path.relative_to(folder).parts
+        for path in sorted(study.rglob("*"))
+        if path.is_file() and LEFT not in path.relative_to(study).parts
     ]
     progress = ProgressLine(session.clock)
     with session.client() as hub:
         try:
             sent = [
-                hub.upload(path, path.relative_to(folder).as_posix(), progress) for path in paths
+                hub.upload(path, path.relative_to(study).as_posix(), progress) for path in paths
             ]
         finally:
             progress.close()

@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, fl
     "mi300x": ((1.32, 1.32), (750, 1530), (12, 37)),
     "b200": ((2.27, 2.27), (1000, 2000), (22, 66)),
     "gb200": ((2.53, 2.53), (1200, 2400), (21, 64)),
-    CORE: ((0.0005, 0.003), (3, 12), (0.05, 0.4)),
+    CORE: ((0.001, 0.003), (3, 12), (0.05, 0.4)),
 }
 OTHER = ((0.1, 3.0), (300, 2500), (5, 70))
 ASSUMED = "assumption: a range wide enough for Europe; put your own number and its source here"

@@ -25,18 +25,17 @@ KEY = {"x-pseudonym-key": "k" * 32}
 @pytest.fixture
 def worked(empty_hub):
     """Two sites; four jobs that ended at `alps`, one after the other, and one that runs."""
-    empty_hub.site("alps", CPU)
+    agent = empty_hub.site("alps", CPU)
     empty_hub.award("lab")
     for number in range(5):
         empty_hub.submit(by="ada" if number % 2 else "bob")
-        empty_hub.place()
-        agent = empty_hub.agents["alps"]
-        for work in agent.lease().work:
-            agent.report(agent.queued(work))
-            agent.report(agent.running(work))
-            empty_hub.clock.pass_s(60)
-            if number < 4:
-                agent.finish(work, elapsed_s=60)
+        empty_hub.steps()
+        (work,) = agent.lease().work
+        agent.report(agent.queued(work))
+        agent.report(agent.running(work))
+        empty_hub.clock.pass_s(60)
+        if number < 4:
+            agent.finish(work, elapsed_s=60)
     return empty_hub
 
 
