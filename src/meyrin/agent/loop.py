@@ -79,7 +79,9 @@ class Agent:
 
     def recover_once(self) -> None:
         """Attempts that were taken but may not have arrived: look first, then hand over."""
-        doubtful = [i for i in self.journal.taken() if i.work.attempt not in self._staging]
+        with self._handing:  # what is being taken meanwhile is not in doubt
+            taken = self.journal.taken()
+            doubtful = [item for item in taken if item.work.attempt not in self._staging]
         if doubtful:
             there = self.batch.look_up(tuple(item.work.attempt for item in doubtful))
             self.journal.handed(there)
@@ -88,15 +90,19 @@ class Agent:
     def lease_once(self, wait_s: float) -> None:
         """Get work from the hub, note it, hand it over; end what is to be ended."""
         reply = self.hub.lease(wait_s)
-        new = self.journal.take(reply.work, reply.requests)
-        self._items |= {item.work.attempt: item for item in new}
+        with self._handing:
+            new = self.journal.take(reply.work, reply.requests)
+            self._items |= {item.work.attempt: item for item in new}
+            self._staging.update(item.work.attempt for item in new)
         direct = [item for item in new if not item.request.inputs]
         for item in new:
             if item.request.inputs:
-                self._staging.add(item.work.attempt)
                 self._staged.submit(self._stage, item)
-        if direct:
-            self._hand_over(direct)
+        try:
+            if direct:
+                self._hand_over(direct)
+        finally:
+            self._staging.difference_update(item.work.attempt for item in direct)
         ours = tuple(attempt for attempt in reply.cancel if attempt in self._items)
         if ours:
             self._cancel(ours)
@@ -379,9 +385,9 @@ def wall_clock_ms() -> int:
 
 
 def make(
-    config: AgentConfig, batch: BatchSystem, incarnation: str, keeper: KeepsLimits | None = None
+    config: AgentConfig, batch: BatchSystem, fresh: str, keeper: KeepsLimits | None = None
 ) -> Agent:
-    """An agent over the real hub and a journal on disk."""
+    """An agent over the real hub and a journal on disk; `fresh` is a name never used before."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
-    hub = Hub(Connection(config.hub, config.credential), incarnation)
+    hub = Hub(Connection(config.hub, config.credential), journal.name_start(fresh))
     return Agent(config, batch, hub, journal, wall_clock_ms, keeper)

@@ -44,6 +44,7 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -120,6 +121,12 @@ class Client:
         from meyrin.client.admin import Plans  # noqa: PLC0415
 
         return Plans(self.connection)
+
+    @cached_property
+    def gates(self) -> Gates:
+        from meyrin.client.gates import Gates  # noqa: PLC0415
+
+        return Gates(self.connection)
 
     @property
     def url(self) -> str:
