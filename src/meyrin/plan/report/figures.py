@@ -60,7 +60,7 @@ def _looks(chart: Any) -> Any:
     quiet = {"labelFontSize": 13, "titleFontSize": 13, "gridColor": "#e6e6e6", "titlePadding": 16}
     return (
         styled(chart)
-        .configure(font=FONT, background="white", padding=14)
+        .configure(font=FONT, background="white", padding={"left": 40, "right": 24, "top": 14, "bottom": 14})
         .configure_view(stroke=None)
         .configure_axis(
             **quiet,
@@ -80,7 +80,11 @@ def _looks(chart: Any) -> Any:
 
 def _named(values: list[str]) -> Any:
     """A discrete axis with whole labels, in this order."""
-    return {"sort": values, "title": None, "axis": alt.Axis(labelLimit=LABELS, ticks=False)}
+    return {
+        "sort": values,
+        "title": None,
+        "axis": alt.Axis(labelLimit=LABELS, labelPadding=10, ticks=False),
+    }
 
 
 # --- map
@@ -427,7 +431,9 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
 
 
 def _two_lines() -> Any:
-    return alt.Axis(labelLimit=300, ticks=False, labelExpr="split(datum.label, '|')")
+    return alt.Axis(
+        labelLimit=300, labelPadding=8, ticks=False, labelExpr="split(datum.label, '|')"
+    )
 
 
 def _quantity(row: Any) -> str:
