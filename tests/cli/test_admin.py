@@ -18,7 +18,7 @@ Capture = pytest.CaptureFixture[str]
 UNTIL = ("--until", "2030-01-01")
 
 # nouns whose commands read files, or have tests of their own against a whole hub
-NO_HUB = ("trace ", "call modes", "call route", "gate ", "suite ", "evidence ", "plan impact")
+NO_HUB = ("trace ", "call modes", "call route", "gate ", "suite ", "evidence ", "plan impact", "plan publish")
 # the words, the call that the hub sees, and a word of the answer for people
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
@@ -80,6 +80,10 @@ CASES: list[tuple[str, str, str]] = [
     ("token list", "GET /tokens?limit=50", "laptop"),
     ("token new laptop --forever", "POST /tokens", "myr_new"),
     ("token revoke tok_1", "DELETE /tokens/tok_1", "refused"),
+    ("plan list", "GET /plans?limit=50", "Pooling"),
+    ("plan withdraw 3", "DELETE /plans/3", "withdrawn"),
+    ("facility export --country alps=CH", "GET /sites?limit=500", 'name = "alps"'),
+    ("trace export jobs.parquet", "GET /trace?limit=500", "1 jobs that ended; left out: 1"),
     ("login", "POST /login-links", "http://hub/login?link=x"),
     ("whoami", "GET /me", "ada (Ada), an administrator"),
 ]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Meyrin
+from tests.client.fakehub import FakeHub
 from tests.plan import studies
 
 from meyrin.cli.exits import DONE, USAGE
@@ -13,7 +15,12 @@ from meyrin.cli.main import run
 from meyrin.cli.session import Session
 
 
-def meyrin(*words: str | Path) -> int:
+@pytest.fixture
+def meyrin_at_hub(meyrin: Meyrin) -> Meyrin:
+    return meyrin
+
+
+def alone(*words: str | Path) -> int:
     return run([str(word) for word in words], Session(environ={}))
 
 
@@ -23,13 +30,13 @@ def test_a_study_is_run_once_and_redrawn(
     scenario = studies.cut(tmp_path / "in", options=("packing",))
     out = tmp_path / "out"
     asked = ("plan", "impact", scenario, "--out", out, "--cores", "1", "--no-ranges")
-    assert meyrin(*asked, "--json") == DONE
+    assert alone(*asked, "--json") == DONE
     told = json.loads(capsys.readouterr().out)
     assert told["focus"] == "packing"
     assert (out / "report.html").is_file()
     assert told["inputs"].keys() == {"scenario.toml", "facility.toml"}
     (out / "figures" / "waterfall.svg").unlink()
-    assert meyrin(*asked, "--figure", "waterfall") == DONE
+    assert alone(*asked, "--figure", "waterfall") == DONE
     said = capsys.readouterr()
     assert "8 points (8 kept from before)" in said.err
     assert "MiB of memory" in said.err
@@ -48,7 +55,7 @@ def test_what_makes_no_sense_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
 ) -> None:
     scenario = studies.cut(tmp_path / "in")
-    assert meyrin("plan", "impact", scenario, "--out", tmp_path / "out", *more) == USAGE
+    assert alone("plan", "impact", scenario, "--out", tmp_path / "out", *more) == USAGE
     said = capsys.readouterr().err
     assert words in said
     assert "hint:" in said
@@ -59,5 +66,24 @@ def test_a_folder_with_other_things_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scenario = studies.cut(tmp_path / "in")
-    assert meyrin("plan", "impact", scenario, "--out", tmp_path / "in") == USAGE
+    assert alone("plan", "impact", scenario, "--out", tmp_path / "in") == USAGE
     assert "holds other things" in capsys.readouterr().err
+
+
+def test_a_study_is_put_on_the_hubs_pages(
+    meyrin_at_hub: Meyrin, hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "points" / "ab").mkdir(parents=True)
+    (out / "points" / "ab" / "jobs.parquet").write_bytes(b"large")
+    (out / "tables").mkdir()
+    (out / "tables" / "map.csv").write_text("a\n")
+    (out / "report.html").write_text("<h1>Pooling</h1>")
+    assert meyrin_at_hub("plan", "publish", str(out), "--project", "home") == USAGE
+    assert "holds no whole study" in capsys.readouterr().err
+    (out / "study.json").write_text('{"name": "Pooling", "kind": "impact"}')
+    assert meyrin_at_hub("plan", "publish", str(out)) == USAGE
+    assert "who may read it" in capsys.readouterr().err
+    assert meyrin_at_hub("plan", "publish", str(out), "--project", "home") == DONE
+    assert "/plans/3/files/report.html" in capsys.readouterr().err
+    assert hub.calls[-1] == "POST /plans"

@@ -27,6 +27,7 @@ from meyrin.wire.calls import (
     ProposalView,
     SpreadView,
 )
+from meyrin.domain.site import Partition
 from meyrin.wire.identity import (
     AuditList,
     AuditVerified,
@@ -74,6 +75,7 @@ from meyrin.wire.ledger import (
     VerifyReply,
 )
 from meyrin.wire.limits import DriftLine, SiteDrift
+from meyrin.wire.plans import PlanList, PlanView, TraceJob, TraceJobs
 from meyrin.wire.queue import QueuedJob, SiteQueue
 from meyrin.wire.sites import AgentSecret, Enrolled, OfferView, SiteDetail, SiteList, SiteView
 
@@ -550,7 +552,23 @@ def administration(method: str, path: str) -> Any:
     lacks = DriftLine(
         kind="user", account="m_lab", user="lovelace", wanted="may use it", outcome="reported"
     )
+    cpu = Partition("cpu", nodes=4, cores_per_node=8, memory_mb_per_node=32_000)
+    lent = site.model_copy(update={"partitions": [cpu]})
+    study = PlanView(
+        id="3", title="Pooling", kind="impact", project=None, person="ada", created_ms=1,
+        files=2, size=9,
+    )  # fmt: skip
+    ran = TraceJob(
+        job=1, person="0" * 16, project="1" * 16, site="alps", partition="gpu", submit_ms=1000,
+        start_ms=3000, end_ms=9000, nodes=1, cores=8, accelerators=0, memory_mb=100,
+        walltime_s=600, state="completed",
+    )  # fmt: skip
+    waits = ran.model_copy(update={"job": 2, "start_ms": None, "end_ms": None, "state": "queued"})
     answers: dict[str, Any] = {
+        "GET /plans": PlanList(plans=[study], next=""),
+        "POST /plans": study,
+        "DELETE /plans/3": None,
+        "GET /trace": TraceJobs(jobs=[ran, waits], next=""),
         "GET /me": Me(person=person, projects=[project]),
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
         "GET /people": PersonList(people=[person], next=""),
@@ -629,7 +647,7 @@ def administration(method: str, path: str) -> Any:
         "POST /allocations": allocation,
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
-        "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
+        "GET /sites/alps": SiteDetail(site=lent, offers=[offer]),
         "GET /sites/alps/queue": SiteQueue(
             site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
         ),

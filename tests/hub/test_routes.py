@@ -120,6 +120,8 @@ class World:
             self.token = identity.new_token(step, hub.people["ada"].id, "spare")[0].id
             self.offer = sites.offers_of(step, sites.site_by_name(step, "alps"))[0].id
         self.bring("ada")
+        made = hub.client("ada").post("/api/v1/plans", json=BODIES["POST /api/v1/plans"](self))
+        self.plan = made.json()["id"]
         given = (InputFile("in", DIGEST, len(DATA)),)
         self.job = hub.submit(inputs=given, output_files=("*",), sites=("alps",))
         self.held = hub.submit(held=True)
@@ -192,6 +194,11 @@ BODIES = {
     "POST /api/v1/gates/runs": lambda _: {"project": "lab", "bundle": DIGEST},
     "POST /api/v1/jobs": submission,
     "POST /api/v1/login-links": lambda _: {},
+    "POST /api/v1/plans": lambda _: {
+        "title": "new",
+        "project": "lab",
+        "files": [{"name": "report.html", "sha256": DIGEST, "size": len(DATA)}],
+    },
     "POST /api/v1/people": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects/{name}/members": lambda _: {"person": "gone"},
@@ -207,9 +214,11 @@ BODIES = {
     "PUT /api/v1/policy": lambda _: {"queue_ahead": 1},
     "PUT /api/v1/sites/{name}/projects": lambda _: {"projects": None},
 }
+HEADERS = {"GET /api/v1/trace": {"x-pseudonym-key": "k" * 32}}
 QUERIES = {
     "PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)},
     "GET /api/v1/ledger/owners": {"month": "2027-01"},
+    "GET /api/v1/trace": {"site": "alps"},
 }
 CONTENT = {"PUT /api/v1/uploads/{sha256}": DATA}
 
@@ -228,7 +237,10 @@ def address(world, path):
         "offer": world.offer,
         "allocation": world.allocation,
         "month": "2020-01",
+        "plan": world.plan,
     }
+    if path.startswith("/plans/"):
+        values["name:path"] = "report.html"
     return re.sub(r"\{([^}]+)\}", lambda found: str(values.get(found[1], "nowhere")), path)
 
 
@@ -245,6 +257,7 @@ def call(world, caller, method, path):
         method,
         address(world, path),
         params=QUERIES.get(key),
+        headers=HEADERS.get(key),
         **({"content": content} if content else {"json": body} if body is not None else {}),
     )
     assert answer.status_code != 500, (caller, key, answer.text)
@@ -288,6 +301,7 @@ HARM = {
     "DELETE /api/v1/tokens/{token}": 7,
     "POST /api/v1/sites/{name}/agent-token": 8,
     "DELETE /api/v1/sites/{name}/agent-token": 9,
+    "DELETE /api/v1/plans/{plan}": 9,
     "POST /logout": 10,
 }
 

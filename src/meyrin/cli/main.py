@@ -42,6 +42,7 @@ COMMANDS = {
     "completion": Entry("meyrin.cli.completion:command", "Completion for your shell.", START),
     "replay": Entry("meyrin.cli.replay:command", "A recorded workload through a cluster.", PLAN),
     "plan": Entry("meyrin.cli.plan:group", "Studies: what options would change.", PLAN),
+    "facility": Entry("meyrin.cli.facility:group", "A hub's sites as a planner's file.", PLAN),
     "trace": Entry("meyrin.cli.trace:group", "Recorded workloads: what a log holds.", PLAN),
     "suite": Entry("meyrin.cli.suite:group", "Test a model, as a job or here.", TEST),
     "evidence": Entry("meyrin.cli.evidence:group", "Check what a test left behind.", TEST),

@@ -22,10 +22,15 @@ HERE = "meyrin.cli.plan"
 ENTRIES = {
     "impact": Entry(f"{HERE}:impact", "What options would change, against as-is."),
 }
+PUBLISHING = {
+    "publish": Entry("meyrin.cli.plan_publish:publish", "Put a study on the hub's pages."),
+    "list": Entry("meyrin.cli.plan_publish:listed", "Studies that the hub shows you."),
+    "withdraw": Entry("meyrin.cli.plan_publish:withdraw", "Take a study off the hub's pages."),
+}
 NEAR, FACILITY = "here", "facility"
 
 
-@click.group("plan", cls=LazyGroup, entries=ENTRIES)
+@click.group("plan", cls=LazyGroup, entries=ENTRIES | PUBLISHING)
 def group() -> None:
     """Studies: what one queue, pacing, upgrades or new sites would change in waits, work left
     undone, cost and carbon. No hub is needed to run one."""

@@ -12,7 +12,10 @@ from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.terminal import data, data_json, say
 
 HERE = "meyrin.cli.trace"
-ENTRIES = {"describe": Entry(f"{HERE}:describe", "What a person would ask of a log.")}
+ENTRIES = {
+    "describe": Entry(f"{HERE}:describe", "What a person would ask of a log."),
+    "export": Entry("meyrin.cli.trace_export:export", "A hub's jobs as a log, in pseudonyms."),
+}
 
 
 @click.group("trace", cls=LazyGroup, entries=ENTRIES)

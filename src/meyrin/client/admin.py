@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
-from meyrin.wire import identity, ledger, limits, queue, sites
+from meyrin.wire import identity, ledger, limits, plans, queue, sites
 from meyrin.wire.jobs import Body
 
 if TYPE_CHECKING:
@@ -254,3 +254,32 @@ class Ledger(Room):
         """Let an allocation last longer, or add to it, or both. For administrators."""
         where = ("allocations", allocation, "extend")
         return self._post(ledger.AllocationView, *where, said=more)
+
+
+class Plans(Room):
+    """Studies on the hub's pages, and jobs as a planner takes them."""
+
+    def list(self, *, after: str = "", limit: int = 50) -> plans.PlanList:
+        return self._get(plans.PlanList, "plans", after=after, limit=limit)
+
+    def show(self, plan: str) -> plans.PlanDetail:
+        return self._get(plans.PlanDetail, "plans", plan)
+
+    def publish(self, new: plans.NewPlan) -> plans.PlanView:
+        """Show a study whose files were uploaded; again: the same study."""
+        return self._post(plans.PlanView, "plans", said=new, again=True)
+
+    def withdraw(self, plan: str) -> None:
+        self._send("DELETE", "plans", plan, again=True)
+
+    def trace(
+        self, key: str, *, site: str = "", after: str = "", limit: int = 500
+    ) -> plans.TraceJobs:
+        """Jobs that were placed, oldest first, in pseudonyms under `key`."""
+        asked = {"site": site, "after": after, "limit": limit}
+        params = {name: value for name, value in asked.items() if value}
+        answer = self._connection.call(
+            "GET", path("trace"), repeatable=True, params=params,
+            headers={"x-pseudonym-key": key},
+        )  # fmt: skip
+        return read(plans.TraceJobs, answer.content)

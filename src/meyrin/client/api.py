@@ -43,8 +43,8 @@ from meyrin.wire.jobs import (
 )
 
 if TYPE_CHECKING:
-    from meyrin.client.admin import Ledger, People, Projects, Sites
     from meyrin.client.calls import Calls
+    from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
     from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 
@@ -122,6 +122,12 @@ class Client:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def plans(self) -> Plans:
+        from meyrin.client.admin import Plans  # noqa: PLC0415
+
+        return Plans(self.connection)
 
     @cached_property
     def gates(self) -> Gates:

@@ -23,12 +23,15 @@ from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.plans.routes import router as plans
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
+from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 
 log = structlog.get_logger("meyrin.hub")
@@ -64,6 +67,9 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         broker,
         agents,
         apply,
+        plans,
+        plan_pages,
+        trace,
         reports,
     ):
         app.include_router(router)

@@ -24,6 +24,7 @@ from meyrin.sim.figure import GREY, styled
 
 BLUE, ORANGE, GREEN, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7"
 TODAY = "today"
+ROOM = {"left": 40, "right": 24, "top": 14, "bottom": 14}  # fonts differ in width
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 WIDTH, LABELS = 440, 170  # of a plot, and of the labels left of it
 WINDOW = ((-24.0, 40.0), (34.0, 71.0))  # longitudes and latitudes of the map
@@ -60,7 +61,7 @@ def _looks(chart: Any) -> Any:
     quiet = {"labelFontSize": 13, "titleFontSize": 13, "gridColor": "#e6e6e6", "titlePadding": 16}
     return (
         styled(chart)
-        .configure(font=FONT, background="white", padding=14)
+        .configure(font=FONT, background="white", padding=ROOM)
         .configure_view(stroke=None)
         .configure_axis(
             **quiet,
@@ -80,7 +81,11 @@ def _looks(chart: Any) -> Any:
 
 def _named(values: list[str]) -> Any:
     """A discrete axis with whole labels, in this order."""
-    return {"sort": values, "title": None, "axis": alt.Axis(labelLimit=LABELS, ticks=False)}
+    return {
+        "sort": values,
+        "title": None,
+        "axis": alt.Axis(labelLimit=LABELS, labelPadding=10, ticks=False),
+    }
 
 
 # --- map
@@ -427,7 +432,9 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
 
 
 def _two_lines() -> Any:
-    return alt.Axis(labelLimit=300, ticks=False, labelExpr="split(datum.label, '|')")
+    return alt.Axis(
+        labelLimit=300, labelPadding=8, ticks=False, labelExpr="split(datum.label, '|')"
+    )
 
 
 def _quantity(row: Any) -> str:

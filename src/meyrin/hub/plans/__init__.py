@@ -1,0 +1,1 @@
+"""Studies of planners on the hub's pages."""
