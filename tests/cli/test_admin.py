@@ -21,7 +21,10 @@ UNTIL = ("--until", "2030-01-01")
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
-    ("site enrol alps --title Alps", "POST /sites", "myr_agent"),
+    ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),
+    ("site enrol alps --credential", "POST /sites", "myr_agent"),
+    ("site credentials alps", "GET /sites/alps/credentials?limit=50", "enrolment"),
+    ("site revoke alps", "DELETE /sites/alps/agent-token", "--again"),
     ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
     ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),
     ("site offer alps gpu --owner uni=3 --owner me", "POST /sites/alps/offers", "off_1"),
@@ -105,7 +108,7 @@ def test_no_command_of_a_noun_is_left_out() -> None:
 
 
 def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture) -> None:
-    for words in ("site enrol alps", "site token alps", "token new x"):
+    for words in ("site enrol alps", "site enrol alps --credential", "site token alps", "token new x"):
         assert meyrin(*words.split()) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1
 

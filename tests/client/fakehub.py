@@ -59,7 +59,17 @@ from meyrin.wire.ledger import (
     TypeStatementView,
     VerifyReply,
 )
-from meyrin.wire.sites import AgentSecret, Enrolled, OfferView, SiteDetail, SiteList, SiteView
+from meyrin.wire.sites import (
+    AgentSecret,
+    CredentialList,
+    CredentialView,
+    Enrolled,
+    EnrolmentSecret,
+    OfferView,
+    SiteDetail,
+    SiteList,
+    SiteView,
+)
 
 TOKEN = "myr_fake"
 STATUS = {
@@ -530,6 +540,23 @@ def administration(method: str, path: str) -> Any:
         "POST /allocations": allocation,
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
+        "POST /sites/alps/enrolment": EnrolmentSecret(
+            site=site, secret="myr_enrol", expires_ms=DAY_MS, hub="https://hub.example"
+        ),
+        "GET /sites/alps/credentials": CredentialList(
+            credentials=[
+                CredentialView(
+                    id="tok_1",
+                    kind="enrol",
+                    state="waits",
+                    created_ms=DAY_MS,
+                    expires_ms=DAY_MS,
+                    used_ms=None,
+                    revoked_ms=None,
+                )
+            ],
+            next="",
+        ),
         "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
         "POST /sites/alps/drain": site,
         "POST /sites/alps/resume": site,

@@ -206,6 +206,8 @@ def test_cancelling_an_element_or_an_array(wide):
 def full(wide):
     """Thirty of everything, some of them later."""
     hub = wide
+    with hub.write() as step:
+        lab, _ = sites.enrol(step, "lab")
     for number in range(30):
         hub.person(f"p{number:02}")
         with hub.write() as step:
@@ -213,6 +215,7 @@ def full(wide):
             identity.add_member(step, hub_root(), "lab", f"p{number:02}", "member")
             identity.new_token(step, hub.people["root"].id, f"t{number}")
             sites.enrol(step, f"s{number:02}")
+            identity.new_agent_token(step, lab.id, "lab")
         hub.award("lab", hours=1)
         hub.clock.pass_s(1)
         hub.submit()
@@ -235,6 +238,7 @@ LISTS = {
     "/api/v1/projects/lab/entries": ("entries", "id"),
     "/api/v1/allocations": ("allocations", "id"),
     "/api/v1/sites": ("sites", "name"),
+    "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),
 }
 
@@ -294,6 +298,7 @@ def add_some(hub):
         identity.new_project(step, mark, lead=hub.people["root"].id)
         identity.new_token(step, hub.people["root"].id, mark)
         sites.enrol(step, mark)
+        sites.rotate_agent_token(step, hub_root(), "lab")
         identity.add_member(step, hub_root(), "lab", mark, "member")
 
 

@@ -1,5 +1,8 @@
 """Between an agent and the hub. The agent always calls; the hub only ever answers.
 
+join     an enrolment token, for the credential that the agent drew itself
+credential   the one that follows
+self     who the hub takes the caller for
 hello    what the site is and which attempts the agent still knows
 lease    work to do: starts and cancels; waits for some when there is none
 reports  what became of attempts; may be repeated, each carries the attempt's epoch
@@ -16,17 +19,55 @@ from pydantic import Base64Bytes, Field
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.wire.jobs import Body, FileView
+from meyrin.wire.sites import About
 
 Phase = Literal["queued", "running", "ended", "refused"]
 
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class JoinBody(Body):
+    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated."""
+
+    enrolment: Annotated[str, Field(max_length=200)]
+    digest: Digest
+
+
+class FollowBody(Body):
+    """The SHA-256 of the next secret, already kept on the agent's disk; may be repeated."""
+
+    digest: Digest
+
+
+class JoinReply(Body):
+    site: str
+    title: str
+    now_ms: int
+
+
+class SelfReply(Body):
+    """The site of the credential, and how things stand. `answers` says that an agent of it
+    said hello and was heard in the last minute; `lent` are the partitions lent now."""
+
+    site: str
+    title: str
+    now_ms: int
+    incarnation: str
+    answers: bool
+    drained: str | None
+    lent: list[str]
+
+
 class HelloBody(Body):
-    """`incarnation` is new at each start of the agent; `version` is Meyrin's."""
+    """`incarnation` is new at each start of the agent; `version` is Meyrin's. Said again when
+    what it says has changed."""
 
     incarnation: str
     version: str
     batch_kind: str
     partitions: Annotated[list[Partition], Field(max_length=1000)]
+    about: About | None = None
 
 
 class HelloReply(Body):
@@ -35,7 +76,10 @@ class HelloReply(Body):
 
 
 class LeaseBody(Body):
+    """`not_now` is why the site takes nothing new at present; empty when it does."""
+
     incarnation: str
+    not_now: Annotated[str, Field(max_length=500)] = ""
     most: Annotated[int, Field(ge=1, le=2000)] = 500
     wait_s: Annotated[float, Field(ge=0, le=60)] = 25
 
@@ -79,7 +123,10 @@ class UsageBody(Body):
 
 
 class Report(Body):
-    """What became of an attempt, complete in itself: a later phase holds the earlier times."""
+    """What became of an attempt, complete in itself: a later phase holds the earlier times.
+
+    Refused `for_now`: the site says no today, not to this job; it may be asked again.
+    """
 
     attempt: str
     epoch: int
@@ -95,6 +142,7 @@ class Report(Body):
     site_word: str | None = None
     usage: UsageBody | None = None
     results_follow: bool = False
+    for_now: bool = False
 
 
 class ReportsBody(Body):

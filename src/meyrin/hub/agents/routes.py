@@ -14,10 +14,14 @@ from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.sites import joining
 from meyrin.hub.sites import service as sites
 from meyrin.wire.agents import (
+    FollowBody,
     HelloBody,
     HelloReply,
+    JoinBody,
+    JoinReply,
     LeaseBody,
     LeaseReply,
     OutputBody,
@@ -25,9 +29,11 @@ from meyrin.wire.agents import (
     ReportsBody,
     ReportsReply,
     ResultsBody,
+    SelfReply,
 )
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
+Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Agent = Annotated[Call, Depends(Allow(Access.AGENT))]
 
 
@@ -36,11 +42,33 @@ def _site(call: Call) -> str:
     return call.actor.site
 
 
+@router.post("/join")
+def join(body: JoinBody, call: Anyone) -> JoinReply:
+    """An enrolment token, once, for the credential whose SHA-256 is told; may be repeated."""
+    with call.write() as step:
+        site = joining.join(step, body.enrolment, body.digest)
+        return JoinReply(site=site.name, title=site.title, now_ms=step.now_ms)
+
+
+@router.post("/credential", status_code=204)
+def follow(body: FollowBody, call: Agent) -> None:
+    """The credential that follows the caller's, which still counts for ten minutes."""
+    with call.write() as step:
+        joining.follow_credential(step, _site(call), call.actor.token, body.digest)
+
+
+@router.get("/self")
+def who(call: Agent) -> SelfReply:
+    """The site of the caller's credential, and how it stands."""
+    with call.read() as step:
+        return service.who(step, _site(call))
+
+
 @router.post("/hello")
 def hello(body: HelloBody, call: Agent) -> HelloReply:
     """Announce the site's partitions; this start of the agent is the one that counts now."""
     with call.write() as step:
-        return service.hello(step, _site(call), body)
+        return service.hello(step, _site(call), body, call.actor.token)
 
 
 @router.post("/lease")
@@ -70,7 +98,15 @@ def _site_name(call: Call) -> str:
 
 def _lease_once(call: Call, site_id: str, body: LeaseBody, lease_s: int) -> LeaseReply:
     with call.write() as step:
-        return service.lease(step, site_id, body.incarnation, body.most, lease_s)
+        return service.lease(
+            step,
+            site_id,
+            body.incarnation,
+            body.most,
+            lease_s,
+            not_now=body.not_now,
+            token=call.actor.token,
+        )
 
 
 @router.post("/reports")

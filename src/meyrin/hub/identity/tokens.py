@@ -56,7 +56,7 @@ class Token:
 
 def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     """Who holds `secret`, if it is of one of `kinds`; else NotLoggedIn. At most two queries."""
-    row = store.token_by_hash(step, _digest(secret)) if _looks_right(secret) else None
+    row = store.token_by_hash(step, digest_of(secret)) if _looks_right(secret) else None
     if row is None or row.kind not in kinds:
         raise NotLoggedIn("this token is not known here", hint=_LOG_IN_AGAIN)
     if row.revoked_ms is not None or row.disabled_ms is not None:
@@ -64,7 +64,7 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     if row.expires_ms is not None and row.expires_ms <= step.now_ms:
         raise NotLoggedIn("this token has expired", hint=_LOG_IN_AGAIN)
     if row.kind == TokenKind.AGENT:
-        return Actor(name=row.name, site=row.site_id)
+        return Actor(name=row.name, site=row.site_id, token=row.id)
     rights = store.rights(step, row.person_id)
     return Actor(
         person=row.person_id,
@@ -116,7 +116,7 @@ def new_token(
     if lifetime_s is not None and lifetime_s < 1:
         raise InvalidInput(f"a token can't live for {lifetime_s} s", hint="1 or more")
     label = check_label("name", name)
-    return _make(step, TokenKind.CLI, label, person_id=person_id, lifetime_s=lifetime_s)
+    return make(step, TokenKind.CLI, label, person_id=person_id, lifetime_s=lifetime_s)
 
 
 def list_tokens(step: Step, person_id: str, after: str, limit: int) -> tuple[list[Token], str]:
@@ -139,21 +139,21 @@ def revoke(step: Step, actor: Actor, token_id: str) -> None:
 
 def login_link(step: Step, person_id: str) -> str:
     """The secret of a log-in link: good once, for ten minutes."""
-    return _make(
+    return make(
         step, TokenKind.LOGIN_LINK, "log-in link", person_id=person_id, lifetime_s=LINK_LIFETIME_S
     )[1]
 
 
 def use_login_link(step: Step, secret: str) -> str:
     """Turn a log-in link into a session and return its secret. Of two who try, one gets it."""
-    digest = _digest(secret)
+    digest = digest_of(secret)
     person_id = store.use_once(step, digest, TokenKind.LOGIN_LINK) if secret else None
     if person_id is None:
         raise NotLoggedIn(
             "this log-in link was used already, is too old or was never made here",
             hint="run `meyrin login` for a new one",
         )
-    return _make(
+    return make(
         step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=SESSION_LIFETIME_S
     )[1]
 
@@ -162,24 +162,17 @@ def log_out(step: Step, secret: str) -> None:
     """End a session; one that has ended already is fine."""
     store.revoke_where(
         step,
-        store.tokens.c.hash == _digest(secret),
+        store.tokens.c.hash == digest_of(secret),
         store.tokens.c.kind == TokenKind.SESSION,
     )
 
 
 def new_agent_token(step: Step, site_id: str, name: str) -> str:
     """The secret of a new credential for the agent of a site."""
-    return _make(step, TokenKind.AGENT, name, site_id=site_id)[1]
+    return make(step, TokenKind.AGENT, name, site_id=site_id)[1]
 
 
-def revoke_agent_tokens(step: Step, site_id: str) -> int:
-    """Refuse the agent of a site from now on; returns how many credentials that ended."""
-    return store.revoke_where(
-        step, store.tokens.c.site_id == site_id, store.tokens.c.kind == TokenKind.AGENT
-    )
-
-
-def _make(
+def make(
     step: Step,
     kind: TokenKind,
     name: str,
@@ -188,6 +181,7 @@ def _make(
     site_id: str | None = None,
     lifetime_s: int | None = None,
 ) -> tuple[Token, str]:
+    """A token with a new secret, for this room's own use."""
     random = step.entropy() + step.entropy()
     assert len(random) == 32, "the source of chance gives 16 bytes"
     secret = SECRET_PREFIX + base64.urlsafe_b64encode(random).rstrip(b"=").decode()
@@ -196,7 +190,7 @@ def _make(
     row = {
         "id": token.id,
         "kind": str(kind),
-        "hash": _digest(secret),
+        "hash": digest_of(secret),
         "person_id": person_id,
         "site_id": site_id,
         "name": name,
@@ -211,5 +205,6 @@ def _looks_right(secret: str) -> bool:
     return len(secret) == SECRET_LENGTH and secret.startswith(SECRET_PREFIX)
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """What the table keeps of a secret: its SHA-256."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
