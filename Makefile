@@ -61,6 +61,10 @@ bench: $(STAMP) ## measure throughput against the fork ceiling
 bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one core
 	@$(BIN)/python bench/replay.py $(ARGS)
 
+.PHONY: bench-pooling
+bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
+	@$(BIN)/python bench/pooling.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

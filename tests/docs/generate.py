@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from meyrin.agent import config as agent_config
 from meyrin.cli.exits import EXIT
@@ -84,6 +85,10 @@ def settings_page() -> str:
         table("key | default | what it is", list(agent_keys("Rules"))),
         "### [[partition]]\n",
         table("key | default", list(partition_keys())),
+        "### [slurm]\n",
+        table("key | default | what it is", list(agent_keys("SlurmConfig"))),
+        "### [slurm.partitions.NAME]\n",
+        table("key | default | what it is", list(agent_keys("SlurmPartition"))),
     ]
     return "\n".join(parts)
 
@@ -96,15 +101,15 @@ def default(value: object) -> str:
         return "absent"
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
-    return f"`{value}`" if isinstance(value, str | int) else "none: say it"
+    return f"`{value}`" if isinstance(value, str | int | float) else "none: say it"
 
 
 def agent_keys(name: str) -> Iterator[tuple[str, str, str]]:
     model = getattr(agent_config, name)
     for key, _, said in documented(agent_config, name):
-        field = model.model_fields[key]
-        shown = "see below" if key in {"rules", "partition"} else default(field.default)
-        yield f"`{key}`", shown, said
+        value = model.model_fields[key].default
+        nested = isinstance(value, BaseModel | dict) or (name, key) == ("AgentConfig", "partition")
+        yield f"`{key}`", "see below" if nested else default(value), said
 
 
 def partition_keys() -> Iterator[tuple[str, str]]:

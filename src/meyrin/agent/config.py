@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +27,61 @@ class Rules(BaseModel):
     """The most accelerators that one job may have."""
 
 
+class SlurmPartition(BaseModel):
+    """How a partition of ours is asked of Slurm, where its name alone does not say it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str
+    """Slurm's name of it."""
+    features: str | None = None
+    """A constraint that chooses the nodes (sbatch's --constraint)."""
+    qos: str | None = None
+    """The QoS that jobs run under."""
+    reservation: str | None = None
+    """The reservation that jobs run in."""
+
+
+class SlurmConfig(BaseModel):
+    """How the agent speaks to Slurm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transport: Literal["command", "rest"] = "command"
+    """`command`: Slurm's commands; `rest`: slurmrestd."""
+    conf: Path | None = None
+    """slurm.conf, where the commands do not find it by themselves (SLURM_CONF)."""
+    bin: Path | None = None
+    """The folder of Slurm's commands; absent: as PATH has them."""
+    accounts: dict[str, str] = {}
+    """Slurm's account of each project, such as { lab = "astro" }."""
+    default_account: str | None = None
+    """The account of all other projects; absent: the one that Slurm takes by itself."""
+    partitions: dict[str, SlurmPartition] = {}
+    """How our partitions are asked of Slurm; one that is not named here is asked by its name."""
+    poll_min_s: float = Field(default=2.0, ge=0.2, le=600)
+    """Seconds between two looks at the queue while something changes there."""
+    poll_max_s: float = Field(default=30.0, ge=0.2, le=3600)
+    """Seconds between two looks while nothing does."""
+    doubt_s: float | None = Field(default=None, ge=0, le=3600)
+    """Seconds that a doubtful submission is left alone before it is looked up; absent: three
+    times the controller's own message time-out."""
+    accounting_wait_s: float = Field(default=60.0, ge=0, le=86_400)
+    """Seconds to wait for accounting after an end before the wrapper's own measure is told."""
+    command_timeout_s: float = Field(default=60.0, ge=1, le=600)
+    """Seconds until a command that does not end counts as no answer."""
+    submits_at_once: int = Field(default=2, ge=1, le=16)
+    """How many submissions run at the same time."""
+    rest_url: str = ""
+    """slurmrestd: `http://HOST:PORT`, or `unix:/path/to/socket`."""
+    rest_user: str | None = None
+    """The user that the token is of; absent: who the agent runs as."""
+    rest_token_file: Path | None = None
+    """A file with a JSON Web Token for slurmrestd, read anew at each use, so it may be renewed."""
+    rest_version: str | None = None
+    """The version of its data, such as `v0.0.40`; absent: the newest that both sides know."""
+
+
 class AgentConfig(BaseModel):
     """What an agent needs to know."""
 
@@ -38,7 +94,7 @@ class AgentConfig(BaseModel):
     dir: Path
     """Where the agent keeps its journal and the jobs' folders."""
     batch: str = "local"
-    """The batch system: `local` runs jobs on this machine."""
+    """The batch system: `local` runs jobs on this machine, `slurm` hands them to Slurm."""
     share_files: bool = False
     """Whether users and jobs see the same folders: a job then runs where it was submitted."""
     grace_s: int = Field(default=30, ge=0, le=3600)
@@ -46,7 +102,9 @@ class AgentConfig(BaseModel):
     rules: Rules = Rules()
     """The site's own rules."""
     partition: tuple[Partition, ...] = ()
-    """What `local` has to give, as [[partition]] tables."""
+    """What there is to give, as [[partition]] tables; with `slurm`, absent: as Slurm says."""
+    slurm: SlurmConfig = SlurmConfig()
+    """How to speak to Slurm."""
 
     @property
     def credential(self) -> str:

@@ -1,0 +1,221 @@
+"""A sweep gives the same bytes wherever it runs, computes each point once, and can be stopped."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from tests.plan import points as cases
+
+from meyrin.domain.errors import Conflict, Failed, InvalidInput, Unreachable
+from meyrin.plan import batch, places, sweep
+from meyrin.plan.places import OnDask, OnFacility
+from meyrin.plan.sweep import Here, Kept, Point, Standing, Work
+
+
+@dataclass
+class Counted:
+    """A place that notes what it was given."""
+
+    place: sweep.Place
+    given: list[str] = field(default_factory=list)
+
+    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, bytes]]:
+        for name, outcome in self.place.run(work, points):
+            self.given.append(name)
+            yield name, outcome
+
+
+class Steps:
+    """A clock that goes on by a second at each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def outcomes(folder: Path, place: sweep.Place, work: Work = cases.replayed) -> list[bytes]:
+    paths = sweep.sweep(cases.points(), work, Kept(folder), place, Steps())
+    return [path.read_bytes() for path in paths]
+
+
+def test_one_core_and_two_give_the_same_bytes(tmp_path: Path) -> None:
+    one = outcomes(tmp_path / "one", Here(1))
+    assert len(set(one)) == 6
+    assert outcomes(tmp_path / "two", Here(2)) == one
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same_bytes(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        found = outcomes(tmp_path / "dask", OnDask(cluster.scheduler_address))
+        place = Counted(OnDask(cluster.scheduler_address))
+        assert outcomes(tmp_path / "dask", place) == found
+        with pytest.raises(InvalidInput, match="three is no number"):
+            outcomes(tmp_path / "bad", OnDask(cluster.scheduler_address), cases.refuses)
+    assert place.given == []
+    assert outcomes(tmp_path / "one", Here(1)) == found
+
+
+def test_no_dask_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(places, "REACH_S", 0.3)
+    with pytest.raises(Unreachable, match="no Dask scheduler answers at tcp"):
+        outcomes(tmp_path, OnDask("tcp://127.0.0.1:1"))
+
+
+def test_dask_workers_of_other_code_are_refused() -> None:
+    place = OnDask("tcp://x:1")
+    place._check({"a": sweep.code_version()})
+    with pytest.raises(Conflict, match="worker b has another Meyrin"):
+        place._check({"a": sweep.code_version(), "b": "0" * 16})
+    with pytest.raises(Unreachable, match="has no workers"):
+        place._check({})
+
+
+def test_finished_points_are_not_repeated(tmp_path: Path) -> None:
+    kept, told = Kept(tmp_path), list[Standing]()
+    first = Counted(Here(1))
+    sweep.sweep(cases.points(2), cases.replayed, kept, first, Steps())
+    second = Counted(Here(1))
+    sweep.sweep(cases.points(5), cases.replayed, kept, second, Steps(), told.append)
+    assert len(first.given) == 2
+    assert len(second.given) == 3
+    assert [(each.done, each.total, each.kept) for each in told] == [
+        (2, 5, 2),
+        (3, 5, 2),
+        (4, 5, 2),
+        (5, 5, 2),
+    ]
+    assert [each.left_s for each in told] == [None, 2.0, 1.0, 0.0]
+
+
+def test_equal_points_run_once(tmp_path: Path) -> None:
+    place = Counted(Here(1))
+    twice = [*cases.points(2), *cases.points(2)]
+    paths = sweep.sweep(twice, cases.replayed, Kept(tmp_path), place, Steps())
+    assert len(place.given) == 2
+    assert paths[:2] == paths[2:]
+
+
+def test_what_decides_an_outcome_is_in_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = cases.points(1)[0]
+    plain = sweep.key(point, cases.replayed)
+    assert sweep.key(replace(point, name="other words"), cases.replayed) == plain
+    assert sweep.key(replace(point, facts={"seed": 1}), cases.replayed) != plain
+    assert sweep.key(point, cases.refuses) != plain
+    monkeypatch.setattr(sweep, "code_version", lambda: "f" * 16)
+    assert sweep.key(point, cases.replayed) != plain
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_one_bad_point_stops_the_sweep_and_keeps_the_good_ones(tmp_path: Path, cores: int) -> None:
+    place = Counted(Here(cores))
+    with pytest.raises(InvalidInput, match="three is no number") as raised:
+        outcomes(tmp_path, place, cases.refuses)
+    assert raised.value.hint == "count again"
+    assert all(Kept(tmp_path).has(name) for name in place.given)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_killed_process_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="ended from outside"):
+        outcomes(tmp_path, Here(2), cases.dies)
+
+
+def test_a_stop_ends_the_processes_and_keeps_what_had_come(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+
+    def told(standing: Standing) -> None:
+        if standing.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.sweep(cases.points(), cases.slow_after_two, kept, Here(2), Steps(), told)
+    found = [kept.has(sweep.key(point, cases.slow_after_two)) for point in cases.points()]
+    assert found == [True, True, False, False, False, False]
+
+
+# --- on a facility
+
+
+@dataclass
+class Jobs:
+    """A facility whose jobs run here, in reverse order."""
+
+    folder: Path
+    spoil: bool = False
+    cancelled: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def submit(self, name: str, batch_file: bytes, command: Sequence[str]) -> str:
+        assert name.startswith("sweep-")
+        assert list(command[1:]) == ["-m", "meyrin.plan.batch", "points.bin", "outcomes.zip"]
+        self.count += 1
+        folder = self.folder / str(self.count)
+        folder.mkdir(parents=True)
+        (folder / "points.bin").write_bytes(batch_file)
+        assert batch.main(folder / "points.bin", folder / "outcomes.zip") == 0
+        return str(self.count)
+
+    def ended(self, labels: Sequence[str]) -> Iterator[str]:
+        yield from reversed(labels)
+
+    def result(self, label: str) -> bytes:
+        content = (self.folder / label / "outcomes.zip").read_bytes()
+        return content[: len(content) // 2] if self.spoil else content
+
+    def cancel(self, labels: Sequence[str]) -> None:
+        self.cancelled += labels
+
+
+def test_a_facility_gives_the_same_bytes(tmp_path: Path) -> None:
+    jobs, said = Jobs(tmp_path / "jobs"), list[str]()
+    place = OnFacility(jobs, 4, sys.executable, said.append)
+    found = outcomes(tmp_path / "facility", place)
+    assert found == outcomes(tmp_path / "one", Here(1))
+    assert said == ["job 1: 4 points", "job 2: 2 points"]
+    assert jobs.cancelled == []
+
+
+def test_a_torn_result_is_told_and_the_other_jobs_are_cancelled(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs", spoil=True)
+    with pytest.raises(Failed, match="what job 2 left is no archive"):
+        outcomes(tmp_path / "facility", OnFacility(jobs, 3))
+    assert jobs.cancelled == ["1"]
+
+
+def test_a_job_of_other_code_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [("0" * 64, cases.points(1)[0])]
+    (tmp_path / "points.bin").write_bytes(places.pack(cases.replayed, points))
+    monkeypatch.setattr(batch, "code_version", lambda: "f" * 16)
+    assert batch.main(tmp_path / "points.bin", tmp_path / "outcomes.zip") == 1
+    assert "not the same" in capsys.readouterr().err
+    assert not (tmp_path / "outcomes.zip").exists()
+
+
+def test_outcomes_of_other_code_are_refused() -> None:
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("about.json", '{"code": "0", "python": "3.1"}')
+    with pytest.raises(Conflict, match="ran with another Meyrin"):
+        list(places.unpack(into.getvalue(), "7"))
+
+
+def test_cores_are_counted() -> None:
+    assert sweep.check_cores(sweep.cores_here()) >= 1
+    with pytest.raises(InvalidInput, match="--cores is 0"):
+        sweep.check_cores(0)
