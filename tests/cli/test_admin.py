@@ -108,7 +108,12 @@ def test_no_command_of_a_noun_is_left_out() -> None:
 
 
 def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture) -> None:
-    for words in ("site enrol alps", "site enrol alps --credential", "site token alps", "token new x"):
+    for words in (
+        "site enrol alps",
+        "site enrol alps --credential",
+        "site token alps",
+        "token new x",
+    ):
         assert meyrin(*words.split()) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1
 

@@ -44,9 +44,10 @@ def command(config: Path) -> int:
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
-        agent = loop.make(chosen, batch, uuid.uuid4().hex)
+        agent = loop.make(chosen, batch, uuid.uuid4().hex, config)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
+        signal.signal(signal.SIGHUP, lambda *_: agent.read_settings())
         agent.run()
         batch.leave()
     finally:

@@ -73,9 +73,7 @@ class Sites(Room):
 
     def enrolment(self, name: str, wish: sites.NewEnrolment) -> sites.EnrolmentSecret:
         """A token that lets one agent join as `name`, once; the one before it then ends."""
-        return self._post(
-            sites.EnrolmentSecret, "sites", name, "enrolment", said=wish, again=True
-        )
+        return self._post(sites.EnrolmentSecret, "sites", name, "enrolment", said=wish, again=True)
 
     def credentials(self, name: str, *, after: str = "", limit: int = 50) -> sites.CredentialList:
         """A site's credentials and enrolments with their last use, newest first."""

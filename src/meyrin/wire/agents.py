@@ -60,8 +60,7 @@ class SelfReply(Body):
 
 
 class HelloBody(Body):
-    """`incarnation` is new at each start of the agent; `version` is Meyrin's. Said again when
-    what it says has changed."""
+    """`incarnation` is new at each start of the agent; `version` is Meyrin's."""
 
     incarnation: str
     version: str
@@ -76,9 +75,12 @@ class HelloReply(Body):
 
 
 class LeaseBody(Body):
-    """`not_now` is why the site takes nothing new at present; empty when it does."""
+    """`not_now` is why the site takes nothing new at present; empty when it does. `partitions`
+    and `about` go together and are there when they are no longer what hello said."""
 
     incarnation: str
+    partitions: Annotated[list[Partition], Field(max_length=1000)] | None = None
+    about: About | None = None
     not_now: Annotated[str, Field(max_length=500)] = ""
     most: Annotated[int, Field(ge=1, le=2000)] = 500
     wait_s: Annotated[float, Field(ge=0, le=60)] = 25

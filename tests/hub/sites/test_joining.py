@@ -1,4 +1,4 @@
-"""A site joins: enrolments, credentials that follow one another, what the agent proposes to lend."""
+"""A site joins: enrolments, credentials that follow one another, what is lent as it joins."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_of_several_that_take_one_enrolment_one_gets_it(house):
         return ""
 
     said = at_once(6, take)
-    assert sorted(said)[0] == ""
+    assert min(said) == ""
     assert all("used already" in one for one in sorted(said)[1:])
     assert sum(one.kind == "agent" for one in listed(house)) == 1
 

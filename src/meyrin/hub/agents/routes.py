@@ -77,7 +77,7 @@ async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
     settings: HubSettings = request.app.state.settings
     site_id = _site(call)
     bell = call.database.bell
-    name = await run_in_threadpool(_site_name, call)
+    name = await run_in_threadpool(_site_name, call, body)
     end = time.monotonic() + body.wait_s
     while True:
         counts = {f"site:{name}": bell.count(f"site:{name}")}
@@ -91,7 +91,11 @@ async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
             return reply
 
 
-def _site_name(call: Call) -> str:
+def _site_name(call: Call, body: LeaseBody) -> str:
+    """Take what is new about the site, and its name."""
+    if body.about is not None:
+        with call.write() as step:
+            service.say_anew(step, _site(call), body)
     with call.read() as step:
         return sites.site(step, _site(call)).name
 

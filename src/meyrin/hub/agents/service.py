@@ -25,6 +25,7 @@ from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
     HelloBody,
     HelloReply,
+    LeaseBody,
     LeaseReply,
     Report,
     ResultsBody,
@@ -54,15 +55,37 @@ def who(step: Step, site_id: str) -> SelfReply:
 
 def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloReply:
     """Note what the site has; from now on only this incarnation of the agent is heard."""
+    site = _announce(step, site_id, body)
+    if token:
+        identity.note_used(step, token)
+    attempts.offer_again(step, site_id)
+    return HelloReply(site=site.name, now_ms=step.now_ms)
+
+
+def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
     about = None if body.about is None else body.about.model_dump(mode="json")
     site = sites.announce(
         step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
     )
     if site.lend_proposed:
         joining.lend_proposed(step, site)
-    identity.note_used(step, token)
-    attempts.offer_again(step, site_id)
-    return HelloReply(site=site.name, now_ms=step.now_ms)
+    return site
+
+
+def say_anew(step: Step, site_id: str, body: LeaseBody) -> None:
+    """What hello said and is no longer so, if this call says it."""
+    if body.partitions is None or body.about is None:
+        return
+    row = sites.site(step, site_id)
+    _check_incarnation(step, site_id, body.incarnation)
+    said = HelloBody(
+        incarnation=body.incarnation,
+        version=body.about.version,
+        batch_kind=row.batch_kind,
+        partitions=body.partitions,
+        about=body.about,
+    )
+    _announce(step, site_id, said)
 
 
 def lease(
@@ -81,7 +104,7 @@ def lease(
     it says otherwise. What was placed before still comes, for the site to say no to.
     """
     known = _check_incarnation(step, site_id, incarnation)
-    if sites.heard(step, site_id):
+    if sites.heard(step, site_id) and token:
         identity.note_used(step, token)
     if not_now != known:
         sites.say_not_now(step, site_id, not_now)
