@@ -41,6 +41,7 @@ from meyrin.wire.sites import About
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
+_LOOK_AT_SITE_MS = 300_000
 _SHUT_WAIT_S = 3.0  # at the hub, while the site takes nothing new
 
 
@@ -76,6 +77,8 @@ class Agent:
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
         self._remembered = False
+        self._partitions: tuple[Partition, ...] = ()
+        self._looked_ms = 0
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news = threading.Event()
         self._stop = threading.Event()
@@ -94,6 +97,7 @@ class Agent:
         """Tell the hub what is here, and remember what the journal knows."""
         if not self._remembered:
             self.remember()
+        self._look_at_site()
         said = self._saying()
         self.site = self.hub.hello(self.batch.kind, said[0], said[1]).site
         self._said = said
@@ -105,13 +109,20 @@ class Agent:
             if each
         )  # fmt: skip
         words = about(self.config, self.batch, trouble)
-        return shown(self.config.rules, self.batch.partitions()), words
+        return shown(self.config.rules, self._partitions), words
+
+    def _look_at_site(self) -> None:
+        self._partitions = self.batch.partitions()
+        self._looked_ms = self.clock_ms()
 
     def settings_once(self) -> None:
-        """Read the settings again if the file changed; a bad edit keeps the ones before."""
+        """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
+        then, look what the site has."""
         found = self.watched.look(self.config) if self.watched else None
         if found is not None:
             self.config = self.door.config = found
+        if self._looked_ms and abs(self.clock_ms() - self._looked_ms) >= _LOOK_AT_SITE_MS:
+            self._look_at_site()
 
     def credential_once(self) -> None:
         """Renew what the agent logs in with, when that is due."""
@@ -378,7 +389,7 @@ class Agent:
     def _settings_or_wait(self) -> None:
         self.settings_once()
         if self.watched is None:
-            self._stop.wait()
+            self._stop.wait(2.0)
         else:
             self.watched.wait(2.0)
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from meyrin.domain.errors import InvalidInput
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SPAN = re.compile(r"(?:([A-Za-z,\- ]+?)\s+)?(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)")
 _MINUTES = 24 * 60
 _HINT = "write such as 'Mon-Fri 08:00-18:00', 'Sat,Sun 00:00-24:00' or '22:00-06:00'"
@@ -95,12 +95,17 @@ def _days(text: str | None, word: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.lower().replace(" ", "").split(","):
         first, dash, last = part.partition("-")
-        ends = [_DAYS.index(each[:3]) for each in (first, last or first) if each[:3] in _DAYS]
-        if len(ends) != 2 or (dash and not last):
-            raise _no(word)
-        length = (ends[1] - ends[0]) % 7
-        found |= {(ends[0] + more) % 7 for more in range(length + 1)}
+        begin, end = _day(first, word), _day(last if dash else first, word)
+        found |= {(begin + more) % 7 for more in range((end - begin) % 7 + 1)}
     return frozenset(found)
+
+
+def _day(text: str, word: str) -> int:
+    """`mon` or `Monday`."""
+    for number, name in enumerate(_DAYS):
+        if len(text) >= 3 and name.startswith(text):
+            return number
+    raise _no(word)
 
 
 def _no(word: str) -> InvalidInput:

@@ -1,8 +1,7 @@
 """The settings file while the agent runs: read again when it changes, or when SIGHUP says so.
 
-Only what may change while jobs run is taken: the site's rules, its offers, the accounts of its
-projects. Other keys wait for the next start, and that is said. A file that can't be read leaves
-everything as it was.
+Only what may change while jobs run is taken: the site's rules and its offers. Other keys wait for
+the next start, and that is said. A file that can't be read leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -48,14 +47,7 @@ class Watched:
             self.trouble = "its settings can't be read any more; those before hold (see its log)"
             log.error("agent.settings_refused", error=str(error))
             return None
-        slurm = present.slurm.model_copy(
-            update={
-                "accounts": found.slurm.accounts,
-                "default_account": found.slurm.default_account,
-            }
-        )
-        taken = {"rules": found.rules, "offer": found.offer, "slurm": slurm}
-        new = present.model_copy(update=taken)
+        new = present.model_copy(update={"rules": found.rules, "offer": found.offer})
         later = sorted(
             name for name in AgentConfig.model_fields if getattr(new, name) != getattr(found, name)
         )
