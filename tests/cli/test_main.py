@@ -205,7 +205,7 @@ def test_completion_is_shell_that_runs(meyrin: Meyrin, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("meyrin ca", {"cancel"}),
+        ("meyrin ca", {"call", "cancel"}),
         ("meyrin site en", {"enrol", "end-offer"}),
         ("meyrin jobs --st", {"--state"}),
         ("meyrin jobs --state runn", {"running"}),

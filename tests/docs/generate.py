@@ -30,6 +30,7 @@ from meyrin.domain.states import ENDED, LEGAL, MEANING
 from meyrin.engine import explain
 from meyrin.engine.model import Policy
 from meyrin.hub import app
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.plumbing import settings
 from meyrin.hub.plumbing.authz import Allow
 from meyrin.hub.plumbing.http import STATUS
@@ -226,8 +227,17 @@ def policy_page() -> str:
 
 
 def replay_page() -> str:
+    return file_keys({"Policy file": PolicyFile, "Cluster file": ClusterFile})
+
+
+def modes_page() -> str:
+    return file_keys({"Mode file": Mode})
+
+
+def file_keys(models: dict[str, type[toml_file.Table]]) -> str:
+    """Tables of all keys that such files may have."""
     parts = []
-    for title, model in (("Policy file", PolicyFile), ("Cluster file", ClusterFile)):
+    for title, model in models.items():
         parts.append(f"## {title}\n")
         rows: dict[str, list[tuple[str, ...]]] = {}
         for key in toml_file.keys(model):
@@ -243,6 +253,7 @@ def replay_page() -> str:
 SCHEMAS: dict[str, type[toml_file.Table]] = {
     "examples/policies/policy.schema.json": PolicyFile,
     "examples/clusters/cluster.schema.json": ClusterFile,
+    "examples/modes/mode.schema.json": Mode,
 }
 
 
@@ -260,6 +271,7 @@ MAKE: dict[str, Callable[[], str]] = {
     "http.md": http_page,
     "policy.md": policy_page,
     "replay.md": replay_page,
+    "modes.md": modes_page,
 }
 
 

@@ -118,6 +118,9 @@ class SlurmConfig(BaseModel):
     """The user that the token is of; absent: who the agent runs as."""
     rest_token_file: Path | None = None
     """A file with a JSON Web Token for slurmrestd, read anew at each use, so it may be renewed."""
+    rest_token_command: tuple[str, ...] = ()
+    """A command that prints such a token, such as ["scontrol", "token", "lifespan=3600"]; run
+    again before the token expires. What it prints is kept in memory only."""
     rest_version: str | None = None
     """The version of its data, such as `v0.0.40`; absent: the newest that both sides know."""
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "replay": Entry("meyrin.cli.replay:command", "A recorded workload through a cluster.", PLAN),
     "trace": Entry("meyrin.cli.trace:group", "Recorded workloads: what a log holds.", PLAN),
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
+    "call": Entry("meyrin.cli.call:group", "Ways to get hours, and which fits.", RUN_IT),
     "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),
     "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),
     "person": Entry("meyrin.cli.people:person", "People of this hub.", RUN_IT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.sim.toml_lines import Places
 
+_AT = re.compile(r"at line (\d+)")
+_WAY_OUT = "mend these lines; a JSON Schema beside the examples lets editors check as you type"
 LARGEST = 16 * 2**20  # bytes; more is no file that somebody wrote
 
 Model = TypeVar("Model", bound="Table")
@@ -25,8 +29,11 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
-def read_toml(path: Path, model: type[Model]) -> tuple[Model, str]:
-    """The file as `model`, and its text. NotFound or InvalidInput where that can't be."""
+def read_toml(path: Path, model: type[Model], *, lines: bool = False) -> tuple[Model, str]:
+    """The file as `model`, and its text. NotFound or InvalidInput where that can't be.
+
+    With `lines` each complaint begins with file and line, as compilers print them.
+    """
     try:
         if path.stat().st_size > LARGEST:
             raise InvalidInput(
@@ -45,21 +52,47 @@ def read_toml(path: Path, model: type[Model]) -> tuple[Model, str]:
             f"{path} is no TOML file: byte {error.start} is no UTF-8 text", field=str(path)
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{path} is no TOML file: {error}", field=str(path)) from None
-    return check(written, model, str(path)), text
+        at = _AT.search(str(error))
+        where = f"{path}:{at[1]}:" if lines and at else f"{path}"
+        raise InvalidInput(f"{where} is no TOML file: {error}", field=str(path)) from None
+    return check(written, model, str(path), text if lines else None), text
 
 
-def check(written: dict[str, Any], model: type[Model], source: str) -> Model:
-    """`written` as `model`; InvalidInput that names `source` and each wrong key otherwise."""
+def check(
+    written: dict[str, Any], model: type[Model], source: str, text: str | None = None
+) -> Model:
+    """`written` as `model`; InvalidInput that names `source` and each wrong key otherwise.
+
+    With the `text` that it was read from each complaint also names its line.
+    """
     try:
         return model.model_validate(written)
     except ValidationError as error:
+        if text is not None:
+            raise _with_lines(error, model, source, text) from None
         lines = [_line(found, model) for found in error.errors(include_url=False)]
         shown = lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
         first = error.errors(include_url=False)[0]
         raise InvalidInput(
             f"{source}: {shown}", field=_key(first["loc"]), value=str(first["input"])
         ) from None
+
+
+def _with_lines(
+    error: ValidationError, model: type[BaseModel], source: str, text: str
+) -> InvalidInput:
+    places = Places(text)
+    found = error.errors(include_url=False)
+    complaints = [f"{source}:{places.line(one['loc'])}: {_line(one, model)}" for one in found]
+    first = found[0]
+    return InvalidInput(
+        "\n".join(complaints),
+        hint=_WAY_OUT,
+        field=_key(first["loc"]),
+        value=str(first["input"])[:200],
+        file=source,
+        line=places.line(first["loc"]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

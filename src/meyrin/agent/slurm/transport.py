@@ -77,6 +77,7 @@ class QueueRow:
 
     `batch_job` is Slurm's id (`17`, an array's element `17_3`, what waits of an array `17_[3-9]`).
     `accelerators` and `memory_mb` count the whole job. `restarts` is how often it was requeued.
+    `start_s` is None while it waits, even where Slurm guesses it.
     """
 
     batch_job: str

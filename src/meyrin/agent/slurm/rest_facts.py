@@ -1,0 +1,174 @@
+"""What slurmrestd says of a cluster, as facts: partitions, nodes, accounts, QoS, who answers.
+
+Old versions spell a field flat (`max_time_limit`), new ones nested (`maximums/time`): each field
+here names every place where it has stood.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meyrin.agent.slurm import rest_values as v
+from meyrin.agent.slurm import words
+from meyrin.agent.slurm.transport import (
+    AssociationFacts,
+    ClusterFacts,
+    NodeFacts,
+    PartitionFacts,
+    QosFacts,
+)
+
+
+def cluster(
+    user: str,
+    ping: dict[str, Any],
+    partitions: dict[str, Any],
+    nodes: dict[str, Any],
+    associations: dict[str, Any] | None = None,
+    qos: dict[str, Any] | None = None,
+) -> ClusterFacts:
+    """All of it. Without `associations` the site has no accounting."""
+    found = nodes.get("nodes") or []
+    members = _members(partitions.get("partitions") or [])
+    named = {str(each.get("id")): str(each.get("name")) for each in _qos(qos)}
+    return ClusterFacts(
+        version=v.text(_first(ping, "meta/slurm/release", "meta/Slurm/release")),
+        cluster=_cluster_name(ping, associations),
+        user=user,
+        partitions=tuple(_partition(each) for each in partitions.get("partitions") or []),
+        nodes=tuple(_node(each, members) for each in found),
+        associations=tuple(
+            _association(each, named)
+            for each in (associations or {}).get("associations") or []
+            if each.get("user") == user
+        ),
+        qos=tuple(_one_qos(each) for each in _qos(qos)),
+        accounting=associations is not None,
+    )
+
+
+def answers(ping: dict[str, Any]) -> bool:
+    """Whether any controller is up."""
+    return any(
+        v.text(each.get("ping", each.get("pinged"))).upper() == "UP"
+        for each in ping.get("pings") or ()
+        if isinstance(each, dict)
+    )
+
+
+def _first(body: Any, *paths: str) -> Any:
+    return next((found for path in paths if (found := v.at(body, path)) is not None), None)
+
+
+def _cluster_name(ping: dict[str, Any], associations: dict[str, Any] | None) -> str:
+    """New versions say it with every answer; old ones only of associations."""
+    said = v.text(_first(ping, "meta/slurm/cluster", "meta/Slurm/cluster"))
+    if said:
+        return said
+    every = (associations or {}).get("associations") or [{}]
+    return v.text(every[0].get("cluster"))
+
+
+def _partition(one: dict[str, Any]) -> PartitionFacts:
+    flags = [str(each).upper() for each in one.get("flags") or ()]
+    shared = v.number(v.at(one, "maximums/shares"))
+    return PartitionFacts(
+        name=v.text(one.get("name")),
+        state=v.flags(_first(one, "partition/state", "state")) or "UP",
+        default="DEFAULT" in flags,
+        nodes=v.number(_first(one, "nodes/total", "total_nodes")),
+        max_walltime_s=v.minutes_as_s(_first(one, "maximums/time", "max_time_limit")),
+        default_walltime_s=v.minutes_as_s(_first(one, "defaults/time", "default_time_limit")),
+        max_nodes_per_job=v.number(_first(one, "maximums/nodes", "maximum_nodes_per_job")),
+        default_memory_mb_per_core=v.number(
+            _first(one, "defaults/partition_memory_per_cpu", "default_memory_per_cpu")
+        )
+        or None,
+        whole_node=shared == 0,
+        allow_accounts=v.listed(_first(one, "accounts/allowed", "allowed_accounts")),
+        deny_accounts=v.listed(_first(one, "accounts/deny", "denied_accounts")),
+        allow_qos=v.listed(_first(one, "qos/allowed", "allowed_qos")),
+        qos=_qos_of_partition(one),
+    )
+
+
+def _qos_of_partition(one: dict[str, Any]) -> str | None:
+    assigned = one.get("qos")
+    return v.text(assigned.get("assigned") if isinstance(assigned, dict) else assigned) or None
+
+
+def _members(partitions: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Per node its partitions, for v0.0.36 and v0.0.37, whose nodes do not say them."""
+    found: dict[str, list[str]] = {}
+    for one in partitions:
+        names = one.get("nodes")
+        for node in expand(v.text(names if isinstance(names, str) else "")):
+            found.setdefault(node, []).append(v.text(one.get("name")))
+    return found
+
+
+def expand(hosts: str) -> list[str]:
+    """`n[1-3,7],login` as names; zeros before a number stay."""
+    names = []
+    for part in words.split_outside(hosts):
+        head, bracket, rest = part.partition("[")
+        inside, _, tail = rest.partition("]")
+        if not bracket:
+            names.append(part)
+            continue
+        for span in inside.split(","):
+            first, dash, last = span.partition("-")
+            if not dash:
+                names += expand(f"{head}{first}{tail}")
+                continue
+            for number in range(int(first), int(last) + 1):
+                names += expand(f"{head}{number:0{len(first)}d}{tail}")
+    return names
+
+
+def _node(one: dict[str, Any], members: dict[str, list[str]]) -> NodeFacts:
+    state = v.flags(one.get("state"))
+    more = v.flags(one.get("state_flags"))
+    return NodeFacts(
+        name=v.text(one.get("name")),
+        state=f"{state}+{more}" if more else state,
+        cores=v.number(one.get("cpus")) or 0,
+        memory_mb=v.number(one.get("real_memory")) or 0,
+        gres=words.gres(v.text(one.get("gres"))),
+        features=v.listed(one.get("features")),
+        partitions=v.listed(one.get("partitions")) or tuple(members.get(str(one.get("name")), ())),
+    )
+
+
+def _association(one: dict[str, Any], qos: dict[str, str]) -> AssociationFacts:
+    default = v.text(v.at(one, "default/qos"))
+    return AssociationFacts(
+        account=v.text(one.get("account")),
+        partition=v.text(one.get("partition")),
+        # v0.0.36 gives numbers of QoS
+        qos=tuple(qos.get(each, each) for each in v.listed(one.get("qos"))),
+        default_qos=qos.get(default, default) or None,
+        max_jobs=v.number(v.at(one, "max/jobs/active")),
+        max_submit_jobs=v.number(v.at(one, "max/jobs/total")),
+        max_walltime_s=v.minutes_as_s(v.at(one, "max/jobs/per/wall_clock")),
+        max_tres=v.tres(v.at(one, "max/tres/per/job")),
+        max_tres_minutes=v.tres(v.at(one, "max/tres/minutes/per/job")),
+    )
+
+
+def _qos(body: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Old versions write the key in capitals."""
+    found = (body or {}).get("qos") or (body or {}).get("QOS") or []
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _one_qos(one: dict[str, Any]) -> QosFacts:
+    return QosFacts(
+        name=v.text(one.get("name")),
+        priority=v.number(one.get("priority")),
+        max_walltime_s=v.minutes_as_s(v.at(one, "limits/max/wall_clock/per/job")),
+        max_submit_jobs_per_user=v.number(v.at(one, "limits/max/jobs/per/user")),
+        max_tres_per_user=v.tres(v.at(one, "limits/max/tres/per/user")),
+        max_tres_per_job=v.tres(v.at(one, "limits/max/tres/per/job")),
+        flags=tuple(str(each) for each in one.get("flags") or ()),
+    )

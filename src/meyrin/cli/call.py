@@ -1,0 +1,177 @@
+"""`meyrin call`: the ways to get hours, and which of them fits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.reading import FILE
+from meyrin.cli.session import Session, json_option, pass_session
+from meyrin.cli.table import columns, table
+from meyrin.cli.terminal import data, data_json, say
+from meyrin.domain.errors import InvalidInput, Refused
+
+if TYPE_CHECKING:
+    from meyrin.domain.units import NodeShape
+    from meyrin.hub.calls.modes.file import Mode
+    from meyrin.hub.calls.modes.route import Fit
+
+HERE = "meyrin.cli.call"
+ENTRIES = {
+    "modes": Entry(f"{HERE}:modes", "The modes of a folder: who, how much, by when."),
+    "route": Entry(f"{HERE}:route", "Three questions lead to a mode, with reasons."),
+}
+KIND_WORDS = ("startup", "sme", "industry", "academic", "public")
+PURPOSE_WORDS = ("try", "benchmark", "develop", "train", "science")
+UNIT_WORDS = ("accelerator", "node", "core")
+_NODE = re.compile(r"(\d{1,6})c(?:(\d{1,4})g)?", re.ASCII)
+
+
+@click.group("call", cls=LazyGroup, entries=ENTRIES)
+def group() -> None:
+    """The ways to get hours: modes are data, one TOML file each. No hub is needed to read them."""
+
+
+def _folder(command: Any) -> Any:
+    return click.option(
+        "--modes", "folder", type=FILE, required=True, metavar="DIR", help="Folder of mode files."
+    )(command)
+
+
+@click.command("modes", epilog="Example: meyrin call modes --modes examples/modes")
+@_folder
+@json_option
+@pass_session
+def modes(session: Session, folder: Path) -> None:
+    """The modes of a folder, checked: who may ask, how much, for how long, and by when."""
+    from meyrin.hub.calls.modes.file import read_modes  # noqa: PLC0415 - not for --help
+
+    found = read_modes(folder)
+    if session.json:
+        data_json({"modes": [mode.model_dump(mode="json") for mode in found]})
+        return
+    rows = [
+        (
+            mode.name,
+            ", ".join(mode.who),
+            f"{mode.size.least_h:,}-{mode.size.most_h:,}",
+            f"{mode.size.unit}-h",
+            ", ".join(map(str, mode.months)),
+            _promise(mode),
+            " > ".join(step.kind for step in mode.step),
+        )
+        for mode in found
+    ]
+    data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~"), rows))
+
+
+@click.command(
+    "route",
+    epilog="""\b
+Examples:
+  meyrin call route --modes examples/modes --kind sme --purpose train \\
+      --amount 60000 --months 6
+  meyrin call route --modes examples/modes --kind academic --purpose science \\
+      --amount 150000 --unit node --months 12 --json
+What is not said is asked, in a terminal.
+""",
+)
+@_folder
+@click.option("--kind", type=click.Choice(KIND_WORDS), prompt="Who asks", help="Who asks.")
+@click.option("--purpose", type=click.Choice(PURPOSE_WORDS), prompt="What for", help="What for.")
+@click.option("--amount", type=click.IntRange(1, 10**10), prompt="How many hours", metavar="HOURS",
+              help="How many hours.")  # fmt: skip
+@click.option("--months", type=click.IntRange(1, 60), prompt="For how many months", metavar="N",
+              help="For how many months.")  # fmt: skip
+@click.option("--unit", type=click.Choice(UNIT_WORDS), default="accelerator", show_default=True,
+              help="What the hours are of.")  # fmt: skip
+@click.option("--node", metavar="SHAPE", help="The nodes meant, such as 32c4g: 32 cores, 4 GPUs.")
+@json_option
+@pass_session
+def route(
+    session: Session,
+    folder: Path,
+    kind: Any,
+    purpose: Any,
+    amount: int,
+    months: int,
+    unit: str,
+    node: str | None,
+) -> None:
+    """Which mode fits an ask, by when it is answered, and why the others do not fit.
+
+    Ends with exit code 3 when none fits. Hours of nodes and of accelerators convert exactly once
+    it is said which nodes are meant (--node).
+    """
+    from meyrin.domain.units import Unit  # noqa: PLC0415 - not for --help
+    from meyrin.hub.calls.modes.file import read_modes  # noqa: PLC0415
+    from meyrin.hub.calls.modes.route import Answers  # noqa: PLC0415
+    from meyrin.hub.calls.modes.route import route as routed  # noqa: PLC0415
+
+    answers = Answers(kind, purpose, amount, Unit(unit), months, _shape(node))
+    fits = routed(read_modes(folder), answers, session.now_s)
+    if session.json:
+        data_json({"modes": [_as_data(fit) for fit in fits]})
+    else:
+        _tell(fits)
+    if not fits[0].fits:
+        near = fits[0]
+        raise Refused(
+            f"no mode fits; the nearest is {near.mode.name}: {near.objections[0].words}",
+            hint="change that answer, or ask for less, more, shorter or longer",
+        )
+
+
+def _tell(fits: tuple[Fit, ...]) -> None:
+    from meyrin.hub.calls.modes.clock import shown  # noqa: PLC0415
+
+    for fit in fits:
+        if fit.fits and fit.promise is not None and fit.promise.due_s is not None:
+            zone = fit.mode.clock.time_zone
+            line = f"{fit.mode.name}: answered by {shown(fit.promise.due_s, zone)}"
+            if fit.promise.cutoff_s is not None:
+                assumed = " (date assumed)" if fit.mode.clock.assumed else ""
+                line += f", cut-off {shown(fit.promise.cutoff_s, zone)}{assumed}"
+            data(line + (", to be paid for" if fit.pays else ""))
+        else:
+            say(f"not {fit.mode.name}: " + "; ".join(each.words for each in fit.objections))
+
+
+def _as_data(fit: Fit) -> dict[str, Any]:
+    return {
+        "mode": fit.mode.name,
+        "fits": fit.fits,
+        "due_s": fit.promise.due_s if fit.promise else None,
+        "cutoff_s": fit.promise.cutoff_s if fit.promise else None,
+        "cutoff_assumed": fit.mode.clock.assumed,
+        "pays": fit.pays,
+        "objections": [asdict(each) for each in fit.objections],
+    }
+
+
+def _promise(mode: Mode) -> str:
+    counts = mode.clock.counts.replace("-", " ")
+    if mode.clock.promise == 1:
+        counts = counts.removesuffix("s")
+    return f"{mode.clock.promise} {counts}" + (" after cut-off" if mode.clock.cutoffs else "")
+
+
+def _shape(written: str | None) -> NodeShape | None:
+    from meyrin.domain.units import NodeShape  # noqa: PLC0415
+
+    if written is None:
+        return None
+    found = _NODE.fullmatch(written)
+    if found is None or not int(found[1]):
+        raise InvalidInput(
+            f"--node can't be {written!r}",
+            hint="write cores and GPUs of a node, such as 32c4g, or 128c without GPUs",
+            field="node",
+            value=written,
+        )
+    return NodeShape(int(found[1]), 1, int(found[2] or 0))

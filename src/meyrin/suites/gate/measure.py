@@ -1,0 +1,110 @@
+"""One claim's numbers: how doubtful, how large, and how many samples would have settled it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from meyrin.suites.gate.evidence import Observed
+from meyrin.suites.gate.plan import Claim
+from meyrin.suites.gate.posterior import interval, tally
+from meyrin.suites.gate.rules import Table, judge, name_of
+
+INTERVAL = 0.10  # what the intervals leave out in all: 5 % on each side
+_MOST = 200_000  # clusters looked at when asking how many would settle it
+
+
+def table_of(observed: Observed) -> Table:
+    """What was observed, as one data set."""
+    rows = observed.clusters
+    return Table(
+        np.array([[each.size for each in rows]], dtype=np.int64),
+        np.array([[each.total for each in rows]], dtype=np.float64),
+        np.array([[each.wins for each in rows]], dtype=np.int64),
+        np.array([[each.losses for each in rows]], dtype=np.int64),
+    )
+
+
+def doubts(claim: Claim, observed: Observed) -> tuple[float, float]:
+    """How doubtful the claim is, and how doubtful its contrary."""
+    found = judge(claim, table_of(observed))
+    return float(found.doubt[0]), float(found.against[0])
+
+
+def method(claim: Claim, observed: Observed) -> str:
+    return name_of(claim, table_of(observed))
+
+
+def estimate(claim: Claim, observed: Observed) -> tuple[float, float, float]:
+    """The rate, mean or difference that was found, with its 90 % interval."""
+    table = table_of(observed)
+    items = int(table.sizes.sum())
+    found = float(table.totals.sum()) / items
+    if claim.rule == "rate":
+        tallies = tally(table.sizes, np.rint(table.totals).astype(np.int64))[0]
+        low, high = interval(tallies, items, table.sizes.shape[1], INTERVAL)
+    elif claim.rule == "zero":
+        clusters = table.sizes.shape[1]
+        low, high = 0.0, 1.0 if found > 0 else 1 - (INTERVAL / 2) ** (1 / clusters)
+    else:
+        low, high = _spread(table, found, items)
+    return tuple(float(f"{each:.6g}") for each in (found, low, high))  # type: ignore[return-value]
+
+
+def settle(claim: Claim, observed: Observed, level: float) -> int | None:
+    """About how many samples like these would pass or fail the claim; None where none would,
+    because what was found is at the bar, or more than a few hundred times as many."""
+    if claim.rule == "zero":
+        if any(each.total > 0 for each in observed.clusters):
+            return None
+        clusters = math.ceil(math.log(level) / math.log(1 - claim.bar))
+        return math.ceil(clusters * claim.samples / max(len(observed.clusters), 1))
+    table = table_of(observed)
+    if claim.rule in {"mean", "compare"}:
+        return _by_spread(claim, table, level)
+    most = min(256, _MOST // max(table.sizes.shape[1], 1))
+    low, high = 1, 2
+    while high <= most and not _settled(claim, table, high, level):
+        low, high = high, high * 2
+    if high > most:
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _settled(claim, table, middle, level):
+            high = middle
+        else:
+            low = middle
+    return high * int(table.sizes.sum())
+
+
+def _settled(claim: Claim, table: Table, factor: int, level: float) -> bool:
+    found = judge(claim, table.times(factor))
+    return bool(min(found.doubt[0], found.against[0]) <= level)
+
+
+def _by_spread(claim: Claim, table: Table, level: float) -> int | None:
+    """The error shrinks with the root of the samples; a twentieth more for what bounds add."""
+    items = int(table.sizes.sum())
+    found = float(table.totals.sum()) / items
+    clusters = table.sizes.shape[1]
+    away = abs(found - claim.bar)
+    if clusters < 2 or away == 0:
+        return None
+    factor = (_error(table, found, items) * -float(ndtri(level)) / away) ** 2 * 1.05
+    return math.ceil(max(factor, 1.05) * items) if factor <= 256 else None
+
+
+def _error(table: Table, found: float, items: int) -> float:
+    clusters = table.sizes.shape[1]
+    rest = table.totals[0] - found * table.sizes[0]
+    return math.sqrt(float((rest**2).sum()) * clusters / (clusters - 1)) / items
+
+
+def _spread(table: Table, found: float, items: int) -> tuple[float, float]:
+    clusters = table.sizes.shape[1]
+    if clusters < 2:
+        return -1e9, 1e9
+    width = float(stdtrit(clusters - 1, 1 - INTERVAL / 2)) * _error(table, found, items)
+    return found - width, found + width

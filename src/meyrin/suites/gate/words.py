@@ -1,0 +1,91 @@
+"""A decision in sentences, for whoever gets no further hours and asks why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meyrin.suites.gate.plan import UNSCORED_BUDGET, Claim, Plan
+
+if TYPE_CHECKING:
+    from meyrin.suites.gate.decide import Decision, Finding
+    from meyrin.suites.gate.evidence import Problem
+
+ACTIONS = {
+    "stop": "The next tranche is stopped.",
+    "hold": "The next tranche stays where it is until there is a further decision.",
+    "shrink": "The next tranche is released at {shrink} % of its size.",
+    "release": "The next tranche is released.",
+    "double": "The next tranche is released at double its size.",
+}
+
+
+def of_finding(claim: Claim, found: Finding, problems: Sequence[Problem], *, few: bool) -> str:
+    """One claim: verdict, what was found, and why."""
+    head = f"{found.verdict}: {claim.kind} claim {claim.name} ({claim.says})"
+    if problems:
+        return f"{head}. Not judged: " + "; ".join(each.says for each in problems) + "."
+    if found.found is None:
+        return f"{head}. There is nothing to judge."
+    unit = _percent if claim.rule != "mean" else _plain
+    seen = f"{unit(found.found)} on {found.samples:,} samples in {found.clusters:,} clusters"
+    if found.low is not None and found.high is not None:
+        seen += f" (90 % interval {unit(found.low)} to {unit(found.high)})"
+    parts = [f"{head}. Found {seen}; the bar is {_side(claim)} {unit(claim.bar)}."]
+    if found.unscored:
+        parts.append(f"{found.unscored:,} samples without a score count as {_worst(claim)}.")
+    if few:
+        parts.append(
+            f"More than {UNSCORED_BUDGET * 100:g} % have no score, which is no evidence about a "
+            "capability: mend the suite or the judge and run again."
+        )
+    elif found.level > 0:
+        parts.append(
+            f"The chance that the claim is untrue all the same is {found.doubt:.2g}, at most "
+            f"{found.level:.2g} is allowed here ({found.method})."
+        )
+    else:
+        parts.append("A stronger capability claim was not proved, so this one is not reached.")
+    if found.verdict == "not enough evidence" and not few:
+        parts.append(
+            f"About {found.settle:,} samples of this kind would have settled it."
+            if found.settle
+            else "More samples of this kind would hardly settle it: it is too near to the bar."
+        )
+    return " ".join(parts)
+
+
+def of_decision(plan: Plan, made: Decision) -> tuple[str, ...]:
+    """The whole decision: verdict, each claim, the ledger of attempts, what follows."""
+    lines = [f"Gate {plan.gate}, models {plan.family}, attempt {made.attempt}: {made.verdict}."]
+    lines += [f"Problem: {each.says}." for each in made.problems if not each.claim]
+    lines += [each.says for each in made.findings]
+    if made.spent_ppm:
+        after = made.before_ppm + made.spent_ppm
+        lines.append(
+            f"The attempt spends {made.spent_ppm / 10_000:g} % of the level of "
+            f"{plan.level * 100:g} %; {after / 10_000:g} % are spent now."
+        )
+    else:
+        lines.append("Nothing is spent of the level, because the claims could not be judged.")
+    lines.append(ACTIONS[made.action].format(shrink=plan.tranche.shrink_percent))
+    return tuple(lines)
+
+
+def _side(claim: Claim) -> str:
+    words = {"at_least": "at least", "at_most": "at most"}
+    if claim.rule == "compare":
+        words = {"at_least": "a difference above", "at_most": "a difference below"}
+    return words[claim.direction]
+
+
+def _worst(claim: Claim) -> str:
+    return "failed" if claim.kind == "safety" else "wrong"
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.4g} %"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,264 @@
+"""The same jobs as slurmrestd tells of them, from Slurm 20.11 to 25.05: the same rows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.agent.slurm.recorded import RELEASES, Recorded
+
+from meyrin.agent.slurm.rest_versions import VERSIONS
+from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
+from meyrin.domain.errors import Unreachable
+from meyrin.domain.job import WarnSignal
+
+NAMES = [
+    "meyrin-done", "meyrin-code", "meyrin-killed", "meyrin-late", "meyrin-stopped", "meyrin-never",
+    "meyrin-again", "meyrin-refused", "meyrin-running", "meyrin-waiting", "meyrin-array",
+]  # fmt: skip
+T = 1795918273
+
+
+@pytest.fixture(params=RELEASES)
+def site(request):
+    return Recorded(request.param)
+
+
+def by_name(rows):
+    return {row.name: row for row in rows}
+
+
+def test_at_least_four_releases_are_here():
+    assert len(RELEASES) >= 4
+    assert {"20.11", "22.05"} <= set(RELEASES)
+    assert {each.partition(".")[0] for each in RELEASES} >= {"23", "24", "25"}
+
+
+def test_the_newest_common_version_is_spoken(site):
+    rest = site.transport()
+    assert rest.health().controller
+    assert rest.health().accounting
+    spoken = [each.url.path.split("/")[2] for each in site.asked]
+    assert spoken[-1] == site.version
+    names = [each.name for each in VERSIONS]
+    assert spoken[: names.index(site.version)] == names[: names.index(site.version)]
+
+
+def test_the_queue(site):
+    rows = by_name(site.transport().queue())
+    assert set(rows) == set(NAMES)
+    states = {name: rows[name].state for name in NAMES}
+    assert states == {
+        "meyrin-done": "COMPLETED",
+        "meyrin-code": "FAILED",
+        "meyrin-killed": "FAILED",
+        "meyrin-late": "TIMEOUT",
+        "meyrin-stopped": "CANCELLED",
+        "meyrin-never": "CANCELLED",
+        "meyrin-again": "COMPLETED",
+        "meyrin-refused": "FAILED",
+        "meyrin-running": "RUNNING",
+        "meyrin-waiting": "PENDING",
+        "meyrin-array": "PENDING",
+    }
+    ends = {name: (rows[name].exit_code, rows[name].signal) for name in NAMES[:4]}
+    assert ends == {
+        "meyrin-done": (0, None),
+        "meyrin-code": (3, None),
+        "meyrin-killed": (None, 9),
+        "meyrin-late": (143, None),
+    }
+
+
+def test_one_running_job_in_full(site):
+    row = by_name(site.transport().queue())["meyrin-running"]
+    assert (row.batch_job, row.user, row.partition, row.account) == ("87", "mtb1", "gpu", "astro")
+    assert (row.submit_s, row.start_s, row.end_s) == (T + 2, T + 174, None)
+    assert (row.nodes, row.cores, row.memory_mb, row.accelerators) == (2, 8, 2000, 8)
+    assert (row.walltime_s, row.priority, row.restarts) == (86_400, 2000, 0)
+    assert (row.exit_code, row.signal, row.node_list) == (None, None, "rest-n[1-2]")
+
+
+def test_what_waits_has_no_start_and_says_why(site):
+    rows = by_name(site.transport().queue())
+    assert (rows["meyrin-waiting"].start_s, rows["meyrin-waiting"].reason) == (None, "Resources")
+    assert rows["meyrin-array"].batch_job == "90_[1,3,5,7,9%2]"
+    assert rows["meyrin-again"].restarts == 1
+
+
+def test_one_job_by_name(site):
+    rest = site.transport()
+    assert [row.batch_job for row in rest.queue(["meyrin-late"])] == ["82"]
+    assert rest.queue(["meyrin-none"]) == []
+
+
+def test_the_whole_queue_has_no_names_and_nobody_left_out(site):
+    rows = site.transport().whole_queue()
+    assert {row.name for row in rows} == {""}
+    assert {row.batch_job for row in rows} == {"87", "89", "90_[1,3,5,7,9%2]", "91"}
+    assert len({row.user for row in rows}) == 2
+
+
+def accounted(site, *, ids=()):
+    rows = site.transport().accounting(NAMES, T, ids)
+    assert len(rows) == len(NAMES) + 1, "a requeued job has a row for each run"
+    return rows
+
+
+def test_accounting_to_the_second(site):
+    spans = {
+        (row.name, row.state): (row.start_s, row.end_s, row.elapsed_s)
+        for row in accounted(site)
+        if row.elapsed_s
+    }
+    # v0.0.36 tells no start of what still runs
+    running = None if site.version == "v0.0.36" else T + 174
+    elapsed = 7 if site.version == "v0.0.36" else 9
+    assert spans == {
+        ("meyrin-done", "COMPLETED"): (T + 1, T + 2, 1),
+        ("meyrin-late", "TIMEOUT"): (T + 1, T + 67, 66),
+        ("meyrin-stopped", "CANCELLED"): (T + 1, T + 2, 1),
+        ("meyrin-again", "REQUEUED"): (T + 1, T + 2, 1),
+        ("meyrin-again", "COMPLETED"): (T + 126, T + 130, 4),
+        ("meyrin-running", "RUNNING"): (running, None, elapsed),
+    }
+
+
+def test_accounting_of_what_never_began(site):
+    rows = {row.name: row for row in accounted(site)}
+    for name in ("meyrin-never", "meyrin-refused", "meyrin-waiting", "meyrin-array"):
+        assert rows[name].start_s is None, name
+        assert rows[name].cpu_ms is None, name
+    assert rows["meyrin-waiting"].end_s is None
+
+
+def test_accounting_counts_what_was_held(site):
+    row = next(row for row in accounted(site) if row.name == "meyrin-running")
+    assert (row.nodes, row.cores, row.accelerators) == (2, 8, 8)
+    assert "gres/gpu=8" in row.tres.split(",")
+    late = next(row for row in accounted(site) if row.name == "meyrin-late")
+    assert late.max_rss_kb == 3208
+    assert late.energy_j is None, "a site that does not record energy has no number of it"
+
+
+def test_an_exit_code_that_accounting_does_not_know_is_unknown(site):
+    """Slurm 22.05 calls what ended with 3 a SUCCESS in this reply: no code is better than 0."""
+    row = next(row for row in accounted(site) if row.name == "meyrin-code")
+    assert row.exit_code in (None, 3)
+    assert (row.exit_code is None) == (site.version in ("v0.0.36", "v0.0.38"))
+    killed = next(row for row in accounted(site) if row.name == "meyrin-killed")
+    assert (killed.exit_code, killed.signal) == (None, 9)
+
+
+def test_ids_narrow_the_question(site):
+    rest = site.transport()
+    rows = rest.accounting(NAMES, T, ["85", "79"])
+    assert {row.batch_job for row in rows} == {"85", "79"}
+    assert rest.accounting(["meyrin-none"], T, ["85"]) == [], "an id is no identity"
+    asked = [each.url for each in site.asked if each.url.path.startswith("/slurmdb")]
+    assert all("start_time" not in str(url) for url in asked), "a time cuts the times of jobs"
+
+
+def test_nothing_found_is_nothing_and_no_error(site):
+    assert site.transport().accounting(["meyrin-none"], T) == []
+
+
+def test_all_own_jobs_are_asked_by_a_filter(site):
+    rows = site.transport().accounting([], T)
+    assert {row.user for row in rows} == {"mtb1"}
+
+
+def test_a_submission_and_its_id(site):
+    made = site.transport().submit(full())
+    assert made == str(site.replies["submit-yes"]["job_id"])
+    body = json.loads(site.asked[-1].content)
+    job = body["job"]
+    assert (job["name"], job["partition"], job["account"]) == ("m-1", "gpu", "astro")
+    assert body.get("script", job.get("script")) == "#!/bin/bash\ntrue\n"
+    if site.version in ("v0.0.36", "v0.0.38"):
+        assert (job["gres"], job["time_limit"], job["nodes"]) == ("gpu:h100:2", 2, [2, 2])
+        assert (job["environment"], job["no_requeue"]) == ({"A": "b=c"}, True)
+        assert (job["signal"], job["exclusive"]) == ("USR1@30", "exclusive")
+    else:
+        between = ":" if site.version == "v0.0.39" else "/"
+        assert job["tres_per_node"] == f"gres{between}gpu:h100:2"
+        assert job["time_limit"] == {"set": True, "infinite": False, "number": 2}
+        assert (job["environment"], job["requeue"]) == (["A=b=c"], False)
+        assert (job["kill_warning_signal"], job["shared"]) == ("USR1", ["none"])
+        assert (job["minimum_nodes"], job["maximum_nodes"]) == (2, 2)
+
+
+def full(**changed):
+    given = {
+        "name": "m-1", "script": "#!/bin/bash\ntrue\n", "partition": "gpu", "workdir": "/w",
+        "stdout": "/w/out", "nodes": 2, "account": "astro", "gres": (Gres("gpu", "h100", 2),),
+        "exclusive": True, "walltime_s": 61, "signal": WarnSignal("USR1", 30),
+        "memory_mb": 500, "environment": (("A", "b=c"),),
+    }  # fmt: skip
+    return Submission(**(given | changed))
+
+
+def test_a_no_is_a_no_in_slurms_words(site):
+    site.refusing = True
+    with pytest.raises(NotAccepted, match="node configuration is not available") as caught:
+        site.transport().submit(full())
+    assert not caught.value.later
+
+
+def test_a_percent_sign_in_a_file_name_is_no_pattern(site):
+    site.transport().submit(full(stdout="/w/100%j"))
+    assert json.loads(site.asked[-1].content)["job"]["standard_output"] == "/w/100%%j"
+
+
+def test_a_signal_to_the_shell_only_is_sent_or_refused_by_name(site):
+    wanted = full(signal=WarnSignal("USR1", 30, shell_only=True))
+    if site.version in ("v0.0.36", "v0.0.38"):
+        with pytest.raises(NotAccepted, match="B:"):
+            site.transport().submit(wanted)
+    else:
+        site.transport().submit(wanted)
+        job = json.loads(site.asked[-1].content)["job"]
+        assert job["kill_warning_flags"] == ["BATCH_JOB"]
+
+
+def test_ending_what_is_not_there_is_no_error(site):
+    site.transport().cancel(["9999"])
+
+
+def test_the_cluster(site):
+    found = site.transport().describe()
+    assert (found.cluster, found.user, found.accounting) == ("rest", "mtb1", True)
+    assert [each.name for each in found.partitions] == ["gpu", "short"]
+    gpu = found.partitions[0]
+    assert (gpu.nodes, gpu.max_walltime_s, gpu.max_nodes_per_job) == (2, 86_400, None)
+    # of the first and the third version this number is not to be had
+    assert gpu.default_memory_mb_per_core in (None, 1000)
+    assert len(found.nodes) == 2
+    for node in found.nodes:
+        assert (node.cores, node.memory_mb, node.partitions) == (32, 64_000, ("gpu", "short"))
+        assert node.gres == (Gres("gpu", "h100", 8),)
+    bio = next(each for each in found.associations if each.account == "bio")
+    assert (bio.max_walltime_s, bio.max_tres, bio.max_tres_minutes) == (780, "cpu=14", "cpu=15")
+    if site.version != "v0.0.36":
+        assert (bio.max_jobs, bio.max_submit_jobs) == (11, 12)
+    assert bio.qos == ("normal",)
+    debug = next(each for each in found.qos if each.name == "deb")
+    assert (debug.priority, debug.max_walltime_s) == (7, 1260)
+    assert (debug.max_tres_per_user, debug.max_tres_per_job) == ("gres/gpu=24", "cpu=25")
+
+
+def test_a_state_that_nobody_knows_yet_changes_nothing_else(site):
+    reply = site.replies["jobs"]["jobs"]
+    one = next(each for each in reply if each["name"] == "meyrin-late")
+    one["job_state"] = ["TELEPORTED"] if isinstance(one["job_state"], list) else "TELEPORTED"
+    rows = by_name(site.transport().queue())
+    assert rows["meyrin-late"].state == "TELEPORTED"
+    assert rows["meyrin-done"].state == "COMPLETED"
+
+
+def test_an_answer_without_its_list_is_no_answer(site):
+    rest = site.transport()
+    rest.health()
+    del site.replies["jobs"]["jobs"]
+    with pytest.raises(Unreachable):
+        rest.queue()
