@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from meyrin.agent.credential import Credential, digest_of, draw, keep, next_of, read_secret

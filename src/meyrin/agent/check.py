@@ -110,7 +110,7 @@ def skew_finding(hub_ms: int | None, now_ms: int) -> Finding | None:
 
 
 def hub_findings(
-    connection: Connection, who: Callable[[], SelfReply], now_ms: int
+    connection: Connection, who: Callable[[], SelfReply], now_ms: int, *, joined: bool
 ) -> Iterator[Finding]:
     """Whether the hub answers, knows us and has the same time."""
     try:
@@ -123,7 +123,7 @@ def hub_findings(
     except MeyrinError as error:
         yield Finding(True, error.message, error.hint)
     else:
-        if not reply.lent:
+        if joined and not reply.lent:
             words = f"nothing of {reply.site} is lent yet, so no job will come"
             yield Finding(False, words, "an administrator of the hub: meyrin site offer")
 

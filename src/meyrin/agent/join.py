@@ -24,9 +24,11 @@ from meyrin.agent.hub import Hub
 from meyrin.agent.main import batch_system, transport
 from meyrin.agent.propose import Found
 from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import Failed, InvalidInput, NotFound, NotLoggedIn, Refused, Unreachable
 from meyrin.domain.site import Partition, check_name
+from meyrin.wire.agents import JoinReply
 
 ENROLMENT = "MEYRIN_ENROLMENT"
 _UNUSED = "nothing was changed and the enrolment is still good: run the same command again"
@@ -92,10 +94,27 @@ def find_slurm(conf: Path | None, bin_folder: Path | None) -> Found:
     finding = check.no_account(facts)
     if finding is not None:
         raise Refused(finding.words, hint=f"{finding.hint}; {_UNUSED}")
-    partitions = tuple(one.partition for one in ask.discovered(facts).values())
-    if not partitions:
+    places = ask.discovered(facts)
+    if not places:
         raise Refused(f"cluster {facts.cluster} has no partition with nodes", hint=_UNUSED)
-    return Found(partitions, facts, conf, bin_folder)
+    default = {one.name for one in facts.partitions if one.default}
+    first = sorted(places.values(), key=lambda one: one.slurm not in default)
+    return Found(
+        tuple(one.partition for one in first),
+        facts,
+        conf,
+        bin_folder,
+        {one.partition.name: _nodes(facts, one.slurm, one.partition) for one in first},
+    )
+
+
+def _nodes(facts: ClusterFacts, slurm: str, partition: Partition) -> frozenset[str]:
+    """The names of the nodes that a partition of ours may have."""
+    return frozenset(
+        node.name
+        for node in facts.nodes
+        if slurm in node.partitions and node.cores == partition.cores_per_node
+    )
 
 
 # --- the credential
@@ -109,6 +128,11 @@ def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
         if known is not None:
             return known
     enrolment = environ.get(ENROLMENT, "").strip()
+    if not enrolment and secret:
+        raise NotLoggedIn(
+            f"the hub does not take the credential in {at.credential} (any more)",
+            hint="ask its administrator to run `meyrin site enrol NAME --again`",
+        )
     if not enrolment:
         raise InvalidInput(
             f"{ENROLMENT} is not set",
@@ -120,10 +144,7 @@ def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
         skew = check.skew_finding(connection.clock_ms(), now_ms)
         if skew is not None and skew.bad:
             raise Failed(skew.words, hint=f"{skew.hint}; {_UNUSED}")
-        if not secret:
-            secret = draw()
-            keep(at.credential, secret + "\n")
-        reply = Hub(connection, "").join(enrolment, digest_of(secret))
+        reply = _exchange(at, Hub(connection, ""), enrolment, secret)
     except Unreachable as error:
         raise Unreachable(
             error.message, hint=f"can this machine reach {at.hub}? {_UNUSED}", address=at.hub
@@ -136,6 +157,18 @@ def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
             hint=f"run: meyrin agent join {reply.site} --hub {at.hub} --dir {at.folder}",
         )
     return reply.title
+
+
+def _exchange(at: Place, hub: Hub, enrolment: str, secret: str) -> JoinReply:
+    """The enrolment for our secret: the one that an earlier try drew, unless its time is over."""
+    if secret:
+        try:
+            return hub.join(enrolment, digest_of(secret))
+        except InvalidInput:
+            pass  # it was used before and revoked since
+    secret = draw()
+    keep(at.credential, secret + "\n")
+    return hub.join(enrolment, digest_of(secret))
 
 
 def _known(at: Place, secret: str) -> str | None:
@@ -171,8 +204,9 @@ def local_time_zone(link: Path = Path("/etc/localtime")) -> str:
     return name if name and not name.startswith("/") else "UTC"
 
 
-def findings(config: AgentConfig, now_ms: int) -> Iterator[Finding]:
-    """Everything that can be told without running a job."""
+def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterator[Finding]:
+    """Everything that can be told without running a job; what is not lent before a site has
+    `joined` is no wonder."""
     facts = None
     if config.batch == "slurm":
         by = transport(config)
@@ -190,15 +224,15 @@ def findings(config: AgentConfig, now_ms: int) -> Iterator[Finding]:
     yield from check.veto_findings(config, partitions)
     connection = Connection(config.hub, config.credential)
     try:
-        yield from check.hub_findings(connection, Hub(connection, "").who, now_ms)
+        yield from check.hub_findings(connection, Hub(connection, "").who, now_ms, joined=joined)
     finally:
         connection.close()
 
 
-def _partitions(config: AgentConfig, facts: object) -> tuple[Partition, ...]:
+def _partitions(config: AgentConfig, facts: ClusterFacts | None) -> tuple[Partition, ...]:
     if config.partition or facts is None:
         return config.partition
-    return tuple(one.partition for one in ask.discovered(facts).values())  # type: ignore[arg-type]
+    return tuple(one.partition for one in ask.discovered(facts).values())
 
 
 def open_batch(config: AgentConfig) -> BatchSystem:

@@ -121,6 +121,8 @@ class Agent:
         found = self.watched.look(self.config) if self.watched else None
         if found is not None:
             self.config = self.door.config = found
+            if self.site:
+                self.lease_once(0.0)  # the hub hears of it now: another call may wait there
         if self._looked_ms and abs(self.clock_ms() - self._looked_ms) >= _LOOK_AT_SITE_MS:
             self._look_at_site()
 

@@ -7,8 +7,8 @@ comment. It is text for people: read it again with `config.load`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meyrin.agent.slurm.transport import ClusterFacts
@@ -18,12 +18,16 @@ from meyrin.domain.units import show_duration
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What this machine can give: `facts` of Slurm, or None where it lends itself."""
+    """What this machine can give: `facts` of Slurm, or None where it lends itself.
+
+    `nodes` are the names of each partition's nodes: those of several may be the same.
+    """
 
     partitions: tuple[Partition, ...]
     facts: ClusterFacts | None = None
     conf: Path | None = None
     bin: Path | None = None
+    nodes: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def text(word: str) -> str:
@@ -137,15 +141,24 @@ def _described(one: Partition) -> str:
 
 
 def _offers(found: Found, site: str) -> str:
+    """Each node is offered once: a partition over nodes of another stands as a comment."""
     lines = [
         "# What you propose to lend; an administrator of the hub agrees to it. Owners are whoever",
         "# paid, with the weights of their parts. Days are UTC; leave `until` out to go on and on.",
     ]
+    lent: dict[str, frozenset[str]] = {}
     for one in found.partitions:
+        nodes = found.nodes.get(one.name, frozenset())
+        other = next((name for name, taken in lent.items() if taken & nodes), None)
+        if other is None:
+            lent[one.name] = nodes
+        else:
+            lines.append(f"# {one.name} has nodes of {other}: lend one of the two, or count twice.")
+        mark = "" if other is None else "# "
         lines += [
-            "[[offer]]",
-            f"partition = {text(one.name)}",
-            f"owners = {{ {site if site.isidentifier() else text(site)} = 1 }}",
+            f"{mark}[[offer]]",
+            f"{mark}partition = {text(one.name)}",
+            f"{mark}owners = {{ {site if site.isidentifier() else text(site)} = 1 }}",
             "# start = 2027-01-01",
             "# until = 2030-01-01",
             "",

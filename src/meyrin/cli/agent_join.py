@@ -128,7 +128,7 @@ def _settings(session: Session, at: Place, found: Found, *, ask: bool) -> AgentC
             click.edit(filename=str(at.config))
         try:
             config = settings.load(at.config)
-            bad = show(join.findings(config, int(session.clock() * 1000)))
+            bad = show(join.findings(config, int(session.clock() * 1000), joined=False))
         except InvalidInput as error:
             say(clean(f"wrong: {error.message}"))
             say(clean(f"  {error.hint}"))

@@ -75,13 +75,14 @@ def hello(body: HelloBody, call: Agent) -> HelloReply:
 async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
     """Work for the site; waits up to `wait_s` for some, holding no thread while it waits."""
     settings: HubSettings = request.app.state.settings
-    site_id = _site(call)
     bell = call.database.bell
     name = await run_in_threadpool(_site_name, call, body)
     end = time.monotonic() + body.wait_s
+    not_now: str | None = body.not_now  # said once: a later call may say otherwise meanwhile
     while True:
         counts = {f"site:{name}": bell.count(f"site:{name}")}
-        reply = await run_in_threadpool(_lease_once, call, site_id, body, settings.lease_s)
+        reply = await run_in_threadpool(_lease_once, call, body, settings.lease_s, not_now)
+        not_now = None
         left = end - time.monotonic()
         idle = not (reply.work or reply.cancel) and left > 0 and not bell.closed
         if not idle or await request.is_disconnected():
@@ -100,15 +101,15 @@ def _site_name(call: Call, body: LeaseBody) -> str:
         return sites.site(step, _site(call)).name
 
 
-def _lease_once(call: Call, site_id: str, body: LeaseBody, lease_s: int) -> LeaseReply:
+def _lease_once(call: Call, body: LeaseBody, lease_s: int, not_now: str | None) -> LeaseReply:
     with call.write() as step:
         return service.lease(
             step,
-            site_id,
+            _site(call),
             body.incarnation,
             body.most,
             lease_s,
-            not_now=body.not_now,
+            not_now=not_now,
             token=call.actor.token,
         )
 

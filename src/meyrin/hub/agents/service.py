@@ -95,18 +95,19 @@ def lease(
     most: int,
     lease_s: int,
     *,
-    not_now: str = "",
+    not_now: str | None = None,
     token: str = "",
 ) -> LeaseReply:
     """Placed attempts become leased; leased ones that were never spoken of come again.
 
-    `not_now` is why the site takes nothing new at present: nothing more is placed there until
-    it says otherwise. What was placed before still comes, for the site to say no to.
+    `not_now` is why the site takes nothing new at present (empty: it does; None: as it said
+    before): nothing more is placed there until it says otherwise. What was placed before still
+    comes, for the site to say no to.
     """
     known = _check_incarnation(step, site_id, incarnation)
     if sites.heard(step, site_id) and token:
         identity.note_used(step, token)
-    if not_now != known:
+    if not_now is not None and not_now != known:
         sites.say_not_now(step, site_id, not_now)
     again_before_ms = step.now_ms - lease_s * 1000
     offered = attempts.offered(step, site_id, again_before_ms, most)
