@@ -5,9 +5,11 @@ Never decides whether a test may be left out: it raises `Missing`, and conftest 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -121,6 +123,58 @@ def postgres_database(server: str, template: str = "template0") -> Iterator[str]
             (name,),
         )
         connection.execute(f"drop database if exists {name}")
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Two real clusters, alpha and beta, with accounting and slurmrestd; jobs may run as
+    `mtb1` to `mtb3`, or as root, each with the accounts astro, bio and climate."""
+
+    service: Service
+
+    def conf(self, cluster: str) -> Path:
+        return self.service.folder / "slurm" / cluster / "slurm.conf"
+
+    def rest(self, cluster: str) -> str:
+        """The address of the cluster's slurmrestd."""
+        return self.service.call("env", cluster).rpartition("MEYRIN_SLURMREST=")[2]
+
+    def token(self, cluster: str, user: str, seconds: int = 3600) -> str:
+        """A JSON Web Token of that user."""
+        return self.service.call("token", cluster, user, str(seconds))
+
+    def kill_controller(self, cluster: str) -> None:
+        self.service.call("kill-ctl", cluster)
+
+    def start_controller(self, cluster: str) -> None:
+        self.service.call("start-ctl", cluster)
+
+    def command(self, cluster: str, *words: str) -> str:
+        """What one of Slurm's commands prints, as root."""
+        env = {**os.environ, "SLURM_CONF": str(self.conf(cluster)), "TZ": "UTC"}
+        done = subprocess.run(
+            words, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+
+def start_slurm(**settings: str) -> Slurm:
+    """Both clusters on ports of their own; `settings` are those of testbed/slurm/slurm.sh."""
+    wanted = {"JOB_USERS": "mtb1 mtb2 mtb3 root", "BASE_PORT": str(_free_ports(200))}
+    return Slurm(Service.start("Slurm", TESTBED / "slurm" / "slurm.sh", **(wanted | settings)))
+
+
+def _free_ports(count: int) -> int:
+    """A number from which on so many ports are free, below those that the system gives out."""
+    for _ in range(200):
+        base = 20_000 + secrets.randbelow(50) * 200
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in (*range(base, base + 20), *range(base + 99, base + min(count, 120))):
+                listener = held.enter_context(socket.socket())
+                listener.bind(("127.0.0.1", port))
+            return base
+    raise Missing("Slurm", "no free ports")
 
 
 def install(name: str, *packages: str) -> None:

@@ -27,7 +27,15 @@ T = TypeVar("T")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 LEFT_OUT = "left out: "
 SHARED_DATA = f"{LEFT_OUT}shared data"
-REAL = {"postgres_service", "postgres_url", "fresh_postgres", "chromium", "browser", "page"}
+REAL = {
+    "postgres_service",
+    "postgres_url",
+    "fresh_postgres",
+    "chromium",
+    "browser",
+    "page",
+    "slurm",
+}
 
 
 def pytest_configure() -> None:
@@ -114,6 +122,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs twice: once on each database that the hub supports."""
     fixture = {"sqlite": "sqlite_url", "postgres": "fresh_postgres"}[request.param]
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[components.Slurm]:
+    """Two real Slurm clusters, alpha and beta."""
+    made = _have(components.start_slurm)
+    yield made
+    made.service.close()
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ class Start:
     stderr: str | None = None
     append_output: bool = False
     warn_signal: WarnSignal | None = None
+    project: str = ""
+    requeue: bool = False
 
 
 class Phase(StrEnum):
@@ -53,11 +55,16 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Measured use of one attempt. `elapsed_s` is charged; None elsewhere means not measured."""
+    """Measured use of one attempt. `elapsed_s` is charged; None elsewhere means not measured.
+
+    `source` is who measured: `batch` the batch system, `wrapper` our own program on the node.
+    """
 
     elapsed_s: int
     cpu_ms: int | None = None
     max_rss_kb: int | None = None
+    energy_j: int | None = None
+    source: str = "batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ class BatchJob:
 
     `end` is set when phase is ENDED: `exit` (exit_code counts), `signal` (signal counts),
     `timeout`, `cancelled`, `lost` (it no longer runs and its exit code can't be known), or
-    `not_started` (it never ran; `why` says why).
+    `not_started` (it never ran; `why` says why). `run` counts how often the batch system took it
+    back into its queue after it had run (preemption, requeue): each time it may run again.
     """
 
     attempt: str
@@ -80,6 +88,7 @@ class BatchJob:
     why: str = ""
     usage: Usage | None = None
     site_word: str | None = None
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class SlurmPartition(BaseModel):
 
     partition: str
     """Slurm's name of it."""
+    gres: str | None = None
+    """An accelerator in Slurm's words, such as `gpu:h100`; absent: `gpu:` and its type."""
     features: str | None = None
     """A constraint that chooses the nodes (sbatch's --constraint)."""
     qos: str | None = None

@@ -5,14 +5,20 @@ from __future__ import annotations
 from meyrin.agent.batch import BatchSystem
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.local import LocalBatch
+from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.command import CommandTransport, runner
+from meyrin.agent.slurm.transport import Transport
 from meyrin.domain.errors import InvalidInput
 
 
 def batch_system(config: AgentConfig) -> BatchSystem:
     """The batch system that the settings name; InvalidInput when there is no such one."""
+    if config.batch == "slurm":
+        return slurm(config, transport(config)).start()
     if config.batch != "local":
         raise InvalidInput(
-            f"there is no batch system {config.batch!r}", hint="known: local", field="batch"
+            f"there is no batch system {config.batch!r}", hint="known: local, slurm", field="batch"
         )
     if not config.partition:
         raise InvalidInput(
@@ -21,3 +27,29 @@ def batch_system(config: AgentConfig) -> BatchSystem:
             field="partition",
         )
     return LocalBatch(config.dir / "batch", config.partition, grace_s=config.grace_s)
+
+
+def transport(config: AgentConfig) -> Transport:
+    """The way to Slurm that the settings name."""
+    how = config.slurm
+    if how.transport == "rest":
+        raise InvalidInput(
+            "slurmrestd is not spoken yet", hint='write transport = "command"', field="transport"
+        )
+    return CommandTransport(runner(how.command_timeout_s), bin_folder=how.bin, conf=how.conf)
+
+
+def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
+    """The Slurm batch system of these settings; it does nothing by itself before `start`."""
+    how = config.slurm
+    return SlurmBatch(
+        config.dir / "slurm",
+        by,
+        places=ask.named(config.partition, how.partitions) if config.partition else None,
+        accounts=ask.Accounts(how.accounts, how.default_account),
+        grace_s=config.grace_s,
+        poll_s=(how.poll_min_s, max(how.poll_min_s, how.poll_max_s)),
+        doubt_s=how.doubt_s,
+        accounting_wait_s=how.accounting_wait_s,
+        at_once=how.submits_at_once,
+    )

@@ -78,6 +78,8 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         stderr=_stderr(config, item, workdir),
         append_output=request.append_output,
         warn_signal=request.warn_signal,
+        project=work.project,
+        requeue=request.requeue,
     )
 
 

@@ -286,8 +286,10 @@ def _refusal(err: str) -> Exception:
     plain = why.lower()
     if any(word in plain for word in _LATER):
         return NotAccepted(why, later=True)
-    if _communication(why) or not any(word in plain for word in _A_NO):
+    if _communication(why) or not why:
         return Unreachable(why or "sbatch failed without a word")
+    if not any(word in plain for word in _A_NO):
+        return Unreachable(why, unclear=True)
     return NotAccepted(why)
 
 

@@ -8,7 +8,8 @@ Slurm does not give, or gives as unset or infinite, is None: never 0. Moments ar
 Every call either answers completely or raises:
 
     NotAccepted    Slurm said no to a submission, in words: no job was made
-    Unreachable    anything else. It may have been done, or not: the caller is in doubt
+    Unreachable    anything else. It may have been done, or not: the caller is in doubt. With the
+                   fact `unclear` it was an answer, in words that we do not know
 """
 
 from __future__ import annotations

@@ -1,0 +1,182 @@
+"""How a start of ours is asked of Slurm, and which partitions of ours a cluster has.
+
+Amounts arrive as shares of a node (`Start.asked`); every spelling of `--gpus` was turned into
+them before. A partition of Slurm whose nodes differ becomes several of ours, one for each kind
+of node, so that each has equal nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from meyrin.agent.batch import Start
+from meyrin.agent.config import SlurmPartition
+from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts, Submission
+from meyrin.domain.site import Partition
+
+PREFIX = "meyrin-"
+_OUT = ("DOWN", "FAIL", "FUTURE", "NOT_RESPONDING", "POWERED_DOWN_PERMANENTLY")
+_KEEP = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A partition of ours and how it is asked of Slurm."""
+
+    partition: Partition
+    slurm: str
+    gres: str | None = None
+    features: str | None = None
+    qos: str | None = None
+    reservation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Slurm's account of each project; `default` for the others, None for Slurm's own choice."""
+
+    of_project: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    def account(self, project: str) -> str | None:
+        return self.of_project.get(project, self.default)
+
+
+def name_of(attempt: str) -> str:
+    """The batch job's name, by which it is found again."""
+    return PREFIX + attempt
+
+
+def attempt_of(name: str) -> str | None:
+    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
+
+
+def submission(
+    start: Start,
+    place: Place,
+    account: str | None,
+    *,
+    script: str,
+    workdir: str,
+    stdout: str,
+    base: Mapping[str, str],
+) -> Submission:
+    """`workdir` and `stdout` are the wrapper's; those of the job are the wrapper's business."""
+    asked, count = start.asked, start.nodes
+    tasks = max(start.tasks, count)
+    a_node = -(-tasks // count)
+    cores_per_task = max(1, asked.cores // a_node)
+    fills = cores_per_task * a_node == asked.cores and a_node * count == tasks
+    kind, _, its_type = (place.gres or "gpu").partition(":")
+    gres = (Gres(kind, its_type or None, asked.accelerators),) if asked.accelerators else ()
+    return Submission(
+        name=name_of(start.attempt),
+        script=script,
+        partition=place.slurm,
+        workdir=workdir,
+        stdout=stdout,
+        nodes=count,
+        tasks=tasks,
+        tasks_per_node=a_node if a_node * count == tasks else None,
+        cores_per_task=cores_per_task,
+        cores_per_node=None if fills else asked.cores,
+        memory_mb=asked.memory_mb,
+        gres=gres,
+        exclusive=place.partition.whole_node,
+        walltime_s=start.walltime_s,
+        account=account,
+        qos=place.qos,
+        reservation=place.reservation,
+        features=place.features,
+        requeue=start.requeue,
+        signal=start.warn_signal,
+        comment=f"Meyrin job {start.job} {start.name}"[:200],
+        environment=tuple((name, base[name]) for name in _KEEP if name in base),
+    )
+
+
+def objection(start: Start, places: Mapping[str, Place]) -> str:
+    """Why no node of the partition can ever run it; Slurm would let it wait for ever."""
+    place = places.get(start.partition)
+    if place is None:
+        return f"there is no partition {start.partition}"
+    part = place.partition
+    if start.nodes > part.nodes:
+        return f"asks {start.nodes} nodes of {part.nodes} in {part.name}"
+    if start.asked.fits_in(part.node):
+        return ""
+    for noun, asked, has in (
+        ("cores", start.asked.cores, part.cores_per_node),
+        ("MiB of memory", start.asked.memory_mb, part.memory_mb_per_node),
+        ("accelerators", start.asked.accelerators, part.accelerators_per_node),
+    ):
+        if asked > has:
+            return f"asks {asked} {noun} of a node, {part.name} has {has}"
+    return ""
+
+
+def named(
+    partitions: tuple[Partition, ...], chosen: Mapping[str, SlurmPartition]
+) -> dict[str, Place]:
+    """The operator's own partitions, as the settings say that they are asked."""
+    places = {}
+    for part in partitions:
+        how = chosen.get(part.name) or SlurmPartition(partition=part.name)
+        gres = how.gres or (f"gpu:{part.accelerator_type}" if part.accelerator_type else None)
+        places[part.name] = Place(part, how.partition, gres, how.features, how.qos, how.reservation)
+    return places
+
+
+def discovered(facts: ClusterFacts) -> dict[str, Place]:
+    """Partitions as the cluster describes them, one for each kind of node in each."""
+    places: dict[str, Place] = {}
+    for part in facts.partitions:
+        kinds: defaultdict[tuple[int, Gres | None], list[NodeFacts]] = defaultdict(list)
+        for node in facts.nodes:
+            if part.name in node.partitions and not any(w in node.state for w in _OUT):
+                kinds[node.cores, _gpu(node)].append(node)
+        many = len(kinds) > 1
+        for (cores, gpu), nodes in sorted(kinds.items(), key=lambda each: -len(each[1])):
+            label = _label(part.name, gpu, cores if many else None, many=many)
+            if cores > 0 and min(n.memory_mb for n in nodes) > 0 and label not in places:
+                places[label] = _place(label, part, cores, gpu, nodes)
+    return places
+
+
+def _gpu(node: NodeFacts) -> Gres | None:
+    """The accelerators of a node, as one kind: several types count as the most frequent."""
+    gpus = [each for each in node.gres if each.name == "gpu" and each.count > 0]
+    return max(gpus, key=lambda each: each.count) if gpus else None
+
+
+def _label(name: str, gpu: Gres | None, cores: int | None, *, many: bool) -> str:
+    words = [name]
+    if many:
+        words.append(f"{gpu.type or 'gpu'}x{gpu.count}" if gpu else f"{cores}c")
+    plain = re.sub(r"[^a-z0-9_.-]", "-", "-".join(words).lower()).lstrip("_.-")
+    return plain[:63] or "partition"
+
+
+def _place(
+    label: str, part: PartitionFacts, cores: int, gpu: Gres | None, nodes: list[NodeFacts]
+) -> Place:
+    common = set.intersection(*(set(node.features) for node in nodes))
+    default_s = part.default_walltime_s
+    ours = Partition(
+        name=label,
+        nodes=len(nodes),
+        cores_per_node=cores,
+        memory_mb_per_node=min(node.memory_mb for node in nodes),
+        accelerators_per_node=gpu.count if gpu else 0,
+        accelerator_type=(gpu.type or "gpu").lower() if gpu else None,
+        max_walltime_s=part.max_walltime_s or None,
+        default_walltime_s=default_s or None,
+        max_nodes_per_job=part.max_nodes_per_job or None,
+        default_memory_mb_per_core=part.default_memory_mb_per_core or None,
+        whole_node=part.whole_node,
+        features=tuple(sorted(common)),
+    )
+    return Place(ours, part.name, ":".join(filter(None, ("gpu", gpu.type))) if gpu else None)

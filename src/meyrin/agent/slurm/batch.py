@@ -1,0 +1,270 @@
+"""The Slurm batch system: jobs of an agent's user on one cluster, over any transport.
+
+What an operator may rely on:
+- One attempt is one job of Slurm's, named `meyrin-UUID`; the wrapper's claim in the spool lets
+  it run once, whatever is lost or killed on the way (`sender`).
+- Only positive words end a job; a controller that is away changes nothing (`watcher`, `judge`).
+- Elapsed time is Slurm's own, to the second, from accounting; without it, or where it stays
+  silent, the wrapper's, marked so.
+- A script runs unmodified. `SLURM_*` about the run are Slurm's, the array's are Meyrin's, and
+  Meyrin's own number is `MEYRIN_JOB_ID`.
+- The agent's `dir` must be on a file system that the nodes share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from meyrin.agent.batch import BatchJob, Changes, Output, Phase, Start
+from meyrin.agent.slurm import ask, spool
+from meyrin.agent.slurm.ask import Accounts, Place
+from meyrin.agent.slurm.book import Book, end
+from meyrin.agent.slurm.sender import Sender
+from meyrin.agent.slurm.store import Job, Store
+from meyrin.agent.slurm.transport import Transport
+from meyrin.agent.slurm.watcher import Watcher
+from meyrin.domain.errors import MeyrinError, Unreachable
+from meyrin.domain.site import Partition
+
+log = structlog.get_logger("meyrin.slurm")
+_TICK_S = 0.2  # between looks at the spool
+_IDLE_S = 0.5
+
+
+class SlurmBatch:
+    """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
+
+    `places` None: partitions are as the cluster describes them. `start` begins its own work in
+    the background; without it, whoever holds it calls `step` (as tests with a clock of their
+    own do).
+    """
+
+    kind = "slurm"
+
+    def __init__(
+        self,
+        folder: Path,
+        transport: Transport,
+        *,
+        places: dict[str, Place] | None = None,
+        accounts: Accounts | None = None,
+        grace_s: int = 30,
+        poll_s: tuple[float, float] = (2.0, 30.0),
+        doubt_s: float | None = None,
+        accounting_wait_s: float = 60.0,
+        at_once: int = 2,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.transport = transport
+        self.spool = spool.Spool(folder / "spool")
+        self.store = Store(folder / "slurm.sqlite")
+        self.book = Book(self.store)
+        self._given, self._accounts = places, accounts or Accounts()
+        self._found: dict[str, Place] | None = None
+        self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
+        self._facts: dict[str, int] = json.loads(self.store.recall("facts") or "{}")
+        self.sender = Sender(
+            self.book,
+            self.spool,
+            transport,
+            lambda: int(clock_s()),
+            doubt_s=self._doubt_s,
+            at_once=at_once,
+        )
+        self.watcher = Watcher(
+            self.book,
+            self.spool,
+            transport,
+            clock_s,
+            poll_s=poll_s,
+            accounting_wait_s=accounting_wait_s,
+            doubt_s=self._doubt_s,
+            has_accounting=self._has_accounting,
+        )
+        self._stop = threading.Event()
+        self._to_send, self._to_look = threading.Event(), threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # --- what the cluster is
+
+    def partitions(self) -> tuple[Partition, ...]:
+        """As the settings or the cluster say; remembered for when the controller is away."""
+        try:
+            facts = self.transport.describe()
+        except Unreachable:
+            if not self._facts:
+                raise
+        else:
+            self._facts = {
+                "message_timeout_s": facts.message_timeout_s,
+                "accounting": int(facts.accounting),
+            }
+            self.store.remember("facts", json.dumps(self._facts))
+            if self._given is None:
+                self._found = ask.discovered(facts)
+                kept = {name: asdict(place) for name, place in self._found.items()}
+                self.store.remember("places", json.dumps(kept))
+        return tuple(place.partition for place in self.places().values())
+
+    def places(self) -> dict[str, Place]:
+        """Our partitions by name, and how each is asked of Slurm."""
+        if self._given is not None:
+            return self._given
+        if self._found is None:
+            kept = self.store.recall("places")
+            if kept is None:
+                self.partitions()
+            else:
+                self._found = {name: _place(body) for name, body in json.loads(kept).items()}
+        return self._found or {}
+
+    def _has_accounting(self) -> bool:
+        return bool(self._facts.get("accounting", 1))
+
+    def _doubt_s(self) -> float:
+        if self._given_doubt_s is not None:
+            return self._given_doubt_s
+        return 3.0 * self._facts.get("message_timeout_s", 10)
+
+    # --- what agents call
+
+    def submit(self, starts: tuple[Start, ...]) -> None:
+        places = self.places()
+        fresh: dict[str, Start] = {}
+        with self.book.changed:
+            gone = self.store.forgotten([start.attempt for start in starts])
+            for start in starts:
+                if start.attempt not in gone and start.attempt not in self.book.jobs:
+                    fresh.setdefault(start.attempt, start)
+            if fresh:
+                self.book.add([self._entry(start, places) for start in fresh.values()])
+        self._wake()
+
+    def _entry(self, start: Start, places: dict[str, Place]) -> tuple[Job, str, str]:
+        environment = spool.environment_of(start)
+        own = self.spool.own_output(start.attempt)
+        stdout = start.stdout or own
+        job = Job(
+            submission=ask.submission(
+                start,
+                places.get(start.partition) or _NOWHERE,
+                self._accounts.account(start.project),
+                script="",
+                workdir=self.spool.folder(start.attempt),
+                stdout=f"{self.spool.folder(start.attempt)}/wrapper",
+                base=os.environ,
+            ),
+            seen=BatchJob(start.attempt, "", Phase.QUEUED),
+            stdout=stdout,
+            stderr=start.stderr or stdout,
+        )
+        why = ask.objection(start, places) or spool.objection(start, environment)
+        if why:
+            end(job, "not_started", why)
+        return job, start.script, spool.job_file(start, own, self._grace_s, environment)
+
+    def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
+        return self.book.seen(attempts)
+
+    def changes(self, cursor: str, wait_s: float) -> Changes:
+        deadline = time.monotonic() + wait_s
+        while True:
+            self.watcher.read_news()
+            told = self.book.since(cursor)
+            left = deadline - time.monotonic()
+            if told.jobs or left <= 0 or self._stop.is_set():
+                return told
+            if self.watcher.due():
+                self._to_look.set()
+            with self.book.changed:
+                if not self.book.since(cursor).jobs:
+                    self.book.changed.wait(min(_TICK_S, left))
+
+    def cancel(self, attempts: tuple[str, ...]) -> None:
+        self.sender.cancel(attempts)
+        self._wake()
+
+    def output(self, attempt: str) -> Output | None:
+        job = self.book.jobs.get(attempt)
+        return None if job is None else Output(job.stdout, job.stderr)
+
+    def forget(self, attempts: tuple[str, ...]) -> None:
+        for attempt in self.book.forget(attempts, int(self._clock_s())):
+            self.spool.forget(attempt)
+
+    def leave(self) -> None:
+        """The agent stops: jobs go on, and the wrapper keeps what there is to tell."""
+        self._stop.set()
+        self._to_send.set()
+        self._to_look.set()
+        for thread in self._threads:
+            thread.join(10)
+        self.sender.close()
+        self.transport.close()
+        if not any(thread.is_alive() for thread in self._threads):
+            self.store.close()
+
+    # --- its own work
+
+    def start(self) -> SlurmBatch:
+        """Begin to send and to look, in the background."""
+        for name, once, wanted in (
+            ("send", self._send, self._to_send),
+            ("look", self._look, self._to_look),
+        ):
+            thread = threading.Thread(
+                target=self._repeat, args=(once, wanted), name=f"slurm-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def step(self) -> None:
+        """All its work once. Raises Unreachable when Slurm does not answer."""
+        self.watcher.read_news()
+        self._send()
+        self._look()
+
+    def _wake(self) -> None:
+        self.watcher.wake()
+        self._to_send.set()
+        self._to_look.set()
+
+    def _send(self) -> bool:
+        return self.sender.send_once() > 0
+
+    def _look(self) -> bool:
+        self.sender.cancel_once()
+        self.sender.resolve_once()
+        self.watcher.look_once()
+        return False
+
+    def _repeat(self, once: Callable[[], bool], wanted: threading.Event) -> None:
+        while not self._stop.is_set():
+            try:
+                busy = once()
+            except (MeyrinError, OSError) as error:
+                log.warning("slurm.waits", error=str(error))
+                self._stop.wait(1.0)
+                continue
+            if not busy:
+                wanted.wait(_IDLE_S)
+                wanted.clear()
+
+
+def _place(body: dict[str, Any]) -> Place:
+    ours = body.pop("partition")
+    ours["features"] = tuple(ours["features"])
+    return Place(Partition(**ours), **body)
+
+
+_NOWHERE = Place(Partition("nowhere", 1, 1, 1), "nowhere")

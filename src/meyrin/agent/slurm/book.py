@@ -1,0 +1,97 @@
+"""The adapter's attempts in memory, as the journal has them, and what changed since when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from meyrin.agent.batch import BatchJob, Changes
+from meyrin.agent.slurm.store import Job, Stage, Store
+
+
+class Book:
+    """All attempts that are not forgotten. `changed` is the lock and tells of news."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.changed = threading.Condition(threading.RLock())
+        self.jobs: dict[str, Job] = {job.attempt: job for job in store.load()}
+        self._number = max((job.number for job in self.jobs.values()), default=0)
+
+    def add(self, new: Sequence[tuple[Job, str, str]]) -> None:
+        with self.changed:
+            for job, _, _ in new:
+                if job.stage is Stage.ENDED:
+                    self._tell(job)
+            self.store.add(new)
+            self.jobs |= {job.attempt: job for job, _, _ in new}
+            self.changed.notify_all()
+
+    def change(self, attempts: Iterable[str], how: Callable[[Job], None]) -> None:
+        """Change some and keep it, in one transaction. What is ended stays as it is."""
+        with self.changed:
+            touched = []
+            for attempt in attempts:
+                job = self.jobs.get(attempt)
+                if job is None or job.stage is Stage.ENDED:
+                    continue
+                before, was = job.seen, job.stage
+                how(job)
+                if job.stage in (Stage.SENT, Stage.ENDED) and (
+                    job.seen != before or was is not job.stage or not job.told
+                ):
+                    self._tell(job)
+                touched.append(job)
+            if touched:
+                self.store.save(touched)
+                self.changed.notify_all()
+
+    def _tell(self, job: Job) -> None:
+        self._number += 1
+        job.number, job.told = self._number, True
+
+    def since(self, cursor: str) -> Changes:
+        """What was told after `cursor`, in its order."""
+        after = int(cursor or 0)
+        with self.changed:
+            news = (
+                sorted(
+                    (job.number, job.seen)
+                    for job in self.jobs.values()
+                    if job.told and job.number > after
+                )
+                if self._number > after
+                else []
+            )
+            return Changes(str(max(self._number, after)), tuple(seen for _, seen in news))
+
+    def of(self, *stages: Stage) -> list[Job]:
+        with self.changed:
+            return [job for job in self.jobs.values() if job.stage in stages]
+
+    def seen(self, attempts: Iterable[str]) -> dict[str, BatchJob]:
+        with self.changed:
+            return {a: self.jobs[a].seen for a in attempts if a in self.jobs}
+
+    def forget(self, attempts: Sequence[str], now_s: int) -> list[str]:
+        """Those that have ended are dropped; returns them."""
+        with self.changed:
+            over = [a for a in attempts if a in self.jobs and self.jobs[a].stage is Stage.ENDED]
+            if over:
+                self.store.forget(over, now_s)
+            for attempt in over:
+                del self.jobs[attempt]
+            return over
+
+
+def end(job: Job, kind: str, why: str = "") -> None:
+    """It never began, or nobody knows how it ended."""
+    job.stage = Stage.ENDED
+    job.seen = replace(job.seen, phase=job.seen.phase.ENDED, end=kind, why=why, site_word=None)
+
+
+def adopt(job: Job, batch_job: str) -> None:
+    """Slurm has it under this id."""
+    job.stage, job.looks = Stage.SENT, 0
+    job.seen = replace(job.seen, batch_job=batch_job)

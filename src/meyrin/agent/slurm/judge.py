@@ -1,0 +1,252 @@
+"""What became of an attempt, from three witnesses: the queue, accounting and the wrapper.
+
+Pure: values in, a value out. The rules:
+
+- Only a positive word ends an attempt: an ending state of Slurm, or the wrapper's own last word.
+  That nobody lists it any more is no end.
+- A state that is not in this table changes nothing and is kept as the site's word.
+- The wrapper knows best how the script ended, Slurm why it was ended and what it is charged.
+- Every run of a requeued job counts; a further copy that ended at once counts for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from meyrin.agent.batch import BatchJob, Phase, Usage
+from meyrin.agent.slurm.spool import Run
+from meyrin.agent.slurm.transport import AccountingRow, QueueRow
+
+WAITS = frozenset({
+    "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
+    "CONFIGURING", "POWER_UP_NODE",
+})  # fmt: skip
+RUNS = frozenset({
+    "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING",
+    "EXPEDITING", "UPDATE_DB",
+})  # fmt: skip
+ENDS = frozenset({
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED",
+    "BOOT_FAIL", "DEADLINE", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL",
+})  # fmt: skip
+_USUAL = frozenset({"", "None", "Priority", "Resources", "Prolog", "WaitingForScheduling"})
+_ENDED_BY_SITE = {
+    "NODE_FAIL": "a node of it failed",
+    "PREEMPTED": "the site took its nodes for other jobs and did not queue it again",
+    "REVOKED": "Slurm revoked it",
+    "BOOT_FAIL": "its nodes did not boot",
+    "LAUNCH_FAILED": "Slurm could not launch it",
+    "RECONFIG_FAIL": "its nodes could not be made ready",
+}
+
+
+def base(state: str) -> str:
+    """The first word: `CANCELLED by 0` and `COMPLETED+COMPLETING` hold more."""
+    words = state.replace("+", " ").split()
+    return words[0].upper() if words else ""
+
+
+def flags(state: str) -> frozenset[str]:
+    return frozenset(state.replace("+", " ").upper().split()[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What is known of one attempt, all of one batch job and submitted by us."""
+
+    queue: QueueRow | None = None
+    accounting: tuple[AccountingRow, ...] = ()
+    runs: tuple[Run, ...] = ()
+    seconds: tuple[int, ...] = ()
+    cancelled: bool = False
+    has_accounting: bool = True
+
+
+def live(seen: BatchJob, row: QueueRow) -> BatchJob:
+    """The attempt as the queue lists it: waiting, running, or in a state that we don't know.
+
+    An ending state is not judged here. A job that ran and waits again has been taken back.
+    """
+    word = base(row.state)
+    if word in ENDS:
+        return seen
+    if word in WAITS or flags(row.state) & WAITS:
+        again = seen.phase is Phase.RUNNING
+        why = "" if row.reason in _USUAL else f"Slurm: {row.reason}"
+        if again and word in ("CONFIGURING", "POWER_UP_NODE"):
+            return seen
+        return replace(
+            seen,
+            phase=Phase.QUEUED,
+            start_ms=None,
+            why=why,
+            site_word=None,
+            run=seen.run + 1 if again else seen.run,
+        )
+    if word in RUNS:
+        start_ms = row.start_s * 1000 if row.start_s is not None else seen.start_ms
+        if seen.phase is Phase.RUNNING and seen.start_ms is not None:
+            start_ms = seen.start_ms
+        return replace(seen, phase=Phase.RUNNING, start_ms=start_ms, why="", site_word=None)
+    return replace(seen, site_word=row.state)
+
+
+def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
+    """The attempt as ended; None while no witness says surely that it is over."""
+    last = w.accounting[-1] if w.accounting else None
+    if w.queue is not None and base(w.queue.state) not in ENDS:
+        return None
+    word = ""
+    if last is not None and base(last.state) in ENDS:
+        word = last.state
+    elif w.queue is not None and (not w.has_accounting or last is None):
+        word = w.queue.state
+    said = _said(w)
+    if not word and not (said and _over(said)):
+        return None
+    if base(word) == "PREEMPTED" and last is not None and "REQUEUE" in last.reason.upper():
+        return None
+    return _ended(seen, word, said, w)
+
+
+def unknown_word(w: Witnesses) -> str | None:
+    """A state that accounting says and that is in no table."""
+    word = base(w.accounting[-1].state) if w.accounting else ""
+    known = WAITS | RUNS | ENDS
+    return w.accounting[-1].state if word and word not in known else None
+
+
+def _said(w: Witnesses) -> Run | None:
+    return w.runs[-1] if w.runs else None
+
+
+def _over(run: Run) -> bool:
+    return run.ended or run.never is not None
+
+
+def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJob:
+    job = replace(seen, phase=Phase.ENDED, site_word=None, why="")
+    first = base(word)
+    if said is not None and said.never is not None:
+        return replace(job, end="not_started", why=said.never, start_ms=None)
+    rows = [row for row in w.accounting if row.start_s is not None]
+    began = said is not None or bool(rows)
+    if not began and w.queue is not None and w.queue.start_s is not None:
+        began = True
+    if not began:
+        return _never_began(job, word, w)
+    start_s, end_s = _times(rows, w)
+    code, signal = _code(said, rows, w.queue)
+    job = replace(
+        job,
+        start_ms=None if start_s is None else start_s * 1000,
+        end_ms=None if end_s is None else end_s * 1000,
+        usage=usage(w),
+        exit_code=code,
+        signal=signal,
+    )
+    return _how(job, first, word, said, w)
+
+
+def _never_began(job: BatchJob, word: str, w: Witnesses) -> BatchJob:
+    job = replace(job, start_ms=None)
+    if base(word) in ("CANCELLED", "DEADLINE"):
+        return replace(job, end="cancelled", why="" if w.cancelled else f"Slurm: {word}")
+    reason = w.queue.reason if w.queue is not None else ""
+    reason = reason or (w.accounting[-1].reason if w.accounting else "")
+    return replace(job, end="not_started", why=f"Slurm: {word} {reason}".strip())
+
+
+def _how(job: BatchJob, first: str, word: str, said: Run | None, w: Witnesses) -> BatchJob:
+    """The kind of end. Slurm's cause counts before the script's own exit."""
+    if first == "TIMEOUT" or (said is not None and said.over_time):
+        return replace(job, end="timeout")
+    if first in ("CANCELLED", "DEADLINE"):
+        return replace(job, end="cancelled", why="" if w.cancelled else f"Slurm: {word}")
+    whole = said is not None and said.ended
+    if first in _ENDED_BY_SITE and not (whole and job.signal is None):
+        return replace(job, end="lost", why=_ENDED_BY_SITE[first])
+    why = "out of memory" if first == "OUT_OF_MEMORY" else ""
+    end = "signal" if job.signal is not None else "exit" if job.exit_code is not None else "lost"
+    if end == "lost":
+        why = why or "how it ended was not recorded"
+    return replace(job, end=end, why=why)
+
+
+def _code(
+    said: Run | None, rows: Sequence[AccountingRow], queue: QueueRow | None
+) -> tuple[int | None, int | None]:
+    if said is not None and said.ended and said.code is not None:
+        return (None, said.signal) if said.signal is not None else (said.code, None)
+    if rows and base(rows[-1].state) in ENDS:
+        return rows[-1].exit_code, rows[-1].signal
+    return (queue.exit_code, queue.signal) if queue is not None else (None, None)
+
+
+def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int | None]:
+    """When the last run began and ended: Slurm's own times where it has them."""
+    real = [row for row in rows if not _of_a_copy(row, w)]
+    said = _said(w)
+    start_s = real[-1].start_s if real else None
+    end_s = real[-1].end_s if real else None
+    if w.queue is not None and start_s is None:
+        start_s, end_s = w.queue.start_s, w.queue.end_s
+    if said is not None:
+        start_s = said.start_s if start_s is None else start_s
+        end_s = said.end_s if end_s is None else end_s
+    return start_s, end_s
+
+
+def usage(w: Witnesses) -> Usage | None:
+    """What all its runs used. The site's accounting where it is closed, else the wrapper."""
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    closed = [row for row in rows if row.end_s is not None and row.elapsed_s is not None]
+    if closed:
+        uncounted = [run for run in w.runs if run.ended and not _covered(run, closed)]
+        rss = [row.max_rss_kb for row in closed if row.max_rss_kb is not None]
+        cpu = [row.cpu_ms for row in closed if row.cpu_ms is not None]
+        energy = [row.energy_j for row in closed if row.energy_j is not None]
+        return Usage(
+            elapsed_s=sum(row.elapsed_s or 0 for row in closed) + _length(uncounted),
+            cpu_ms=sum(cpu) if cpu else None,
+            max_rss_kb=max(rss) if rss else None,
+            energy_j=sum(energy) if energy else None,
+            source="wrapper" if uncounted else "batch",
+        )
+    ended = [run for run in w.runs if run.ended]
+    if ended:
+        return Usage(_length(ended), _cpu(w.runs), source="wrapper")
+    row = w.queue
+    if row is None or row.start_s is None or row.end_s is None or base(row.state) not in ENDS:
+        return None
+    return Usage(row.end_s - row.start_s)  # the controller's own times; it has no accounting
+
+
+def _length(runs: Sequence[Run]) -> int:
+    return sum((run.end_s or 0) - (run.start_s or run.end_s or 0) for run in runs)
+
+
+def _cpu(runs: Sequence[Run]) -> int | None:
+    known = [run.cpu_ms for run in runs if run.cpu_ms is not None]
+    return sum(known) if known else None
+
+
+def _covered(run: Run, rows: Sequence[AccountingRow]) -> bool:
+    """Whether a row is of this run: they overlap, by the clocks of two machines."""
+    return any(_within(run.start_s, row) or _within(run.end_s, row) for row in rows)
+
+
+def _of_a_copy(row: AccountingRow, w: Witnesses) -> bool:
+    """Whether a row is of a further copy that ended at once: the fence held, and no run of ours
+    began then."""
+    if not any(_within(second, row) for second in w.seconds):
+        return False
+    return not any(_within(run.start_s, row) for run in w.runs)
+
+
+def _within(moment: int | None, row: AccountingRow, slack_s: int = 1) -> bool:
+    if moment is None or row.start_s is None:
+        return False
+    end_s = row.end_s if row.end_s is not None else moment
+    return row.start_s - slack_s <= moment <= end_s + slack_s

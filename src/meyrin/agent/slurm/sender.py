@@ -1,0 +1,259 @@
+"""Hands attempts to Slurm, each once, whatever crashes or gets lost on the way.
+
+    WAITING ──noted──▶ SENDING ──id──▶ SENT
+       ▲                  │ no word, a crash, an unclear answer: in doubt
+       └─ not found twice ┴─ found by its name ─▶ SENT (adopted)
+
+A doubt is left alone until the controller's own time-outs are over. Then the attempt's name is
+looked for in the queue and in accounting, both of which must answer. What was submitted before
+we first asked is not ours, whatever its id. And if a copy turns up after all, the wrapper's claim
+lets only one of them run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import structlog
+
+from meyrin.agent.slurm.ask import name_of
+from meyrin.agent.slurm.book import Book, adopt, end
+from meyrin.agent.slurm.judge import ENDS, base
+from meyrin.agent.slurm.spool import FENCED, Spool
+from meyrin.agent.slurm.store import Job, Stage
+from meyrin.agent.slurm.transport import AccountingRow, NotAccepted, QueueRow, Transport
+from meyrin.domain.errors import Unreachable
+
+log = structlog.get_logger("meyrin.slurm")
+SKEW_S = 300  # between the clocks of the agent's machine and the controller's
+_ROUND = 16  # attempts noted together before they are sent
+_UNCLEAR = 5  # times the same unclear answer, and never found: it is a no
+_AGAIN_S = 10
+_LATER_S = 30
+
+
+class Sender:
+    """`doubt_s` is how long a doubt is left alone."""
+
+    def __init__(
+        self,
+        book: Book,
+        spool: Spool,
+        transport: Transport,
+        clock_s: Callable[[], int],
+        *,
+        doubt_s: Callable[[], float],
+        at_once: int,
+    ) -> None:
+        self.book, self.spool, self.transport = book, spool, transport
+        self.clock_s, self._doubt_s = clock_s, doubt_s
+        self._at_once = at_once
+        self._flying: set[str] = set()
+        self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
+        self.silent_until_s = 0.0
+
+    # --- sending
+
+    def send_once(self) -> int:
+        """Send some of what waits; returns how many Slurm was asked for."""
+        now = self.clock_s()
+        if now < self.silent_until_s:
+            return 0
+        ready = [j for j in self.book.of(Stage.WAITING) if j.not_before_s <= now][:_ROUND]
+        if not ready:
+            return 0
+        attempts = [job.attempt for job in ready]
+        with self.book.changed:
+            attempts = [a for a in attempts if a in self.book.jobs]
+            self._flying.update(attempts)
+        try:
+            self.book.change(attempts, lambda job: _note_asking(job, now))
+            self._settle(self._ask_all(attempts))
+        finally:
+            self._flying.difference_update(attempts)
+        return len(attempts)
+
+    def _ask_all(self, attempts: Sequence[str]) -> list[tuple[str, object]]:
+        if self._pool is None:
+            answers = [self._ask(attempt) for attempt in attempts]
+        else:
+            answers = list(self._pool.map(self._ask, attempts))
+        return list(zip(attempts, answers, strict=True))
+
+    def _ask(self, attempt: str) -> object:
+        """Slurm's id, or the exception that was the answer; None: it was not asked after all."""
+        job = self.book.jobs.get(attempt)
+        if job is None or job.stage is not Stage.SENDING:
+            return None
+        if self.clock_s() < self.silent_until_s:
+            return OSError("the controller fell silent meanwhile")
+        try:
+            self.spool.prepare(attempt, *self.book.store.needs(attempt))
+            return self.transport.submit(
+                replace(job.submission, script=self.spool.wrapper(attempt))
+            )
+        except NotAccepted as no:
+            return no
+        except Unreachable as doubt:
+            self.silent_until_s = self.clock_s() + 2
+            return doubt
+        except OSError as error:
+            return error
+
+    def _settle(self, answers: Sequence[tuple[str, object]]) -> None:
+        """Keep the answers, in one transaction."""
+        now, given = self.clock_s(), dict(answers)
+
+        def how(job: Job) -> None:
+            answer = given[job.attempt]
+            if isinstance(answer, str):
+                adopt(job, answer)
+                job.listed_s = now
+            elif isinstance(answer, NotAccepted):
+                _refused(job, answer, now)
+            elif isinstance(answer, Unreachable):
+                unclear = answer.facts.get("unclear")  # an answer, but in words that we don't know
+                job.seen = replace(job.seen, why=answer.message if unclear else "")
+            elif isinstance(answer, OSError):  # Slurm was not asked
+                job.stage, job.not_before_s = Stage.WAITING, now + _AGAIN_S
+                job.seen = replace(job.seen, why=str(answer))
+
+        self.book.change([attempt for attempt, answer in answers if answer is not None], how)
+
+    # --- doubts
+
+    def resolve_once(self) -> int:
+        """Look for what is in doubt and old enough; returns how many were looked for."""
+        now = self.clock_s()
+        wait_s = self._doubt_s()
+        doubts = [
+            job
+            for job in self.book.of(Stage.SENDING)
+            if job.attempt not in self._flying
+            and now >= max(job.asked_s, job.looked_s) + wait_s / (1 if job.looks == 0 else 2)
+        ]
+        if not doubts:
+            return 0
+        found = self.find(doubts)
+        if found is None:
+            return 0
+        self.book.change([job.attempt for job in doubts], lambda job: self._judge(job, found, now))
+        self._end_copies(doubts, found)
+        return len(doubts)
+
+    def find(self, jobs: Sequence[Job]) -> dict[str, list[str]] | None:
+        """Slurm's ids of each, as the queue and accounting know them by name; None when one of
+        them does not answer, or does not answer whole."""
+        names = [job.submission.name for job in jobs]
+        since = min(job.first_s for job in jobs) - SKEW_S
+        health = self.transport.health()
+        if not health.controller or health.accounting is False:
+            return None
+        try:
+            rows: list[QueueRow | AccountingRow] = list(self.transport.queue(names))
+            if health.accounting:
+                rows += self.transport.accounting(names, since)
+        except Unreachable:
+            return None
+        first = {job.submission.name: job.first_s for job in jobs}
+        found: dict[str, list[str]] = {}
+        for row in sorted(rows, key=lambda each: base(each.state) in ENDS):
+            ours = row.name in first and (row.submit_s or 0) >= first[row.name] - SKEW_S
+            if ours and row.batch_job not in found.setdefault(row.name, []):
+                found[row.name].append(row.batch_job)
+        return found
+
+    def _judge(self, job: Job, found: dict[str, list[str]], now: int) -> None:
+        if job.stage is not Stage.SENDING:
+            return
+        owner = self.spool.owner(job.attempt)
+        ids = found.get(name_of(job.attempt), [])
+        if owner is not None and owner != FENCED:
+            ids = [owner]  # it runs, or ran: no witness is better
+        if ids:
+            log.info("slurm.adopted", attempt=job.attempt, batch_job=ids[0])
+            adopt(job, ids[0])
+            job.listed_s = now
+            return
+        job.looks, job.looked_s = job.looks + 1, now
+        if job.looks < 2:
+            return
+        unclear = job.seen.why and job.tries >= _UNCLEAR
+        if job.cancel_s is not None:
+            if self.spool.fence(job.attempt):
+                end(job, "cancelled")
+        elif unclear and self.spool.fence(job.attempt):
+            end(job, "not_started", f"Slurm did not take it: {job.seen.why}")
+        else:
+            job.stage, job.looks, job.tries = Stage.WAITING, 0, job.tries + 1
+            job.not_before_s = now
+
+    def _end_copies(self, jobs: Sequence[Job], found: dict[str, list[str]]) -> None:
+        """Further copies of one attempt can't run; they need not wait either."""
+        extra = [
+            batch_job
+            for job in jobs
+            for batch_job in found.get(job.submission.name, [])
+            if job.stage is Stage.SENT and batch_job != job.seen.batch_job
+        ]
+        if extra:
+            self.transport.cancel(extra)
+
+    # --- ending
+
+    def cancel(self, attempts: Iterable[str]) -> None:
+        """Note that they are to end; what Slurm was never asked for ends now."""
+        now = self.clock_s()
+
+        def how(job: Job) -> None:
+            if job.cancel_s is None:
+                job.cancel_s = now
+            if job.stage is Stage.WAITING:
+                if self.spool.fence(job.attempt):
+                    end(job, "cancelled")
+                else:  # a copy of an earlier try runs
+                    job.stage, job.looks, job.looked_s = Stage.SENDING, 1, 0
+
+        self.book.change(attempts, how)
+
+    def cancel_once(self) -> int:
+        """Tell Slurm what is to end; again until it has."""
+        now = self.clock_s()
+        due = [
+            job
+            for job in self.book.of(Stage.SENT)
+            if job.cancel_s is not None and now >= job.cancelled_s + _AGAIN_S
+        ]
+        if not due or now < self.silent_until_s:
+            return 0
+        try:
+            self.transport.cancel([job.seen.batch_job for job in due])
+        except Unreachable as error:
+            log.warning("slurm.cancel_waits", error=error.message)
+            self.silent_until_s = now + 2
+            return 0
+        for job in due:
+            job.cancelled_s = now  # only a pause; a new start of the agent asks again
+        return len(due)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _note_asking(job: Job, now: int) -> None:
+    if job.stage is Stage.WAITING:
+        job.stage, job.asked_s = Stage.SENDING, now
+        job.first_s = job.first_s or now
+        job.looks = job.looked_s = 0
+        job.seen = replace(job.seen, why="")
+
+
+def _refused(job: Job, no: NotAccepted, now: int) -> None:
+    if no.later:
+        job.stage, job.not_before_s = Stage.WAITING, now + _LATER_S
+        job.seen = replace(job.seen, why=no.why)
+    else:
+        end(job, "not_started", f"Slurm: {no.why}")

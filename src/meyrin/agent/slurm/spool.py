@@ -1,0 +1,313 @@
+"""The spool: one folder an attempt, shared by the agent and the nodes.
+
+    a/UUID/script, job     what to run, and how: written before Slurm hears of it
+    a/UUID/owner           the claim: a link to `JOBID.RUN`, made once by the first copy that runs
+    a/UUID/start.N, end.N, never.N   facts of run N, by the wrapper; whole once they end in a dot
+    a/UUID/second.S  at second S a further copy came and ended at once
+    news/UUID.N.KIND       an empty file: there is a new fact. The agent removes what it has read
+
+Only ever read and written by one user. It must lie on a file system that the nodes share; where
+they do not, jobs do not run (Slurm can't start the wrapper's script) and say so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from meyrin.agent.batch import Start
+from meyrin.domain.errors import InvalidInput
+
+_TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
+# what Slurm itself decides about the run, and the job's tools (srun) rely on
+_SLURM_KEEPS = re.compile(r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$)|SLURMD_")
+MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
+MAX_ALL = 1_500_000
+FENCED = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the wrapper said of one run of an attempt. `code` is as the shell has it."""
+
+    number: int
+    batch_job: str
+    start_s: int | None = None
+    node: str = ""
+    end_s: int | None = None
+    code: int | None = None
+    over_time: bool = False
+    cpu_ms: int | None = None
+    never: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.end_s is not None
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that ended the script, as far as a shell can tell (128 + n)."""
+        if self.code is None or not 128 < self.code <= 192:
+            return None
+        return self.code - 128
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A fact came: `kind` is start, end, never or second (a further copy that ended at once)."""
+
+    attempt: str
+    kind: str
+    file: str
+
+
+class Spool:
+    """The folder; `root` is absolute and holds no `=` (env would read a variable from it)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        if any(sign in str(self.root) for sign in "=\n"):
+            raise InvalidInput(
+                f"the folder {self.root} can't be the spool: its name holds '='",
+                hint="choose another `dir`",
+                field="dir",
+            )
+        self._attempts = str(self.root / "a")
+        self._news = str(self.root / "news")
+        for folder in (self._attempts, self._news):
+            os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+
+    def folder(self, attempt: str) -> str:
+        return f"{self._attempts}/{attempt}"
+
+    def own_output(self, attempt: str) -> str:
+        """Where a job prints that named no file."""
+        return f"{self.folder(attempt)}/output"
+
+    def prepare(self, attempt: str, script: str, job: str) -> None:
+        """Write what the wrapper needs; the same again is no harm. Raises OSError."""
+        folder = self.folder(attempt)
+        os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+        _write(f"{folder}/job", job, 0o600)
+        _write(f"{folder}/script", script, 0o700)
+
+    def wrapper(self, attempt: str) -> str:
+        """The batch script: it goes to Slurm as text."""
+        text = _wrapper().replace("@FOLDER@", quoted(self.folder(attempt)))
+        return text.replace("@NEWS@", quoted(f"{self._news}/{attempt}"))
+
+    def claimed(self, attempt: str) -> bool:
+        """Whether a copy of it ever began on a node."""
+        return os.path.islink(f"{self.folder(attempt)}/owner")  # noqa: PTH114
+
+    def owner(self, attempt: str) -> str | None:
+        """Slurm's id of the copy that holds the claim."""
+        try:
+            return os.readlink(f"{self.folder(attempt)}/owner").rpartition(".")[0]  # noqa: PTH115
+        except OSError:
+            return None
+
+    def runs(self, attempt: str) -> list[Run]:
+        """What the wrapper said of each run, in their order."""
+        found: dict[int, Run] = {}
+        try:
+            names = os.listdir(self.folder(attempt))  # noqa: PTH208
+        except OSError:
+            return []
+        for name in sorted(names, reverse=True):  # start before never before end
+            kind, _, number = name.partition(".")
+            if kind in _READ and number.isdigit():
+                lines = self._fact(attempt, name)
+                if lines is not None:
+                    known = found.get(int(number)) or Run(int(number), lines[0])
+                    found[int(number)] = _READ[kind](known, lines)
+        return [found[number] for number in sorted(found)]
+
+    def seconds(self, attempt: str) -> list[int]:
+        """When further copies came and ended at once."""
+        try:
+            names = os.listdir(self.folder(attempt))  # noqa: PTH208
+        except OSError:
+            return []
+        found = [name.partition(".")[2] for name in names if name.startswith("second.")]
+        return sorted(int(moment) for moment in found if moment.isdigit())
+
+    def fence(self, attempt: str) -> bool:
+        """Claim it for nobody: from now on no copy runs. False when one has begun already."""
+        folder = self.folder(attempt)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+            os.symlink(f"{FENCED}.0", f"{folder}/owner")  # noqa: PTH211
+        except FileExistsError:
+            return self.owner(attempt) == FENCED
+        return True
+
+    def _fact(self, attempt: str, name: str) -> list[str] | None:
+        """The lines of a fact; None while it is not whole."""
+        try:
+            with open(f"{self.folder(attempt)}/{name}", errors="replace") as file:  # noqa: PTH123
+                lines = file.read().split("\n")
+        except OSError:
+            return None
+        return lines[:-2] if lines[-2:] == [".", ""] else None
+
+    def news(self, most: int = 2000) -> list[News]:
+        """Facts that came and were not put away yet."""
+        found = []
+        with os.scandir(self._news) as entries:
+            for entry in entries:
+                attempt, _, rest = entry.name.partition(".")
+                found.append(News(attempt, rest.rpartition(".")[2], entry.name))
+                if len(found) >= most:
+                    break
+        return found
+
+    def put_away(self, news: Iterable[News]) -> None:
+        """They are in the journal now."""
+        for each in news:
+            Path(self._news, each.file).unlink(missing_ok=True)
+
+    def forget(self, attempt: str) -> None:
+        shutil.rmtree(self.folder(attempt), ignore_errors=True)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    """A whole new file: a copy that runs already keeps the one that it opened."""
+    part = f"{path}.new"
+    data = text.encode("utf-8", "surrogateescape")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)
+    os.rename(part, path)  # noqa: PTH104
+
+
+@lru_cache(maxsize=1)
+def _wrapper() -> str:
+    return (resources.files("meyrin.agent.slurm") / "wrapper.sh").read_text(encoding="utf-8")
+
+
+# --- facts
+
+
+def _started(run: Run, lines: list[str]) -> Run:
+    return replace(run, start_s=int(lines[1]), node=lines[2])
+
+
+def _never(run: Run, lines: list[str]) -> Run:
+    return replace(run, never="\n".join(lines[2:]), end_s=int(lines[1]))
+
+
+def _ended(run: Run, lines: list[str]) -> Run:
+    times = _TIMES.fullmatch(lines[6]) if len(lines) > 6 else None
+    cpu = None
+    if times:
+        minutes, seconds, part = (int(times[1]) + int(times[4]), int(times[2]) + int(times[5]), 0)
+        part = int(times[3][:3].ljust(3, "0")) + int(times[6][:3].ljust(3, "0"))
+        cpu = (minutes * 60 + seconds) * 1000 + part
+    return replace(
+        run,
+        start_s=int(lines[1]),
+        end_s=int(lines[2]),
+        code=int(lines[3]) if lines[3] else None,
+        over_time=lines[4] == "yes",
+        cpu_ms=cpu,
+    )
+
+
+_READ = {"start": _started, "never": _never, "end": _ended}
+
+
+# --- what the wrapper needs
+
+
+def quoted(text: str) -> str:
+    """One word of the shell, whatever it holds."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def job_file(start: Start, own_output: str, grace_s: int, environment: dict[str, str]) -> str:
+    """The file that the wrapper reads: assignments, the last of which says that it is whole."""
+    stdout = start.stdout or own_output
+    warn = start.warn_signal
+    lines = [
+        f"workdir={quoted(start.workdir)}",
+        f"make={'yes' if start.create_workdir else ''}",
+        f"stdin={quoted(start.stdin or os.devnull)}",
+        f"stdout={quoted(stdout)}",
+        f"stderr={quoted(start.stderr or stdout)}",
+        f"append={'yes' if start.append_output else ''}",
+        f"interpreter={quoted(interpreter(start.script))}",
+        f"forward={quoted(warn.name if warn and warn.shell_only else '')}",
+        # Slurm counts minutes: what ends within one is ended by the wrapper
+        f"limit={start.walltime_s if start.walltime_s % 60 else ''}",
+        f"grace={max(1, grace_s)}",
+        "mask=0022",
+        "environment=(",
+        *(quoted(f"{name}={value}") for name, value in environment.items()),
+        ")",
+        "arguments=(",
+        *(quoted(each) for each in start.arguments),
+        ")",
+        "whole=yes",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def environment_of(start: Start) -> dict[str, str]:
+    """What the request decides; Slurm's own variables about the run stay Slurm's."""
+    found = {name: value for name, value in start.environment if not _SLURM_KEEPS.match(name)}
+    found.setdefault("SLURM_SUBMIT_DIR", start.workdir)
+    found.setdefault("SLURM_JOB_NAME", start.name)
+    return found | {"MEYRIN_ATTEMPT": start.attempt, "MEYRIN_JOB_ID": str(start.job)}
+
+
+def interpreter(script: str) -> str:
+    """The program that the script's first line names."""
+    first = script.split("\n", 1)[0]
+    words = first.removeprefix("#!").split()
+    return words[0] if words else ""
+
+
+def objection(start: Start, environment: dict[str, str]) -> str:
+    """Why this can never run, as far as it can be seen from here; empty when it may."""
+    if why := _script_objection(start.script):
+        return why
+    for noun in ("workdir", "stdin", "stdout", "stderr"):
+        path = getattr(start, noun)
+        if path and not path.startswith("/"):
+            return f"{noun} {path!r} is no absolute path"
+    if start.warn_signal is not None and not known_signal(start.warn_signal.name):
+        return f"there is no signal {start.warn_signal.name}"
+    words = [f"{k}={v}" for k, v in environment.items()] + list(start.arguments)
+    sizes = [len(word.encode("utf-8", "surrogateescape")) + 9 for word in words]
+    if sizes and (max(sizes) > MAX_ONE or sum(sizes) > MAX_ALL):
+        return "environment and arguments are too large for a process"
+    return "an argument or variable holds a NUL byte" if any("\0" in w for w in words) else ""
+
+
+def _script_objection(script: str) -> str:
+    first = script.split("\n", 1)[0]
+    if script.startswith("\ufeff"):
+        return "the script begins with a byte order mark, so its #! line is not seen"
+    if not first.startswith("#!"):
+        return "the script does not begin with #! and an interpreter"
+    if first.endswith("\r"):
+        return f"the script has Windows line ends: its first line is {first!r}"
+    return ""
+
+
+def known_signal(name: str) -> bool:
+    plain = name.upper().removeprefix("SIG")
+    return (
+        plain.isdigit() and 1 <= int(plain) <= 64
+    ) or f"SIG{plain}" in signal.Signals.__members__

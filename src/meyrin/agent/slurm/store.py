@@ -1,0 +1,193 @@
+"""What the adapter must not forget: each attempt, how far it came, and what was told of it.
+
+One SQLite file; every `save` is one transaction that is on disk when it returns. Written before
+Slurm is asked, so that a crash at any moment leaves a doubt that can be looked up, never a loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from meyrin.agent.batch import BatchJob, Phase, Usage
+from meyrin.agent.slurm.transport import Gres, Submission
+from meyrin.domain.errors import StorageFull
+from meyrin.domain.job import WarnSignal
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    attempt TEXT PRIMARY KEY, live INTEGER NOT NULL, body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS needs (
+    attempt TEXT PRIMARY KEY, script TEXT NOT NULL, job TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scripts (digest TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forgotten (attempt TEXT PRIMARY KEY, at_s INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Stage(StrEnum):
+    """How far an attempt came with Slurm."""
+
+    WAITING = "waiting"  # accepted by us, Slurm has not been asked
+    SENDING = "sending"  # Slurm is being asked, or was: in doubt
+    SENT = "sent"  # Slurm has it, under `seen.batch_job`
+    ENDED = "ended"
+
+
+@dataclass(slots=True)
+class Job:
+    """One attempt. The only value here that changes; the adapter's lock guards it.
+
+    `number` orders what was told; `first_s` is when Slurm was first asked, `asked_s` when last.
+    `looks` counts times that it was looked for in vain since then, the last at `looked_s`.
+    """
+
+    submission: Submission
+    seen: BatchJob
+    stdout: str
+    stderr: str
+    stage: Stage = Stage.WAITING
+    number: int = 0
+    told: bool = False
+    first_s: int = 0
+    asked_s: int = 0
+    not_before_s: int = 0
+    looks: int = 0
+    looked_s: int = 0
+    tries: int = 0
+    cancel_s: int | None = None
+    cancelled_s: int = 0
+    over_s: int | None = None
+    listed_s: int = 0
+
+    @property
+    def attempt(self) -> str:
+        return self.seen.attempt
+
+
+class Store:
+    """The file; its methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        self._lock = threading.Lock()
+        path.chmod(0o600)
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise StorageFull(f"the journal can't be written: {error}") from error
+                raise
+
+    def load(self) -> list[Job]:
+        with self._lock:
+            rows = self._db.execute("SELECT body FROM jobs").fetchall()
+        return [_unpack(json.loads(body)) for (body,) in rows]
+
+    def forgotten(self, attempts: Sequence[str]) -> set[str]:
+        """Those of them that were ended and forgotten: they never start again."""
+        with self._lock:
+            return {
+                attempt
+                for attempt in attempts
+                if self._db.execute(
+                    "SELECT 1 FROM forgotten WHERE attempt = ?", (attempt,)
+                ).fetchone()
+            }
+
+    def add(self, new: Sequence[tuple[Job, str, str]]) -> None:
+        """Keep jobs with the script and the job file that each needs."""
+        with self._write() as db:
+            for job, script, needs in new:
+                data = script.encode("utf-8", "surrogateescape")
+                digest = hashlib.sha256(data).hexdigest()
+                db.execute("INSERT OR IGNORE INTO scripts VALUES (?, ?)", (digest, data))
+                text = needs.encode("utf-8", "surrogateescape")
+                db.execute(
+                    "INSERT OR REPLACE INTO needs VALUES (?, ?, ?)", (job.attempt, digest, text)
+                )
+                _put(db, job)
+
+    def save(self, jobs: Iterable[Job]) -> None:
+        with self._write() as db:
+            for job in jobs:
+                _put(db, job)
+
+    def needs(self, attempt: str) -> tuple[str, str]:
+        """The script and the job file of an attempt."""
+        with self._lock:
+            data, text = self._db.execute(
+                "SELECT body, job FROM needs JOIN scripts ON digest = script WHERE attempt = ?",
+                (attempt,),
+            ).fetchone()
+        return data.decode("utf-8", "surrogateescape"), text.decode("utf-8", "surrogateescape")
+
+    def forget(self, attempts: Sequence[str], now_s: int) -> None:
+        """Keep nothing but that they were."""
+        each = [(attempt,) for attempt in attempts]
+        with self._write() as db:
+            db.executemany("DELETE FROM jobs WHERE attempt = ?", each)
+            db.executemany("DELETE FROM needs WHERE attempt = ?", each)
+            db.executemany(
+                "INSERT OR IGNORE INTO forgotten VALUES (?, ?)", [(a, now_s) for a in attempts]
+            )
+            db.execute("DELETE FROM scripts WHERE digest NOT IN (SELECT script FROM needs)")
+
+    def remember(self, name: str, value: str) -> None:
+        with self._write() as db:
+            db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (name, value))
+
+    def recall(self, name: str) -> str | None:
+        with self._lock:
+            row = self._db.execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def _put(db: sqlite3.Connection, job: Job) -> None:
+    body = json.dumps(_pack(job), separators=(",", ":"))
+    row = (job.attempt, job.stage is not Stage.ENDED, body)
+    db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
+
+
+def _pack(job: Job) -> dict[str, object]:
+    body = asdict(job)
+    del body["submission"]["script"]  # made anew from the attempt's name
+    return body
+
+
+def _unpack(body: dict[str, object]) -> Job:
+    asked, seen = body.pop("submission"), body.pop("seen")
+    assert isinstance(asked, dict)
+    assert isinstance(seen, dict)
+    asked["gres"] = tuple(Gres(**each) for each in asked["gres"])
+    asked["environment"] = tuple((name, value) for name, value in asked["environment"])
+    asked["signal"] = WarnSignal(**asked["signal"]) if asked["signal"] else None
+    seen["phase"] = Phase(seen["phase"])
+    seen["usage"] = Usage(**seen["usage"]) if seen["usage"] else None
+    body["stage"] = Stage(str(body["stage"]))
+    return Job(Submission(script="", **asked), BatchJob(**seen), **body)  # type: ignore[arg-type]

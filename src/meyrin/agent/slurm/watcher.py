@@ -1,0 +1,349 @@
+"""Follows what Slurm has: one look at the queue for all jobs, accounting for what ends.
+
+Starts and ends are pushed by the wrapper into the spool; the queue is looked at in between, the
+less often the less happens. A controller that does not answer changes no job's state.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import structlog
+
+from meyrin.agent.batch import BatchJob, Phase
+from meyrin.agent.slurm import judge
+from meyrin.agent.slurm.ask import attempt_of
+from meyrin.agent.slurm.book import Book, adopt, end
+from meyrin.agent.slurm.judge import ENDS, Witnesses, base
+from meyrin.agent.slurm.sender import SKEW_S
+from meyrin.agent.slurm.spool import Run, Spool
+from meyrin.agent.slurm.store import Job, Stage
+from meyrin.agent.slurm.transport import AccountingRow, QueueRow, Transport
+from meyrin.domain.errors import Unreachable
+
+log = structlog.get_logger("meyrin.slurm")
+_ACCOUNTING_EVERY_S = 1.0
+_MANY = 1000  # attempts asked of accounting at once
+_KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
+_ABSENT = "not in the queue"
+_NO_WORD = "Slurm lists it nowhere, it left no word of its end, and its wall time is over"
+
+
+class Watcher:
+    """`has_accounting` and `kill_wait_s` are facts of the cluster, asked when they are needed."""
+
+    def __init__(
+        self,
+        book: Book,
+        spool: Spool,
+        transport: Transport,
+        clock_s: Callable[[], float],
+        *,
+        poll_s: tuple[float, float],
+        accounting_wait_s: float,
+        doubt_s: Callable[[], float],
+        has_accounting: Callable[[], bool],
+    ) -> None:
+        self.book, self.spool, self.transport, self.clock_s = book, spool, transport, clock_s
+        self._least_s, self._most_s = poll_s
+        self._accounting_wait_s = accounting_wait_s
+        self._doubt_s, self._has_accounting = doubt_s, has_accounting
+        self._pause_s = self._least_s
+        self._next_poll_s = 0.0
+        self._next_accounting_s = 0.0
+        self._polled_s = -1.0  # when the queue was last seen whole
+        self._rows: dict[str, QueueRow] = {}
+        self._due: dict[str, float] = {  # attempts that may be over, and when to ask
+            job.attempt: 0.0 for job in book.of(Stage.SENT) if spool.claimed(job.attempt)
+        }
+        self._verdicts: dict[str, Callable[[Job], None]] = {}
+        self.polls = 0
+
+    def wake(self) -> None:
+        """Something was handed over or is to end: look soon."""
+        self._pause_s = self._least_s
+        self._next_poll_s = min(self._next_poll_s, self.clock_s() + self._least_s)
+
+    def due(self) -> bool:
+        """Whether something has ended and accounting is to be asked now."""
+        now = self.clock_s()
+        return now >= self._next_accounting_s and any(at <= now for at in list(self._due.values()))
+
+    def look_once(self) -> None:
+        """One bounded look at what is due. Unreachable: the controller does not answer, and
+        nothing has changed."""
+        now = self.clock_s()
+        if now >= self._next_poll_s and self.book.of(Stage.SENT, Stage.SENDING):
+            self._poll(now)
+        if now >= self._next_accounting_s and self._due:
+            self._settle_due(now)
+
+    # --- the wrapper's word
+
+    def read_news(self) -> None:
+        """Take what wrappers have said since; asks Slurm nothing."""
+        news = self.spool.news()
+        if not news:
+            return
+        now = self.clock_s()
+        kinds: defaultdict[str, set[str]] = defaultdict(set)
+        for each in news:
+            kinds[each.attempt].add(each.kind)
+        runs = {attempt: self.spool.runs(attempt) for attempt in kinds}
+
+        def how(job: Job) -> None:
+            if job.stage is Stage.SENDING and runs[job.attempt]:
+                adopt(job, runs[job.attempt][-1].batch_job)
+            if job.stage is Stage.SENT and runs[job.attempt]:
+                self._hear(job, runs[job.attempt][-1])
+
+        self.book.change(list(kinds), how)
+        for attempt, said in kinds.items():
+            if said & {"end", "never"}:
+                self._note_over(attempt, now)
+            if said & {"end", "never", "second"}:
+                self._due[attempt] = 0.0
+            if "second" in said:
+                log.info("slurm.second_copy", attempt=attempt)
+        self.spool.put_away(news)
+
+    def _hear(self, job: Job, run: Run) -> None:
+        """It runs: positive, whatever the controller knows yet."""
+        if run.start_s is None or run.number < job.seen.run:
+            return
+        job.seen = replace(
+            job.seen,
+            phase=Phase.RUNNING,
+            run=run.number,
+            start_ms=run.start_s * 1000,
+            why="",
+            site_word=None,
+        )
+
+    def _note_over(self, attempt: str, now: float) -> None:
+        job = self.book.jobs.get(attempt)
+        if job is not None and job.over_s is None:
+            job.over_s = int(now)
+
+    # --- the queue
+
+    def _poll(self, now: float) -> None:
+        self._next_poll_s = now + self._pause_s
+        self.polls += 1
+        rows = self.transport.queue()
+        self._polled_s = now
+        by_attempt: defaultdict[str, list[QueueRow]] = defaultdict(list)
+        for row in rows:
+            attempt = attempt_of(row.name)
+            if attempt is not None:
+                by_attempt[attempt].append(row)
+        jobs = self.book.of(Stage.SENT, Stage.SENDING)
+        self._rows = {}
+        listed: list[str] = []
+        absent: list[str] = []
+        for job in jobs:
+            ours = _ours(job, by_attempt.get(job.attempt, ()))
+            if ours is not None:
+                self._rows[job.attempt] = ours
+                listed.append(job.attempt)
+            elif job.stage is Stage.SENT:
+                absent.append(job.attempt)
+        moved = self._apply(listed, int(now))
+        for attempt in absent:
+            self._due.setdefault(attempt, now)
+        busy = moved or absent or any(job.stage is Stage.SENDING for job in jobs)
+        self._pause_s = self._least_s if busy else min(self._most_s, self._pause_s * 2)
+        self._next_poll_s = now + self._pause_s
+
+    def _apply(self, listed: Iterable[str], now: int) -> int:
+        """Take what the queue says; returns how many changed."""
+        changed = []
+        for attempt in listed:
+            job, row = self.book.jobs.get(attempt), self._rows[attempt]
+            if job is None:
+                continue
+            job.listed_s, job.looks = now, 0
+            if base(row.state) in ENDS:
+                self._due.setdefault(attempt, 0.0)
+                self._note_over(attempt, now)
+            differs = job.stage is Stage.SENDING or judge.live(job.seen, row) != job.seen
+            if differs:
+                changed.append(attempt)
+
+        def how(job: Job) -> None:
+            row = self._rows[job.attempt]
+            if job.stage is Stage.SENDING:
+                adopt(job, row.batch_job)
+            if job.stage is Stage.SENT:
+                job.seen = judge.live(job.seen, row)
+                if job.seen.phase is Phase.QUEUED and base(row.state) in judge.WAITS:
+                    job.over_s = None  # it may run again
+
+        self.book.change(changed, how)
+        return len(changed)
+
+    # --- accounting
+
+    def _settle_due(self, now: float) -> None:
+        self._next_accounting_s = now + _ACCOUNTING_EVERY_S
+        jobs: list[Job] = []
+        for attempt, at in list(self._due.items()):
+            job = self.book.jobs.get(attempt)
+            if job is None or job.stage is Stage.ENDED or job.stage is Stage.WAITING:
+                self._due.pop(attempt, None)
+            elif at <= now and job.stage is Stage.SENT and len(jobs) < _MANY:
+                jobs.append(job)
+        if not jobs:
+            return
+        has = self._has_accounting()
+        rows: defaultdict[str, list[AccountingRow]] = defaultdict(list)
+        answered = not has
+        if has:
+            names = [job.submission.name for job in jobs]
+            since = min(job.first_s for job in jobs) - SKEW_S
+            try:
+                for each in self.transport.accounting(
+                    names, since, [job.seen.batch_job for job in jobs]
+                ):
+                    rows[each.name].append(each)
+                answered = True
+            except Unreachable as error:
+                log.warning("slurm.accounting_silent", error=error.message)
+        for job in jobs:
+            ours = _ordered(job, rows[job.submission.name])
+            self._judge(job, self._witnesses(job, ours, has=has), now, answered=answered)
+        self._keep()
+
+    def _witnesses(self, job: Job, rows: tuple[AccountingRow, ...], *, has: bool) -> Witnesses:
+        return Witnesses(
+            queue=self._rows.get(job.attempt),
+            accounting=rows,
+            runs=tuple(self.spool.runs(job.attempt)),
+            seconds=tuple(self.spool.seconds(job.attempt)),
+            cancelled=job.cancel_s is not None,
+            has_accounting=has,
+        )
+
+    def _judge(self, job: Job, w: Witnesses, now: float, *, answered: bool) -> None:
+        """Note the verdict on one attempt, or when to ask again."""
+        how = self._verdict(job, w, now, answered=answered)
+        if how is not None:
+            self._verdicts[job.attempt] = how
+        lives = w.queue is not None and base(w.queue.state) not in ENDS and job.over_s is None
+        if how is not None or lives:
+            self._due.pop(job.attempt, None)
+        if how is None and not lives:
+            since_s = now - (job.over_s if job.over_s is not None else now)
+            self._due[job.attempt] = now + min(30.0, max(_ACCOUNTING_EVERY_S, since_s / 2))
+
+    def _keep(self) -> None:
+        """Write the verdicts down, in one transaction."""
+        verdicts, self._verdicts = self._verdicts, {}
+        self.book.change(verdicts, lambda job: verdicts[job.attempt](job))
+        for attempt in verdicts:
+            job = self.book.jobs.get(attempt)
+            if job is not None and job.stage is Stage.SENT:
+                self._due.setdefault(attempt, self.clock_s() + _ACCOUNTING_EVERY_S)
+            else:
+                self._rows.pop(attempt, None)
+
+    def _verdict(
+        self, job: Job, w: Witnesses, now: float, *, answered: bool
+    ) -> Callable[[Job], None] | None:
+        """What to do about an attempt that may be over; None: nothing is sure yet."""
+        live = w.queue is not None and base(w.queue.state) not in ENDS
+        if _final(job, w):
+            ended = judge.ending(job.seen, replace(w, queue=None) if live else w)
+            return None if ended is None else _ending_as(ended)
+        if job.over_s is not None and self._polled_s < job.over_s:
+            self._next_poll_s = min(self._next_poll_s, now)  # perhaps it waits again
+            return None
+        if live:
+            return None
+        closed = bool(w.accounting) and base(w.accounting[-1].state) in ENDS
+        waited = job.over_s is not None and now >= job.over_s + self._accounting_wait_s
+        if closed or waited or not w.has_accounting:
+            ended = judge.ending(job.seen, w)
+            if ended is not None:
+                return _ending_as(ended)
+        unknown = judge.unknown_word(w)
+        if unknown is not None:
+            return lambda one: _say(one, unknown) if one.seen.site_word != unknown else None
+        return self._missing(job, w, now) if answered and w.queue is None else None
+
+    def _missing(self, job: Job, w: Witnesses, now: float) -> Callable[[Job], None] | None:
+        """The queue does not list it and accounting has no end of it. That is no end either."""
+        if now < max(job.asked_s, job.listed_s, job.looked_s) + max(self._doubt_s(), 2.0):
+            return None
+        health = self.transport.health()
+        if not health.controller or health.accounting is False:
+            return None
+        claimed = self.spool.claimed(job.attempt)
+        if job.looks == 0:
+            return lambda one: _looked(one, int(now), shown=claimed)
+        known_lately = now - job.listed_s < _KNOWN_LATELY_S
+        if not claimed and (w.has_accounting or known_lately):
+            log.warning("slurm.forgotten", attempt=job.attempt, batch_job=job.seen.batch_job)
+            return lambda one: _send_again(one, int(now), self.spool)
+        limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
+        if claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
+            return lambda one: end(one, "lost", _NO_WORD)
+        return lambda one: _looked(one, int(now), shown=True)
+
+
+def _looked(job: Job, now: int, *, shown: bool) -> None:
+    job.looks, job.looked_s = job.looks + 1, now
+    if shown:
+        _say(job, _ABSENT)
+
+
+def _say(job: Job, word: str) -> None:
+    """Show the site's word; the last known state stays."""
+    job.seen = replace(job.seen, site_word=word)
+
+
+def _send_again(job: Job, now: int, spool: Spool) -> None:
+    """The controller forgot what it had acknowledged. The claim keeps a late copy from running."""
+    if job.cancel_s is not None:
+        if spool.fence(job.attempt):
+            end(job, "cancelled")
+        return
+    job.stage, job.looks, job.tries, job.not_before_s = Stage.WAITING, 0, job.tries + 1, now
+    job.seen = replace(job.seen, phase=Phase.QUEUED, site_word=None)
+
+
+def _ending_as(ended: BatchJob) -> Callable[[Job], None]:
+    def how(job: Job) -> None:
+        job.stage, job.seen = Stage.ENDED, ended
+
+    return how
+
+
+def _final(job: Job, w: Witnesses) -> bool:
+    """Whether accounting's last word can't be followed by another run of the same job."""
+    if not w.accounting or job.submission.requeue:
+        return False
+    return base(w.accounting[-1].state) in ENDS - {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
+
+
+def _ours(job: Job, rows: Iterable[QueueRow]) -> QueueRow | None:
+    """The row of this attempt: its name, and submitted since we asked. Of several copies the
+    one that we know, else one that lives."""
+    fit = [row for row in rows if (row.submit_s or 0) >= job.first_s - SKEW_S]
+    same = [row for row in fit if row.batch_job == job.seen.batch_job]
+    if job.stage is Stage.SENT:
+        return same[0] if same else None
+    return min(fit, key=lambda row: base(row.state) in ENDS, default=None)
+
+
+def _ordered(job: Job, rows: Iterable[AccountingRow]) -> tuple[AccountingRow, ...]:
+    """The runs of this batch job in their order; one that is still to begin comes last."""
+    fit = [
+        row
+        for row in rows
+        if row.batch_job == job.seen.batch_job and (row.submit_s or 0) >= job.first_s - SKEW_S
+    ]
+    fit.sort(key=lambda row: (row.submit_s or 0, row.start_s is None, row.start_s or 0))
+    return tuple(fit)

@@ -1,0 +1,43 @@
+"""The Slurm batch system on a real cluster keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
+
+from meyrin.agent.batch import BatchSystem
+
+
+class TestSlurm(BatchSystemContract):
+    """Where Slurm differs: it counts whole seconds, and its own variables are its own."""
+
+    least_s = 0
+
+    def test_cancel_of_what_ignores_it(
+        self, batch: BatchSystem, tmp_path: Path, fifo: Path
+    ) -> None:
+        """Slurm kills it, but notes the signal that it sent first, or last, or none."""
+        script = f"trap '' TERM; echo go > {fifo}; while :; do sleep 1000; done"
+        one = start(batch, tmp_path, script)
+        batch.submit((one,))
+        read_line(fifo)
+        batch.cancel((one.attempt,))
+        job = until(batch, [one.attempt])[one.attempt]
+        assert (job.end, job.exit_code) == ("cancelled", None)
+        assert job.signal in (9, 15, None)
+
+    def test_what_a_script_expects_of_slurm(self, batch: BatchSystem, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        job = run(batch, start(batch, tmp_path, "env", stdout=str(out), job=4711))
+        env = dict(line.split("=", 1) for line in out.read_text().splitlines() if "=" in line)
+        assert env["SLURM_JOB_ID"] == env["SLURM_JOBID"] == job.batch_job
+        assert env["MEYRIN_JOB_ID"] == "4711"
+        assert env["SLURM_JOB_NAME"] == "a job"
+        assert env["SLURM_JOB_PARTITION"] == batch.partitions()[0].name
+        assert env["SLURM_JOB_NUM_NODES"] == env["SLURM_NNODES"] == "1"
+        assert env["SLURM_CPUS_ON_NODE"] == env["SLURM_JOB_CPUS_PER_NODE"] == "1"
+        assert env["SLURMD_NODENAME"] == env["SLURM_JOB_NODELIST"] == env["SLURM_NODELIST"]
+        assert env["SLURM_SUBMIT_DIR"] == str(tmp_path)
+        assert env["SLURM_PROCID"] == env["SLURM_LOCALID"] == env["SLURM_NODEID"] == "0"
+        assert {"HOME", "PATH", "USER"} <= set(env)

@@ -1,0 +1,241 @@
+"""The wrapper on its own, run by bash as a node would: claims, facts, signals, exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meyrin.agent.batch import Start
+from meyrin.agent.slurm.spool import FENCED, Spool, environment_of, job_file, objection
+from meyrin.domain.job import WarnSignal
+from meyrin.domain.units import NodeShape
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool ü")
+
+
+def made(spool: Spool, folder: Path, script: str, **other: Any) -> Start:
+    fields: dict[str, Any] = {
+        "attempt": str(uuid.uuid4()),
+        "job": 7,
+        "name": "a job",
+        "partition": "gpu",
+        "nodes": 1,
+        "asked": NodeShape(1, 10),
+        "tasks": 1,
+        "walltime_s": 3600,
+        "workdir": str(folder),
+    }
+    one = Start(script=f"#!/bin/bash\n{script}\n", **(fields | other))
+    environment = environment_of(one)
+    text = job_file(one, spool.own_output(one.attempt), 1, environment)
+    spool.prepare(one.attempt, one.script, text)
+    return one
+
+
+def run(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> int:
+    """As a node runs it: the batch script is a file, and its streams are the wrapper's."""
+    return begin(spool, one, job, restarts).wait()
+
+
+def begin(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> subprocess.Popen[bytes]:
+    file = Path(spool.folder(one.attempt)) / f"slurm_script.{job}.{restarts}"
+    file.write_text(spool.wrapper(one.attempt))
+    more = {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
+    return subprocess.Popen(
+        ["/bin/bash", file],
+        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": str(job), **more},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("code", [0, 1, 75, 255])
+def test_an_exit_code_is_kept_and_given_to_slurm(spool, tmp_path, code):
+    one = made(spool, tmp_path, f"exit {code}")
+    assert run(spool, one) == code
+    (found,) = spool.runs(one.attempt)
+    assert (found.code, found.signal, found.batch_job, found.ended) == (code, None, "5", True)
+    assert found.start_s <= found.end_s
+    assert {news.kind for news in spool.news()} == {"start", "end"}
+    spool.put_away(spool.news())
+    assert spool.news() == []
+
+
+def test_a_signal_is_kept_and_ends_the_batch_shell_too(spool, tmp_path):
+    one = made(spool, tmp_path, "kill -9 $$")
+    assert run(spool, one) == -signal.SIGKILL
+    assert spool.runs(one.attempt)[0].signal == 9
+
+
+def test_of_many_copies_at_once_one_runs(spool, tmp_path):
+    one = made(spool, tmp_path, "echo ran >> runs; sleep 0.2")
+    with ThreadPoolExecutor(12) as pool:
+        codes = list(pool.map(lambda job: run(spool, one, job), range(100, 112)))
+    assert (tmp_path / "runs").read_text() == "ran\n"
+    assert sorted(codes) == [0] + [75] * 11
+    assert spool.owner(one.attempt) == spool.runs(one.attempt)[0].batch_job
+    assert spool.seconds(one.attempt)
+
+
+def test_the_same_job_launched_again_does_not_run_but_a_requeued_one_does(spool, tmp_path):
+    one = made(spool, tmp_path, "echo $SLURM_RESTART_COUNT >> runs; echo out", append_output=False)
+    assert run(spool, one, 5) == 0
+    assert run(spool, one, 5) == 75
+    assert run(spool, one, 6, restarts=1) == 75
+    assert run(spool, one, 5, restarts=1) == 0
+    assert run(spool, one, 5, restarts=1) == 75
+    assert run(spool, one, 5, restarts=2) == 0
+    assert (tmp_path / "runs").read_text() == "\n1\n2\n"
+    assert [each.number for each in spool.runs(one.attempt)] == [0, 1, 2]
+    # what a requeued run prints does not wipe out what the first one did
+    assert Path(spool.own_output(one.attempt)).read_text() == "out\n" * 3
+
+
+def test_what_is_fenced_never_runs(spool, tmp_path):
+    one = made(spool, tmp_path, "echo ran >> runs")
+    assert spool.fence(one.attempt)
+    assert spool.fence(one.attempt)
+    assert run(spool, one) == 75
+    assert not (tmp_path / "runs").exists()
+    assert spool.owner(one.attempt) == FENCED
+    other = made(spool, tmp_path, "true")
+    run(spool, other)
+    assert not spool.fence(other.attempt)
+
+
+def test_a_forgotten_one_does_not_run(spool, tmp_path):
+    one = made(spool, tmp_path, "echo ran >> runs")
+    text = spool.wrapper(one.attempt)
+    spool.forget(one.attempt)
+    done = subprocess.run(
+        ["/bin/bash", "-c", text], env={"SLURM_JOB_ID": "5"}, capture_output=True, check=False
+    )
+    assert done.returncode != 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_variables_and_arguments_arrive_as_they_are(spool, tmp_path):
+    odd = "a'b\"c $HOME `x` \\ \n*ü"
+    one = made(
+        spool,
+        tmp_path,
+        'printf %s "$ODD"; printf "|%s" "$@" "$SLURM_JOB_ID" "$SLURM_NTASKS"; echo; env',
+        environment=(("ODD", odd), ("BASH_FUNC_f%%", "() { :; }"), ("a.b", "dot"),
+                     ("SLURM_JOB_ID", "4711"), ("SLURM_NTASKS", "9"),
+                     ("SLURM_ARRAY_TASK_ID", "3")),
+        arguments=(odd, "", "-n"),
+        stdout=str(tmp_path / "out"),
+    )  # fmt: skip
+    assert run(spool, one) == 0
+    text = (tmp_path / "out").read_text()
+    # what Slurm says about the run stays Slurm's: its own number, and no tasks of ours
+    assert text.startswith(f"{odd}|{odd}||-n|5|")
+    assert "SLURM_NTASKS" not in text
+    assert "\na.b=dot\n" in text
+    assert "\nSLURM_ARRAY_TASK_ID=3\n" in text
+    assert "\nMEYRIN_JOB_ID=7\n" in text
+
+
+@pytest.mark.parametrize(
+    ("script", "other", "words"),
+    [
+        ("true", {"workdir": "/no/such/dir"}, "/no/such/dir"),
+        ("true", {"stdout": "/no/such/dir/out"}, "stdout /no/such/dir/out"),
+        ("true", {"stdin": "/no/such/input"}, "stdin /no/such/input"),
+    ],
+)
+def test_what_cannot_start_says_why(spool, tmp_path, script, other, words):
+    one = made(spool, tmp_path, script, **other)
+    assert run(spool, one) == 64
+    (found,) = spool.runs(one.attempt)
+    assert words in found.never
+    assert found.start_s is None
+
+
+def test_a_damaged_job_file_is_not_run(spool, tmp_path):
+    one = made(spool, tmp_path, "echo ran >> runs")
+    file = Path(spool.folder(one.attempt)) / "job"
+    file.write_text(file.read_text().removesuffix("whole=yes\n"))
+    assert run(spool, one) == 64
+    assert "damaged" in spool.runs(one.attempt)[0].never
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_warning_for_the_shell_alone_reaches_the_script(spool, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    one = made(
+        spool,
+        tmp_path,
+        f"trap 'echo warned; exit 4' USR1; echo go > {fifo}; while :; do sleep 0.05; done",
+        warn_signal=WarnSignal("USR1", 60, shell_only=True),
+    )
+    shell = begin(spool, one)
+    fifo.read_text()
+    os.kill(shell.pid, signal.SIGUSR1)
+    assert shell.wait(30) == 4
+    assert Path(spool.own_output(one.attempt)).read_text() == "warned\n"
+
+
+def test_the_end_is_told_when_slurm_sends_term_to_all(spool, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    one = made(
+        spool, tmp_path, f"trap 'exit 5' TERM; echo go > {fifo}; while :; do sleep 0.05; done"
+    )
+    shell = begin(spool, one)
+    fifo.read_text()
+    os.killpg(shell.pid, signal.SIGTERM)
+    assert shell.wait(30) == 5
+    assert spool.runs(one.attempt)[0].code == 5
+
+
+def test_an_interrupt_reaches_the_script(spool, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f"trap 'exit 6' INT; echo go > {fifo}; while :; do sleep 0.05; done"
+    shell = begin(spool, one := made(spool, tmp_path, script))
+    fifo.read_text()
+    os.killpg(shell.pid, signal.SIGINT)
+    assert shell.wait(30) == 6
+    assert spool.runs(one.attempt)[0].code == 6
+
+
+def test_seconds_of_wall_time_are_kept_by_the_wrapper(spool, tmp_path):
+    one = made(spool, tmp_path, "trap '' TERM; while :; do sleep 0.05; done", walltime_s=1)
+    began = time.monotonic()
+    assert run(spool, one) == -signal.SIGKILL
+    assert time.monotonic() - began < 30
+    (found,) = spool.runs(one.attempt)
+    assert found.over_time
+    assert found.signal == 9
+
+
+def test_half_a_fact_is_none_yet(spool, tmp_path):
+    one = made(spool, tmp_path, "true")
+    run(spool, one)
+    file = Path(spool.folder(one.attempt)) / "end.0"
+    file.write_text(file.read_text().removesuffix(".\n"))
+    assert not spool.runs(one.attempt)[0].ended
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("\ufeff#!/bin/sh\n", "byte order"), ("echo\n", "#!"), ("#!/bin/sh\r\n", "Windows")],
+)
+def test_scripts_that_can_never_run(spool, tmp_path, script, words):
+    one = made(spool, tmp_path, "true")
+    from dataclasses import replace
+
+    assert words in objection(replace(one, script=script), {})
