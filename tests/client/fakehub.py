@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.wire.agents import JoinReply, SelfReply
 from meyrin.wire.identity import (
     LoginLink,
     Me,
@@ -360,7 +361,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if fault and isinstance(fault.how, MeyrinError):
                 raise fault.how
-            if self.headers["authorization"] != f"Bearer {TOKEN}":
+            of_agent = "/agent/" in self.path  # agents draw their own
+            if self.headers["authorization"] != f"Bearer {TOKEN}" and not of_agent:
                 raise error_classes()["not_logged_in"]("this token is not known here")
             cut = fault.after if fault and fault.how == "cut" else None
             asked = parse_qs(parts.query, keep_blank_values=True)
@@ -540,6 +542,16 @@ def administration(method: str, path: str) -> Any:
         "POST /allocations": allocation,
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
+        "POST /agent/join": JoinReply(site="alps", title="Alps", now_ms=DAY_MS),
+        "GET /agent/self": SelfReply(
+            site="alps",
+            title="Alps",
+            now_ms=DAY_MS,
+            incarnation="",
+            answers=False,
+            drained=None,
+            lent=[],
+        ),
         "POST /sites/alps/enrolment": EnrolmentSecret(
             site=site, secret="myr_enrol", expires_ms=DAY_MS, hub="https://hub.example"
         ),

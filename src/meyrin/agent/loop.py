@@ -255,9 +255,11 @@ class Agent:
 
     def watch_once(self, wait_s: float) -> None:
         """Note what changed in the batch system."""
-        changes = self.batch.changes(self.journal.cursor(), wait_s)
+        before = self.journal.cursor()
+        changes = self.batch.changes(before, wait_s)
         ours = [job for job in changes.jobs if job.attempt in self._items]
-        self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
+        if ours or changes.cursor != before:
+            self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
         self.door.left(job.attempt for job in ours if job.phase is Phase.ENDED)
         for job in ours:
             if job.phase is Phase.RUNNING:

@@ -91,9 +91,7 @@ def _accounts(facts: ClusterFacts) -> list[str]:
             f"# accounts = {{ climate = {text(names[-1])} }}    # Meyrin's project = account"
         )
     if facts.qos:
-        known = ", ".join(one.name for one in facts.qos)
-        lines.append(f"# QoS known here: {known}. One of them for a partition:")
-        lines.append('# partitions.gpu = { partition = "gpu", qos = "NAME" }')
+        lines.append(f"# QoS known here: {', '.join(one.name for one in facts.qos)}")
     return lines
 
 
