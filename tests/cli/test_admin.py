@@ -21,6 +21,7 @@ UNTIL = ("--until", "2030-01-01")
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
+    ("site queue alps", "GET /sites/alps/queue?limit=50", "PENDING (Priority)"),
     ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),
     ("site enrol alps --credential", "POST /sites", "myr_agent"),
     ("site credentials alps", "GET /sites/alps/credentials?limit=50", "enrolment"),

@@ -60,6 +60,7 @@ from meyrin.wire.ledger import (
     TypeStatementView,
     VerifyReply,
 )
+from meyrin.wire.queue import QueuedJob, SiteQueue
 from meyrin.wire.sites import (
     AgentSecret,
     CredentialList,
@@ -509,6 +510,10 @@ def administration(method: str, path: str) -> Any:
         closing=balance,
         unbalanced_s=0,
     )
+    waiting = QueuedJob(
+        key="0" * 16, user="1" * 16, account=None, partition="gpu", waits=True,
+        state="PENDING", reason="Priority",
+    )  # fmt: skip
     answers: dict[str, Any] = {
         "GET /me": Me(person=person, projects=[project]),
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
@@ -570,6 +575,9 @@ def administration(method: str, path: str) -> Any:
             next="",
         ),
         "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
+        "GET /sites/alps/queue": SiteQueue(
+            site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
+        ),
         "POST /sites/alps/drain": site,
         "POST /sites/alps/resume": site,
         "POST /sites/alps/offers": offer,

@@ -37,6 +37,7 @@ from meyrin.hub.plumbing.http import STATUS
 from meyrin.sim import toml_file
 from meyrin.sim.cluster_file import ClusterFile
 from meyrin.sim.policy import PolicyFile
+from meyrin.suites.gate.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
@@ -236,6 +237,10 @@ def modes_page() -> str:
     return file_keys({"Mode file": Mode})
 
 
+def gates_page() -> str:
+    return file_keys({"Plan of a gate": Plan})
+
+
 def file_keys(models: dict[str, type[toml_file.Table]]) -> str:
     """Tables of all keys that such files may have."""
     parts = []
@@ -274,6 +279,7 @@ MAKE: dict[str, Callable[[], str]] = {
     "policy.md": policy_page,
     "replay.md": replay_page,
     "modes.md": modes_page,
+    "gates.md": gates_page,
 }
 
 

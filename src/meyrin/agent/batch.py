@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from meyrin.domain.job import WarnSignal
 from meyrin.domain.site import Partition
@@ -105,6 +105,41 @@ class Changes:
 
     cursor: str
     jobs: tuple[BatchJob, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One record of a site's whole queue, anybody's; None is what the site does not say.
+
+    `count` is how many equal elements of an array it stands for; amounts are of one of them.
+    `state` and `reason` are the batch system's words.
+    """
+
+    batch_job: str
+    user: str
+    account: str | None
+    partition: str
+    waits: bool
+    state: str
+    reason: str = ""
+    count: int = 1
+    nodes: int | None = None
+    cores: int | None = None
+    memory_mb: int | None = None
+    accelerators: int | None = None
+    walltime_s: int | None = None
+    submit_s: int | None = None
+    start_s: int | None = None
+    priority: int | None = None
+
+
+@runtime_checkable
+class ShowsQueue(Protocol):
+    """A batch system that others use too, and that can show all that waits and runs in it."""
+
+    def whole_queue(self) -> tuple[QueueEntry, ...]:
+        """Everybody's, as far as the agent's user may see it."""
+        ...
 
 
 class BatchSystem(Protocol):

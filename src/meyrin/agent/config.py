@@ -146,6 +146,9 @@ class AgentConfig(BaseModel):
     """Seconds between TERM and KILL."""
     renew_credential_h: int = Field(default=24, ge=0, le=24 * 60)
     """Hours after which the agent draws itself a new credential; 0: never."""
+    queue_every_s: int = Field(default=60, ge=0, le=3600)
+    """Seconds between two snapshots of the site's whole queue, told to the hub in pseudonyms so
+    that starts can be forecast; 0 shares nothing, and the hub forgets what it had."""
     rules: Rules = Rules()
     """The site's own rules."""
     offer: tuple[Offer, ...] = ()

@@ -28,6 +28,7 @@ from meyrin.wire.agents import (
     SelfReply,
 )
 from meyrin.wire.jobs import Body, FileView
+from meyrin.wire.queue import ForgetQueueBody, QueueBody, QueuedJob
 from meyrin.wire.sites import About
 
 
@@ -102,6 +103,15 @@ class Hub:
         """Send pieces of output; returns how much the hub has of each stream (-1: no more)."""
         reply = self._post("output", OutputBody.model_construct(chunks=chunks))
         return read(OutputReply, reply).sizes
+
+    def queue(self, jobs: list[QueuedJob], left_out: int, at_ms: int) -> None:
+        """The site's whole queue now, in place of the one before."""
+        body = QueueBody(incarnation=self.incarnation, at_ms=at_ms, jobs=jobs, left_out=left_out)
+        self._post("queue", body)
+
+    def forget_queue(self) -> None:
+        """The site shares its queue no longer."""
+        self._post("queue/forget", ForgetQueueBody(incarnation=self.incarnation))
 
     def results(self, attempt: str, epoch: int, state: str, files: list[FileView]) -> None:
         self._post("results", ResultsBody(attempt=attempt, epoch=epoch, state=state, files=files))

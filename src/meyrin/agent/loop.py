@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import secrets
 import shutil
 import threading
 import time
@@ -20,8 +21,8 @@ from typing import Any
 
 import structlog
 
-from meyrin.agent.announce import about, shown
-from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, Start
+from meyrin.agent.announce import Announcer
+from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential
 from meyrin.agent.door import Door, Way
@@ -30,6 +31,7 @@ from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
+from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.results import bring_back
 from meyrin.agent.watched import Watched
 from meyrin.client.connection import Connection
@@ -41,7 +43,6 @@ from meyrin.wire.sites import About
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
-_LOOK_AT_SITE_MS = 300_000
 _SHUT_WAIT_S = 3.0  # at the hub, while the site takes nothing new
 
 
@@ -64,6 +65,7 @@ class Agent:
         self.watched = watched
         self.credential = credential
         self.door = Door(config, clock_ms)
+        self.announcer = Announcer(batch, clock_ms)
         self.patience = Patience()
         self.batch = batch
         self.hub = hub
@@ -77,8 +79,6 @@ class Agent:
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
         self._remembered = False
-        self._partitions: tuple[Partition, ...] = ()
-        self._looked_ms = 0
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news = threading.Event()
         self._stop = threading.Event()
@@ -97,23 +97,15 @@ class Agent:
         """Tell the hub what is here, and remember what the journal knows."""
         if not self._remembered:
             self.remember()
-        self._look_at_site()
+        self.announcer.look()
         said = self._saying()
         self.site = self.hub.hello(self.batch.kind, said[0], said[1]).site
         self._said = said
         log.info("agent.hello", site=self.site, attempts=len(self._items))
 
     def _saying(self) -> tuple[list[Partition], About]:
-        trouble = "; ".join(
-            each for each in (self.watched.trouble if self.watched else "", self.door.trouble())
-            if each
-        )  # fmt: skip
-        words = about(self.config, self.batch, trouble)
-        return shown(self.config.rules, self._partitions), words
-
-    def _look_at_site(self) -> None:
-        self._partitions = self.batch.partitions()
-        self._looked_ms = self.clock_ms()
+        file = self.watched.trouble if self.watched else ""
+        return self.announcer.saying(self.config, file, self.door.trouble())
 
     def settings_once(self) -> None:
         """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
@@ -123,8 +115,7 @@ class Agent:
             self.config = self.door.config = found
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
-        if self._looked_ms and abs(self.clock_ms() - self._looked_ms) >= _LOOK_AT_SITE_MS:
-            self._look_at_site()
+        self.announcer.look_if_due()
 
     def credential_once(self) -> None:
         """Renew what the agent logs in with, when that is due."""
@@ -336,6 +327,17 @@ class Agent:
             self._never.discard(attempt)
             self.tail.forget(attempt)
 
+    def tell_queue_once(self) -> None:
+        """Tell the hub the site's whole queue, or that it is shared no longer."""
+        if not isinstance(self.batch, ShowsQueue):
+            return
+        if not self.config.queue_every_s:
+            self.hub.forget_queue()
+            return
+        secret = site_secret(self.config.dir / "queue.key", secrets.token_bytes)
+        jobs, left_out = snapshot(self.batch.whole_queue(), secret)
+        self.hub.queue(jobs, left_out, self.clock_ms())
+
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug.
@@ -354,6 +356,7 @@ class Agent:
             self._thread("send", self._send_or_wait),
             self._thread("results", self._results_or_wait),
             self._thread("recover", self._recover_or_wait),
+            self._thread("queue", self._queue_or_wait),
         ]
         self._thread("lease", lambda: self.lease_once(20.0))
         self._stop.wait()
@@ -392,14 +395,18 @@ class Agent:
 
     def _settings_or_wait(self) -> None:
         self.settings_once()
-        if self.watched is None:
-            self._stop.wait(2.0)
-        else:
-            self.watched.wait(2.0)
+        (self._stop if self.watched is None else self.watched).wait(2.0)
 
     def _credential_or_wait(self) -> None:
         self.credential_once()
         self._stop.wait(60.0)
+
+    def _queue_or_wait(self) -> None:
+        self.tell_queue_once()
+        if isinstance(self.batch, ShowsQueue) and self.config.queue_every_s:
+            self._stop.wait(self.config.queue_every_s)
+        else:
+            self._stop.wait()
 
     def _recover_or_wait(self) -> None:
         self.recover_once()

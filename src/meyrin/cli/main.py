@@ -44,6 +44,7 @@ COMMANDS = {
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
     "call": Entry("meyrin.cli.call:group", "Ways to get hours, and which fits.", RUN_IT),
     "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),
+    "gate": Entry("meyrin.cli.gate:group", "More hours on evidence: plans, verdicts.", RUN_IT),
     "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),
     "person": Entry("meyrin.cli.people:person", "People of this hub.", RUN_IT),
     "token": Entry("meyrin.cli.people:token", "Your tokens for programs.", RUN_IT),

@@ -26,6 +26,7 @@ ENTRIES = {
     "list": Entry(f"{HERE}:list_sites", "Every site, by name."),
     "show": Entry(f"{HERE}:show", "One site: partitions and offers."),
     "enrol": Entry(f"{HERE}:enrol", "Let a site join; prints the command for it."),
+    "queue": Entry("meyrin.cli.site_own:queue", "What waits and runs there, of everybody."),
     "drain": Entry(f"{HERE}:drain", "Send nothing new there."),
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
     "allow": Entry(f"{HERE}:allow", "Say which projects may use it."),

@@ -229,7 +229,7 @@ def test_pages_need_as_many_queries_however_much_there_is(hub: Hub) -> None:
         "/jobs": 9,
         "/jobs?state=waiting&site=alpha&project=climate": 9,
         "/sites": 4,
-        "/sites/alpha": 9,
+        "/sites/alpha": 10,
         "/projects": 4,
         "/projects/climate": 13,
         f"/jobs/{hub.numbers['completed']}": 20,

@@ -31,6 +31,7 @@ from meyrin.wire.agents import (
     ResultsBody,
     SelfReply,
 )
+from meyrin.wire.queue import ForgetQueueBody, QueueBody
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
@@ -134,6 +135,20 @@ def results(body: ResultsBody, call: Agent) -> None:
     """Which result files an ended attempt left; their bytes were uploaded before."""
     with call.write() as step:
         service.results(step, _site(call), body)
+
+
+@router.post("/queue")
+def take_queue(body: QueueBody, call: Agent) -> None:
+    """The site's whole queue now; may be repeated, the latest counts."""
+    with call.write() as step:
+        service.take_queue(step, _site(call), body)
+
+
+@router.post("/queue/forget")
+def forget_queue(body: ForgetQueueBody, call: Agent) -> None:
+    """The site shares its queue no longer: what is kept of it goes. May be repeated."""
+    with call.write() as step:
+        service.forget_queue(step, _site(call), body.incarnation)
 
 
 @router.get("/attempts/{attempt}/inputs/{name:path}")

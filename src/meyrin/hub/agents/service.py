@@ -19,7 +19,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import joining
+from meyrin.hub.sites import joining, queue
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -32,6 +32,7 @@ from meyrin.wire.agents import (
     SelfReply,
     Work,
 )
+from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
 _RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
@@ -340,6 +341,18 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
             usage=each.usage,
         )
     ]
+
+
+def take_queue(step: Step, site_id: str, body: QueueBody) -> None:
+    """Keep the site's picture of its own queue in place of the one before."""
+    _check_incarnation(step, site_id, body.incarnation)
+    queue.keep(step, site_id, body.at_ms, body.jobs, body.left_out)
+
+
+def forget_queue(step: Step, site_id: str, incarnation: str) -> None:
+    """Drop the site's picture."""
+    _check_incarnation(step, site_id, incarnation)
+    queue.forget(step, site_id)
 
 
 def results(step: Step, site_id: str, body: ResultsBody) -> None:

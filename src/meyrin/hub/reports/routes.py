@@ -19,6 +19,7 @@ from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.reports import job_page, metrics, money, service, show
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond, with_query
+from meyrin.hub.sites import queue
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
@@ -175,6 +176,7 @@ def site(request: Request, name: str, call: Person) -> Response:
             "site": found,
             "offers": service.site_offers(step, found.id),
             "credential_ms": service.credential_ms(step, found.id),
+            "queue": queue.outline(step, found.id),
             "lines": lines,
             "more": more,
         }
@@ -183,7 +185,7 @@ def site(request: Request, name: str, call: Person) -> Response:
         found.name,
         "sites",
         values,
-        blocks=("site_head", "site_partitions", "site_jobs"),
+        blocks=("site_head", "site_partitions", "site_queue", "site_jobs"),
         say=f"Site {found.name}: {found.state}",
     )
     return respond(request, call.actor, step.now_ms, view)

@@ -10,7 +10,8 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
-from meyrin.hub.sites import joining, service
+from meyrin.hub.sites import joining, queue, service
+from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
     About,
     AgentSecret,
@@ -101,6 +102,21 @@ def credentials(name: str, call: Operator, after: After = "", limit: Limit = 50)
         return CredentialList(
             credentials=[_credential(one, step.now_ms) for one in found], next=following
         )
+
+
+@router.get("/{name}/queue")
+def site_queue(name: str, call: Operator, after: After = "", limit: Limit = 50) -> SiteQueue:
+    """The site's whole queue as its agent told it last, in pseudonyms, by priority."""
+    with call.read() as step:
+        found = queue.picture(step, call.actor, name, after, limit)
+    return SiteQueue(
+        site=name,
+        at_ms=found.at_ms,
+        left_out=found.left_out,
+        partitions=list(found.partitions),
+        jobs=list(found.jobs),
+        next=found.following,
+    )
 
 
 @router.post("/{name}/drain")

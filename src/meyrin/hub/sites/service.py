@@ -376,6 +376,11 @@ def _silent_since(
     return since if now_s - since > silent_after_s else None
 
 
+def operated(step: Step, actor: Actor, name: str) -> str:
+    """The id of a site that `actor` runs; NotAllowed to others. One query."""
+    return str(run_by(step, actor, name).id)
+
+
 # --- helpers
 
 

@@ -60,6 +60,26 @@ offer_shares = sa.Table(
     sa.CheckConstraint("weight > 0", name="weight"),
 )
 
+# the latest snapshot of a site's queue; `jobs` is compressed JSON, `summary` is per partition
+site_queues = sa.Table(
+    "site_queues",
+    metadata,
+    sa.Column("site_id", sa.ForeignKey("sites.id"), primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("left_out", sa.BigInteger, nullable=False),
+    sa.Column("summary", Json, nullable=False),
+    sa.Column("jobs", sa.LargeBinary, nullable=False),
+)
+
+# the latest report of what a site's own accounts and limits lack
+site_drifts = sa.Table(
+    "site_drifts",
+    metadata,
+    sa.Column("site_id", sa.ForeignKey("sites.id"), primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("report", Json, nullable=False),
+)
+
 
 def _lent_at(now_s: Any) -> sa.ColumnElement[bool]:
     return sa.and_(
@@ -262,3 +282,20 @@ def offer_end(step: Step, site: str, offer: str) -> sa.Row[Any] | None:
 
 def set_offer_end(step: Step, offer: str, end_s: int) -> None:
     step.change(sa.update(offers).where(offers.c.id == offer).values(end_s=end_s))
+
+
+def put_latest(step: Step, table: sa.Table, row: dict[str, Any]) -> None:
+    """Keep `row` as the site's one row, unless what is there is later."""
+    if step.add_new(table, [row]):
+        return
+    earlier = table.c.at_ms <= row["at_ms"]
+    step.change(sa.update(table).where(table.c.site_id == row["site_id"], earlier).values(**row))
+
+
+def drop_latest(step: Step, table: sa.Table, site: str) -> None:
+    step.change(sa.delete(table).where(table.c.site_id == site))
+
+
+def latest(step: Step, table: sa.Table, site: str, *, without: str = "") -> sa.Row[Any] | None:
+    columns = [column for column in table.c if column.name != without]
+    return step.one(sa.select(*columns).where(table.c.site_id == site))

@@ -9,7 +9,7 @@ claim more than 2 % of them are no evidence. Only a pass may give hours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,6 +29,12 @@ from meyrin.suites.gate.signing import SignedPlan
 
 RULES = 1  # the version of these rules; a decision names it
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough evidence"
+# what says only that a run was not made for this plan: set aside where it is asked what would
+# have been decided
+_ASIDE = frozenset(
+    {"not_signed", "signed_later", "expired", "exploratory", "after_expiry", "wrong_plan"}
+    | {"wrong_seed", "wrong_model"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Decision:
     exhibits: tuple[Exhibit, ...]
     says: tuple[str, ...]
     rules: int = RULES
+    hypothetical: bool = False
 
     @property
     def digest(self) -> str:
@@ -89,13 +96,28 @@ class Decision:
         return {**asdict(self), "digest": self.digest}
 
 
-def decide(signed: SignedPlan, runs: Sequence[Facts], spent: Spent, now_ms: int) -> Decision:
-    """The gate's decision on these runs, made now."""
+def decide(
+    signed: SignedPlan,
+    runs: Sequence[Facts],
+    spent: Spent,
+    now_ms: int,
+    *,
+    hypothetical: bool = False,
+) -> Decision:
+    """The gate's decision on these runs, made now.
+
+    A hypothetical one says what the plan would have decided on runs that were made before it; it
+    opens nothing.
+    """
     plan = signed.plan
-    seen = {claim.name: observe(claim, signed, runs, now_ms) for claim in plan.claim}
+    aside = _ASIDE if hypothetical else frozenset()
+    seen = {}
+    for claim in plan.claim:
+        observed = observe(claim, signed, runs, now_ms)
+        seen[claim.name] = replace(observed, problems=_without(observed.problems, aside))
     exhibits = tuple(each for name in seen for each in seen[name].exhibits)
-    problems = [*plan_problems(signed, now_ms), *_ledger_problems(plan, spent)]
-    problems += plan_wide_problems(plan, exhibits)
+    wide = [*plan_problems(signed, now_ms), *_ledger_problems(plan, spent)]
+    problems = list(_without([*wide, *plan_wide_problems(plan, exhibits)], aside))
     unfit = any(observed.problems for observed in seen.values()) or bool(problems)
     findings = _findings(plan, seen)
     problems += [each for observed in seen.values() for each in observed.problems]
@@ -120,6 +142,7 @@ def decide(signed: SignedPlan, runs: Sequence[Facts], spent: Spent, now_ms: int)
         problems=tuple(problems),
         exhibits=exhibits,
         says=(),
+        hypothetical=hypothetical,
     )
     return replace(made, says=words.of_decision(plan, made))
 
@@ -127,7 +150,7 @@ def decide(signed: SignedPlan, runs: Sequence[Facts], spent: Spent, now_ms: int)
 def replay(decision: Decision, signed: SignedPlan, runs: Sequence[Facts]) -> tuple[str, ...]:
     """What differs when the decision is made again from its evidence; empty when nothing does."""
     spent = Spent(decision.attempt - 1, decision.before_ppm)
-    again = decide(signed, runs, spent, decision.decided_ms)
+    again = decide(signed, runs, spent, decision.decided_ms, hypothetical=decision.hypothetical)
     return tuple(_differences("", asdict(decision), asdict(again)))
 
 
@@ -153,6 +176,10 @@ def decision_from_data(told: Any) -> Decision:
 
 
 # --- inside
+
+
+def _without(problems: Iterable[Problem], aside: frozenset[str]) -> tuple[Problem, ...]:
+    return tuple(each for each in problems if each.code not in aside)
 
 
 def _ledger_problems(plan: Plan, spent: Spent) -> list[Problem]:

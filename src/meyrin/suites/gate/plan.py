@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -131,9 +132,13 @@ class Claim(Table):
 class Tranche(Table):
     """What becomes of the next tranche. Only a pass may give hours."""
 
-    on_pass: Literal["release", "double", "hold"] = Field(default="release", description="")
-    on_fail: Literal["stop", "hold", "shrink"] = Field(default="stop", description="")
-    on_not_enough: Literal["hold", "shrink", "stop"] = Field(default="hold", description="")
+    on_pass: Literal["release", "double", "hold"] = Field(
+        default="release", description="after a pass"
+    )
+    on_fail: Literal["stop", "hold", "shrink"] = Field(default="stop", description="after a fail")
+    on_not_enough: Literal["hold", "shrink", "stop"] = Field(
+        default="hold", description="after not enough evidence, or any problem"
+    )
     shrink_percent: Annotated[int, Field(ge=1, le=99)] = Field(
         default=50, description="how much of the tranche stays when it is shrunk"
     )
@@ -156,7 +161,7 @@ class Plan(Table):
     )
     made_ms: Millis = Field(default=0, description="when it was written")
     expires_ms: Annotated[int, Field(gt=0, le=2**53)] = Field(
-        description="from when on nothing passes by it"
+        description="from when on nothing passes by it; in a file, expires = 2027-12-31"
     )
     owner: Signer = Field(description="who asks")
     reviewer: Signer = Field(description="who looked at it")
@@ -167,6 +172,19 @@ class Plan(Table):
         default=0, description="how many capability claims must pass; 0: every one"
     )
     tranche: Tranche = Field(default_factory=Tranche, description="what follows")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expires(cls, told: Any) -> Any:
+        """People write `expires`, a day or a moment; without a zone it is in UTC."""
+        if not isinstance(told, dict) or not isinstance(told.get("expires"), date):
+            return told
+        when = told["expires"]
+        if not isinstance(when, datetime):
+            when = datetime.combine(when, time(23, 59, 59), UTC)
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        rest = {key: value for key, value in told.items() if key != "expires"}
+        return {**rest, "expires_ms": int(when.timestamp() * 1000)}
 
     @model_validator(mode="after")
     def _fits(self) -> Plan:

@@ -57,9 +57,13 @@ def of_finding(claim: Claim, found: Finding, problems: Sequence[Problem], *, few
 
 def of_decision(plan: Plan, made: Decision) -> tuple[str, ...]:
     """The whole decision: verdict, each claim, the ledger of attempts, what follows."""
-    lines = [f"Gate {plan.gate}, models {plan.family}, attempt {made.attempt}: {made.verdict}."]
+    would = "would have been " if made.hypothetical else ""
+    head = f"Gate {plan.gate}, models {plan.family}, attempt {made.attempt}"
+    lines = [f"{head}: {would}{made.verdict}."]
     lines += [f"Problem: {each.says}." for each in made.problems if not each.claim]
     lines += [each.says for each in made.findings]
+    if made.hypothetical:
+        return (*lines, "This is a study of past runs: it opens nothing and spends nothing.")
     if made.spent_ppm:
         after = made.before_ppm + made.spent_ppm
         lines.append(

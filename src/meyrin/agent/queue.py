@@ -1,0 +1,82 @@
+"""The site's queue without names: what the hub is told so that starts can be forecast.
+
+A secret that is made here and never leaves this folder keys who is who. Off by one setting
+(`queue_every_s = 0`); the hub then drops what it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from meyrin.agent.batch import QueueEntry
+from meyrin.wire.queue import MOST_JOBS, QueuedJob
+
+_BYTES = 32
+
+
+def site_secret(path: Path, random: Callable[[int], bytes]) -> bytes:
+    """The secret in `path`, made at the first use, readable by this user only."""
+    try:
+        kept = path.read_bytes()
+    except FileNotFoundError:
+        kept = b""
+    if len(kept) == _BYTES:
+        return kept
+    made = random(_BYTES)
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(made)
+        file.flush()
+        os.fsync(handle)
+    part.replace(path)
+    return made
+
+
+def snapshot(
+    entries: Iterable[QueueEntry], secret: bytes, most: int = MOST_JOBS
+) -> tuple[list[QueuedJob], int]:
+    """The entries in pseudonyms, running ones and high priorities first, and how many were left
+    out to keep it small."""
+    ranked = sorted(entries, key=_rank)
+    return [_told(each, secret) for each in ranked[:most]], max(0, len(ranked) - most)
+
+
+def _rank(entry: QueueEntry) -> tuple[bool, int, int, str]:
+    return entry.waits, -(entry.priority or 0), entry.submit_s or 0, entry.batch_job
+
+
+def _told(entry: QueueEntry, secret: bytes) -> QueuedJob:
+    def pseudonym(kind: str, word: str) -> str:
+        return hmac.new(secret, f"{kind}:{word}".encode(), hashlib.sha256).hexdigest()[:16]
+
+    return QueuedJob(
+        key=pseudonym("job", entry.batch_job),
+        user=pseudonym("user", entry.user),
+        account=pseudonym("account", entry.account) if entry.account else None,
+        partition=entry.partition[:200],
+        waits=entry.waits,
+        state=_word(entry.state),
+        reason=_word(entry.reason),
+        count=entry.count,
+        nodes=entry.nodes,
+        cores=entry.cores,
+        memory_mb=entry.memory_mb,
+        accelerators=entry.accelerators,
+        walltime_s=entry.walltime_s,
+        submit_s=entry.submit_s,
+        start_s=entry.start_s,
+        priority=entry.priority,
+    )
+
+
+def _word(word: str) -> str:
+    """Slurm's first word of a reason: what follows may name nodes, people or licences."""
+    plain = re.match(r"[A-Za-z0-9_+-]{1,40}", word)
+    return plain.group() if plain else ""

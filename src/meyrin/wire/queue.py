@@ -1,0 +1,80 @@
+"""A site's whole queue as its agent tells it: sizes, limits, states, ages, priorities.
+
+Nobody is named: jobs, users and accounts are keyed by a secret that never leaves the site, so
+that the same one looks the same in every snapshot and nobody else's words are told.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from meyrin.wire.jobs import Body
+
+MOST_JOBS = 10_000
+Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class QueuedJob(Body):
+    """One record of the site's queue. `count` is how many equal elements of an array it stands
+    for; amounts are of one of them, for all its nodes. None is what the site does not say."""
+
+    key: Pseudonym
+    user: Pseudonym
+    account: Pseudonym | None
+    partition: Annotated[str, Field(max_length=200)]
+    waits: bool
+    state: Annotated[str, Field(max_length=40)]
+    reason: Annotated[str, Field(max_length=40)] = ""
+    count: Annotated[int, Field(ge=1, le=10**7)] = 1
+    nodes: Count | None = None
+    cores: Count | None = None
+    memory_mb: Count | None = None
+    accelerators: Count | None = None
+    walltime_s: Count | None = None
+    submit_s: Count | None = None
+    start_s: Count | None = None
+    priority: Count | None = None
+
+
+class QueueBody(Body):
+    """`left_out` counts what did not fit, those of lowest priority first."""
+
+    incarnation: str
+    at_ms: Count
+    jobs: Annotated[list[QueuedJob], Field(max_length=MOST_JOBS)]
+    left_out: Count = 0
+
+
+class ForgetQueueBody(Body):
+    """The site shares its queue no longer: what is kept of it goes."""
+
+    incarnation: str
+
+
+class PartitionQueue(Body):
+    """What waits and runs in one partition. `oldest_s`: since when the longest waiting waits;
+    amounts that a site does not say are not in the sums."""
+
+    partition: str
+    waiting: int
+    running: int
+    waiting_nodes: int
+    waiting_accelerators: int
+    oldest_s: int | None
+
+
+class SiteQueue(Body):
+    """The latest snapshot, a page of its jobs at a time, in the order of their priority.
+
+    `at_ms` None: the site shares no queue.
+    """
+
+    site: str
+    at_ms: int | None
+    left_out: int
+    partitions: list[PartitionQueue]
+    jobs: list[QueuedJob]
+    next: str
