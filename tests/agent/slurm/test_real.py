@@ -15,7 +15,10 @@ class TestSlurm(BatchSystemContract):
     least_s = 0
 
     def test_cancel_of_what_ignores_it(
-        self, batch: BatchSystem, tmp_path: Path, fifo: Path
+        self,
+        batch: BatchSystem,
+        tmp_path: Path,
+        fifo: Path,  # noqa: F811
     ) -> None:
         """Slurm kills it, but notes the signal that it sent first, or last, or none."""
         script = f"trap '' TERM; echo go > {fifo}; while :; do sleep 1000; done"
