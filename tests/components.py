@@ -104,6 +104,16 @@ def start_postgres() -> Service:
     return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
 
 
+def start_openid(port: int, redirects: str) -> Service:
+    """A certified OpenID provider on that port, that lets browsers return to `redirects`."""
+    return Service.start(
+        "OpenID provider",
+        TESTBED / "oidc" / "oidc.sh",
+        OIDC_PORT=str(port),
+        OIDC_REDIRECTS=redirects,
+    )
+
+
 @contextmanager
 def postgres_database(server: str, template: str = "template0") -> Iterator[str]:
     """The SQLAlchemy address of a copy of `template` on that server, dropped at the end."""

@@ -22,10 +22,17 @@ from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.wire.agents import JoinReply, SelfReply
 from meyrin.wire.identity import (
+    AuditList,
+    AuditVerified,
+    AuditView,
+    GuestList,
+    GuestView,
     LoginLink,
     Me,
     MemberList,
     MemberView,
+    OrganisationList,
+    OrganisationView,
     PersonList,
     PersonView,
     ProjectList,
@@ -476,6 +483,9 @@ def administration(method: str, path: str) -> Any:
         name="ada", display_name="Ada", admin=True, created_ms=DAY_MS, disabled_ms=None
     )
     project = ProjectView(name="home", title="Home", role="lead", created_ms=DAY_MS, closed_ms=None)
+    organisation = OrganisationView(
+        name="uni-a", title="University A", domain="uni-a.example", created_ms=DAY_MS
+    )
     token = TokenView(id="tok_1", kind="cli", name="laptop", created_ms=DAY_MS, expires_ms=None)
     member = MemberView(name="ada", display_name="Ada", role="lead")
     site = SiteView(
@@ -520,6 +530,30 @@ def administration(method: str, path: str) -> Any:
         "GET /people": PersonList(people=[person], next=""),
         "POST /people": person,
         "POST /people/ada/disable": person,
+        "POST /people/ada/approve": person,
+        "GET /guests": GuestList(
+            guests=[GuestView(name="bob", display_name="Bob", domain="uni-b.example", waits_ms=1)],
+            next="",
+        ),
+        "GET /organisations": OrganisationList(organisations=[organisation], next=""),
+        "POST /organisations": organisation,
+        "DELETE /organisations/uni-a": None,
+        "GET /audit": AuditList(
+            rows=[
+                AuditView(
+                    id=1,
+                    at_ms=1,
+                    actor="root",
+                    verb="person.new",
+                    thing="ada",
+                    facts={"admin": "False"},
+                    prior="0",
+                    hash="abc",
+                )
+            ],
+            next="",
+        ),
+        "GET /audit/verify": AuditVerified(rows=1, last="abc", broken=None),
         "GET /tokens": TokenList(tokens=[token], next="tok_1"),
         "POST /tokens": TokenSecret(token=token, secret="myr_new"),
         "DELETE /tokens/tok_1": None,

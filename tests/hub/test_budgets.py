@@ -9,9 +9,12 @@ from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
 from meyrin.domain.site import Partition
 from meyrin.hub.agents import service as agents
 from meyrin.hub.broker import service as broker
+from meyrin.hub.identity import outside
 from meyrin.hub.identity import service as identity
+from meyrin.hub.identity.provider import Claims
 from meyrin.hub.jobs import eligible, output
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import Submission
 
@@ -216,6 +219,9 @@ def full(wide):
             identity.new_token(step, hub.people["root"].id, f"t{number}")
             sites.enrol(step, f"s{number:02}")
             identity.new_agent_token(step, lab.id, "lab")
+            outside.add_organisation(step, f"o{number:02}", f"o{number:02}.example", "")
+            outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
+            audit.note(step, "root", "test.act", f"thing-{number}")
         hub.award("lab", hours=1)
         hub.clock.pass_s(1)
         hub.submit()
@@ -240,6 +246,9 @@ LISTS = {
     "/api/v1/sites": ("sites", "name"),
     "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),
+    "/api/v1/guests": ("guests", "name"),
+    "/api/v1/organisations": ("organisations", "name"),
+    "/api/v1/audit": ("rows", "id"),
 }
 
 
@@ -299,6 +308,9 @@ def add_some(hub):
         identity.new_token(step, hub.people["root"].id, mark)
         sites.enrol(step, mark)
         sites.rotate_agent_token(step, hub_root(), "lab")
+        outside.add_organisation(step, mark, f"{mark}.example", "")
+        outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
+        audit.note(step, "root", "test.act", mark)
         identity.add_member(step, hub_root(), "lab", mark, "member")
 
 

@@ -13,7 +13,14 @@ HERE = "meyrin.cli.people"
 PERSON = {
     "list": Entry(f"{HERE}:list_people", "Everybody, by name."),
     "new": Entry(f"{HERE}:new_person", "Add a person."),
+    "guests": Entry(f"{HERE}:guests", "Who waits to be let in."),
+    "approve": Entry(f"{HERE}:approve", "Let a guest in."),
     "disable": Entry(f"{HERE}:disable", "Shut a person out at once."),
+}
+ORGANISATION = {
+    "list": Entry(f"{HERE}:list_organisations", "Whose people come in at once."),
+    "add": Entry(f"{HERE}:add_organisation", "Let the people of a domain in."),
+    "remove": Entry(f"{HERE}:remove_organisation", "Make its later people guests."),
 }
 TOKEN = {
     "list": Entry(f"{HERE}:list_tokens", "Your tokens and browser sessions."),
@@ -25,6 +32,11 @@ TOKEN = {
 @click.group("person", cls=LazyGroup, entries=PERSON)
 def person() -> None:
     """People of this hub. For administrators."""
+
+
+@click.group("organisation", cls=LazyGroup, entries=ORGANISATION)
+def organisation() -> None:
+    """Organisations whose people are let in when they first log in. For administrators."""
 
 
 @click.group("token", cls=LazyGroup, entries=TOKEN)
@@ -70,6 +82,59 @@ def new_person(session: Session, name: str, called: str, admin: bool) -> None:
         made = hub.people.create(name, called, admin=admin)
     words = f"{made.name} is here; `meyrin login --person {made.name}` makes their first link"
     show_one(session, made, words)
+
+
+@click.command("guests", epilog="Example: meyrin person guests. Next: meyrin person approve NAME")
+@lists
+def guests(session: Session, limit: int, after: str) -> None:
+    """Who logged in by the OpenID provider and waits to be let in, by name."""
+    with session.client() as hub:
+        page = hub.people.guests(after=after, limit=limit)
+    rows = [(one.name, one.display_name, one.domain, moment(one.waits_ms)) for one in page.guests]
+    show_list(session, page, "NAME CALLED~ DOMAIN SINCE", rows, "Nobody waits.")
+
+
+@click.command("approve", epilog="Example: meyrin person approve ada")
+@click.argument("name")
+@asks_hub
+def approve(session: Session, name: str) -> None:
+    """Let a guest in: they log in again, and are here."""
+    with session.client() as hub:
+        found = hub.people.approve(name)
+    show_one(session, found, f"{found.name} is let in")
+
+
+@click.command("list", epilog="Example: meyrin organisation list --json")
+@lists
+def list_organisations(session: Session, limit: int, after: str) -> None:
+    """Whose people come in at once, by name."""
+    with session.client() as hub:
+        page = hub.people.organisations(after=after, limit=limit)
+    rows = [(one.name, one.title, one.domain, moment(one.created_ms)) for one in page.organisations]
+    empty = "None yet, so everybody new is a guest. Add one: `meyrin organisation add`."
+    show_list(session, page, "NAME CALLED~ DOMAIN SINCE", rows, empty)
+
+
+@click.command("add", epilog="Example: meyrin organisation add uni-a --domain uni-a.example")
+@click.argument("name")
+@click.option("--domain", required=True, metavar="DOMAIN", help="What stands behind the @.")
+@click.option("--called", default="", metavar="TEXT", help="The name for people, any alphabet.")
+@asks_hub
+def add_organisation(session: Session, name: str, domain: str, called: str) -> None:
+    """Let the people of a domain in: those who wait, and those who come."""
+    with session.client() as hub:
+        made = hub.people.add_organisation(name, domain, called)
+    show_one(session, made, f"people of {made.domain} come in at once")
+
+
+@click.command("remove", epilog="Example: meyrin organisation remove uni-a")
+@click.argument("name")
+@asks_hub
+def remove_organisation(session: Session, name: str) -> None:
+    """Later people of it are guests; those who are in stay in."""
+    with session.client() as hub:
+        hub.people.remove_organisation(name)
+    show_one(session, None, f"{name} is removed; its later people are guests")
 
 
 @click.command("disable", epilog="Example: meyrin person disable ada")

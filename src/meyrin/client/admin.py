@@ -182,6 +182,33 @@ class People(Room):
     def disable(self, name: str) -> identity.PersonView:
         return self._post(identity.PersonView, "people", name, "disable", again=True)
 
+    def guests(self, *, after: str = "", limit: int = 50) -> identity.GuestList:
+        """Who logged in by the provider and waits to be let in."""
+        return self._get(identity.GuestList, "guests", after=after, limit=limit)
+
+    def approve(self, name: str) -> identity.PersonView:
+        return self._post(identity.PersonView, "people", name, "approve", again=True)
+
+    def organisations(self, *, after: str = "", limit: int = 50) -> identity.OrganisationList:
+        return self._get(identity.OrganisationList, "organisations", after=after, limit=limit)
+
+    def add_organisation(
+        self, name: str, domain: str, title: str = ""
+    ) -> identity.OrganisationView:
+        """Let the people of a domain in, now and from now on."""
+        said = identity.NewOrganisation(name=name, domain=domain, title=title)
+        return self._post(identity.OrganisationView, "organisations", said=said)
+
+    def remove_organisation(self, name: str) -> None:
+        self._send("DELETE", "organisations", name, again=True)
+
+    def audit(self, thing: str = "", *, after: str = "", limit: int = 50) -> identity.AuditList:
+        """Who did what, newest first."""
+        return self._get(identity.AuditList, "audit", thing=thing, after=after, limit=limit)
+
+    def verify_audit(self) -> identity.AuditVerified:
+        return self._get(identity.AuditVerified, "audit", "verify")
+
     def tokens(self, *, after: str = "", limit: int = 50) -> identity.TokenList:
         return self._get(identity.TokenList, "tokens", after=after, limit=limit)
 

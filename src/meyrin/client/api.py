@@ -11,8 +11,10 @@ Errors are those of `meyrin.domain.errors`, whether they happened here or at the
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -79,7 +81,13 @@ class Client:
         Raises Unreachable when none is named, NotLoggedIn when there is no token for it.
         """
         place = find_hub(environ, folder=folder, url=url, token_file=token_file)
-        return cls(place.url, place.token, **options)
+        token = place.token
+        if place.renewable is not None:
+            from meyrin.client.device import renewed  # noqa: PLC0415 - seldom
+
+            with closing(Connection(place.url, "", **options)) as hub:
+                token = renewed(place.renewable, hub, int(time.time())).token
+        return cls(place.url, token, **options)
 
     # administration by noun; loaded when first used, for most calls are about jobs
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
 
@@ -24,9 +25,22 @@ class Place:
     url: str
     token: str
     told_by: str
+    renewable: Path | None = None  # the file whose log-in can be renewed
 
     def __repr__(self) -> str:
         return f"Place({self.url!r}, token hidden, told by {self.told_by})"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What `client.json` holds. `openid` is how to get a new token, where a provider gave it."""
+
+    url: str
+    token: str
+    openid: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Kept({self.url!r}, secrets hidden)"
 
 
 def state_folder(environ: Mapping[str, str], given: str | Path | None = None) -> Path:
@@ -65,7 +79,8 @@ def find_hub(
     secret = _token(environ, token_file)
     if secret is None and path.exists():
         known = _read(path)
-        secret = known.token if known.url == address else None
+        if known.url == address:
+            return Place(address, known.token, told_by, known.renewable)
     if secret is None:
         raise NotLoggedIn(
             f"{told_by} names {address}, but there is no token for it",
@@ -74,13 +89,14 @@ def find_hub(
     return Place(address, secret, told_by)
 
 
-def save(path: Path, url: str, token: str) -> None:
+def save(path: Path, url: str, token: str, openid: Mapping[str, Any] | None = None) -> None:
     """Write `client.json` so that only its owner can read it, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"url": url, "token": token}, file)
+        more = {} if openid is None else {"openid": dict(openid)}
+        json.dump({"url": url, "token": token, **more}, file)
     draft.replace(path)
 
 
@@ -122,15 +138,26 @@ def _token(environ: Mapping[str, str], token_file: str | Path | None) -> str | N
         ) from error
 
 
-def _read(path: Path) -> Place:
+def read_kept(path: Path) -> Kept:
+    """What a `client.json` holds; InvalidInput when it can't be read."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        url, token = known["url"], known["token"]
+        url, token, openid = known["url"], known["token"], known.get("openid")
+        if openid is not None:
+            names = ("issuer", "client_id", "scopes", "refresh_token")
+            openid = {name: str(openid[name]) for name in names} | {
+                "expires_ms": int(openid["expires_ms"])
+            }
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"{path} is not what `meyrin up` or `meyrin login` writes",
             hint="remove it and start `meyrin up` again, or log in again",
         ) from error
-    return Place(check_url(str(url), str(path)), check_token(str(token), str(path)), str(path))
+    return Kept(check_url(str(url), str(path)), check_token(str(token), str(path)), openid)
+
+
+def _read(path: Path) -> Place:
+    kept = read_kept(path)
+    return Place(kept.url, kept.token, str(path), path if kept.openid else None)

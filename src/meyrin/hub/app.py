@@ -14,6 +14,8 @@ from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.identity.outside_routes import router as outside
+from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.routes import router as jobs
@@ -43,14 +45,28 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.database = database
     app.state.blobs = blobs
     app.state.authenticate = request_actor
+    app.state.provider = _provider(settings, database)
     http.install(app)
-    for router in (identity, sites, ledger, calls, jobs, broker, agents, reports):
+    for router in (identity, outside, sites, ledger, calls, jobs, broker, agents, reports):
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")
     app.add_middleware(http.BodyLimit)
     app.add_middleware(RequestLog)
     return app
+
+
+def _provider(settings: HubSettings, database: Database) -> Provider | None:
+    """The OpenID provider of the settings; it is asked when somebody logs in, not now."""
+    if not settings.openid_issuer:
+        return None
+    return Provider(
+        settings.openid_issuer,
+        settings.openid_client_id,
+        settings.openid_cli_client_id,
+        read_secret(settings.openid_secret_file),
+        lambda: database.clock_ms() / 1000,
+    )
 
 
 class RequestLog:

@@ -20,6 +20,7 @@ class PersonView(Body):
     admin: bool
     created_ms: int
     disabled_ms: int | None
+    organisation: str | None = None
 
 
 class PersonList(Body):
@@ -126,3 +127,90 @@ class LoginLink(Body):
 
     url: str
     expires_s: int
+
+
+# --- log-in by an OpenID provider
+
+
+class OpenIdWay(Body):
+    """What the command line needs to ask the provider for a code (device flow, RFC 8628)."""
+
+    issuer: str
+    client_id: str
+    scopes: str
+
+
+class LoginWays(Body):
+    """How one logs in here: `openid` when there is a provider, else by links only."""
+
+    openid: OpenIdWay | None
+
+
+class IdTokenBody(Body):
+    """An ID token that the provider gave to the command line, and a name for what it becomes."""
+
+    id_token: Annotated[str, Field(min_length=1, max_length=100_000)]
+    name: str = "command line"
+
+
+class GuestView(Body):
+    """Somebody who waits to be let in; `domain` is what the provider vouches for."""
+
+    name: str
+    display_name: str
+    domain: str
+    waits_ms: int
+
+
+class GuestList(Body):
+    guests: list[GuestView]
+    next: str
+
+
+class OrganisationView(Body):
+    """People of `domain` belong to it, and are let in when they first log in."""
+
+    name: str
+    title: str
+    domain: str
+    created_ms: int
+
+
+class OrganisationList(Body):
+    organisations: list[OrganisationView]
+    next: str
+
+
+class NewOrganisation(Body):
+    name: str
+    domain: str
+    title: str = ""
+
+
+# --- audit
+
+
+class AuditView(Body):
+    """One act; `hash` binds it to `prior`, the one before."""
+
+    id: int
+    at_ms: int
+    actor: str
+    verb: str
+    thing: str
+    facts: dict[str, str]
+    prior: str
+    hash: str
+
+
+class AuditList(Body):
+    rows: list[AuditView]
+    next: str
+
+
+class AuditVerified(Body):
+    """`broken` is the first row that does not fit; None when all `rows` do."""
+
+    rows: int
+    last: str
+    broken: int | None

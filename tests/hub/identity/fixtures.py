@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from meyrin.hub.identity import outside_routes, outside_store
 from meyrin.hub.identity import routes as identity_routes
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity import store as identity_store
-from meyrin.hub.plumbing import http
+from meyrin.hub.plumbing import audit, http
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.database import Database, Step, metadata
@@ -31,7 +32,11 @@ from meyrin.hub.sites import store as sites_store
 T = TypeVar("T")
 NOW_MS = 1_800_000_000_000
 TABLES = [
+    audit.audit,
     identity_store.people,
+    identity_store.organisations,
+    outside_store.openid_logins,
+    outside_store.identities,
     identity_store.projects,
     identity_store.members,
     identity_store.operators,
@@ -102,10 +107,12 @@ def house(database_url: str, tmp_path: Path) -> Iterator[House]:
     app = FastAPI()
     http.install(app)
     app.include_router(identity_routes.router)
+    app.include_router(outside_routes.router)
     app.include_router(sites_routes.router)
     app.state.database = database
     app.state.settings = HubSettings(dir=tmp_path)
     app.state.authenticate = identity.request_actor
+    app.state.provider = None
     made = House(database, clock, app)
     with database.write() as step:
         step.add(world, [{"one": 1, "version": 1}])

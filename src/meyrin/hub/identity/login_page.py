@@ -21,6 +21,7 @@ _PAGE = """<!doctype html>
 <main>
 <h1>{title}</h1>
 <p>{text}</p>
+{way}
 <p>Run <code>meyrin login</code> where you use Meyrin's command line: it prints a new link. On a
 machine of your own, <code>meyrin up</code> prints one when it starts. Each link works once, for ten
 minutes.</p>
@@ -30,8 +31,22 @@ minutes.</p>
 """
 
 
-def render(title: str, text: str, status: int) -> HTMLResponse:
-    return HTMLResponse(_PAGE.format(title=escape(title), text=escape(text)), status, PRIVATE)
+_WAY = """<form action="/login/openid" method="get">
+<input type="hidden" name="next" value="{page}">
+<button type="submit">Log in with your organisation</button>
+</form>"""
+
+
+def render(title: str, text: str, status: int, page: str | None = None) -> HTMLResponse:
+    """A page of words; with `page`, and a button that logs in and then leads there."""
+    way = "" if page is None else _WAY.format(page=escape(page))
+    filled = _PAGE.format(title=escape(title), text=escape(text), way=way)
+    return HTMLResponse(filled, status, PRIVATE)
+
+
+def render_choice(page: str) -> HTMLResponse:
+    """The ways to log in, where there is an OpenID provider."""
+    return render("Log in", "Your home organisation says who you are; no new password.", 401, page)
 
 
 def local_path(page: str) -> bool:

@@ -10,7 +10,8 @@ from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotLoggedIn
 from meyrin.hub.identity import service
-from meyrin.hub.identity.login_page import PRIVATE, local_path, render
+from meyrin.hub.identity.login_page import PRIVATE, local_path, render, render_choice
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
@@ -92,7 +93,7 @@ def login(
         return Response(status_code=200 if request.method == "HEAD" else 503, headers=PRIVATE)
     target = RedirectResponse(page if local_path(page) else "/", 303, PRIVATE)
     if not link and not call.actor.session:
-        return render("Log in", "You need a log-in link to see these pages.", 401)
+        return _ask(request, page if local_path(page) else "/")
     if not link:
         return target
     try:
@@ -102,15 +103,27 @@ def login(
         if call.actor.session:  # the same link opened twice in one browser
             return target
         return render("This link no longer works", "It was used already or is too old.", 410)
-    target.set_cookie(
+    set_session(request, target, secret, service.SESSION_LIFETIME_S)
+    return target
+
+
+def _ask(request: Request, page: str) -> Response:
+    """The log-in page, with the ways that there are."""
+    if request.app.state.provider is not None:
+        return render_choice(page)
+    return render("Log in", "You need a log-in link to see these pages.", 401)
+
+
+def set_session(request: Request, response: Response, secret: str, lifetime_s: int) -> None:
+    """Give the browser its session's cookie."""
+    response.set_cookie(
         service.SESSION_COOKIE,
         secret,
-        max_age=service.SESSION_LIFETIME_S,
+        max_age=lifetime_s,
         httponly=True,
         samesite="lax",
         secure=request.url.scheme == "https",
     )
-    return target
 
 
 @router.post("/logout", include_in_schema=False)
@@ -145,6 +158,7 @@ def make_token(body: NewToken, response: Response, call: Person) -> TokenSecret:
     with call.write() as step:
         who = service.person_by_name(step, body.person).id if body.person else _caller(call.actor)
         made, secret = service.new_token(step, who, body.name, lifetime_s=lifetime_s)
+        audit.note(step, call.actor.name, "token.new", made.id, person=body.person, days=body.days)
     response.headers.update(PRIVATE)
     return TokenSecret(token=_token(made), secret=secret)
 
@@ -154,6 +168,7 @@ def revoke_token(token: str, call: Person) -> None:
     """Refuse a token from now on: one of yours, or anybody's for an administrator."""
     with call.write() as step:
         service.revoke(step, call.actor, token)
+        audit.note(step, call.actor.name, "token.revoke", token)
 
 
 # --- people
@@ -170,14 +185,18 @@ def people(call: Admin, after: After = "", limit: Limit = 50) -> PersonList:
 @router.post(f"{API}/people", status_code=201)
 def make_person(body: NewPerson, call: Admin) -> PersonView:
     with call.write() as step:
-        return _person(service.new_person(step, body.name, body.display_name, admin=body.admin))
+        made = service.new_person(step, body.name, body.display_name, admin=body.admin)
+        audit.note(step, call.actor.name, "person.new", made.name, admin=made.admin)
+        return _person(made)
 
 
 @router.post(f"{API}/people/{{name}}/disable")
 def disable_person(name: str, call: Admin) -> PersonView:
     """Shut a person out at once, with all their tokens and sessions."""
     with call.write() as step:
-        return _person(service.disable(step, name))
+        found = service.disable(step, name)
+        audit.note(step, call.actor.name, "person.disable", name)
+        return _person(found)
 
 
 # --- projects
@@ -196,6 +215,7 @@ def make_project(body: NewProject, call: Admin) -> ProjectView:
     with call.write() as step:
         lead = service.person_by_name(step, body.lead).id if body.lead else _caller(call.actor)
         made = service.new_project(step, body.name, body.title, lead=lead)
+        audit.note(step, call.actor.name, "project.new", made.name, lead=body.lead)
     return _project(call.actor, made, "lead" if lead == call.actor.person else "")
 
 
@@ -217,13 +237,16 @@ def members(name: str, call: Person, after: After = "", limit: Limit = 50) -> Me
 def add_member(name: str, body: NewMember, call: Lead) -> MemberView:
     """Put a person into a project, or change their role there."""
     with call.write() as step:
-        return _member(service.add_member(step, call.actor, name, body.person, body.role))
+        added = service.add_member(step, call.actor, name, body.person, body.role)
+        audit.note(step, call.actor.name, "member.set", name, person=body.person, role=body.role)
+        return _member(added)
 
 
 @router.delete(f"{API}/projects/{{name}}/members/{{person}}", status_code=204)
 def remove_member(name: str, person: str, call: Lead) -> None:
     with call.write() as step:
         service.remove_member(step, call.actor, name, person)
+        audit.note(step, call.actor.name, "member.remove", name, person=person)
 
 
 # --- as the wire shows them
@@ -241,6 +264,7 @@ def _person(one: service.Person) -> PersonView:
         admin=one.admin,
         created_ms=one.created_ms,
         disabled_ms=one.disabled_ms,
+        organisation=one.organisation,
     )
 
 

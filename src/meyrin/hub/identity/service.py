@@ -42,6 +42,7 @@ from meyrin.hub.identity.tokens import (
     log_out,
     login_link,
     new_agent_token,
+    new_session,
     new_token,
     request_actor,
     revoke,
@@ -76,14 +77,17 @@ __all__ = [
     "disable",
     "enrolling_site",
     "follow",
+    "label_from",
     "list_tokens",
     "log_out",
     "login_link",
     "members",
+    "name_from",
     "new_agent_token",
     "new_enrolment",
     "new_person",
     "new_project",
+    "new_session",
     "new_token",
     "note_used",
     "of_site",
@@ -117,6 +121,8 @@ class Person:
     admin: bool
     created_ms: int
     disabled_ms: int | None = None
+    waits_ms: int | None = None
+    organisation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,33 +357,41 @@ def bootstrap(
     administrator, or when asked for, else None.
     """
     admins = [_person(row) for row in store.active_admins(step)]
-    wanted = _name_from(login_name)
+    wanted = name_from(login_name, "admin")
     who = next((one for one in admins if one.name == wanted), admins[0] if admins else None)
     first = who is None
     if who is None:
-        who = new_person(step, wanted, _label_from(login_name), admin=True)
+        who = new_person(step, wanted, label_from(login_name, wanted), admin=True)
     row = store.project_where(step, store.projects.c.name == HOME, None)
     home = _project(row) if row else new_project(step, HOME, "Home", lead=who.id)
     secret = new_token(step, who.id, "made by meyrin up")[1] if first or fresh_token else None
     return who, home, secret
 
 
-def _name_from(login_name: str) -> str:
-    """A log-in name of the operating system as one of ours; such names may hold anything."""
+def name_from(login_name: str, otherwise: str) -> str:
+    """A log-in name of another system as one of ours; such names may hold anything."""
     plain = re.sub(r"[^a-z0-9_.-]+", "-", login_name.lower()).strip("-_.")
-    return plain[:63] or "admin"
+    return plain[:63] or otherwise
 
 
-def _label_from(login_name: str) -> str:
+def label_from(shown: str, otherwise: str) -> str:
+    """What another system shows for somebody, if it can be shown here."""
     try:
-        return check_label("display_name", login_name)
+        return check_label("display_name", shown)
     except InvalidInput:
-        return _name_from(login_name)
+        return otherwise
 
 
 def _person(row: Any) -> Person:
     return Person(
-        row.id, row.name, row.display_name, bool(row.admin), row.created_ms, row.disabled_ms
+        row.id,
+        row.name,
+        row.display_name,
+        bool(row.admin),
+        row.created_ms,
+        row.disabled_ms,
+        row.waits_ms,
+        row.organisation,
     )
 
 

@@ -19,6 +19,19 @@ people = sa.Table(
     sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("disabled_ms", sa.BigInteger),
+    # since when a guest waits to be let in; null for everybody else
+    sa.Column("waits_ms", sa.BigInteger, index=True),
+    sa.Column("organisation", sa.String),
+)
+
+# whose people are let in at once: by the domain that the OpenID provider vouches for
+organisations = sa.Table(
+    "organisations",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("domain", sa.String, nullable=False, unique=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
 )
 
 projects = sa.Table(
@@ -82,6 +95,7 @@ _BY_HASH = (
         people.c.name.label("person_name"),
         people.c.admin,
         people.c.disabled_ms,
+        people.c.waits_ms,
     )
     .select_from(tokens.outerjoin(people, people.c.id == tokens.c.person_id))
     .where(tokens.c.hash == sa.bindparam("hash"))

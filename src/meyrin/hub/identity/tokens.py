@@ -63,6 +63,8 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
         raise NotLoggedIn("this token was revoked", hint=_LOG_IN_AGAIN)
     if row.expires_ms is not None and row.expires_ms <= step.now_ms:
         raise NotLoggedIn("this token has expired", hint=_LOG_IN_AGAIN)
+    if row.waits_ms is not None:
+        raise NotLoggedIn("you are not let in yet", hint="an administrator will look at it")
     if row.kind == TokenKind.AGENT:
         return Actor(name=row.name, site=row.site_id, token=row.id)
     rights = store.rights(step, row.person_id)
@@ -153,9 +155,12 @@ def use_login_link(step: Step, secret: str) -> str:
             "this log-in link was used already, is too old or was never made here",
             hint="run `meyrin login` for a new one",
         )
-    return make(
-        step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=SESSION_LIFETIME_S
-    )[1]
+    return new_session(step, person_id, SESSION_LIFETIME_S)
+
+
+def new_session(step: Step, person_id: str, lifetime_s: int) -> str:
+    """The secret of a session for the browser of somebody who has shown who they are."""
+    return make(step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=lifetime_s)[1]
 
 
 def log_out(step: Step, secret: str) -> None:
@@ -182,9 +187,7 @@ def make(
     lifetime_s: int | None = None,
 ) -> tuple[Token, str]:
     """A token with a new secret, for this room's own use."""
-    random = step.entropy() + step.entropy()
-    assert len(random) == 32, "the source of chance gives 16 bytes"
-    secret = SECRET_PREFIX + base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+    secret = SECRET_PREFIX + random_word(step)
     expires_ms = None if lifetime_s is None else step.now_ms + lifetime_s * 1000
     token = Token(new_id("token", step.entropy), kind, name, step.now_ms, expires_ms)
     row = {
@@ -201,10 +204,17 @@ def make(
     return token, secret
 
 
+def random_word(step: Step) -> str:
+    """32 random bytes as a word of 43 letters."""
+    random = step.entropy() + step.entropy()
+    assert len(random) == 32, "the source of chance gives 16 bytes"
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+
+
 def _looks_right(secret: str) -> bool:
     return len(secret) == SECRET_LENGTH and secret.startswith(SECRET_PREFIX)
 
 
 def digest_of(secret: str) -> str:
-    """What the table keeps of a secret: its SHA-256."""
+    """How a secret is kept: its SHA-256."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

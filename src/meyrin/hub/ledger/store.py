@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from meyrin.domain.errors import Conflict
 from meyrin.domain.ledger import MAX_REASON, AccountKind, EntryKind
 from meyrin.hub.plumbing.database import BigId, Step, metadata
+from meyrin.hub.plumbing.only_added import guard
 
 _NO_FLOOR = -(2**62)
 _MAY_BE_NEGATIVE = (AccountKind.SHARE, AccountKind.ALLOCATION)
@@ -75,13 +76,10 @@ closed_months = sa.Table(
 
 # --- guards: the database refuses to change what was written
 
-_ONLY_ADDED = ("entries", "closed_months")
-_POSTGRES_FUNCTION = """
-CREATE OR REPLACE FUNCTION meyrin_only_added() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION '% is only ever added to: correct by another row', TG_TABLE_NAME
-        USING ERRCODE = 'integrity_constraint_violation';
-END $$"""
+_ONLY_ADDED = {
+    "entries": "id = NEW.id OR (attempt = NEW.attempt AND part = NEW.part)",
+    "closed_months": "month = NEW.month",
+}
 
 
 def install_guards(connection: sa.Connection) -> None:
@@ -89,34 +87,7 @@ def install_guards(connection: sa.Connection) -> None:
 
     Safe to run again. A migration that creates the tables calls it; `create_all` does by itself.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.text(_POSTGRES_FUNCTION))
-    for table in _ONLY_ADDED:
-        for statement in _guards(connection.dialect.name, table):
-            connection.execute(sa.text(statement))
-
-
-def _guards(dialect: str, table: str) -> list[str]:
-    if dialect == "postgresql":
-        name = f"{table}_only_added"
-        events = f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT"
-        return [
-            f"DROP TRIGGER IF EXISTS {name} ON {table}",
-            f"CREATE TRIGGER {name} {events} EXECUTE FUNCTION meyrin_only_added()",
-        ]
-    refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is only ever added to'); END"
-    # INSERT OR REPLACE deletes without firing a delete trigger
-    known = {
-        "entries": "id = NEW.id OR (attempt = NEW.attempt AND part = NEW.part)",
-        "closed_months": "month = NEW.month",
-    }[table]
-    when = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {known}) "  # noqa: S608 - our own words
-    start = "CREATE TRIGGER IF NOT EXISTS"
-    return [
-        f"{start} {table}_no_update BEFORE UPDATE ON {table} {refuse}",
-        f"{start} {table}_no_delete BEFORE DELETE ON {table} {refuse}",
-        f"{start} {table}_no_replace BEFORE INSERT ON {table} {when}{refuse}",
-    ]
+    guard(connection, _ONLY_ADDED)
 
 
 @sa.event.listens_for(metadata, "after_create")

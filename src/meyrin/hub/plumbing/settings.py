@@ -37,6 +37,17 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    openid_issuer: str = ""
+    """Address of the OpenID provider that people log in with; empty: log-in links only."""
+    openid_client_id: str = "meyrin-hub"
+    """This hub's name at the provider, for log-in in pages (code flow with PKCE)."""
+    openid_secret_file: str = ""
+    """A file with this hub's secret at the provider; empty for a public client."""
+    openid_cli_client_id: str = "meyrin-cli"
+    """The command line's name at the provider, for log-in with a code (device flow)."""
+    openid_session_hours: int = 12
+    """How long a log-in by the provider counts before the provider is asked again."""
+
     @property
     def database_url(self) -> str:
         return self.db_url or f"sqlite:///{self.dir / 'hub.sqlite'}"

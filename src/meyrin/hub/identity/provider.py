@@ -1,0 +1,244 @@
+"""The OpenID provider: its addresses, its keys, and what it says of a person.
+
+Discovery and keys are asked for when needed and kept for an hour; an unknown key is looked up
+anew, at most once a minute. Nothing of the provider's tokens is kept: an ID token is checked
+(OpenID Connect Core 1.0, 3.1.3.7) and becomes a session or a token of this hub.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
+
+if TYPE_CHECKING:
+    import httpx2
+
+SCOPES = "openid profile email groups"
+_KEEP_S = 3600
+_LOOK_AGAIN_S = 60
+_LEEWAY_S = 60
+_PATIENCE_S = 10.0
+_OLDEST_S = 600  # an ID token that is handed in later than this was not made for this log-in
+_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
+_AGAIN = "log in again"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the provider says: the subject is its own, the rest may be missing.
+
+    `domain` is the organisation's: of a verified mail address, or of the scoped name (eppn).
+    """
+
+    issuer: str
+    subject: str
+    login_name: str
+    display_name: str
+    domain: str
+
+
+class Provider:
+    """One OpenID provider, as this hub and its command line are known to it."""
+
+    def __init__(
+        self,
+        issuer: str,
+        client_id: str,
+        cli_client_id: str,
+        secret: str,
+        clock_s: Callable[[], float],
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self.issuer = issuer.rstrip("/")
+        self.client_id = client_id
+        self.cli_client_id = cli_client_id
+        self._secret = secret
+        self._clock_s = clock_s
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._known: tuple[float, Mapping[str, Any]] | None = None
+        self._keys: tuple[float, Any] | None = None
+        _check_address(self.issuer, "openid_issuer")
+
+    def authorisation_url(self, redirect: str, state: str, nonce: str, verifier: str) -> str:
+        """Where a browser goes to log in: code flow with PKCE (RFC 7636, S256)."""
+        with self._client(redirect) as client:
+            url, _ = client.create_authorization_url(
+                self._address("authorization_endpoint"),
+                state=state,
+                nonce=nonce,
+                code_verifier=verifier,
+            )
+        return str(url)
+
+    def claims_for_code(self, redirect: str, code: str, nonce: str, verifier: str) -> Claims:
+        """Turn the code that came back into claims. NotLoggedIn when the provider says no."""
+        from authlib.integrations.base_client import OAuthError  # noqa: PLC0415 - seldom
+
+        try:
+            with self._client(redirect) as client, _naming(self.issuer):
+                token = client.fetch_token(
+                    self._address("token_endpoint"), code=code, code_verifier=verifier
+                )
+        except OAuthError as error:
+            raise NotLoggedIn(f"the provider says no: {error.error}", hint=_AGAIN) from error
+        return self._claims(str(token.get("id_token", "")), self.client_id, nonce)
+
+    def claims_of_cli(self, id_token: str) -> Claims:
+        """What an ID token says that the command line was given (device flow, RFC 8628)."""
+        return self._claims(id_token, self.cli_client_id, None)
+
+    # --- inside
+
+    def _client(self, redirect: str) -> Any:
+        from authlib.integrations.httpx_client import OAuth2Client  # noqa: PLC0415
+
+        return OAuth2Client(
+            self.client_id,
+            self._secret or None,
+            token_endpoint_auth_method="client_secret_basic" if self._secret else "none",
+            scope=SCOPES,
+            redirect_uri=redirect,
+            code_challenge_method="S256",
+            timeout=_PATIENCE_S,
+            transport=self._transport,
+        )
+
+    def _address(self, name: str) -> str:
+        address = str(self._metadata().get(name, ""))
+        _check_address(address, name)
+        return address
+
+    def _metadata(self) -> Mapping[str, Any]:
+        with self._lock:
+            if self._known is None or self._clock_s() - self._known[0] > _KEEP_S:
+                found = self._get(f"{self.issuer}/.well-known/openid-configuration")
+                if str(found.get("issuer", "")).rstrip("/") != self.issuer:
+                    raise Unreachable(
+                        f"{self.issuer} calls itself {str(found.get('issuer'))[:200]!r}",
+                        hint="set openid_issuer to the provider's own name for itself",
+                    )
+                self._known = (self._clock_s(), found)
+            return self._known[1]
+
+    def _get(self, address: str) -> dict[str, Any]:
+        import httpx2  # noqa: PLC0415 - a hub without a provider has no need of it
+
+        with (
+            _naming(self.issuer),
+            httpx2.Client(timeout=_PATIENCE_S, transport=self._transport) as client,
+        ):
+            answer = client.get(address)
+            answer.raise_for_status()
+            found = answer.json()
+        if not isinstance(found, dict):
+            raise Unreachable(f"{address} did not answer with an object")
+        return found
+
+    def _key_set(self, *, anew: bool) -> Any:
+        from joserfc.jwk import KeySet  # noqa: PLC0415
+
+        address = self._address("jwks_uri")
+        with self._lock:
+            age_s = _KEEP_S + 1 if self._keys is None else self._clock_s() - self._keys[0]
+            if age_s > (_LOOK_AGAIN_S if anew else _KEEP_S):
+                found = self._get(address)
+                signing = [key for key in found.get("keys", []) if key.get("use", "sig") == "sig"]
+                self._keys = (self._clock_s(), KeySet.import_key_set({"keys": signing}))
+            assert self._keys is not None
+            return self._keys[1]
+
+    def _claims(self, id_token: str, audience: str, nonce: str | None) -> Claims:
+        from joserfc import jwt  # noqa: PLC0415
+        from joserfc.errors import JoseError  # noqa: PLC0415
+
+        try:
+            try:
+                token = jwt.decode(id_token, self._key_set(anew=False), algorithms=_ALGORITHMS)
+            except (JoseError, ValueError):  # perhaps signed with a key that is newer than ours
+                token = jwt.decode(id_token, self._key_set(anew=True), algorithms=_ALGORITHMS)
+            wanted: dict[str, Any] = {
+                "iss": {"essential": True, "value": str(self._metadata()["issuer"])},
+                "aud": {"essential": True, "value": audience},
+                "sub": {"essential": True},
+                "exp": {"essential": True},
+                "iat": {"essential": True},
+            }
+            if nonce is not None:
+                wanted["nonce"] = {"essential": True, "value": nonce}
+            now_s = int(self._clock_s())
+            jwt.JWTClaimsRegistry(now=now_s, leeway=_LEEWAY_S, **wanted).validate(token.claims)
+        except (JoseError, ValueError) as error:
+            raise NotLoggedIn(
+                "the provider's word about you can't be trusted: "
+                f"{type(error).__name__.removesuffix('Error')}",
+                hint=_AGAIN,
+            ) from error
+        return _read(self.issuer, token.claims, now_s, audience)
+
+
+def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Claims:
+    if not now_s - int(said["iat"]) <= _OLDEST_S:
+        raise NotLoggedIn("the provider's word about you is too old", hint=_AGAIN)
+    if isinstance(said["aud"], list) and len(said["aud"]) > 1 and said.get("azp") != audience:
+        raise NotLoggedIn("the provider's word about you is for another", hint=_AGAIN)
+    subject = str(said["sub"])
+    if not 1 <= len(subject) <= 255 or not subject.isprintable():
+        raise NotLoggedIn("the provider's name for you can't be read", hint=_AGAIN)
+    mail = str(said.get("email", "")) if said.get("email_verified") is True else ""
+    scoped = str(said.get("eppn", "")) or mail
+    name = str(said.get("preferred_username", "")) or scoped.partition("@")[0] or subject
+    shown = str(said.get("name", "")) or name
+    return Claims(issuer, subject, name, shown, scoped.rpartition("@")[2].lower())
+
+
+def _check_address(address: str, field: str) -> None:
+    """A provider is reached by https, or on this machine."""
+    parts = urlsplit(address)
+    here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+        raise InvalidInput(
+            f"{field} can't be {address[:200]!r}",
+            hint="write an address that begins with https://",
+            field=field,
+            value=address[:200],
+        )
+
+
+@contextmanager
+def _naming(issuer: str) -> Iterator[None]:
+    """What goes wrong on the way to the provider, as Unreachable."""
+    import httpx2  # noqa: PLC0415
+
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise Unreachable(
+            f"the OpenID provider {issuer} does not answer as it should",
+            hint="try again in a moment; `meyrin login` on the hub's machine makes a link",
+        ) from error
+
+
+def read_secret(path: str) -> str:
+    """The hub's secret at the provider; InvalidInput when the file can't be read or is open."""
+    if not path:
+        return ""
+    file = Path(path)
+    try:
+        if file.stat().st_mode & 0o077:
+            raise InvalidInput(
+                f"{path} can be read by others", hint=f"run: chmod 600 {path}",
+                field="openid_secret_file",
+            )  # fmt: skip
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InvalidInput(
+            f"the secret file {path} can't be read: {error.strerror}", field="openid_secret_file"
+        ) from error
