@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from meyrin.hub.agents import service
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import joining
@@ -48,6 +49,7 @@ def join(body: JoinBody, call: Anyone) -> JoinReply:
     """An enrolment token, once, for the credential whose SHA-256 is told; may be repeated."""
     with call.write() as step:
         site = joining.join(step, body.enrolment, body.digest)
+        audit.note(step, "", "site.join", site.name, credential=body.digest[:12])
         return JoinReply(site=site.name, title=site.title, now_ms=step.now_ms)
 
 

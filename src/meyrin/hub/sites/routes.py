@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
@@ -86,6 +87,7 @@ def new_enrolment(
             lend=body.lend,
             valid_s=body.valid_s,
         )
+        audit.note(step, call.actor.name, "site.enrol", name, again=body.again, lend=body.lend)
     response.headers.update(_NO_STORE)
     settings: HubSettings = request.app.state.settings
     hub = settings.public_url or str(request.base_url)
@@ -149,6 +151,7 @@ def rotate_agent_token(name: str, response: Response, call: Operator) -> AgentSe
     """A new credential for the site's agent; those before it are refused at once."""
     with call.write() as step:
         secret = service.rotate_agent_token(step, call.actor, name)
+        audit.note(step, call.actor.name, "site.token", name)
     response.headers.update(_NO_STORE)
     return AgentSecret(agent_secret=secret)
 
@@ -157,7 +160,8 @@ def rotate_agent_token(name: str, response: Response, call: Operator) -> AgentSe
 def revoke_agent_token(name: str, call: Operator) -> None:
     """Refuse the site's agent, and every enrolment, until a new one is made."""
     with call.write() as step:
-        service.revoke(step, call.actor, name)
+        ended = service.revoke(step, call.actor, name)
+        audit.note(step, call.actor.name, "site.revoke", name, ended=ended)
 
 
 @router.post("/{name}/operators", status_code=204)
