@@ -269,6 +269,7 @@ class Agent:
                 elapsed_s=job.usage.elapsed_s,
                 cpu_ms=job.usage.cpu_ms,
                 max_rss_kb=job.usage.max_rss_kb,
+                source=job.usage.source,
             )
         return Report(
             attempt=job.attempt,
@@ -285,6 +286,7 @@ class Agent:
             site_word=job.site_word,
             usage=usage,
             results_follow=bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
+            run=job.run,
         )
 
     def send_once(self) -> bool:

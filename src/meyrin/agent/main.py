@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import time
+
 from meyrin.agent.batch import BatchSystem
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.local import LocalBatch
@@ -33,9 +36,15 @@ def transport(config: AgentConfig) -> Transport:
     """The way to Slurm that the settings name."""
     how = config.slurm
     if how.transport == "rest":
-        raise InvalidInput(
-            "slurmrestd is not spoken yet", hint='write transport = "command"', field="transport"
-        )
+        from meyrin.agent.slurm.rest import Rest  # noqa: PLC0415 - only where it is spoken
+
+        if not how.rest_url:
+            raise InvalidInput(
+                "slurmrestd has no address",
+                hint='write rest_url = "http://HOST:PORT" or "unix:/path/to/socket"',
+                field="rest_url",
+            )
+        return Rest(how, getpass.getuser(), time.time)
     return CommandTransport(runner(how.command_timeout_s), bin_folder=how.bin, conf=how.conf)
 
 

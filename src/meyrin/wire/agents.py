@@ -128,6 +128,7 @@ class Report(Body):
     """What became of an attempt, complete in itself: a later phase holds the earlier times.
 
     Refused `for_now`: the site says no today, not to this job; it may be asked again.
+    `run` counts how often its batch system took it back into the queue after it had run.
     """
 
     attempt: str
@@ -145,6 +146,7 @@ class Report(Body):
     usage: UsageBody | None = None
     results_follow: bool = False
     for_now: bool = False
+    run: Annotated[int, Field(ge=0)] = 0
 
 
 class ReportsBody(Body):

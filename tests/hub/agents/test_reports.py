@@ -342,3 +342,49 @@ def test_the_end_told_by_many_at_once_is_charged_once(hub):
     assert hub.balance(allocation).used_s == 9
     assert [event.state for event in hub.detail(job).events].count("completed") == 1
     hub.books_balance()
+
+
+# --- taken back by the site
+
+
+def test_a_job_that_its_site_takes_back_stays_the_same_job_and_attempt(hub):
+    job, work = leased(hub)
+    agent, now = hub.agents["alps"], hub.clock()
+    first = [
+        agent.queued(work, at_ms=now),
+        agent.running(work, at_ms=now + 1000, start_ms=now + 1000),
+    ]
+    again = [
+        agent.queued(work, at_ms=now + 4000, run=1),
+        agent.running(work, at_ms=now + 9000, start_ms=now + 9000, run=1),
+    ]
+    for each in first:
+        assert agent.report(each) == []
+    agent.report(again[0])
+    assert hub.detail(job).job.state == "queued"
+    for stale in first:  # an older word comes once more
+        agent.report(stale)
+    assert hub.detail(job).job.state == "queued"
+    agent.report(again[1])
+    agent.report(again[0], again[1])
+    usage = UsageBody(elapsed_s=3 + 5)
+    end = agent.ended(
+        work, 0, 8, at_ms=now + 14_000, start_ms=now + 9000, end_ms=now + 14_000, run=1, usage=usage
+    )
+    agent.report(end)
+    agent.report(end)
+    found = hub.detail(job)
+    walked = [event.state for event in found.events if event.state not in ("submitted", "admitted")]
+    assert walked == [
+        "placed", "leased", "queued", "running", "preempted", "queued", "running", "completed",
+    ]  # fmt: skip
+    assert (len(found.attempts), found.held_s, found.used_s > 0) == (1, 0, True)
+
+
+def test_a_return_to_the_queue_that_was_never_seen_is_told_all_the_same(sqlite_hub):
+    job, work = leased(sqlite_hub)
+    agent, now = sqlite_hub.agents["alps"], sqlite_hub.clock()
+    agent.report(agent.running(work, at_ms=now, start_ms=now, run=2))
+    states = [event.state for event in sqlite_hub.detail(job).events]
+    assert states.count("preempted") == 2
+    assert states[-1] == "running"

@@ -14,7 +14,6 @@ What an operator may rely on:
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from typing import Any
 import structlog
 
 from meyrin.agent.batch import BatchJob, Changes, Output, Phase, Start
+from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.slurm import ask, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
@@ -163,7 +163,7 @@ class SlurmBatch:
                 script="",
                 workdir=self.spool.folder(start.attempt),
                 stdout=f"{self.spool.folder(start.attempt)}/wrapper",
-                base=os.environ,
+                base=base_environment(),
             ),
             seen=BatchJob(start.attempt, "", Phase.QUEUED),
             stdout=stdout,

@@ -17,7 +17,7 @@ class Book:
         self.store = store
         self.changed = threading.Condition(threading.RLock())
         self.jobs: dict[str, Job] = {job.attempt: job for job in store.load()}
-        self._number = max((job.number for job in self.jobs.values()), default=0)
+        self._number = int(store.recall("number") or 0)
 
     def add(self, new: Sequence[tuple[Job, str, str]]) -> None:
         with self.changed:

@@ -126,7 +126,8 @@ def _over(run: Run) -> bool:
 
 
 def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJob:
-    job = replace(seen, phase=Phase.ENDED, site_word=None, why="")
+    last_run = max(seen.run, said.number if said is not None else 0)
+    job = replace(seen, phase=Phase.ENDED, site_word=None, why="", run=last_run)
     first = base(word)
     if said is not None and said.never is not None:
         return replace(job, end="not_started", why=said.never, start_ms=None)
@@ -180,7 +181,10 @@ def _code(
     if said is not None and said.ended and said.code is not None:
         return (None, said.signal) if said.signal is not None else (said.code, None)
     if rows and base(rows[-1].state) in ENDS:
-        return rows[-1].exit_code, rows[-1].signal
+        code, signal = rows[-1].exit_code, rows[-1].signal
+        # of what it ended itself Slurm may say 0:0: no exit code of the script
+        good = base(rows[-1].state) == "COMPLETED"
+        return (None, None) if code == 0 and not good else (code, signal)
     return (queue.exit_code, queue.signal) if queue is not None else (None, None)
 
 

@@ -128,11 +128,13 @@ class Store:
                     "INSERT OR REPLACE INTO needs VALUES (?, ?, ?)", (job.attempt, digest, text)
                 )
                 _put(db, job)
+            _count(db, [job for job, _, _ in new])
 
-    def save(self, jobs: Iterable[Job]) -> None:
+    def save(self, jobs: Sequence[Job]) -> None:
         with self._write() as db:
             for job in jobs:
                 _put(db, job)
+            _count(db, jobs)
 
     def needs(self, attempt: str) -> tuple[str, str]:
         """The script and the job file of an attempt."""
@@ -172,6 +174,16 @@ def _put(db: sqlite3.Connection, job: Job) -> None:
     body = json.dumps(_pack(job), separators=(",", ":"))
     row = (job.attempt, job.stage is not Stage.ENDED, body)
     db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
+
+
+def _count(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
+    """Keep the highest number given: it outlives the jobs that are forgotten, because cursors
+    that were handed out count on."""
+    db.execute(
+        "INSERT INTO memory VALUES ('number', ?) ON CONFLICT (name) DO UPDATE"
+        " SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
+        (max((job.number for job in jobs), default=0),),
+    )
 
 
 def _pack(job: Job) -> dict[str, object]:

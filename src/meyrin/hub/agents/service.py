@@ -192,7 +192,7 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
     counts, and one that is behind what is known changes nothing.
     """
     furthest: dict[str, Report] = {}
-    for each in sorted(reports, key=lambda r: _RANK[r.phase]):
+    for each in sorted(reports, key=lambda r: (r.run, _RANK[r.phase])):
         furthest[each.attempt] = each
     known = attempts.of_site(step, site_id, furthest)
     rows = change.locked(step, [row.job_id for row in known.values()])
@@ -212,14 +212,16 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
 
 def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> None:
     moves, updates, measured, voided = [], [], [], []
+    runs = _runs_known(step, current)
     for each, attempt, job in current:
+        again = each.run - runs.get(attempt.id, 0)
         if attempt.state in ("ended", "refused"):
             if each.phase == "ended":
                 measured += _measured(each, attempt)  # a corrected record, or the same again
             continue
-        if _is_behind(each, attempt):
+        if _is_behind(each, attempt, again):
             continue
-        path = _path(JobState(job.state), each)
+        path = _path(JobState(job.state), each, again)
         moves.append(
             change.Move(job, path, attempt.id, detail=each.why, values=_values(each, job, attempt))
         )
@@ -235,10 +237,24 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
         ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
 
 
-def _is_behind(each: Report, attempt: sa.Row[Any]) -> bool:
-    """Whether more is known already, or a no comes after the batch system had the job."""
+def _runs_known(
+    step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]
+) -> dict[str, int]:
+    """How often each went back to its site's queue, as far as the hub knows; asked only where
+    one of them ever did."""
+    ids = [a.id for each, a, _ in current if each.run or a.state == "preempted"]
+    return attempts.taken_back(step, ids) if ids else {}
+
+
+def _is_behind(each: Report, attempt: sa.Row[Any], again: int) -> bool:
+    """Whether more is known already, or a no comes after the batch system had the job.
+
+    `again` is how many more returns to the queue the report knows of than the hub.
+    """
     if each.phase == "refused":
         return bool(attempt.state != "leased")
+    if again:
+        return again < 0
     return _RANK[each.phase] < _RANK.get(attempt.state, 0)
 
 
@@ -254,13 +270,18 @@ def _why_nothing(each: Report) -> str:
     return f"no use: {each.end}" if each.end in _ENDS else "no use"
 
 
-def _path(state: JobState, each: Report) -> tuple[tuple[JobState, int], ...]:
+def _path(state: JobState, each: Report, again: int) -> tuple[tuple[JobState, int], ...]:
     """The states that a job in `state` still goes through to be where the report says."""
     if each.phase == "refused":
         return ((JobState.ADMITTED, each.at_ms),) if state is JobState.LEASED else ()
     path: list[tuple[JobState, int]] = []
     if state in (JobState.LEASED, JobState.PREEMPTED):
         path.append((JobState.QUEUED, each.start_ms or each.at_ms))
+    for _ in range(again):  # it ran, and its site took it back: the same job, the same attempt
+        if state is not JobState.RUNNING:
+            path.append((JobState.RUNNING, each.at_ms))
+        path += [(JobState.PREEMPTED, each.at_ms), (JobState.QUEUED, each.at_ms)]
+        state = JobState.QUEUED
     runs = each.phase == "running" or (each.phase == "ended" and _started(each))
     if runs and state is not JobState.RUNNING:
         path.append((JobState.RUNNING, each.start_ms or each.end_ms or each.at_ms))
@@ -306,9 +327,10 @@ def _reason(each: Report, attempt: sa.Row[Any]) -> str:
     if each.end == "cancelled" and attempt.cancel_ms is not None:
         return str(attempt.why)
     if each.end == "exit":
-        return "" if each.exit_code == 0 else f"exit code {each.exit_code}"
+        words = "" if each.exit_code == 0 else f"exit code {each.exit_code}"
+        return ": ".join(filter(None, (words, each.why)))
     if each.end == "signal":
-        return f"ended by signal {each.signal}"
+        return ": ".join(filter(None, (f"ended by signal {each.signal}", each.why)))
     if each.end == "timeout":
         return "wall time was over"
     return each.why or str(each.end)
@@ -317,7 +339,8 @@ def _reason(each: Report, attempt: sa.Row[Any]) -> str:
 def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": attempt.id,
-        "state": each.phase,
+        # queued again after it ran: known apart, so that an older word of it is seen as such
+        "state": "preempted" if each.phase == "queued" and each.run else each.phase,
         "start_ms": each.start_ms or attempt.start_ms,
         "end_ms": each.end_ms,
         "batch_job": each.batch_job or attempt.batch_job,

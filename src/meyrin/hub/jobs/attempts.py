@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import NotFound
 from meyrin.domain.states import HOLDS_HOURS, JobState
-from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, files, jobs, requests
+from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
 from meyrin.hub.plumbing.database import Step
 from meyrin.wire.jobs import FileView
 
@@ -164,6 +164,16 @@ def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
     if row is None:
         raise NotFound(f"there is no attempt {attempt_id} at your site")
     return row
+
+
+def taken_back(step: Step, attempt_ids: Iterable[str]) -> dict[str, int]:
+    """How often each of them was known to go back to its site's queue after it had run."""
+    rows = step.rows(
+        sa.select(events.c.attempt, sa.func.count().label("times"))
+        .where(step.among(events.c.attempt, attempt_ids), events.c.state == str(JobState.PREEMPTED))
+        .group_by(events.c.attempt)
+    )
+    return {row.attempt: row.times for row in rows}
 
 
 def note_reported(step: Step, updates: list[dict[str, Any]]) -> None:

@@ -1,0 +1,160 @@
+"""Honest status: every word of Slurm, known or not; what ends a job and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meyrin.agent.batch import BatchJob, Phase
+from meyrin.agent.slurm.judge import ENDS, RUNS, WAITS, Witnesses, ending, live, unknown_word, usage
+from meyrin.agent.slurm.spool import Run
+from meyrin.agent.slurm.transport import AccountingRow, QueueRow
+
+QUEUED = BatchJob("a", "7", Phase.QUEUED)
+RUNNING = replace(QUEUED, phase=Phase.RUNNING, start_ms=100_000)
+
+
+def row(state: str, **other) -> QueueRow:
+    return QueueRow("7", "meyrin-a", "me", "gpu", state, submit_s=90, **other)
+
+
+def acct(state: str, start_s=100, end_s=110, **other) -> AccountingRow:
+    known = {"submit_s": 90, "elapsed_s": (end_s or 0) - (start_s or 0)}
+    return AccountingRow(
+        "7", "meyrin-a", "me", "gpu", state, start_s=start_s, end_s=end_s, **(known | other)
+    )
+
+
+@pytest.mark.parametrize("word", sorted(WAITS))
+def test_what_waits_is_queued(word):
+    assert live(QUEUED, row(word)).phase is Phase.QUEUED
+
+
+@pytest.mark.parametrize("word", sorted(RUNS))
+def test_what_runs_runs(word):
+    seen = live(QUEUED, row(word, start_s=100))
+    assert (seen.phase, seen.start_ms) == (Phase.RUNNING, 100_000)
+
+
+@pytest.mark.parametrize("word", ["LAUNCHPAD", "NOT A STATE", "RUNNING_BACKWARDS"])
+@pytest.mark.parametrize("before", [QUEUED, RUNNING])
+def test_an_unknown_state_is_kept_as_their_word_and_changes_nothing(word, before):
+    seen = live(before, row(word))
+    assert seen == replace(before, site_word=word)
+    assert ending(before, Witnesses(queue=row(word))) is None
+    assert ending(before, Witnesses(accounting=(acct(word),))) is None
+    assert unknown_word(Witnesses(accounting=(acct(word),))) == word
+    assert live(seen, row("RUNNING", start_s=100)).site_word is None
+
+
+def test_a_job_that_nobody_lists_has_not_ended():
+    assert ending(RUNNING, Witnesses()) is None
+    assert ending(RUNNING, Witnesses(runs=(Run(0, "7", 100),))) is None
+    assert ending(RUNNING, Witnesses(accounting=(acct("RUNNING", end_s=None),))) is None
+
+
+def test_preempted_and_requeued_is_the_same_job_and_runs_again():
+    seen = live(RUNNING, row("PENDING", reason="BeginTime"))
+    assert (seen.phase, seen.run, seen.start_ms) == (Phase.QUEUED, 1, None)
+    again = live(seen, row("RUNNING", start_s=200))
+    assert (again.phase, again.run, again.start_ms) == (Phase.RUNNING, 1, 200_000)
+    first = acct("PREEMPTED", 100, 110)
+    w = Witnesses(
+        queue=row("PENDING"), accounting=(first,), runs=(Run(0, "7", 100, end_s=110, code=143),)
+    )
+    assert ending(RUNNING, w) is None
+
+
+def test_preempted_for_good_is_no_success():
+    job = ending(RUNNING, Witnesses(accounting=(acct("PREEMPTED", signal=15),)))
+    assert (job.end, job.exit_code) == ("lost", None)
+    assert "took its nodes" in job.why
+
+
+@pytest.mark.parametrize("word", sorted(ENDS - {"COMPLETED"}))
+@pytest.mark.parametrize("started", [True, False])
+def test_only_completed_is_a_success(word, started):
+    one = acct(word, exit_code=0) if started else acct(word, None, 110, exit_code=0)
+    job = ending(RUNNING, Witnesses(accounting=(one,)))
+    assert job.phase is Phase.ENDED
+    assert (job.end, job.exit_code) != ("exit", 0)
+    assert (job.usage is not None) == started
+
+
+@pytest.mark.parametrize(
+    ("state", "run", "expected"),
+    [
+        ("COMPLETED", Run(0, "7", 100, end_s=110, code=0), ("exit", 0, None)),
+        ("FAILED", Run(0, "7", 100, end_s=110, code=3), ("exit", 3, None)),
+        ("FAILED", Run(0, "7", 100, end_s=110, code=137), ("signal", None, 9)),
+        ("CANCELLED by 0", Run(0, "7", 100, end_s=110, code=5), ("cancelled", 5, None)),
+        ("TIMEOUT", Run(0, "7", 100, end_s=110, code=143), ("timeout", None, 15)),
+        ("OUT_OF_MEMORY", Run(0, "7", 100, end_s=110, code=137), ("signal", None, 9)),
+        ("NODE_FAIL", Run(0, "7", 100), ("lost", None, None)),
+        ("NODE_FAIL", Run(0, "7", 100, end_s=110, code=0), ("exit", 0, None)),
+        ("DEADLINE", Run(0, "7", 100), ("cancelled", None, None)),
+        ("FAILED", Run(0, "7", 100, end_s=101, code=143, over_time=True), ("timeout", None, 15)),
+    ],
+)
+def test_how_it_ended(state, run, expected):
+    job = ending(RUNNING, Witnesses(accounting=(acct(state),), runs=(run,)))
+    assert (job.end, job.exit_code, job.signal) == expected
+    assert job.usage.elapsed_s == 10
+    assert job.usage.source == "batch"
+
+
+def test_without_a_wrappers_word_slurms_own_exit_counts():
+    assert ending(RUNNING, Witnesses(accounting=(acct("FAILED", exit_code=3),))).exit_code == 3
+    assert ending(RUNNING, Witnesses(accounting=(acct("FAILED", signal=9),))).signal == 9
+    job = ending(RUNNING, Witnesses(accounting=(acct("FAILED"),)))
+    assert (job.end, job.why) == ("lost", "how it ended was not recorded")
+
+
+def test_out_of_memory_is_said():
+    run = Run(0, "7", 100, end_s=110, code=137)
+    job = ending(RUNNING, Witnesses(accounting=(acct("OUT_OF_MEMORY"),), runs=(run,)))
+    assert job.why == "out of memory"
+
+
+def test_what_never_began_is_charged_to_nobody():
+    refused = ending(
+        QUEUED, Witnesses(accounting=(acct("FAILED", None, 95, reason="BadConstraints"),))
+    )
+    assert (refused.end, refused.usage) == ("not_started", None)
+    assert "BadConstraints" in refused.why
+    gone = ending(QUEUED, Witnesses(accounting=(acct("CANCELLED by 0", None, 95),)))
+    assert (gone.end, gone.usage) == ("cancelled", None)
+    never = Run(0, "7", end_s=101, never="stdin /x: No such file")
+    job = ending(RUNNING, Witnesses(accounting=(acct("FAILED"),), runs=(never,)))
+    assert (job.end, job.why, job.usage) == ("not_started", "stdin /x: No such file", None)
+
+
+def test_all_runs_of_a_requeued_job_are_charged_together():
+    rows = (acct("NODE_FAIL", 100, 130), acct("COMPLETED", 200, 245, submit_s=130))
+    runs = (Run(0, "7", 100), Run(1, "7", 200, end_s=245, code=0))
+    job = ending(replace(RUNNING, run=1), Witnesses(accounting=rows, runs=runs))
+    assert (job.end, job.exit_code, job.usage.elapsed_s) == ("exit", 0, 30 + 45)
+    assert (job.start_ms, job.end_ms, job.run) == (200_000, 245_000, 1)
+
+
+def test_a_second_copy_is_charged_to_nobody():
+    rows = (acct("COMPLETED", 100, 130), acct("FAILED", 300, 300, exit_code=75))
+    run = Run(0, "7", 100, end_s=130, code=0)
+    job = ending(RUNNING, Witnesses(accounting=rows, runs=(run,), seconds=(300,)))
+    assert (job.end, job.exit_code, job.usage.elapsed_s) == ("exit", 0, 30)
+    assert (job.start_ms, job.end_ms) == (100_000, 130_000)
+
+
+def test_a_run_that_accounting_never_closed_is_measured_by_the_wrapper():
+    run = Run(0, "7", 100, end_s=130, code=0, cpu_ms=500)
+    used = usage(Witnesses(accounting=(acct("RUNNING", 100, None, elapsed_s=9999),), runs=(run,)))
+    assert (used.elapsed_s, used.source, used.cpu_ms) == (30, "wrapper", 500)
+    none = ending(RUNNING, Witnesses(runs=(run,), has_accounting=False))
+    assert (none.end, none.exit_code, none.usage.source) == ("exit", 0, "wrapper")
+
+
+def test_reasons_that_are_usual_are_not_shown_and_others_are_slurms_own_words():
+    assert live(QUEUED, row("PENDING", reason="Priority")).why == ""
+    odd = "ReqNodeNotAvail, UnavailableNodes:n[1-2]"
+    assert live(QUEUED, row("PENDING", reason=odd)).why == f"Slurm: {odd}"
