@@ -61,6 +61,10 @@ bench: $(STAMP) ## measure throughput against the fork ceiling
 bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one core
 	@$(BIN)/python bench/replay.py $(ARGS)
 
+.PHONY: bench-slurm
+bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster against plain sbatch (root)
+	@$(BIN)/python bench/slurm.py $(ARGS)
+
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)

@@ -185,6 +185,17 @@ def test_a_broken_veto_shuts_the_door_longer_each_time():
     assert door.not_now() == ""  # it begins anew after a good answer
 
 
+def test_an_operator_who_mended_it_has_it_asked_at_once():
+    program = Program()
+    door = Door(config(veto="/v"), Clock(), program)
+    program.answer = veto.Answer(broken="it fell over")
+    assert ways(door, item(1)) == [NOT_NOW]
+    program.answer = veto.Answer()
+    assert ways(door, item(1)) == [NOT_NOW]
+    door.try_now()
+    assert ways(door, item(1)) == [IN]
+
+
 def test_a_clock_that_was_set_back_does_not_keep_the_door_shut():
     clock, program = Clock(), Program()
     door = Door(config(veto="/v"), clock, program)

@@ -67,6 +67,7 @@ from meyrin.wire.ledger import (
     TypeStatementView,
     VerifyReply,
 )
+from meyrin.wire.limits import DriftLine, SiteDrift
 from meyrin.wire.queue import QueuedJob, SiteQueue
 from meyrin.wire.sites import (
     AgentSecret,
@@ -524,6 +525,9 @@ def administration(method: str, path: str) -> Any:
         key="0" * 16, user="1" * 16, account=None, partition="gpu", waits=True,
         state="PENDING", reason="Priority",
     )  # fmt: skip
+    lacks = DriftLine(
+        kind="user", account="m_lab", user="lovelace", wanted="may use it", outcome="reported"
+    )
     answers: dict[str, Any] = {
         "GET /me": Me(person=person, projects=[project]),
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
@@ -611,6 +615,9 @@ def administration(method: str, path: str) -> Any:
         "GET /sites/alps": SiteDetail(site=site, offers=[offer]),
         "GET /sites/alps/queue": SiteQueue(
             site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
+        ),
+        "GET /sites/alps/drift": SiteDrift(
+            site="alps", at_ms=DAY_MS, mode="report", words="", lines=[lacks], next=""
         ),
         "POST /sites/alps/drain": site,
         "POST /sites/alps/resume": site,

@@ -91,12 +91,13 @@ class Process:
     log: Path
     running: subprocess.Popen[bytes] | None = None
     preexec: Callable[[], None] | None = None
+    python: str = sys.executable
 
     def start(self) -> subprocess.Popen[bytes]:
         assert self.running is None, "it runs already"
         with self.log.open("ab") as err:
             self.running = subprocess.Popen(
-                [sys.executable, "-m", "meyrin", *self.arguments],
+                [self.python, "-m", "meyrin", *self.arguments],
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -127,6 +127,31 @@ class SlurmConfig(BaseModel):
     """The version of its data, such as `v0.0.40`; absent: the newest that both sides know."""
 
 
+class LimitsConfig(BaseModel):
+    """Whether the site's own accounts and limits follow projects and their balances."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["off", "report", "apply"] = "off"
+    """`report` compares and tells the hub; `apply` also mends, which needs an operator of Slurm's
+    accounting or a coordinator of the parent account."""
+    every_s: int = Field(default=300, ge=10, le=86_400)
+    """Seconds between two passes."""
+    parent: str = "meyrin"
+    """The account that all of ours stand below; nothing else is touched."""
+    prefix: str = "m_"
+    """What comes before a project's name in its account's, where `slurm.accounts` names none."""
+    people: dict[str, str] = {}
+    """The site's user of each person who may use the accounts, such as { ada = "lovelace" }."""
+    tres: dict[str, str] = {}
+    """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
+    most_removed_percent: int = Field(default=10, ge=0, le=100)
+    """How much of what is there one pass may take away (users removed, accounts closed, limits
+    brought to nothing); 0 takes nothing away."""
+    tolerance_percent: int = Field(default=5, ge=0, le=50)
+    """How far a limit may be off, in hundredths of what is left, before it is set anew."""
+
+
 class AgentConfig(BaseModel):
     """What an agent needs to know."""
 
@@ -157,6 +182,8 @@ class AgentConfig(BaseModel):
     """What there is to give, as [[partition]] tables; with `slurm`, absent: as Slurm says."""
     slurm: SlurmConfig = SlurmConfig()
     """How to speak to Slurm."""
+    limits: LimitsConfig = LimitsConfig()
+    """Whether Slurm's accounts and limits follow projects and balances."""
 
     @property
     def credential(self) -> str:
@@ -201,6 +228,7 @@ def load(path: Path) -> AgentConfig:
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"{path}: {place}: {first['msg']}", field=place) from error
     base = path.resolve().parent
+<<<<<<< HEAD
     update: dict[str, object] = {
         "dir": base / config.dir,
         "credential_file": base / config.credential_file,
@@ -209,3 +237,11 @@ def load(path: Path) -> AgentConfig:
         veto = base / config.rules.veto
         update["rules"] = config.rules.model_copy(update={"veto": veto})
     return config.model_copy(update=update)
+=======
+    token = config.slurm.rest_token_file
+    slurm = config.slurm.model_copy(
+        update={"rest_token_file": None if token is None else base / token}
+    )
+    files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
+    return config.model_copy(update={**files, "slurm": slurm})
+>>>>>>> main

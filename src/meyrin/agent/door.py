@@ -152,6 +152,10 @@ class Door:
             self._broken = why
         log.error("agent.veto_broken", error=why, again_in_s=self._shut_s)
 
+    def try_now(self) -> None:
+        """The operator mended something: ask the veto again at once. Safe in a signal handler."""
+        self._shut_until_s = 0
+
     # --- what the hub is told
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from meyrin import __version__
@@ -28,6 +29,7 @@ from meyrin.wire.agents import (
     SelfReply,
 )
 from meyrin.wire.jobs import Body, FileView
+from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply
 from meyrin.wire.queue import ForgetQueueBody, QueueBody, QueuedJob
 from meyrin.wire.sites import About
 
@@ -112,6 +114,20 @@ class Hub:
     def forget_queue(self) -> None:
         """The site shares its queue no longer."""
         self._post("queue/forget", ForgetQueueBody(incarnation=self.incarnation))
+
+    def limits(self) -> LimitsReply:
+        """What the site's own accounts and limits should be, now."""
+        answer = self.connection.call("GET", "/agent/limits", repeatable=True)
+        return LimitsReply.model_validate_json(answer.content)
+
+    def drift(
+        self, mode: Literal["report", "apply"], words: str, lines: Sequence[DriftLine], at_ms: int
+    ) -> None:
+        """How they differ from that, and what became of it."""
+        body = DriftBody(
+            incarnation=self.incarnation, at_ms=at_ms, mode=mode, words=words, lines=list(lines)
+        )
+        self._post("drift", body)
 
     def results(self, attempt: str, epoch: int, state: str, files: list[FileView]) -> None:
         self._post("results", ResultsBody(attempt=attempt, epoch=epoch, state=state, files=files))

@@ -28,6 +28,7 @@ from meyrin.agent.credential import Credential
 from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
+from meyrin.agent.limits import KeepsLimits, Pass
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
@@ -57,6 +58,7 @@ class Agent:
         hub: Hub,
         journal: Journal,
         clock_ms: Callable[[], int],
+<<<<<<< HEAD
         *,
         watched: Watched | None = None,
         credential: Credential | None = None,
@@ -67,6 +69,12 @@ class Agent:
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
         self.patience = Patience()
+=======
+        keeper: KeepsLimits | None = None,
+    ) -> None:
+        self.config = config
+        self.keeper = keeper
+>>>>>>> main
         self.batch = batch
         self.hub = hub
         self.journal = journal
@@ -340,6 +348,19 @@ class Agent:
         jobs, left_out = snapshot(self.batch.whole_queue(), secret)
         self.hub.queue(jobs, left_out, self.clock_ms())
 
+    def keep_limits_once(self) -> None:
+        """Bring the site's accounts and limits into step, or only look; tell the hub."""
+        mode = self.config.limits.mode
+        if self.keeper is None or mode == "off":
+            return
+        wanted = self.hub.limits()
+        try:
+            done = self.keeper.once(wanted.projects)
+        except MeyrinError as error:
+            done = Pass(words=f"nothing was done: {error.message}"[:300])
+            log.warning("agent.limits_wait", error=error.message)
+        self.hub.drift(mode, done.words, done.lines, self.clock_ms())
+
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
         agent took over, or a bug.
@@ -349,9 +370,22 @@ class Agent:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)  # its work is many small values that refer to nothing
         threads = [
+<<<<<<< HEAD
             self._thread("watch", lambda: self.watch_once(1.0)),
             self._thread("settings", self._settings_or_wait),
             self._thread("credential", self._credential_or_wait),
+=======
+            threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
+            for name, once in (
+                ("lease", lambda: self.lease_once(20.0)),
+                ("watch", lambda: self.watch_once(1.0)),
+                ("send", self._send_or_wait),
+                ("results", self._results_or_wait),
+                ("recover", self._recover_or_wait),
+                ("queue", self._queue_or_wait),
+                ("limits", self._limits_or_wait),
+            )
+>>>>>>> main
         ]
         self._until_done(self.hello)
         threads += [
@@ -375,7 +409,8 @@ class Agent:
         self.read_settings()
 
     def read_settings(self) -> None:
-        """Read the settings file now; for a signal handler."""
+        """Read the settings file now, and ask a broken veto again; for a signal handler."""
+        self.door.try_now()
         if self.watched is not None:
             self.watched.wake()
 
@@ -409,6 +444,10 @@ class Agent:
             self._stop.wait(self.config.queue_every_s)
         else:
             self._stop.wait()
+
+    def _limits_or_wait(self) -> None:
+        self.keep_limits_once()
+        self._stop.wait(None if self.keeper is None else self.config.limits.every_s)
 
     def _recover_or_wait(self) -> None:
         self.recover_once()
@@ -472,6 +511,7 @@ def wall_clock_ms() -> int:
 
 
 def make(
+<<<<<<< HEAD
     config: AgentConfig, batch: BatchSystem, incarnation: str, path: Path | None = None
 ) -> Agent:
     """An agent over the real hub and a journal on disk; `path` is the settings' file."""
@@ -495,3 +535,11 @@ def make(
         watched=Watched(path) if path is not None else None,
         credential=Credential(config.credential_file, connection, hub.follow, who),
     )
+=======
+    config: AgentConfig, batch: BatchSystem, incarnation: str, keeper: KeepsLimits | None = None
+) -> Agent:
+    """An agent over the real hub and a journal on disk."""
+    journal = Journal(Path(config.dir) / "journal.sqlite")
+    hub = Hub(Connection(config.hub, config.credential), incarnation)
+    return Agent(config, batch, hub, journal, wall_clock_ms, keeper)
+>>>>>>> main

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from meyrin.agent import quiet
 from meyrin.agent.config import AgentConfig, Rules
-from meyrin.domain.units import show_duration
+from meyrin.domain.units import show_count, show_duration
 from meyrin.wire.agents import Work
 
 
@@ -57,13 +57,13 @@ def in_words(config: AgentConfig) -> tuple[str, ...]:
         said.append("projects: " + (", ".join(rules.allowed_projects) or "none"))
     if rules.max_walltime_s is not None:
         said.append(f"wall time up to {show_duration(rules.max_walltime_s)}")
-    for limit, words in (
-        (rules.max_accelerators, "accelerators a job"),
-        (rules.max_jobs_at_once, "jobs at once"),
-        (rules.max_accelerators_at_once, "accelerators at once"),
+    for limit, noun, words in (
+        (rules.max_accelerators, "accelerator", "a job"),
+        (rules.max_jobs_at_once, "job", "at once"),
+        (rules.max_accelerators_at_once, "accelerator", "at once"),
     ):
         if limit is not None:
-            said.append(f"at most {limit} {words}")
+            said.append(f"at most {show_count(limit, noun)} {words}")
     if rules.quiet_hours:
         said.append(f"quiet hours: {'; '.join(rules.quiet_hours)} ({rules.time_zone})")
     if rules.veto is not None:

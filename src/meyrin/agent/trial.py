@@ -18,7 +18,7 @@ from meyrin.domain.units import NodeShape
 MARK = "meyrin-trial"
 _MEMORY_MB = 256
 SCRIPT = f"""#!/bin/sh
-echo "{MARK}: on $(uname -n) as $(id -un), accelerators ${{CUDA_VISIBLE_DEVICES:-none}}"
+echo "{MARK}: on $(uname -n) as $(id -un), accelerator devices: ${{CUDA_VISIBLE_DEVICES:-none}}"
 """
 
 

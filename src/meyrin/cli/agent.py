@@ -72,6 +72,7 @@ def _run(path: Path) -> int:
     from meyrin.agent import loop  # noqa: PLC0415
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415
     from meyrin.agent.main import batch_system  # noqa: PLC0415
+    from meyrin.agent.slurm.reconcile import keeper  # noqa: PLC0415
     from meyrin.hub.plumbing import logs  # noqa: PLC0415
 
     logs.configure()
@@ -80,7 +81,11 @@ def _run(path: Path) -> int:
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
+<<<<<<< HEAD
         agent = loop.make(chosen, batch, uuid.uuid4().hex, path)
+=======
+        agent = loop.make(chosen, batch, uuid.uuid4().hex, keeper(chosen))
+>>>>>>> main
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         signal.signal(signal.SIGHUP, lambda *_: agent.read_settings())

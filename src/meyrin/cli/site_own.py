@@ -54,3 +54,33 @@ def queue(session: Session, name: str, limit: int, after: str) -> None:
     if rows and not session.json:
         more = f"; {page.left_out} more were left out" if page.left_out else ""
         say(f"as {name} told at {moment(page.at_ms)}{more}")
+
+
+@click.command(
+    "drift",
+    epilog="""\b
+Examples:
+  meyrin site drift alps
+  meyrin site drift alps --json | jq '.lines[] | select(.outcome == "failed")'
+OUTCOME: done (mended), reported (the site only looks), later (waits for another pass), failed.
+A site keeps its limits in step when its agent's settings say [limits] mode = "report" or "apply".
+""",
+)
+@click.argument("name")
+@lists
+def drift(session: Session, name: str, limit: int, after: str) -> None:
+    """How a site's accounts and limits differ from projects and balances; for its operators."""
+    with session.client() as hub:
+        page = hub.sites.drift(name, after=after, limit=limit)
+    rows = [
+        (one.kind, one.account, one.user or "-", one.found or "-", one.wanted or "-",
+         one.outcome, one.why or "-")
+        for one in page.lines
+    ]  # fmt: skip
+    if page.at_ms is None:
+        empty = f'{name} does not compare: its agent\'s settings say [limits] mode = "off".'
+    else:
+        empty = page.words or f"{name} was in step at {moment(page.at_ms)}."
+    show_list(session, page, "KIND ACCOUNT USER FOUND~ WANTED~ OUTCOME WHY~", rows, empty)
+    if rows and not session.json:
+        say(f"as {name} saw it at {moment(page.at_ms)}, mode {page.mode}")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
-from meyrin.wire import identity, ledger, queue, sites
+from meyrin.wire import identity, ledger, limits, queue, sites
 from meyrin.wire.jobs import Body
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ class Sites(Room):
     def queue(self, name: str, *, after: str = "", limit: int = 50) -> queue.SiteQueue:
         """The site's whole queue as it told it last, in pseudonyms; for its operators."""
         return self._get(queue.SiteQueue, "sites", name, "queue", after=after, limit=limit)
+
+    def drift(self, name: str, *, after: str = "", limit: int = 50) -> limits.SiteDrift:
+        """What the site's own accounts and limits lack; for its operators."""
+        return self._get(limits.SiteDrift, "sites", name, "drift", after=after, limit=limit)
 
     def drain(self, name: str, reason: str) -> sites.SiteView:
         """Send nothing new there; what runs goes on."""

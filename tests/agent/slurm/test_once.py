@@ -41,6 +41,7 @@ def played(folder: Path, number: int, count: int, *, forgets: float = 0.05) -> R
     return run
 
 
+@pytest.mark.timeout(3600)
 def test_every_submission_runs_once_whatever_is_lost_or_killed(tmp_path: Path) -> None:
     number = seed()
     print(f"MEYRIN_SEED={number}")

@@ -23,12 +23,13 @@ from typing import Any
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, Changes, Output, Phase, Start
+from meyrin.agent.batch import BatchJob, Changes, Output, Phase, QueueEntry, Start
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.slurm import ask, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
 from meyrin.agent.slurm.sender import Sender
+from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, Store
 from meyrin.agent.slurm.transport import Transport
 from meyrin.agent.slurm.watcher import Watcher
@@ -202,6 +203,10 @@ class SlurmBatch:
     def forget(self, attempts: tuple[str, ...]) -> None:
         for attempt in self.book.forget(attempts, int(self._clock_s())):
             self.spool.forget(attempt)
+
+    def whole_queue(self) -> tuple[QueueEntry, ...]:
+        """What waits and runs on the cluster, anybody's."""
+        return entries(self.transport.whole_queue())
 
     def leave(self) -> None:
         """The agent stops: jobs go on, and the wrapper keeps what there is to tell."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from meyrin.hub.agents import service
+from meyrin.hub.agents import limits, service
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
@@ -32,6 +32,7 @@ from meyrin.wire.agents import (
     ResultsBody,
     SelfReply,
 )
+from meyrin.wire.limits import DriftBody, LimitsReply
 from meyrin.wire.queue import ForgetQueueBody, QueueBody
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
@@ -151,6 +152,20 @@ def forget_queue(body: ForgetQueueBody, call: Agent) -> None:
     """The site shares its queue no longer: what is kept of it goes. May be repeated."""
     with call.write() as step:
         service.forget_queue(step, _site(call), body.incarnation)
+
+
+@router.get("/limits")
+def wanted_limits(call: Agent) -> LimitsReply:
+    """What the site's own accounts and limits should be, now."""
+    with call.read() as step:
+        return limits.wanted(step, _site(call))
+
+
+@router.post("/drift")
+def take_drift(body: DriftBody, call: Agent) -> None:
+    """How they differ from that, and what became of it; may be repeated, the latest counts."""
+    with call.write() as step:
+        service.take_drift(step, _site(call), body)
 
 
 @router.get("/attempts/{attempt}/inputs/{name:path}")

@@ -19,6 +19,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
+<<<<<<< HEAD
 from meyrin.hub.sites import joining, queue
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
@@ -32,6 +33,13 @@ from meyrin.wire.agents import (
     SelfReply,
     Work,
 )
+=======
+from meyrin.hub.sites import drift, queue
+from meyrin.hub.sites import service as sites
+from meyrin.hub.usage import service as usage
+from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
+from meyrin.wire.limits import DriftBody
+>>>>>>> main
 from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
@@ -376,6 +384,12 @@ def forget_queue(step: Step, site_id: str, incarnation: str) -> None:
     """Drop the site's picture."""
     _check_incarnation(step, site_id, incarnation)
     queue.forget(step, site_id)
+
+
+def take_drift(step: Step, site_id: str, body: DriftBody) -> None:
+    """Keep the site's report of a pass over its accounts and limits."""
+    _check_incarnation(step, site_id, body.incarnation)
+    drift.keep(step, site_id, body.at_ms, body.mode, body.words, body.lines)
 
 
 def results(step: Step, site_id: str, body: ResultsBody) -> None:

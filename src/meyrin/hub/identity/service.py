@@ -254,6 +254,19 @@ def project_names(step: Step, ids: Iterable[str]) -> dict[str, str]:
     return store.names(step, store.projects, ids)
 
 
+def open_projects(step: Step, ids: Iterable[str] | None = None) -> dict[str, str]:
+    """Names by id of the projects that are open: all, or those of `ids`. One query."""
+    return {row.id: row.name for row in store.open_projects(step, ids)}
+
+
+def people_of(step: Step, project_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The names of the people of each project who are not shut out. One query."""
+    found: dict[str, list[str]] = {}
+    for row in store.people_of(step, project_ids):
+        found.setdefault(row.project_id, []).append(row.name)
+    return found
+
+
 def projects_of(step: Step, person_id: str) -> list[Project]:
     """The projects of one person by name, closed ones too. One query."""
     return [_project(row) for row in store.projects_of(step, person_id)]

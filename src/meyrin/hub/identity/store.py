@@ -271,6 +271,22 @@ def projects_of(step: Step, person: str) -> list[sa.Row[Any]]:
     return step.rows(_projects_seen_by(person).order_by(projects.c.name))
 
 
+def open_projects(step: Step, ids: Iterable[str] | None) -> list[sa.Row[Any]]:
+    statement = sa.select(projects.c.id, projects.c.name).where(projects.c.closed_ms.is_(None))
+    if ids is not None:
+        statement = statement.where(step.among(projects.c.id, ids))
+    return step.rows(statement.order_by(projects.c.name))
+
+
+def people_of(step: Step, project_ids: Iterable[str]) -> list[sa.Row[Any]]:
+    return step.rows(
+        sa.select(members.c.project_id, people.c.name)
+        .join(people, people.c.id == members.c.person_id)
+        .where(step.among(members.c.project_id, project_ids), people.c.disabled_ms.is_(None))
+        .order_by(members.c.project_id, people.c.name)
+    )
+
+
 def _projects_seen_by(person: str | None) -> sa.Select[Any]:
     if person is None:
         return sa.select(projects)

@@ -10,8 +10,13 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
+<<<<<<< HEAD
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import joining, queue, service
+=======
+from meyrin.hub.sites import drift, queue, service
+from meyrin.wire.limits import SiteDrift
+>>>>>>> main
 from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
     About,
@@ -117,6 +122,21 @@ def site_queue(name: str, call: Operator, after: After = "", limit: Limit = 50) 
         left_out=found.left_out,
         partitions=list(found.partitions),
         jobs=list(found.jobs),
+        next=found.following,
+    )
+
+
+@router.get("/{name}/drift")
+def site_drift(name: str, call: Operator, after: After = "", limit: Limit = 50) -> SiteDrift:
+    """What the site's own accounts and limits lack, as its agent saw it last."""
+    with call.read() as step:
+        found = drift.latest(step, call.actor, name, after, limit)
+    return SiteDrift(
+        site=name,
+        at_ms=found.at_ms,
+        mode=found.mode,
+        words=found.words,
+        lines=list(found.lines),
         next=found.following,
     )
 

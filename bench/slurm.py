@@ -1,0 +1,215 @@
+"""Jobs per second through Meyrin on a real Slurm cluster, against plain sbatch in the same run.
+
+Both sides run the same no-op as the same user on the same cluster, one after the other: plain
+sbatch (a loop, and a loop of as many at once as the agent sends), then Meyrin from a client's
+submit to the end in the hub, then plain sbatch again; the ratio is against the mean of the two.
+A run begins at the first submission and ends when the last job has ended. Latency is the wall
+time from a client's submit until the hub says that the job is in Slurm's queue or past it, of
+single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
+minutes of its clock, with so many jobs waiting; the time of one such look is measured on the real
+cluster, with an array of that size.
+
+    python bench/slurm.py [--jobs 200] [--json]
+
+Needs root (it starts a cluster of its own, as the tests do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.components import Slurm, start_slurm  # noqa: E402
+from tests.walk.facility import Facility, facility, wait_for  # noqa: E402
+from tests.walk.slurm_site import Way, site, way  # noqa: E402
+
+from meyrin.agent.slurm.batch import SlurmBatch  # noqa: E402
+from meyrin.agent.slurm.command import CommandTransport, runner  # noqa: E402
+from meyrin.domain.job import JobRequest, Resources  # noqa: E402
+from meyrin.testing.slurm import FakeCommands, FakeSlurm  # noqa: E402
+
+CLUSTER = "alpha"
+SCRIPT = "#!/bin/sh\n"
+AT_ONCE = 4
+
+
+def sbatch(slurm: Slurm, who: Way, name: str) -> None:
+    subprocess.run(
+        ["sbatch", "--parsable", f"--job-name={name}", "--account=astro", "--mem=10", "-n1",
+         "--partition=gpu", "--time=10", "--output=/dev/null"],
+        input=SCRIPT.encode(),
+        env={"PATH": os.environ["PATH"], "SLURM_CONF": str(slurm.conf(CLUSTER)), **who.more},
+        preexec_fn=who.preexec(),
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+        check=True,
+    )  # fmt: skip
+
+
+def ended(slurm: Slurm, names: str) -> int:
+    text = slurm.command(CLUSTER, "squeue", "-h", "-t", "CD", "-o", "%j")
+    return sum(line.startswith(names) for line in text.splitlines())
+
+
+def plain(slurm: Slurm, who: Way, jobs: int, at_once: int) -> float:
+    """Jobs a second of sbatch, from the first submission to the last end."""
+    name = f"plain{time.monotonic_ns()}"
+    began = time.monotonic()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda _: sbatch(slurm, who, name), range(jobs)))
+    wait_for(lambda: ended(slurm, name) >= jobs, "plain jobs")
+    return jobs / (time.monotonic() - began)
+
+
+def through(place: Facility, jobs: int) -> float:
+    """Jobs a second of Meyrin, single requests, from the first submission to the last end."""
+    with place.hub.client() as client:
+        already = {each.job for each in client.each_job(limit=500)}
+        began = time.monotonic()
+        for number in range(jobs):
+            client.submit(_request(f"bench{number}"))
+
+        def look() -> bool:
+            states = [
+                each.state
+                for each in client.each_job(limit=500)
+                if each.job not in already and each.name.startswith("bench")
+            ]
+            return states.count("completed") >= jobs
+
+        wait_for(look, "Meyrin's jobs")
+    return jobs / (time.monotonic() - began)
+
+
+def _request(name: str) -> JobRequest:
+    wanted = Resources(cores_per_task=1, memory_mb=10)
+    return JobRequest(script=SCRIPT, name=name, resources=wanted, walltime_s=600)
+
+
+def latencies_ms(place: Facility, count: int) -> list[float]:
+    """From submit to "queued" or past it, as the hub says it; single jobs, one after another."""
+    found = []
+    with place.hub.client() as client:
+        for number in range(count):
+            began = time.monotonic()
+            job = client.submit(_request(f"one{number}")).job
+            while client.job(job).job.state in {"submitted", "admitted", "placed", "leased"}:
+                time.sleep(0.01)
+            found.append((time.monotonic() - began) * 1000)
+            wait_for(lambda job=job: client.job(job).job.state == "completed", "one job")
+    return sorted(found)
+
+
+def polls_per_s(live: int, seconds: int = 600) -> dict[str, float]:
+    """Questions a second, of each kind, with so many jobs waiting and nothing happening."""
+    from meyrin.agent.batch import Start
+    from meyrin.domain.units import NodeShape
+
+    now = [1_800_000_000.0]
+    cluster = FakeSlurm(lambda: now[0])
+    cluster.holds = True
+    commands = FakeCommands(cluster)
+    with tempfile.TemporaryDirectory() as folder:
+        batch = SlurmBatch(
+            Path(folder), CommandTransport(commands, user=cluster.user), clock_s=lambda: now[0],
+            at_once=1,
+        )  # fmt: skip
+        batch.submit(
+            tuple(
+                Start(f"{n:08d}", n, "x", "main", 1, NodeShape(1, 10), 1, 600, SCRIPT, workdir="/")
+                for n in range(live)
+            )
+        )
+        while batch.sender.send_once():
+            pass
+        commands.asked.clear()
+        for _ in range(seconds * 2):
+            batch.step()
+            now[0] += 0.5
+        batch.leave()
+    return {name: round(count / seconds, 4) for name, count in sorted(commands.asked.items())}
+
+
+def look_ms(slurm: Slurm, live: int) -> float:
+    """One look at the real queue with an array of this size waiting in it."""
+    if live:
+        slurm.command(
+            CLUSTER, "sbatch", f"--array=1-{live}", "--hold", "--account=astro", "--mem=10",
+            "--output=/dev/null", "--wrap=true",
+        )  # fmt: skip
+    transport = CommandTransport(runner(60), conf=slurm.conf(CLUSTER), user="root")
+    times = [_timed(transport.queue) for _ in range(5)]
+    slurm.command(CLUSTER, "scancel", "--user=root")
+    return round(min(times) * 1000, 1)
+
+
+def _timed(what: Callable[[], object]) -> float:
+    began = time.monotonic()
+    what()
+    return time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    who = way()
+    slurm = start_slurm(SITES=CLUSTER, REST="0")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
+            Path(folder).chmod(0o755)
+            found = measure(slurm, who, Path(folder), chosen.jobs)
+    finally:
+        slurm.service.close()
+    if chosen.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:24} {value}")
+
+
+def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object]:
+    with facility(folder) as place:
+        place.hub.start()
+        place.grant(10**9, charged_type="h100")
+        agent = site(
+            place, slurm, CLUSTER, folder, submits_at_once=AT_ONCE, poll_min_s=2.0, poll_max_s=30.0
+        )
+        agent.start()
+        place.joined(CLUSTER)
+        through(place, 10)
+        plain(slurm, who, 10, 1)
+        before = plain(slurm, who, jobs, 1), plain(slurm, who, jobs, AT_ONCE)
+        ours = through(place, jobs)
+        after = plain(slurm, who, jobs, 1), plain(slurm, who, jobs, AT_ONCE)
+        late = latencies_ms(place, 20)
+    one, many = (before[0] + after[0]) / 2, (before[1] + after[1]) / 2
+    return {
+        "jobs": jobs,
+        "ran_as": who.user,
+        "sbatch_loop_per_s": round(one, 2),
+        f"sbatch_{AT_ONCE}_at_once_per_s": round(many, 2),
+        "meyrin_per_s": round(ours, 2),
+        "ratio_to_loop": round(ours / one, 2),
+        f"ratio_to_{AT_ONCE}_at_once": round(ours / many, 2),
+        "submit_to_queued_p50_ms": round(late[len(late) // 2]),
+        "submit_to_queued_max_ms": round(late[-1]),
+        "questions_per_s": {live: polls_per_s(live) for live in (0, 100, 5000)},
+        "one_look_ms": {live: look_ms(slurm, live) for live in (0, 100, 5000)},
+    }
+
+
+if __name__ == "__main__":
+    main()

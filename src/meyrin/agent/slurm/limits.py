@@ -1,0 +1,189 @@
+"""What differs between projects and a site's own accounts and limits, and in which order to mend.
+
+Pure: it compares two pictures. Only accounts below one parent of ours are touched. An account
+comes before its users, its users before its limits, and it is closed until it has both, so that
+nothing runs that nothing limits; each step stands on what was really seen. What would be taken
+away (a user removed, an account closed, a limit brought to nothing) is counted, and no pass
+takes away more than a set share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Stage(IntEnum):
+    """The order of a pass."""
+
+    ACCOUNTS = 0
+    USERS = 1
+    LIMITS = 2
+    OPENING = 3
+    REMOVALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One account as it should be. `left_s` is per trackable resource (`gres/gpu:h100`);
+    `submitter` is the user that has to be there before anything runs."""
+
+    account: str
+    users: frozenset[str]
+    left_s: Mapping[str, int]
+    submitter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One account as it is: `limits_min` is GrpTRESMins, `used_min` what counts against it."""
+
+    parent: str
+    users: frozenset[str] = frozenset()
+    limits_min: Mapping[str, int] = field(default_factory=dict)
+    used_min: Mapping[str, int] = field(default_factory=dict)
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference and how to mend it. `takes_away`: counted against the share. `waits`: for
+    what it can't be mended yet."""
+
+    stage: Stage
+    kind: str
+    account: str
+    user: str = ""
+    limits_min: Mapping[str, int] = field(default_factory=dict)
+    wanted: str = ""
+    found: str = ""
+    takes_away: bool = False
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a site wants it done. `tolerance_percent`: how far a limit may be off and stay."""
+
+    parent: str = "meyrin"
+    most_removed_percent: int = 10
+    tolerance_percent: int = 5
+
+
+def differences(
+    wanted: Iterable[Wanted], seen: Mapping[str, Seen], manner: Manner
+) -> tuple[Change, ...]:
+    """All of them, in the order of a pass."""
+    asked = {each.account: each for each in wanted}
+    found: list[Change] = []
+    if manner.parent not in seen:
+        found.append(Change(Stage.ACCOUNTS, "account", manner.parent, wanted="parent of ours"))
+    for name in sorted(asked):
+        there = seen.get(name)
+        if there is None:
+            found.append(Change(Stage.ACCOUNTS, "account", name, wanted=f"below {manner.parent}"))
+            found += _missing_users(asked[name], Seen(manner.parent))
+        elif there.parent != manner.parent:
+            parent = there.parent or "no account"
+            found.append(Change(Stage.REMOVALS, "foreign", name, found=f"below {parent}"))
+        else:
+            found += _missing_users(asked[name], there)
+            limits = _limits(asked[name], there, manner)
+            found += limits + _opening(asked[name], there, limits)
+    found += _surplus(asked, seen, manner)
+    return tuple(sorted(found, key=lambda each: each.stage))
+
+
+def most_removals(seen: Mapping[str, Seen], manner: Manner) -> int:
+    """How much one pass may take away: a share of what there is of ours, at least one."""
+    if manner.most_removed_percent <= 0:
+        return 0
+    ours = [each for each in seen.values() if each.parent == manner.parent]
+    there = len(ours) + sum(len(each.users) for each in ours)
+    return max(1, there * manner.most_removed_percent // 100)
+
+
+def _missing_users(wanted: Wanted, there: Seen) -> list[Change]:
+    return [
+        Change(Stage.USERS, "user", wanted.account, user, wanted="may use it")
+        for user in sorted(wanted.users - there.users)
+    ]
+
+
+def _limits(wanted: Wanted, there: Seen, manner: Manner) -> list[Change]:
+    found = []
+    off: dict[str, int] = {}
+    to_nothing = False
+    for tres in sorted(set(wanted.left_s) | set(there.limits_min)):
+        if tres not in wanted.left_s:
+            continue  # a limit of the site's own
+        target = limit_min(wanted.left_s[tres], there.used_min.get(tres, 0))
+        now = there.limits_min.get(tres)
+        if now is None or _is_off(target, now, wanted.left_s[tres], manner):
+            off[tres] = target
+            used = there.used_min.get(tres, 0)
+            to_nothing |= wanted.left_s[tres] == 0 and (now is None or now > used)
+    if off:
+        before = {name: there.limits_min[name] for name in off if name in there.limits_min}
+        found.append(
+            Change(
+                Stage.LIMITS, "limit", wanted.account, limits_min=off, wanted=in_words(off),
+                found=in_words(before) or "none", takes_away=to_nothing,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _opening(wanted: Wanted, there: Seen, limits: list[Change]) -> list[Change]:
+    """A closed account opens when whoever submits may use it and its limits are in place."""
+    if not there.closed:
+        return []
+    waits = "its limits are not in place yet" if limits else ""
+    if wanted.submitter not in there.users:
+        waits = "its user is not there yet"
+    return [
+        Change(Stage.OPENING, "open", wanted.account, wanted="open", found="closed", waits=waits)
+    ]
+
+
+def limit_min(left_s: int, used_min: int) -> int:
+    """The limit that leaves `left_s`: Slurm's counts all use so far against it."""
+    return used_min + math.ceil(left_s / 60)
+
+
+def _is_off(target: int, now: int, left_s: int, manner: Manner) -> bool:
+    """Whether to change it. To the end of a balance it is exact; else small steps are spared."""
+    if left_s == 0:
+        return now != target
+    return abs(target - now) * 100 > max(math.ceil(left_s / 60), 1) * manner.tolerance_percent
+
+
+def _surplus(asked: Mapping[str, Wanted], seen: Mapping[str, Seen], manner: Manner) -> list[Change]:
+    found = []
+    for name in sorted(seen):
+        there = seen[name]
+        if there.parent != manner.parent:
+            continue
+        if name not in asked:
+            if not there.closed:
+                found.append(
+                    Change(
+                        Stage.REMOVALS, "close", name, wanted="closed", found="open",
+                        takes_away=True,
+                    )
+                )  # fmt: skip
+            continue
+        found += [
+            Change(
+                Stage.REMOVALS, "remove", name, user, wanted="not in the project",
+                found="may use it", takes_away=True,
+            )
+            for user in sorted(there.users - asked[name].users)
+        ]  # fmt: skip
+    return found
+
+
+def in_words(limits_min: Mapping[str, int]) -> str:
+    return ",".join(f"{name}={limits_min[name]}" for name in sorted(limits_min))

@@ -1,0 +1,43 @@
+"""What a site's own accounts and limits should be: its projects, their people, what is left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import service as sites
+from meyrin.wire.limits import LimitsReply, ProjectLimits
+
+
+def wanted(step: Step, site_id: str) -> LimitsReply:
+    """Every open project that may use the site and has hours, now, of a type that it charges.
+
+    Of a type whose hours are over nothing is left. What is left counts holds too: they are for
+    jobs that are there or on their way. Six queries, however many projects.
+    """
+    site = sites.site(step, site_id)
+    types = {each.charged_type for each in site.partitions}
+    names = identity.open_projects(step, site.allowed_projects)
+    left: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    over: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for each in calls.funds(step, names) if names else ():
+        if each.charged_type not in types:
+            continue
+        if each.start_s <= step.now_s < each.end_s:
+            sums = left[each.project]
+            more = max(0, each.free_s) + each.held_s
+            sums[each.charged_type] = sums.get(each.charged_type, 0) + more
+        else:
+            over[each.project].setdefault(each.charged_type, 0)
+    people = identity.people_of(step, left)
+    return LimitsReply(
+        at_ms=step.now_ms,
+        projects=[
+            ProjectLimits(
+                project=names[one], people=people.get(one, []), left_s=over[one] | left[one]
+            )
+            for one in sorted(left, key=lambda project: names[project])
+        ],
+    )

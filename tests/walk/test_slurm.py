@@ -1,0 +1,271 @@
+"""Mixed jobs over two real Slurm clusters while controllers, agents and hub are killed.
+
+Every job ends once, as it must; its script ran once; it is charged once, the seconds that sacct
+says. MEYRIN_SLURM_JOBS sets how many jobs (the whole show is 200), MEYRIN_SEED which.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from tests.components import Slurm
+from tests.walk.books import Books, charges, check_balances, check_histories
+from tests.walk.facility import PATIENCE_S, Agent, Facility, facility, request, wait_for
+from tests.walk.slurm_site import Said, accounted, site, way
+from tests.walk.test_kill import seed
+
+from meyrin import Client
+from meyrin.domain.job import ArraySpec, JobRequest, Resources
+
+JOBS = int(os.environ.get("MEYRIN_SLURM_JOBS", "40"))
+# of 40
+KINDS = {
+    "single": 9, "multi": 4, "array": 2, "gres": 6, "bad": 5, "overtime": 2, "cancelled": 4,
+    "requeued": 2,
+}  # fmt: skip
+ELEMENTS = 4
+CLUSTERS = ("alpha", "beta")
+_AGAIN = """if [ -z "$SLURM_RESTART_COUNT" ]; then
+    scontrol requeue "$SLURM_JOB_ID"; sleep 600; exit 9
+fi
+"""
+
+
+@dataclass
+class Load:
+    """What is submitted; `marks` gets a line from each script that comes to its end."""
+
+    place: Facility
+    chance: random.Random
+    marks: Path
+    jobs: dict[str, list[int]] = field(default_factory=dict)
+    done: int = 0
+    broken: BaseException | None = None
+
+    def kinds(self) -> list[str]:
+        names = [kind for kind, count in KINDS.items() for _ in range(max(1, count * JOBS // 40))]
+        self.chance.shuffle(names)
+        return names
+
+    def run(self) -> None:
+        try:
+            with self.place.hub.client() as client:
+                for kind in self.kinds():
+                    self._submit(client, kind)
+                    self.done += 1
+                for job in self.jobs["cancelled"]:
+                    client.cancel(job)
+        except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+            self.broken = error
+
+    def _submit(self, client: Client, kind: str) -> None:
+        accepted = client.submit(self._request(kind), f"{kind}-{self.chance.getrandbits(64):016x}")
+        self.jobs.setdefault(kind, []).append(accepted.job)
+        if kind == "cancelled" and self.chance.random() < 0.5:
+            client.cancel(accepted.job)
+
+    def _request(self, kind: str) -> JobRequest:
+        mark = f'echo ran >> "{self.marks}/$MEYRIN_JOB_ID"\n'
+        gpus = self.chance.choice([1, 1, 2, 4])
+        seconds = self.chance.choice([0, 0, 1, 2])
+        before = _AGAIN if kind == "requeued" else ""
+        then = {"bad": "exit 3\n", "overtime": "exec sleep 600\n", "cancelled": "exec sleep 600\n"}
+        base = request(
+            self.place.mark, f"{before}{mark}sleep {seconds}\n{then.get(kind, '')}", name=kind
+        )
+        wanted = Resources(
+            cores_per_task=1, memory_mb=100, accelerators=gpus, accelerators_per="node",
+            accelerator_type="h100" if kind == "gres" else None,
+            nodes_min=2 if kind == "multi" else None, tasks=2 if kind == "multi" else None,
+        )  # fmt: skip
+        base = replace(base, resources=wanted, walltime_s=600, requeue=kind == "requeued")
+        if kind == "array":
+            return replace(base, array=ArraySpec(tuple(range(ELEMENTS))))
+        return replace(base, walltime_s=2) if kind == "overtime" else base
+
+    def lines(self) -> dict[int, int]:
+        return {int(p.name): len(p.read_text().splitlines()) for p in self.marks.iterdir()}
+
+
+@dataclass
+class Killer:
+    """Kills controllers, agents and hub, and starts them again; the seed decides which."""
+
+    place: Facility
+    slurm: Slurm
+    agents: list[Agent]
+    chance: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def strike(self) -> None:
+        what = self.chance.choice(["controller", "agent", "hub", "controller and agent", "all"])
+        cluster, agent = self.chance.choice(CLUSTERS), self.chance.choice(self.agents)
+        self.kills[what] += 1
+        time.sleep(self.chance.uniform(0, 1.0))  # the random moment
+        if what in {"controller", "controller and agent", "all"}:
+            self.slurm.kill_controller(cluster)
+        if what in {"agent", "controller and agent", "all"}:
+            agent.kill()
+        if what in {"hub", "all"}:
+            self.place.hub.kill()
+            self.place.hub.start()
+        time.sleep(self.chance.uniform(0, 2.0))
+        if what in {"agent", "controller and agent", "all"}:
+            agent.start()
+        if what in {"controller", "controller and agent", "all"}:
+            self.slurm.start_controller(cluster)
+
+
+def hurry(slurm: Slurm) -> None:
+    """Slurm lets a requeued job wait for two minutes; the test does not."""
+    for cluster in CLUSTERS:
+        with suppress(AssertionError):
+            text = slurm.command(cluster, "squeue", "-h", "-t", "PD", "-o", "%i %r")
+            for line in text.splitlines():
+                number, _, reason = line.partition(" ")
+                if reason == "BeginTime":
+                    slurm.command(cluster, "scontrol", "update", f"JobId={number}", "StartTime=now")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the jobs' user can reach, unlike pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix="mtb-walk-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_says(
+    slurm: Slurm, tmp_path: Path, folder: Path
+) -> None:
+    number = seed()
+    print(f"MEYRIN_SEED={number}")
+    chance = random.Random(number)
+    marks = folder / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
+    url = f"sqlite:///{tmp_path / 'hub.sqlite'}"
+    with facility(tmp_path, url) as place:
+        place.hub.environ["MEYRIN_HUB_LEASE_S"] = "2"
+        place.hub.start()
+        place.grant(10_000_000, charged_type="h100")
+        agents = [site(place, slurm, name, folder) for name in CLUSTERS]
+        for agent in agents:
+            agent.start()
+        place.joined(*CLUSTERS)
+        load = Load(place, random.Random(chance.random()), marks)
+        killer = Killer(place, slurm, agents, chance)
+        play(load, [killer.strike] * (3 if JOBS < 100 else 10))
+        books = Books(url)
+        try:
+            finish(books, slurm)
+            check_histories(books)
+            check_balances(books)
+            check_runs(books, load)
+            print(check_charged_as_accounted(books, accounted(slurm, *CLUSTERS)))
+            states = Counter(row.state for row in books.rows("SELECT state FROM jobs"))
+        finally:
+            books.close()
+        check_kinds(place, load)
+    print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
+
+
+def play(load: Load, strikes: list[Callable[[], None]]) -> None:
+    worker = threading.Thread(target=load.run, daemon=True)
+    worker.start()
+    whole = len(load.kinds())
+    for number, strike in enumerate(strikes):
+        due = whole * (number + 1) // (len(strikes) + 1)
+        wait_for(lambda due=due: load.done >= due or load.broken, f"{due} of {whole} submissions")
+        strike()
+    worker.join(PATIENCE_S)
+    assert load.broken is None, load.broken
+    assert not worker.is_alive(), f"only {load.done} of {whole} submissions came through"
+
+
+def finish(books: Books, slurm: Slurm) -> None:
+    """Until every job has ended."""
+
+    def look() -> object:
+        hurry(slurm)
+        time.sleep(1)
+        left = books.unfinished()
+        if not left:
+            return True
+        rows = books.rows(
+            "SELECT j.id, j.state, j.reason, j.site_word, a.state AS attempt, a.id AS uuid, a.site,"
+            " a.batch_job FROM jobs j LEFT JOIN attempts a ON a.id = j.attempt"
+            " WHERE j.state NOT IN ('completed', 'failed', 'cancelled', 'expired') LIMIT 5"
+        )
+        return f"{dict(left)} {[tuple(row) for row in rows]}"
+
+    wait_for(look, "every job to end", 600)
+
+
+def check_runs(books: Books, load: Load) -> None:
+    """No script came twice to its end, and those that had to came once."""
+    lines = load.lines()
+    assert set(lines.values()) <= {1}, lines
+    for row in books.rows("SELECT id, state FROM jobs"):
+        if row.state == "completed":
+            assert lines.get(row.id) == 1, tuple(row)
+
+
+def check_charged_as_accounted(books: Books, said: dict[str, Said]) -> str:
+    """One charge an attempt, of the seconds that the clusters' own accounting has for it."""
+    charged = charges(books)
+    rows = books.rows(
+        "SELECT u.attempt, u.elapsed_s, u.used_s, u.source, u.version, a.rate_num, a.rate_den"
+        " FROM usage_records u JOIN attempts a ON a.id = u.attempt"
+    )
+    assert {row.version for row in rows} <= {0}
+    assert len({row.attempt for row in rows}) == len(rows)
+    sources, ours, theirs = Counter(row.source for row in rows), 0, 0
+    for row in rows:
+        rate = Fraction(row.rate_num, row.rate_den)
+        assert row.used_s == charged.get(row.attempt, 0) == -(-rate * row.elapsed_s // 1)
+        if row.source == "batch":
+            assert row.elapsed_s == said[row.attempt].elapsed_s, (tuple(row), said[row.attempt])
+            assert row.used_s == said[row.attempt].gpu_s, (tuple(row), said[row.attempt])
+            ours, theirs = ours + row.used_s, theirs + said[row.attempt].gpu_s
+    unsaid = set(charged) - {row.attempt for row in rows}
+    assert not unsaid
+    return (
+        f"{len(rows)} attempts measured, {dict(sources)}, {ours} accelerator-seconds charged,"
+        f" {theirs} in sacct; requeued runs: {sum(s.runs > 1 for s in said.values())}"
+    )
+
+
+def check_kinds(place: Facility, load: Load) -> None:
+    with place.hub.client() as client:
+        found = {each.job: each for each in client.each_job(limit=500)}
+    for kind in ("single", "multi", "gres", "requeued"):
+        for job in load.jobs[kind]:
+            assert found[job].state == "completed", found[job]
+    for job in load.jobs["array"]:
+        assert {found[job + n].state for n in range(ELEMENTS)} == {"completed"}
+    for job in load.jobs["bad"]:
+        assert (found[job].state, found[job].exit_code) == ("failed", 3), found[job]
+    for job in load.jobs["overtime"]:
+        assert (found[job].state, found[job].reason) == ("failed", "wall time was over")
+    for job in load.jobs["cancelled"]:
+        assert found[job].state == "cancelled", found[job]
+    with place.hub.client() as client:
+        for job in load.jobs["requeued"]:
+            states = [event.state for event in client.job(job).events]
+            assert "preempted" in states, states
