@@ -22,15 +22,11 @@ CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
     ("site queue alps", "GET /sites/alps/queue?limit=50", "PENDING (Priority)"),
-<<<<<<< HEAD
+    ("site drift alps", "GET /sites/alps/drift?limit=50", "lovelace"),
     ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),
     ("site enrol alps --credential", "POST /sites", "myr_agent"),
     ("site credentials alps", "GET /sites/alps/credentials?limit=50", "enrolment"),
     ("site revoke alps", "DELETE /sites/alps/agent-token", "--again"),
-=======
-    ("site drift alps", "GET /sites/alps/drift?limit=50", "lovelace"),
-    ("site enrol alps --title Alps", "POST /sites", "myr_agent"),
->>>>>>> main
     ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
     ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),
     ("site offer alps gpu --owner uni=3 --owner me", "POST /sites/alps/offers", "off_1"),

@@ -228,20 +228,11 @@ def load(path: Path) -> AgentConfig:
         place = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"{path}: {place}: {first['msg']}", field=place) from error
     base = path.resolve().parent
-<<<<<<< HEAD
-    update: dict[str, object] = {
-        "dir": base / config.dir,
-        "credential_file": base / config.credential_file,
-    }
-    if config.rules.veto is not None:
-        veto = base / config.rules.veto
-        update["rules"] = config.rules.model_copy(update={"veto": veto})
-    return config.model_copy(update=update)
-=======
     token = config.slurm.rest_token_file
     slurm = config.slurm.model_copy(
         update={"rest_token_file": None if token is None else base / token}
     )
+    veto = config.rules.veto
+    rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})
     files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
-    return config.model_copy(update={**files, "slurm": slurm})
->>>>>>> main
+    return config.model_copy(update={**files, "slurm": slurm, "rules": rules})

@@ -13,10 +13,8 @@ import gc
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -35,7 +33,6 @@ from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.results import bring_back
 from meyrin.agent.watched import Watched
-from meyrin.client.connection import Connection
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFull, Unreachable
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report, UsageBody
@@ -58,23 +55,18 @@ class Agent:
         hub: Hub,
         journal: Journal,
         clock_ms: Callable[[], int],
-<<<<<<< HEAD
+        keeper: KeepsLimits | None = None,
         *,
         watched: Watched | None = None,
         credential: Credential | None = None,
     ) -> None:
         self.config = config
+        self.keeper = keeper
         self.watched = watched
         self.credential = credential
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
         self.patience = Patience()
-=======
-        keeper: KeepsLimits | None = None,
-    ) -> None:
-        self.config = config
-        self.keeper = keeper
->>>>>>> main
         self.batch = batch
         self.hub = hub
         self.journal = journal
@@ -370,22 +362,9 @@ class Agent:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)  # its work is many small values that refer to nothing
         threads = [
-<<<<<<< HEAD
             self._thread("watch", lambda: self.watch_once(1.0)),
             self._thread("settings", self._settings_or_wait),
             self._thread("credential", self._credential_or_wait),
-=======
-            threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
-            for name, once in (
-                ("lease", lambda: self.lease_once(20.0)),
-                ("watch", lambda: self.watch_once(1.0)),
-                ("send", self._send_or_wait),
-                ("results", self._results_or_wait),
-                ("recover", self._recover_or_wait),
-                ("queue", self._queue_or_wait),
-                ("limits", self._limits_or_wait),
-            )
->>>>>>> main
         ]
         self._until_done(self.hello)
         threads += [
@@ -393,6 +372,7 @@ class Agent:
             self._thread("results", self._results_or_wait),
             self._thread("recover", self._recover_or_wait),
             self._thread("queue", self._queue_or_wait),
+            self._thread("limits", self._limits_or_wait),
         ]
         self._thread("lease", lambda: self.lease_once(20.0))
         self._stop.wait()
@@ -503,43 +483,3 @@ def _no_room(error: Exception) -> bool:
     return isinstance(error, StorageFull) or (
         isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     )
-
-
-def wall_clock_ms() -> int:
-    """The wall clock, for `main`."""
-    return time.time_ns() // 1_000_000
-
-
-def make(
-<<<<<<< HEAD
-    config: AgentConfig, batch: BatchSystem, incarnation: str, path: Path | None = None
-) -> Agent:
-    """An agent over the real hub and a journal on disk; `path` is the settings' file."""
-    journal = Journal(Path(config.dir) / "journal.sqlite")
-    connection = Connection(config.hub, config.credential)
-    hub = Hub(connection, incarnation)
-
-    def who(secret: str) -> object:
-        other = Connection(config.hub, secret)
-        try:
-            return Hub(other, incarnation).who()
-        finally:
-            other.close()
-
-    return Agent(
-        config,
-        batch,
-        hub,
-        journal,
-        wall_clock_ms,
-        watched=Watched(path) if path is not None else None,
-        credential=Credential(config.credential_file, connection, hub.follow, who),
-    )
-=======
-    config: AgentConfig, batch: BatchSystem, incarnation: str, keeper: KeepsLimits | None = None
-) -> Agent:
-    """An agent over the real hub and a journal on disk."""
-    journal = Journal(Path(config.dir) / "journal.sqlite")
-    hub = Hub(Connection(config.hub, config.credential), incarnation)
-    return Agent(config, batch, hub, journal, wall_clock_ms, keeper)
->>>>>>> main

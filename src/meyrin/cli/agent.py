@@ -69,7 +69,7 @@ def command(context: click.Context, config: Path | None, check: bool) -> int:
 
 def _run(path: Path) -> int:
     from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
-    from meyrin.agent import loop  # noqa: PLC0415
+    from meyrin.agent import start  # noqa: PLC0415
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415
     from meyrin.agent.main import batch_system  # noqa: PLC0415
     from meyrin.agent.slurm.reconcile import keeper  # noqa: PLC0415
@@ -81,11 +81,7 @@ def _run(path: Path) -> int:
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
-<<<<<<< HEAD
-        agent = loop.make(chosen, batch, uuid.uuid4().hex, path)
-=======
-        agent = loop.make(chosen, batch, uuid.uuid4().hex, keeper(chosen))
->>>>>>> main
+        agent = start.make(chosen, batch, uuid.uuid4().hex, keeper(chosen), path)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         signal.signal(signal.SIGHUP, lambda *_: agent.read_settings())
@@ -98,9 +94,9 @@ def _run(path: Path) -> int:
 
 def _check(path: Path) -> int:
     from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
-    from meyrin.agent import join, loop  # noqa: PLC0415
+    from meyrin.agent import join, start  # noqa: PLC0415
 
-    bad = show(join.findings(settings.load(path), loop.wall_clock_ms()))
+    bad = show(join.findings(settings.load(path), start.wall_clock_ms()))
     say("the agent can't work so" if bad else f"{path} is good")
     return 1 if bad else 0
 

@@ -27,11 +27,7 @@ ENTRIES = {
     "show": Entry(f"{HERE}:show", "One site: partitions and offers."),
     "enrol": Entry(f"{HERE}:enrol", "Let a site join; prints the command for it."),
     "queue": Entry("meyrin.cli.site_own:queue", "What waits and runs there, of everybody."),
-<<<<<<< HEAD
-=======
     "drift": Entry("meyrin.cli.site_own:drift", "What its accounts and limits lack."),
-    "enrol": Entry(f"{HERE}:enrol", "Add a site; prints its agent's token."),
->>>>>>> main
     "drain": Entry(f"{HERE}:drain", "Send nothing new there."),
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
     "allow": Entry(f"{HERE}:allow", "Say which projects may use it."),

@@ -19,8 +19,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-<<<<<<< HEAD
-from meyrin.hub.sites import joining, queue
+from meyrin.hub.sites import drift, joining, queue
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -33,13 +32,7 @@ from meyrin.wire.agents import (
     SelfReply,
     Work,
 )
-=======
-from meyrin.hub.sites import drift, queue
-from meyrin.hub.sites import service as sites
-from meyrin.hub.usage import service as usage
-from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
 from meyrin.wire.limits import DriftBody
->>>>>>> main
 from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")

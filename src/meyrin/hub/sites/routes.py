@@ -10,13 +10,9 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
-<<<<<<< HEAD
 from meyrin.hub.plumbing.settings import HubSettings
-from meyrin.hub.sites import joining, queue, service
-=======
-from meyrin.hub.sites import drift, queue, service
+from meyrin.hub.sites import drift, joining, queue, service
 from meyrin.wire.limits import SiteDrift
->>>>>>> main
 from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
     About,
