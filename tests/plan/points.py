@@ -16,7 +16,7 @@ from meyrin.engine.pool import Pool
 from meyrin.plan.sweep import Point
 
 
-def replayed(seed: int) -> bytes:
+def replayed(seed: int) -> dict[str, bytes]:
     """The starts of a few hundred random jobs, as Parquet."""
     chance = np.random.default_rng(seed)
     submit = np.sort(chance.integers(0, 40_000, 300))
@@ -25,28 +25,28 @@ def replayed(seed: int) -> bytes:
     pool.advance(10**9)
     into = io.BytesIO()
     pq.write_table(pa.table({"submit_s": submit, "start_s": pool.start}), into)
-    return into.getvalue()
+    return {"starts.parquet": into.getvalue(), "seed": b"%d" % seed}
 
 
 def points(count: int = 6) -> list[Point]:
     return [Point(f"seed {seed}", {"seed": seed}, seed) for seed in range(count)]
 
 
-def refuses(value: int) -> bytes:
+def refuses(value: int) -> dict[str, bytes]:
     """Good for all but 3."""
     if value == 3:
         raise InvalidInput("three is no number", hint="count again", field="value")
-    return b"%d" % value
+    return {"value": b"%d" % value}
 
 
-def dies(value: int) -> bytes:
+def dies(value: int) -> dict[str, bytes]:
     if value == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return b"%d" % value
+    return {"value": b"%d" % value}
 
 
-def slow_after_two(value: int) -> bytes:
+def slow_after_two(value: int) -> dict[str, bytes]:
     """The first two at once; the others wait until they are ended."""
     if value >= 2:
         time.sleep(600)
-    return b"%d" % value
+    return {"value": b"%d" % value}

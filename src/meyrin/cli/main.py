@@ -40,6 +40,7 @@ COMMANDS = {
     "whoami": Entry("meyrin.cli.login:whoami", "Who you are at which hub.", START),
     "completion": Entry("meyrin.cli.completion:command", "Completion for your shell.", START),
     "replay": Entry("meyrin.cli.replay:command", "A recorded workload through a cluster.", PLAN),
+    "plan": Entry("meyrin.cli.plan:group", "Studies: what options would change.", PLAN),
     "trace": Entry("meyrin.cli.trace:group", "Recorded workloads: what a log holds.", PLAN),
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
     "call": Entry("meyrin.cli.call:group", "Ways to get hours, and which fits.", RUN_IT),

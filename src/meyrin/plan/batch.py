@@ -31,7 +31,8 @@ def main(points: Path, outcomes: Path) -> int:
         about = {"code": code_version(), "python": sys.version.split()[0]}
         archive.writestr(zipfile.ZipInfo("about.json", EPOCH), json.dumps(about))
         for number, (key, value) in enumerate(values, 1):
-            archive.writestr(zipfile.ZipInfo(key, EPOCH), work(value))
+            for name, content in work(value).items():
+                archive.writestr(zipfile.ZipInfo(f"{key}/{name}", EPOCH), content)
             sys.stdout.write(f"{number} of {len(values)}\n")
             sys.stdout.flush()
     return 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from meyrin.domain.errors import Conflict, Failed, Unreachable
-from meyrin.plan.sweep import Point, Work, code_version
+from meyrin.plan.sweep import Files, Point, Work, code_version
 
 REACH_S = 20
 
@@ -27,7 +27,7 @@ class OnDask:
 
     address: str
 
-    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, bytes]]:
+    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, Files]]:
         import distributed  # noqa: PLC0415 - takes a while to load
 
         dask: Any = distributed  # its functions bring no types
@@ -71,11 +71,11 @@ class OnDask:
                 value=others[0],
             )
 
-    def _result(self, future: Any) -> bytes:
+    def _result(self, future: Any) -> Files:
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:
-            outcome: bytes = future.result()
+            outcome: Files = future.result()
         except (KilledWorker, CancelledError, OSError) as error:
             raise Failed(
                 f"the Dask cluster at {self.address} lost a point: {error}",
@@ -117,7 +117,7 @@ class OnFacility:
     python: str = "python3"
     say: Callable[[str], None] = lambda _: None
 
-    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, bytes]]:
+    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, Files]]:
         command = (self.python, "-m", "meyrin.plan.batch", "points.bin", "outcomes.zip")
         waiting: dict[str, list[str]] = {}
         try:
@@ -144,14 +144,16 @@ def pack(work: Work, points: Sequence[tuple[str, Point]]) -> bytes:
     return pickle.dumps((code_version(), name, [(key, point.value) for key, point in points]))
 
 
-def unpack(archive: bytes, label: str) -> Iterator[tuple[str, bytes]]:
+def unpack(archive: bytes, label: str) -> Iterator[tuple[str, Files]]:
     """Outcomes by key from what a job left. Failed where its code was another."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             about = json.loads(opened.read("about.json"))
-            found = [
-                (name, opened.read(name)) for name in opened.namelist() if name != "about.json"
-            ]
+            found: dict[str, dict[str, bytes]] = {}
+            for path in opened.namelist():
+                key, _, name = path.partition("/")
+                if name:
+                    found.setdefault(key, {})[name] = opened.read(path)
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise Failed(f"what job {label} left is no archive of outcomes") from error
     if about.get("code") != code_version():
@@ -159,7 +161,7 @@ def unpack(archive: bytes, label: str) -> Iterator[tuple[str, bytes]]:
             f"job {label} ran with another Meyrin than this one ({about.get('python')})",
             hint="install the same version at the site, or name its interpreter with --python",
         )
-    yield from found
+    yield from found.items()
 
 
 def same_python() -> str:

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -25,11 +26,21 @@ from typing import Any, Protocol
 
 from meyrin.domain.errors import Failed, InvalidInput
 
-Work = Callable[[Any], bytes]
-"""A function of a module that turns a point's value into its outcome; same value, same bytes."""
+Files = Mapping[str, bytes]
+Work = Callable[[Any], Files]
+"""A function of a module that turns a point's value into its outcome, files by name; same value,
+same bytes."""
 
 DECIDING = ("domain", "engine", "sim", "plan")  # floors whose code may change an outcome
-READING = ("plan/report", "plan/sweep.py", "plan/places.py", "plan/batch.py")  # they don't
+READING = (  # what comes before and after the points does not
+    "plan/batch.py",
+    "plan/differences.py",
+    "plan/impact.py",
+    "plan/measures.py",
+    "plan/places.py",
+    "plan/report",
+    "plan/sweep.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Place(Protocol):
 
     def run(
         self, work: Work, points: Sequence[tuple[str, Point]]
-    ) -> Iterator[tuple[str, bytes]]: ...
+    ) -> Iterator[tuple[str, Files]]: ...
 
 
 @cache
@@ -87,32 +98,38 @@ def key(point: Point, work: Work) -> str:
 
 
 class Kept:
-    """Outcomes by key, as files of a folder. A file is there whole or not at all."""
+    """Outcomes by key, a folder each, below one folder. An outcome is there whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path:
-        return self.folder / name[:2] / f"{name}.parquet"
+        return self.folder / name[:2] / name
 
     def has(self, name: str) -> bool:
-        return self.path(name).is_file()
+        return self.path(name).is_dir()
 
-    def put(self, name: str, content: bytes) -> None:
+    def put(self, name: str, files: Files) -> None:
         """Keep it, also through a power cut. Failed where the disk says no."""
         path = self.path(name)
         part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            part.mkdir(parents=True)
+            for file, content in files.items():
+                _write(part / file, content)
+            if not path.exists():
+                part.rename(path)
         except OSError as error:
             raise Failed(f"{path} can't be written: {error.strerror}") from error
         finally:
-            part.unlink(missing_ok=True)
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sweep(
@@ -155,7 +172,7 @@ class Here:
 
     cores: int
 
-    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, bytes]]:
+    def run(self, work: Work, points: Sequence[tuple[str, Point]]) -> Iterator[tuple[str, Files]]:
         if self.cores == 1 or len(points) == 1:
             for name, point in points:
                 yield name, work(point.value)
@@ -175,7 +192,7 @@ class Here:
 
 def _as_they_come(
     pool: ProcessPoolExecutor, work: Work, points: Sequence[tuple[str, Point]]
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Files]]:
     running = {pool.submit(work, point.value): name for name, point in points}
     while running:
         for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -1,0 +1,201 @@
+"""`meyrin plan`: studies of what another facility, other rules or other demand would change."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.progress import Line
+from meyrin.cli.session import Session, json_option, pass_session
+from meyrin.cli.terminal import data, data_json, say
+from meyrin.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from meyrin.plan.sweep import Place, Standing
+
+HERE = "meyrin.cli.plan"
+ENTRIES = {
+    "impact": Entry(f"{HERE}:impact", "What options would change, against as-is."),
+}
+NEAR, FACILITY = "here", "facility"
+
+
+@click.group("plan", cls=LazyGroup, entries=ENTRIES)
+def group() -> None:
+    """Studies: what one queue, pacing, upgrades or new sites would change in waits, work left
+    undone, cost and carbon. No hub is needed to run one."""
+
+
+@click.command(
+    "impact",
+    epilog="""\b
+Examples:
+  meyrin plan impact examples/small/scenario.toml --out out
+  meyrin plan impact scenario.toml --out out --on tcp://10.0.0.5:8786
+  meyrin plan impact scenario.toml --out out --on facility --per-job 20
+  meyrin plan impact scenario.toml --out out --figure waterfall
+Open out/report.html; out/tables holds every number as CSV.
+""",
+)
+@click.argument("scenario", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR",
+    help="Folder for the report; outcomes stay there and are used again.",
+)  # fmt: skip
+@click.option(
+    "--on", default=NEAR, show_default=True, metavar="WHERE",
+    help="here, facility (as jobs on your hub), or a Dask scheduler: tcp://HOST:PORT.",
+)  # fmt: skip
+@click.option("--cores", type=int, metavar="N", help="Cores of this machine.  [default: all]")
+@click.option(
+    "--per-job", type=click.IntRange(1), default=10, show_default=True, metavar="N",
+    help="Points in one job, with --on facility.",
+)  # fmt: skip
+@click.option(
+    "--python", default="python3", show_default=True, metavar="PROGRAM",
+    help="Interpreter at the sites that has Meyrin, with --on facility.",
+)  # fmt: skip
+@click.option("--focus", default="", metavar="OPTION", help="Option that the page is about.")
+@click.option("--no-ranges", is_flag=True, help="Don't move unknown numbers to their ends.")
+@click.option("--figure", "figures", multiple=True, metavar="NAME", help="Only draw this one.")
+@json_option
+@pass_session
+def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> None:
+    """Play every option of SCENARIO against things as they are, and report the differences.
+
+    \b
+    Each option, size rule and seed is one point: a replay of the same demand, job by
+    job. Points are kept below DIR/points, so Ctrl-C loses at most those that were
+    running: the same command goes on where it stopped, and a changed number runs
+    again only what it touches.
+    """
+    from meyrin.plan.impact import Asked, study  # noqa: PLC0415 - not for --help
+    from meyrin.plan.report import write as report  # noqa: PLC0415
+    from meyrin.plan.scenario import load_scenario  # noqa: PLC0415
+
+    begun = time.perf_counter()
+    loaded = load_scenario(scenario)
+    _check_out(out)
+    again = _command(scenario, out, options)
+    asked = Asked(loaded, options["focus"], not options["no_ranges"], again)
+    line = _Told(session)
+    place = _place(session, options)
+    try:
+        found = study(
+            asked, out, place, session.clock, carry=options["on"] != NEAR,
+            told=line.points, gathering=line.gathering,
+        )  # fmt: skip
+        line.say("drawing")
+        files = report.report(found, options["figures"])
+    finally:
+        line.close()
+    report.write(out, files)
+    if session.json:
+        data_json(_as_data(found, files, out))
+        return
+    page = out / report.PAGE
+    data(str(page) if report.PAGE in files else "\n".join(str(out / name) for name in files))
+    say(
+        f"{line.total} points ({line.kept} kept from before), {len(files)} files,"
+        f" {time.perf_counter() - begun:.0f} s, at most {_peak_mib():,} MiB of memory a process"
+    )
+
+
+def _peak_mib() -> int:
+    """The most memory that this process or one that it started had at once, rounded up."""
+    import resource  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return -(-peak // (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _as_data(found: Any, files: dict[str, bytes], out: Path) -> dict[str, Any]:
+    import json  # noqa: PLC0415
+
+    from meyrin.plan.report.write import SUMMARY  # noqa: PLC0415
+
+    told: dict[str, Any] = json.loads(files[SUMMARY]) if SUMMARY in files else {"name": found.name}
+    return told | {"out": str(out), "files": sorted(files)}
+
+
+def _command(scenario: Path, out: Path, options: dict[str, Any]) -> str:
+    """The command that does it again; where it runs changes nothing, so that is left out."""
+    words = ["meyrin", "plan", "impact", str(scenario), "--out", str(out)]
+    words += ["--focus", options["focus"]] if options["focus"] else []
+    words += ["--no-ranges"] if options["no_ranges"] else []
+    return shlex.join(words)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"--out {out} is a file; it wants a folder", field="--out")
+    if out.is_dir() and any(out.iterdir()) and not (out / "points").is_dir():
+        raise InvalidInput(
+            f"--out {out} holds other things than a study",
+            hint="choose a new folder, or that of an earlier run of this study",
+            field="--out",
+        )
+
+
+def _place(session: Session, options: dict[str, Any]) -> Place:
+    from meyrin.plan.places import OnDask, OnFacility  # noqa: PLC0415
+    from meyrin.plan.sweep import Here, check_cores, cores_here  # noqa: PLC0415
+
+    on = options["on"]
+    if on == NEAR:
+        cores = options["cores"]
+        return Here(cores_here() if cores is None else check_cores(cores))
+    if on == FACILITY:
+        from meyrin.cli.plan_jobs import HubJobs  # noqa: PLC0415
+
+        jobs = HubJobs(session.client(), session.pause)
+        return OnFacility(jobs, options["per_job"], options["python"], say)
+    if "://" in on:
+        return OnDask(on)
+    raise InvalidInput(
+        f"--on {on!r} is no place",
+        hint=f"{NEAR}, {FACILITY}, or the address of a Dask scheduler such as tcp://10.0.0.5:8786",
+        field="--on",
+        value=on,
+    )
+
+
+class _Told:
+    """Progress in one line: points with time left, then gathering, then drawing."""
+
+    def __init__(self, session: Session) -> None:
+        self._line = Line(session.clock, lines=True)
+        self.total = self.kept = 0
+
+    def points(self, standing: Standing) -> None:
+        self.total, self.kept = standing.total, standing.kept
+        self._line.tell(lambda: _words(standing))
+
+    def gathering(self, done: int, total: int) -> None:
+        self._line.tell(lambda: f"gathering {done} of {total}")
+
+    def say(self, words: str) -> None:
+        self._line.tell(lambda: words)
+
+    def close(self) -> None:
+        self._line.close()
+
+
+def _words(standing: Standing) -> str:
+    text = f"{standing.done} of {standing.total} points"
+    if standing.left_s is None:
+        return text
+    left = standing.left_s
+    for most, each, word in ((90, 1, "s"), (5400, 60, "min"), (float("inf"), 3600, "h")):
+        if left < most:
+            return f"{text}, about {left / each:.0f} {word} left"
+    return text

@@ -1,0 +1,63 @@
+"""`meyrin plan impact`: from a scenario to a folder, stopped, gone on, and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.plan import studies
+
+from meyrin.cli.exits import DONE, USAGE
+from meyrin.cli.main import run
+from meyrin.cli.session import Session
+
+
+def meyrin(*words: str | Path) -> int:
+    return run([str(word) for word in words], Session(environ={}))
+
+
+def test_a_study_is_run_once_and_redrawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = studies.cut(tmp_path / "in", options=("packing",))
+    out = tmp_path / "out"
+    asked = ("plan", "impact", scenario, "--out", out, "--cores", "1", "--no-ranges")
+    assert meyrin(*asked, "--json") == DONE
+    told = json.loads(capsys.readouterr().out)
+    assert told["focus"] == "packing"
+    assert (out / "report.html").is_file()
+    assert told["inputs"].keys() == {"scenario.toml", "facility.toml"}
+    (out / "figures" / "waterfall.svg").unlink()
+    assert meyrin(*asked, "--figure", "waterfall") == DONE
+    said = capsys.readouterr()
+    assert "8 points (8 kept from before)" in said.err
+    assert "MiB of memory" in said.err
+    assert (out / "figures" / "waterfall.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--on", "moon"], "no place"),
+        (["--focus", "cake"], "no option of this scenario"),
+        (["--cores", "0"], "--cores is 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    scenario = studies.cut(tmp_path / "in")
+    assert meyrin("plan", "impact", scenario, "--out", tmp_path / "out", *more) == USAGE
+    said = capsys.readouterr().err
+    assert words in said
+    assert "hint:" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = studies.cut(tmp_path / "in")
+    assert meyrin("plan", "impact", scenario, "--out", tmp_path / "in") == USAGE
+    assert "holds other things" in capsys.readouterr().err
