@@ -77,7 +77,9 @@ def test_it_is_renewed_when_it_is_old_enough(path, hub):
     assert not next_of(path).exists()
     assert hub.caller() == digest_of(second)
     assert hub.told == [digest_of(second)]
-    assert [each.name for each in path.parent.iterdir()] == ["credential"]
+    files = sorted(path.parent.iterdir())
+    assert [each.name for each in files] == ["credential", "credential.before"]
+    assert {each.stat().st_mode & 0o777 for each in files} == {0o600}
 
 
 @pytest.mark.parametrize("fault", [Crash(), Unreachable("away")])
@@ -126,6 +128,20 @@ def test_a_refused_agent_takes_what_else_there_is(path, hub):
     hub.good = {digest_of(following)}
     assert found.look_again() is True
     assert read_secret(path) == following
+
+
+def test_a_hub_that_came_back_from_a_backup_knows_the_one_before(path, hub):
+    first = read_secret(path)
+    found = agent(path, hub)
+    found.renew_if_due(now_ms(path) + DAY_MS, 24)
+    assert read_secret(path) != first
+    hub.good = {digest_of(first)}
+    assert found.look_again() is True
+    assert hub.caller() == digest_of(first)
+    assert read_secret(path) == first
+    assert found.renew_if_due(now_ms(path) + DAY_MS, 24) is True
+    hub.good = set()
+    assert found.look_again() is False
 
 
 def test_secrets_are_not_logged(path, hub, caplog, capsys):

@@ -229,6 +229,8 @@ def test_what_the_operator_wrote_is_kept_and_checked(
         ("\n[rules]", "\n[rules]\nnodes = 1", "rules.nodes"),
         ("\n[rules]", '\n[rules]\nquiet_hours = ["now"]', "no quiet hours"),
         ("\n[rules]", '\n[rules]\nveto = "none"', "can't be started"),
+        ("owners = { alps = 1 }", 'owners = { "Die Uni" = 1 }', "can't be called 'Die Uni'"),
+        ("owners = { alps = 1 }", "owners = { alps = 0 }", "the weight of alps is 0"),
         ("# until = 2030-01-01", "until = 2020-01-01\nstart = 2021-01-01", "ends before it begins"),
     ):
         assert old in text, old

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from meyrin.agent import quiet
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.site import Partition
+from meyrin.domain.site import Partition, check_name
 
 
 class Rules(BaseModel):
@@ -65,6 +65,19 @@ class Offer(BaseModel):
     """The first day (UTC), such as 2027-01-01; absent: now."""
     until: date | None = None
     """The first day that is not lent any more; absent: on and on."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        check_name("partition", self.partition)
+        for owner, weight in self.owners.items():
+            check_name("owner", owner)
+            if not 1 <= weight <= 10**12:
+                raise InvalidInput(
+                    f"[[offer]] of {self.partition}: the weight of {owner} is {weight}",
+                    hint="a whole number from 1 on",
+                    field="offer.owners",
+                )
+        return self
 
 
 class SlurmPartition(BaseModel):

@@ -3,7 +3,8 @@
 The order makes a crash harmless at any point. The next secret is on the disk (`NAME.next`) before
 the hub hears its SHA-256; the hub takes the same digest again without a word; the file is replaced
 in one step after that. Whoever starts and finds a `.next` goes on where it was: the one that the
-hub knows is there in either file.
+hub knows is there in either file. The one before stays beside it (`NAME.before`): the hub refuses
+it soon, but a hub that came back from yesterday's backup knows no other.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ def next_of(path: Path) -> Path:
     return path.with_name(path.name + ".next")
 
 
+def before_of(path: Path) -> Path:
+    return path.with_name(path.name + ".before")
+
+
 class Credential:
     """The file and the connection that uses it. `follow` tells the hub a digest, `who` asks it
     who the holder of a secret is."""
@@ -109,6 +114,7 @@ class Credential:
         self._take(following)
 
     def _take(self, following: str) -> None:
+        keep(before_of(self.path), read_secret(self.path) + "\n")
         replace(self._next, self.path)
         self._connection.use(following)
         log.info("agent.credential_renewed")
@@ -133,4 +139,14 @@ class Credential:
             if following and self._counts(following):
                 self._take(following)
                 return True
-        return False
+            return self._take_before()
+
+    def _take_before(self) -> bool:
+        """The hub may have come back from a backup that is older than our last renewal."""
+        before = read_secret(before_of(self.path))
+        if not before or self._connection.uses(before) or not self._counts(before):
+            return False
+        replace(before_of(self.path), self.path)
+        self._connection.use(before)
+        log.warning("agent.credential_before", why="the hub knows the one before only")
+        return True

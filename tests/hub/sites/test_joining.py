@@ -270,6 +270,22 @@ def test_what_is_proposed_is_lent_once_where_the_enrolment_says_so(house):
     assert announce(house, lends, later) == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"owners": [{"owner": "Die Uni", "weight": 1}]},
+        {"owners": [{"owner": "uni", "weight": 0}]},
+        {"partition": "GPU !"},
+    ],
+)
+def test_a_proposal_that_can_not_be_lent_keeps_nobody_from_being_heard(house, wrong):
+    lends = enrol(house, lend=True).site
+    made = announce(house, lends, [OFFERS[0] | wrong, OFFERS[0]])
+    assert [one.partition for one in made] == ["cpu"]
+    with house.read() as step:
+        assert sites.site(step, lends.id).incarnation == "one"
+
+
 def test_an_offer_whose_time_is_over_is_not_made(house):
     lends = enrol(house, lend=True).site
     now_s = house.clock.now_ms // 1000

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meyrin.domain.errors import Conflict, NotAllowed
+import structlog
+
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed
 from meyrin.domain.site import OwnerShare
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service, store
 from meyrin.hub.sites.service import Offer, Site
+
+log = structlog.get_logger("meyrin.hub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +98,14 @@ def lend_proposed(step: Step, site: Site) -> list[Offer]:
         if one["end_s"] is not None and one["end_s"] <= start_s:
             continue
         owners = [OwnerShare(each["owner"], each["weight"]) for each in one["owners"]]
-        if store.overlapping_offer(step, site.id, one["partition"], start_s, one["end_s"]) is None:
-            made.append(
-                service.lend(
-                    step, site.name, one["partition"], owners, start_s=start_s, end_s=one["end_s"]
-                )
+        if store.overlapping_offer(step, site.id, one["partition"], start_s, one["end_s"]):
+            continue
+        try:
+            offer = service.lend(
+                step, site.name, one["partition"], owners, start_s=start_s, end_s=one["end_s"]
             )
+        except InvalidInput as error:  # an agent must be heard, whatever it proposes
+            log.warning("site.proposal_refused", site=site.name, error=error.message)
+        else:
+            made.append(offer)
     return made
