@@ -1,4 +1,4 @@
-"""Replies of slurmrestd that were recorded or written down, served as if it stood there.
+"""What slurmrestd and Slurm's commands answered, recorded or written down, served again.
 
 Each file says of itself where it is from (`_about`). All of them tell of the same jobs, so that
 one table of expectations holds for every version.
@@ -7,6 +7,7 @@ one table of expectations holds for every version.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,10 +15,14 @@ from urllib.parse import parse_qs
 import httpx2
 
 from meyrin.agent.config import SlurmConfig
+from meyrin.agent.slurm.command import FIELD, ROW, CommandTransport, Done
 from meyrin.agent.slurm.rest import Rest
 
 FOLDER = Path(__file__).parent / "recorded"
 RELEASES = tuple(sorted(each.stem.removeprefix("rest-") for each in FOLDER.glob("rest-*.json")))
+COMMANDS = tuple(
+    sorted(each.stem.removeprefix("command-") for each in FOLDER.glob("command-*.json"))
+)
 _PLAIN = {"ping", "partitions", "nodes", "associations", "qos", "clusters"}
 
 
@@ -74,3 +79,48 @@ class Recorded:
 
     def _json(self, name: str, status: int = 200) -> httpx2.Response:
         return httpx2.Response(status, json=self.replies[name])
+
+
+# --- by commands
+
+
+class RecordedCommands:
+    """A `command.Run` over one file: what each of Slurm's commands printed."""
+
+    def __init__(self, release: str) -> None:
+        told = json.loads((FOLDER / f"command-{release}.json").read_text(encoding="utf-8"))
+        self.replies: dict[str, dict[str, Any]] = told["replies"]
+        self.asked: list[list[str]] = []
+        self.refusing = False
+
+    def transport(self) -> CommandTransport:
+        return CommandTransport(self, user="mtb1", environ={"PATH": "/usr/bin:/bin"})
+
+    def __call__(self, command: Sequence[str], _given: str, _environment: Any) -> Done:
+        self.asked.append(list(command))
+        said = dict(each.removeprefix("--").partition("=")[::2] for each in command[1:])
+        kind = self._kind(command)
+        if kind == "sbatch":
+            kind = "sbatch-no" if self.refusing else "sbatch-yes"
+        reply = self.replies[kind]
+        out = reply["out"]
+        if kind == "squeue" and "name" in said:
+            out = _only(out, set(said["name"].split(",")))
+        return Done(reply["code"], out, reply["err"])
+
+    @staticmethod
+    def _kind(command: Sequence[str]) -> str:
+        name = command[0]
+        if name == "squeue":
+            return "whole" if any(each.startswith("--Format") for each in command) else name
+        if name == "scontrol":
+            return next(each for each in ("ping", "config", "partition", "node") if each in command)
+        if name == "sacctmgr":
+            return "qos" if "qos" in command else "assoc"
+        return name
+
+
+def _only(text: str, names: set[str]) -> str:
+    """squeue's rows of these names, which stand last in each."""
+    rows = text.split(ROW)[1:]
+    return "".join(ROW + row for row in rows if row.rstrip("\n").rpartition(FIELD)[2] in names)

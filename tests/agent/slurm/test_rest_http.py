@@ -236,6 +236,11 @@ def test_an_address_that_cannot_be_one_is_refused_at_once(url):
         Rest(SlurmConfig(rest_url=url), "ada", lambda: 0.0)
 
 
+def test_a_version_that_is_not_known_is_refused_at_once():
+    with pytest.raises(InvalidInput, match=r"v0\.0\.99"):
+        Rest(SlurmConfig(rest_url="http://s:1", rest_version="v0.0.99"), "ada", lambda: 0.0)
+
+
 def test_health_tells_the_parts_apart():
     up = ok(pings=[{"pinged": "UP"}])
     assert Answers(up, ok(clusters=[1])).rest().health().accounting is True

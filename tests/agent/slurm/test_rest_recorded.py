@@ -262,3 +262,15 @@ def test_an_answer_without_its_list_is_no_answer(site):
     del site.replies["jobs"]["jobs"]
     with pytest.raises(Unreachable):
         rest.queue()
+
+
+def test_accelerators_that_slurm_does_not_count_are_those_that_were_asked_for(site):
+    """Where AccountingStorageTRES has no gres/gpu, only the request knows of them."""
+    for job in site.replies["jobs"]["jobs"]:
+        for key in ("tres_alloc_str", "tres_req_str"):
+            held = [each for each in job[key].split(",") if "gpu" not in each]
+            job[key] = ",".join(held)
+    rows = by_name(site.transport().queue())
+    assert rows["meyrin-running"].accelerators == 8
+    assert rows["meyrin-array"].accelerators == 8
+    assert not rows["meyrin-waiting"].accelerators

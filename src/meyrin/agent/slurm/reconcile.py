@@ -166,7 +166,8 @@ def keeper(config: AgentConfig) -> Reconciler | None:
     if how.conf is not None:
         environment["SLURM_CONF"] = str(how.conf)
     accounts = CommandAccounts(runner(how.command_timeout_s), environment, how.bin)
-    return Reconciler(accounts, config.limits, how.accounts, getpass.getuser())
+    submitter = how.rest_user if how.transport == "rest" else None
+    return Reconciler(accounts, config.limits, how.accounts, submitter or getpass.getuser())
 
 
 def _line(change: Change, outcome: str, why: str = "") -> DriftLine:

@@ -23,7 +23,7 @@ from meyrin.agent.slurm.transport import (
     QueueRow,
     Submission,
 )
-from meyrin.domain.errors import Unreachable
+from meyrin.domain.errors import InvalidInput, Unreachable
 
 if TYPE_CHECKING:
     import httpx2
@@ -59,6 +59,12 @@ class Rest:
             config.rest_url, self.user, token, config.command_timeout_s, transport=transport
         )
         known = [each for each in VERSIONS if config.rest_version in (None, each.name)]
+        if not known:
+            raise InvalidInput(
+                f"rest_version {config.rest_version!r} is none that is known here",
+                hint=f"from {VERSIONS[-1].name} to {VERSIONS[0].name}, or leave it out",
+                field="slurm.rest_version",
+            )
         self._choices = tuple(known)
         self._chosen: Version | None = known[0] if config.rest_version and known else None
         self._choosing = threading.Lock()
@@ -124,9 +130,10 @@ class Rest:
         associations = self._http.ask(
             "GET", f"/slurmdb/{version.name}/associations", {"user": self.user}
         )
-        if associations.status == 404:
+        if _is_nowhere(associations):
             return rest_facts.cluster(self.user, ping.body, partitions.body, nodes.body)
-        self._check(associations, "associations")
+        if associations.status != 404:  # else: none of this user's
+            self._check(associations, "associations")
         qos = self._get(f"/slurmdb/{version.name}/qos")
         return rest_facts.cluster(
             self.user, ping.body, partitions.body, nodes.body, associations.body, qos.body
@@ -142,7 +149,7 @@ class Rest:
         except Unreachable as error:
             return Health(controller=False, accounting=None, words=error.message)
         there = database.good and not database.empty
-        accounting = None if database.status == 404 else there
+        accounting = None if _is_nowhere(database) else there
         said = [ping.words] if not controller else []
         said += [database.words] if accounting is False else []
         return Health(controller=controller, accounting=accounting, words="; ".join(said))
@@ -159,7 +166,7 @@ class Rest:
     def _choose(self) -> Version:
         for version in self._choices:
             answer = self._http.ask("GET", f"/slurm/{version.name}/ping")
-            if answer.status != 404:
+            if not _is_nowhere(answer):
                 return version
         known = ", ".join(each.name for each in self._choices) or "none"
         raise Unreachable(
@@ -169,7 +176,7 @@ class Rest:
 
     def _forget_if_gone(self, answer: Answer) -> None:
         """slurmrestd was replaced by one that lacks the version: choose anew next time."""
-        if answer.status == 404 and not answer.body and len(self._choices) > 1:
+        if _is_nowhere(answer) and len(self._choices) > 1:
             with self._choosing:
                 self._chosen = None
 
@@ -260,13 +267,27 @@ def queue_row(job: dict[str, Any], user: str) -> QueueRow:
         nodes=v.number(job.get("node_count")),
         cores=v.number(job.get("cpus")),
         memory_mb=words.memory_mb(words.tres(held).get("mem", "")),
-        accelerators=words.accelerators(held),
+        accelerators=_accelerators(job, held),
         priority=v.number(job.get("priority")),
         exit_code=None if state in _LIVE else code,
         signal=None if state in _LIVE else signal,
         restarts=v.number(job.get("restart_cnt")),
         node_list=nodes,
     )
+
+
+def _accelerators(job: dict[str, Any], held: str) -> int | None:
+    """As Slurm counts them, or where it does not (AccountingStorageTRES), as they were asked."""
+    counted = words.accelerators(held)
+    if counted:
+        return counted
+    times = {"tres_per_job": 1, "tres_per_node": v.number(job.get("node_count")),
+             "tres_per_task": v.number(job.get("tasks"))}  # fmt: skip
+    for key, many in times.items():
+        asked = [each.count for each in words.gres(v.text(job.get(key))) if each.name == "gpu"]
+        if asked:
+            return None if many is None else sum(asked) * many
+    return counted
 
 
 def accounting_row(job: dict[str, Any], version: Version) -> AccountingRow:
@@ -315,6 +336,12 @@ def accounting_row(job: dict[str, Any], version: Version) -> AccountingRow:
         energy_j=energy or None,
         node_list="" if nodes == "None assigned" else nodes,
     )
+
+
+def _is_nowhere(answer: Answer) -> bool:
+    """Whether there is no such question: not loaded, or not of this version. What was asked for
+    and is not there comes with words in JSON."""
+    return answer.status == 404 and not answer.body
 
 
 def _is_over(answer: Answer) -> bool:
