@@ -26,6 +26,12 @@ test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" nar
 	@$(BIN)/python -m meyrin.engine.compiled # once, not in each of the test processes
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
+WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(word)),\
+	--$(shell echo $(word) | tr A-Z a-z)=$($(word))))
+.PHONY: world
+world: $(STAMP) ## live through simulated worlds with every fault: SEEDS=2000, or one: SEED=17
+	@$(BIN)/python -m tests.world.many $(WORLD)
+
 .PHONY: check
 check: lint ## format, lint, types, floors and the fast tests: before you push
 	@$(BIN)/python -m pytest $(PARALLEL) -q -m "not real and not slow" $(ARGS)

@@ -126,7 +126,9 @@ class Agent:
         """Attempts that were taken but may not have arrived: look first, then hand over. Those
         that wait for room are in no doubt: they go in when there is some."""
         held = set(self.door.held())
-        taken = [i for i in self.journal.taken() if i.work.attempt not in self._staging]
+        with self._handing:  # what is being taken meanwhile is not in doubt
+            taken = self.journal.taken()
+            taken = [item for item in taken if item.work.attempt not in self._staging]
         doubtful = [item for item in taken if item.work.attempt not in held]
         if doubtful:
             there = self.batch.look_up(tuple(item.work.attempt for item in doubtful))
@@ -146,16 +148,20 @@ class Agent:
         else:
             reply = self.hub.lease(wait_s, not_now, partitions=said[0], about=said[1])
             self._said = said
-        new = self.journal.take(reply.work, reply.requests)
-        self._items |= {item.work.attempt: item for item in new}
         slow = self.config.rules.veto is not None  # it may take its time, each time
+        with self._handing:
+            new = self.journal.take(reply.work, reply.requests)
+            self._items |= {item.work.attempt: item for item in new}
+            self._staging.update(item.work.attempt for item in new)
         direct = [item for item in new if not (slow or item.request.inputs)]
         for item in new:
             if slow or item.request.inputs:
-                self._staging.add(item.work.attempt)
                 self._staged.submit(self._stage, item)
-        if direct:
-            self._hand_over(direct)
+        try:
+            if direct:
+                self._hand_over(direct)
+        finally:
+            self._staging.difference_update(item.work.attempt for item in direct)
         ours = tuple(attempt for attempt in reply.cancel if attempt in self._items)
         if ours:
             self._cancel(ours)

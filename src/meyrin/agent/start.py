@@ -24,19 +24,20 @@ def wall_clock_ms() -> int:
 def make(
     config: AgentConfig,
     batch: BatchSystem,
-    incarnation: str,
+    fresh: str,
     keeper: KeepsLimits | None = None,
     path: Path | None = None,
 ) -> Agent:
-    """An agent over the real hub and a journal on disk; `path` is the settings' file."""
+    """An agent over the real hub and a journal on disk; `fresh` is a name never used before,
+    `path` the settings' file."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
     connection = Connection(config.hub, config.credential)
-    hub = Hub(connection, incarnation)
+    hub = Hub(connection, journal.name_start(fresh))
 
     def who(secret: str) -> object:
         other = Connection(config.hub, secret)
         try:
-            return Hub(other, incarnation).who()
+            return Hub(other, fresh).who()
         finally:
             other.close()
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, StaleEpoch
 from meyrin.domain.ids import new_id
 from meyrin.domain.site import OwnerShare, Partition, check_name
 from meyrin.engine.model import PartitionState
@@ -151,6 +151,11 @@ def announce(
     kind = identity.check_label("batch_kind", batch_kind)
     start = identity.check_label("incarnation", incarnation)
     row = site_row(step, store.sites.c.id == site_id, site_id, hold=True)
+    if _is_earlier(start, row.incarnation):
+        raise StaleEpoch(
+            "a later start of this site's agent has said hello already",
+            hint="one agent per site; this is a late word of one that has ended",
+        )
     known = None if about is None else dict(about)
     store.set_announced(step, site_id, kind, start, known)
     if _replace_partitions(step, site_id, specs):
@@ -164,6 +169,14 @@ def say_not_now(step: Step, site_id: str, reason: str) -> None:
     """Why the site's agent takes nothing new at present; empty when it does again."""
     if store.set_field(step, site_id, store.sites.c.not_now, reason or None):
         world.moved(step)
+
+
+def _is_earlier(start: str, current: str) -> bool:
+    """Whether both starts are of one journal (`NAME.NUMBER`) and `start` came before."""
+    (own, _, number), (known, _, last) = start.rpartition("."), current.rpartition(".")
+    if not own or own != known or not (number.isdecimal() and last.isdecimal()):
+        return False
+    return int(number) < int(last)
 
 
 def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any]]) -> bool:
