@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt tools/environm
 
 .PHONY: demo
 demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the walk
+	@command -v bwrap >/dev/null || MTB_DIR=$$(mktemp -d) bash -c '. testbed/lib.sh; mtb_dirs; apt_need bubblewrap' || true
 	@ONCE=$(ONCE) $(BIN)/python -m meyrin.cli.demo
 
 .PHONY: test
@@ -74,6 +75,10 @@ bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster aga
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)
+
+.PHONY: bench-suites
+bench-suites: $(STAMP) ## measure runs of suites against bare Inspect
+	@$(BIN)/python bench/suites.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind

@@ -16,7 +16,7 @@ from meyrin.domain import errors
 
 Capture = pytest.CaptureFixture[str]
 UNTIL = ("--until", "2030-01-01")
-FILES = ("trace describe", "call ", "plan impact")
+FILES = ("trace describe", "call ", "plan impact", "gate ", "suite ", "evidence ")
 
 # the words, the call that the hub sees, and a word of the answer for people
 CASES: list[tuple[str, str, str]] = [

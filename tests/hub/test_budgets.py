@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.hub.evaluations.rows import add_rows
 from tests.hub.facility import chunk
 
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
@@ -223,6 +224,7 @@ def full(wide):
             outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
             audit.note(step, "root", "test.act", f"thing-{number}")
         hub.award("lab", hours=1)
+        add_rows(hub, f"r{number:02}")
         hub.clock.pass_s(1)
         hub.submit()
     hub.agents["alps"].lease()
@@ -249,6 +251,10 @@ LISTS = {
     "/api/v1/guests": ("guests", "name"),
     "/api/v1/organisations": ("organisations", "name"),
     "/api/v1/audit": ("rows", "id"),
+    "/api/v1/gates/keys": ("keys", "public"),
+    "/api/v1/gates/plans": ("plans", "digest"),
+    "/api/v1/gates/runs": ("runs", "digest"),
+    "/api/v1/gates/decisions": ("decisions", "digest"),
 }
 
 
@@ -312,6 +318,7 @@ def add_some(hub):
         outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
         audit.note(step, "root", "test.act", mark)
         identity.add_member(step, hub_root(), "lab", mark, "member")
+    add_rows(hub, mark)
 
 
 def test_the_jobs_of_a_list_are_those_that_were_asked_for(full):

@@ -44,6 +44,7 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Projects, Sites
+    from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -114,6 +115,12 @@ class Client:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def gates(self) -> Gates:
+        from meyrin.client.gates import Gates  # noqa: PLC0415
+
+        return Gates(self.connection)
 
     @property
     def url(self) -> str:

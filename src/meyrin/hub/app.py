@@ -14,6 +14,7 @@ from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
@@ -47,7 +48,18 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.authenticate = request_actor
     app.state.provider = _provider(settings, database)
     http.install(app)
-    for router in (identity, outside, sites, ledger, calls, jobs, broker, agents, reports):
+    for router in (
+        identity,
+        outside,
+        sites,
+        ledger,
+        calls,
+        jobs,
+        evaluations,
+        broker,
+        agents,
+        reports,
+    ):
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")

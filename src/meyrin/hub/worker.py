@@ -11,6 +11,7 @@ from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import tranches
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
@@ -64,14 +65,17 @@ class Worker:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
     def _sweep(self) -> None:
-        """Once a minute: what allocations that are over still had expires."""
+        """Once a minute: what allocations that are over still had expires, tranches come due."""
         now_ms = self.database.clock_ms()
         if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
             self._swept_ms = now_ms
             with self.database.write() as step:
                 expired = calls.sweep(step)
+                changed = tranches.sweep(step)
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
+            if changed:
+                log.info("tranches.changed", tranches=changed)
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""
