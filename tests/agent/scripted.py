@@ -47,6 +47,8 @@ class StoryHub:
         self.files: dict[str, bytes] = {}
         self.left: dict[str, tuple[str, list[FileView]]] = {}
         self.uploads: Counter[str] = Counter()
+        self.heard: list[tuple[Any, Any]] = []
+        self.not_now: list[str] = []
 
     def add(self, request: JobRequest | None = None, **known: Any) -> Work:
         number = len(self.work) + 1
@@ -81,10 +83,16 @@ class StoryHub:
 
     # --- what agents call
 
-    def hello(self, _kind: str, _partitions: Any) -> HelloReply:
+    def hello(self, _kind: str, partitions: Any, about: Any = None) -> HelloReply:
+        self.heard.append((partitions, about))
         return HelloReply(site="alps", now_ms=0)
 
-    def lease(self, _wait_s: float) -> LeaseReply:
+    def lease(
+        self, _wait_s: float, not_now: str = "", *, partitions: Any = None, about: Any = None
+    ) -> LeaseReply:
+        self.not_now.append(not_now)
+        if about is not None:
+            self.heard.append((partitions, about))
         given = [work for work in self.work.values() if work.attempt not in self.reports]
         wanted = {work.request_id: self.requests[work.request_id] for work in given}
         return LeaseReply(work=given, requests=wanted, cancel=list(self.to_cancel))

@@ -41,7 +41,6 @@ def nothing(*_):
     ("rules", "words"),
     [
         ({}, ""),
-        ({"drained": "floor is wet"}, "floor is wet"),
         ({"allowed_projects": ()}, "project lab may not run here"),
         ({"allowed_projects": ("lab", "other")}, ""),
         ({"max_walltime_s": 600}, ""),

@@ -18,14 +18,26 @@ Capture = pytest.CaptureFixture[str]
 UNTIL = ("--until", "2030-01-01")
 
 # nouns whose commands read files, or have tests of their own against a whole hub
-NO_HUB = ("trace ", "call modes", "call route", "gate ", "suite ", "evidence ", "plan impact", "plan publish")
+NO_HUB = (
+    "trace ",
+    "call modes",
+    "call route",
+    "gate ",
+    "suite ",
+    "evidence ",
+    "plan impact",
+    "plan publish",
+)
 # the words, the call that the hub sees, and a word of the answer for people
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
     ("site queue alps", "GET /sites/alps/queue?limit=50", "PENDING (Priority)"),
     ("site drift alps", "GET /sites/alps/drift?limit=50", "lovelace"),
-    ("site enrol alps --title Alps", "POST /sites", "myr_agent"),
+    ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),
+    ("site enrol alps --credential", "POST /sites", "myr_agent"),
+    ("site credentials alps", "GET /sites/alps/credentials?limit=50", "enrolment"),
+    ("site revoke alps", "DELETE /sites/alps/agent-token", "--again"),
     ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
     ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),
     ("site offer alps gpu --owner uni=3 --owner me", "POST /sites/alps/offers", "off_1"),
@@ -127,7 +139,12 @@ def test_no_command_of_a_noun_is_left_out() -> None:
 
 
 def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture) -> None:
-    for words in ("site enrol alps", "site token alps", "token new x"):
+    for words in (
+        "site enrol alps",
+        "site enrol alps --credential",
+        "site token alps",
+        "token new x",
+    ):
         assert meyrin(*words.split()) == 0
         assert len(capsys.readouterr().out.splitlines()) == 1
 

@@ -20,6 +20,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.site import Partition
+from meyrin.wire.agents import JoinReply, SelfReply
 from meyrin.wire.calls import (
     ClocksView,
     ModeClockView,
@@ -27,7 +29,6 @@ from meyrin.wire.calls import (
     ProposalView,
     SpreadView,
 )
-from meyrin.domain.site import Partition
 from meyrin.wire.identity import (
     AuditList,
     AuditVerified,
@@ -77,7 +78,17 @@ from meyrin.wire.ledger import (
 from meyrin.wire.limits import DriftLine, SiteDrift
 from meyrin.wire.plans import PlanList, PlanView, TraceJob, TraceJobs
 from meyrin.wire.queue import QueuedJob, SiteQueue
-from meyrin.wire.sites import AgentSecret, Enrolled, OfferView, SiteDetail, SiteList, SiteView
+from meyrin.wire.sites import (
+    AgentSecret,
+    CredentialList,
+    CredentialView,
+    Enrolled,
+    EnrolmentSecret,
+    OfferView,
+    SiteDetail,
+    SiteList,
+    SiteView,
+)
 
 TOKEN = "myr_fake"
 STATUS = {
@@ -368,7 +379,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if fault and isinstance(fault.how, MeyrinError):
                 raise fault.how
-            if self.headers["authorization"] != f"Bearer {TOKEN}":
+            of_agent = "/agent/" in self.path  # agents draw their own
+            if self.headers["authorization"] != f"Bearer {TOKEN}" and not of_agent:
                 raise error_classes()["not_logged_in"]("this token is not known here")
             cut = fault.after if fault and fault.how == "cut" else None
             asked = parse_qs(parts.query, keep_blank_values=True)
@@ -648,6 +660,33 @@ def administration(method: str, path: str) -> Any:
         "GET /sites": SiteList(sites=[site], next=""),
         "POST /sites": Enrolled(site=site, agent_secret="myr_agent"),
         "GET /sites/alps": SiteDetail(site=lent, offers=[offer]),
+        "POST /agent/join": JoinReply(site="alps", title="Alps", now_ms=DAY_MS),
+        "GET /agent/self": SelfReply(
+            site="alps",
+            title="Alps",
+            now_ms=DAY_MS,
+            incarnation="",
+            answers=False,
+            drained=None,
+            lent=[],
+        ),
+        "POST /sites/alps/enrolment": EnrolmentSecret(
+            site=site, secret="myr_enrol", expires_ms=DAY_MS, hub="https://hub.example"
+        ),
+        "GET /sites/alps/credentials": CredentialList(
+            credentials=[
+                CredentialView(
+                    id="tok_1",
+                    kind="enrol",
+                    state="waits",
+                    created_ms=DAY_MS,
+                    expires_ms=DAY_MS,
+                    used_ms=None,
+                    revoked_ms=None,
+                )
+            ],
+            next="",
+        ),
         "GET /sites/alps/queue": SiteQueue(
             site="alps", at_ms=DAY_MS, left_out=0, partitions=[], jobs=[waiting], next=""
         ),

@@ -87,6 +87,8 @@ def settings_page() -> str:
         table("key | default | what it is", list(agent_keys("AgentConfig"))),
         "### [rules]\n",
         table("key | default | what it is", list(agent_keys("Rules"))),
+        "### [[offer]]\n",
+        table("key | default | what it is", list(agent_keys("Offer"))),
         "### [[partition]]\n",
         table("key | default", list(partition_keys())),
         "### [slurm]\n",

@@ -212,6 +212,8 @@ def test_cancelling_an_element_or_an_array(wide):
 def full(wide):
     """Thirty of everything, some of them later."""
     hub = wide
+    with hub.write() as step:
+        lab, _ = sites.enrol(step, "lab")
     for number in range(30):
         hub.person(f"p{number:02}")
         with hub.write() as step:
@@ -219,6 +221,7 @@ def full(wide):
             identity.add_member(step, hub_root(), "lab", f"p{number:02}", "member")
             identity.new_token(step, hub.people["root"].id, f"t{number}")
             sites.enrol(step, f"s{number:02}")
+            identity.new_agent_token(step, lab.id, "lab")
             outside.add_organisation(step, f"o{number:02}", f"o{number:02}.example", "")
             outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
             audit.note(step, "root", "test.act", f"thing-{number}")
@@ -253,6 +256,7 @@ LISTS = {
     "/api/v1/projects/lab/entries": ("entries", "id"),
     "/api/v1/allocations": ("allocations", "id"),
     "/api/v1/sites": ("sites", "name"),
+    "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),
     "/api/v1/guests": ("guests", "name"),
     "/api/v1/organisations": ("organisations", "name"),
@@ -321,6 +325,7 @@ def add_some(hub):
         identity.new_project(step, mark, lead=hub.people["root"].id)
         identity.new_token(step, hub.people["root"].id, mark)
         sites.enrol(step, mark)
+        sites.rotate_agent_token(step, hub_root(), "lab")
         outside.add_organisation(step, mark, f"{mark}.example", "")
         outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
         audit.note(step, "root", "test.act", mark)

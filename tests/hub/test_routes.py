@@ -21,7 +21,8 @@ from tests.suites.gate.planted import plan, signed
 
 from meyrin.domain.job import ArraySpec, InputFile
 from meyrin.hub.identity import service as identity
-from meyrin.hub.plumbing.authz import Access, Allow
+from meyrin.hub.plumbing.authz import Access, Actor, Allow
+from meyrin.hub.sites import joining
 from meyrin.hub.sites import service as sites
 
 HERE = Path(__file__).parent
@@ -117,6 +118,9 @@ class World:
         hub.project("elsewhere", "eve")
         with hub.write() as step:
             sites.add_operator(step, "alps", "olga")
+            root = Actor(person="root", admin=True)
+            made = joining.new_enrolment(step, root, "alps", again=True)
+            self.enrolment = made.secret
             self.token = identity.new_token(step, hub.people["ada"].id, "spare")[0].id
             self.offer = sites.offers_of(step, sites.site_by_name(step, "alps"))[0].id
         self.bring("ada")
@@ -166,6 +170,8 @@ def report(world):
 
 # what is sent where a call needs more than its path: the way of somebody who may
 BODIES = {
+    "POST /api/v1/agent/credential": lambda _: {"digest": "c" * 64},
+    "POST /api/v1/agent/join": lambda world: {"enrolment": world.enrolment, "digest": DIGEST},
     "POST /api/v1/agent/hello": lambda _: {
         "incarnation": "second",
         "version": "1",
@@ -203,6 +209,7 @@ BODIES = {
     "POST /api/v1/projects": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects/{name}/members": lambda _: {"person": "gone"},
     "POST /api/v1/sites": lambda world: {"name": f"new-{world.hub.key()}"},
+    "POST /api/v1/sites/{name}/enrolment": lambda _: {"again": True},
     "POST /api/v1/sites/{name}/drain": lambda _: {"reason": "test"},
     "POST /api/v1/sites/{name}/offers": lambda _: {
         "partition": "gpu",
@@ -299,10 +306,13 @@ HARM = {
     "POST /api/v1/sites/{name}/offers/{offer}/end": 5,
     "POST /api/v1/people/{name}/disable": 6,
     "DELETE /api/v1/tokens/{token}": 7,
+    "POST /api/v1/agent/credential": 7,
+    "POST /api/v1/sites/{name}/enrolment": 8,
     "POST /api/v1/sites/{name}/agent-token": 8,
     "DELETE /api/v1/sites/{name}/agent-token": 9,
     "DELETE /api/v1/plans/{plan}": 9,
     "POST /logout": 10,
+    "POST /api/v1/agent/join": 11,
 }
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from meyrin.agent import quiet
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.site import Partition
+from meyrin.domain.site import Partition, check_name
 
 
 class Rules(BaseModel):
-    """The site's own rules. They are asked here, at the site, whatever the hub decided."""
+    """The site's own rules. They are asked here, at the site, whatever the hub decided.
+
+    They are read again when the file changes or the agent gets SIGHUP; what runs goes on.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,10 +26,58 @@ class Rules(BaseModel):
     """Why no new job starts here; empty lets them start."""
     allowed_projects: tuple[str, ...] | None = None
     """Projects that may run here; absent means all."""
-    max_walltime_s: int | None = None
+    partitions_shown: tuple[str, ...] | None = None
+    """Partitions that the hub hears of; absent means all."""
+    max_walltime_s: int | None = Field(default=None, ge=1)
     """The longest job, in seconds."""
-    max_accelerators: int | None = None
+    max_accelerators: int | None = Field(default=None, ge=0)
     """The most accelerators that one job may have."""
+    max_jobs_at_once: int | None = Field(default=None, ge=0)
+    """The most of Meyrin's jobs in the batch system at once, waiting or running."""
+    max_accelerators_at_once: int | None = Field(default=None, ge=0)
+    """The most accelerators of these jobs together."""
+    quiet_hours: tuple[str, ...] = ()
+    """When no new job starts, such as "Mon-Fri 08:00-18:00" or "22:00-06:00"."""
+    time_zone: str = "UTC"
+    """The clock of the quiet hours, such as "Europe/Zurich"."""
+    veto: Path | None = None
+    """A program that sees each job as JSON on standard input: exit 0 lets it in, exit 1 with a
+    reason on standard output does not."""
+    veto_timeout_s: float = Field(default=10.0, gt=0, le=300)
+    """Seconds until a veto that gives no answer counts as broken."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        quiet.check(self.quiet_hours, self.time_zone)
+        return self
+
+
+class Offer(BaseModel):
+    """What the site proposes to lend; an administrator of the hub agrees to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str
+    """Which partition."""
+    owners: dict[str, int] = Field(min_length=1)
+    """Who paid for it, with the weights of their parts, such as { uni = 3, state = 1 }."""
+    start: date | None = None
+    """The first day (UTC), such as 2027-01-01; absent: now."""
+    until: date | None = None
+    """The first day that is not lent any more; absent: on and on."""
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        check_name("partition", self.partition)
+        for owner, weight in self.owners.items():
+            check_name("owner", owner)
+            if not 1 <= weight <= 10**12:
+                raise InvalidInput(
+                    f"[[offer]] of {self.partition}: the weight of {owner} is {weight}",
+                    hint="a whole number from 1 on",
+                    field="offer.owners",
+                )
+        return self
 
 
 class SlurmPartition(BaseModel):
@@ -129,11 +182,15 @@ class AgentConfig(BaseModel):
     """Whether users and jobs see the same folders: a job then runs where it was submitted."""
     grace_s: int = Field(default=30, ge=0, le=3600)
     """Seconds between TERM and KILL."""
+    renew_credential_h: int = Field(default=24, ge=0, le=24 * 60)
+    """Hours after which the agent draws itself a new credential; 0: never."""
     queue_every_s: int = Field(default=60, ge=0, le=3600)
     """Seconds between two snapshots of the site's whole queue, told to the hub in pseudonyms so
     that starts can be forecast; 0 shares nothing, and the hub forgets what it had."""
     rules: Rules = Rules()
     """The site's own rules."""
+    offer: tuple[Offer, ...] = ()
+    """What the site proposes to lend, as [[offer]] tables."""
     partition: tuple[Partition, ...] = ()
     """What there is to give, as [[partition]] tables; with `slurm`, absent: as Slurm says."""
     slurm: SlurmConfig = SlurmConfig()
@@ -188,5 +245,7 @@ def load(path: Path) -> AgentConfig:
     slurm = config.slurm.model_copy(
         update={"rest_token_file": None if token is None else base / token}
     )
+    veto = config.rules.veto
+    rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})
     files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
-    return config.model_copy(update={**files, "slurm": slurm})
+    return config.model_copy(update={**files, "slurm": slurm, "rules": rules})

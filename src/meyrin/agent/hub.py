@@ -9,12 +9,15 @@ from urllib.parse import quote
 
 from meyrin import __version__
 from meyrin.client import transfer
-from meyrin.client.connection import Connection
+from meyrin.client.connection import Connection, read
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import (
     Chunk,
+    FollowBody,
     HelloBody,
     HelloReply,
+    JoinBody,
+    JoinReply,
     LeaseBody,
     LeaseReply,
     OutputBody,
@@ -23,10 +26,12 @@ from meyrin.wire.agents import (
     ReportsBody,
     ReportsReply,
     ResultsBody,
+    SelfReply,
 )
 from meyrin.wire.jobs import Body, FileView
 from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply
 from meyrin.wire.queue import ForgetQueueBody, QueueBody, QueuedJob
+from meyrin.wire.sites import About
 
 
 class Hub:
@@ -45,29 +50,61 @@ class Hub:
             headers={"content-type": "application/json"},
         ).content
 
-    def hello(self, kind: str, partitions: Sequence[Partition]) -> HelloReply:
+    def join(self, enrolment: str, digest: str) -> JoinReply:
+        """Take an enrolment for a credential that is known here by its SHA-256."""
+        return read(JoinReply, self._post("join", JoinBody(enrolment=enrolment, digest=digest)))
+
+    def follow(self, digest: str) -> None:
+        """Tell the SHA-256 of the next credential."""
+        self._post("credential", FollowBody(digest=digest))
+
+    def who(self) -> SelfReply:
+        """The site of our credential, and how it stands. NotLoggedIn: it does not count."""
+        answer = self.connection.call("GET", "/agent/self", repeatable=True)
+        return read(SelfReply, answer.content)
+
+    def hello(
+        self, kind: str, partitions: Sequence[Partition], about: About | None = None
+    ) -> HelloReply:
         body = HelloBody(
             incarnation=self.incarnation,
             version=__version__,
             batch_kind=kind,
             partitions=list(partitions),
+            about=about,
         )
-        return HelloReply.model_validate_json(self._post("hello", body))
+        return read(HelloReply, self._post("hello", body))
 
-    def lease(self, wait_s: float) -> LeaseReply:
-        """Work to do; waits at the hub for some. StaleEpoch: another start took over."""
-        body = LeaseBody(incarnation=self.incarnation, wait_s=wait_s)
-        return LeaseReply.model_validate_json(self._post("lease", body))
+    def lease(
+        self,
+        wait_s: float,
+        not_now: str = "",
+        *,
+        partitions: Sequence[Partition] | None = None,
+        about: About | None = None,
+    ) -> LeaseReply:
+        """Work to do; waits at the hub for some. StaleEpoch: another start took over.
+
+        `partitions` and `about` go together: what hello said and is no longer so.
+        """
+        body = LeaseBody(
+            incarnation=self.incarnation,
+            wait_s=wait_s,
+            not_now=not_now,
+            partitions=None if partitions is None else list(partitions),
+            about=about,
+        )
+        return read(LeaseReply, self._post("lease", body))
 
     def report(self, reports: list[Report]) -> list[str]:
         """Tell what became of attempts; returns those that are no longer current."""
         reply = self._post("reports", ReportsBody(reports=reports))
-        return ReportsReply.model_validate_json(reply).stale
+        return read(ReportsReply, reply).stale
 
     def output(self, chunks: list[Chunk]) -> dict[str, int]:
         """Send pieces of output; returns how much the hub has of each stream (-1: no more)."""
         reply = self._post("output", OutputBody.model_construct(chunks=chunks))
-        return OutputReply.model_validate_json(reply).sizes
+        return read(OutputReply, reply).sizes
 
     def queue(self, jobs: list[QueuedJob], left_out: int, at_ms: int) -> None:
         """The site's whole queue now, in place of the one before."""

@@ -104,6 +104,10 @@ class Journal:
         """Attempts that may not have reached the batch system."""
         return self._items("WHERE stage = 'taken'")
 
+    def handed_over(self) -> list[Item]:
+        """Attempts that the batch system accepted and whose end was not told yet."""
+        return self._items("WHERE stage = 'handed'")
+
     def everything(self) -> list[Item]:
         """All attempts that the journal still knows."""
         return self._items("")

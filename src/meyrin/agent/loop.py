@@ -13,35 +13,41 @@ import gc
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import structlog
 
+from meyrin.agent.announce import Announcer
 from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
+from meyrin.agent.credential import Credential
+from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.limits import KeepsLimits, Pass
 from meyrin.agent.output import Tail
+from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.results import bring_back
-from meyrin.agent.rules import objection
-from meyrin.client.connection import Connection
+from meyrin.agent.watched import Watched
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFull, Unreachable
+from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report, UsageBody
+from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
+_SHUT_WAIT_S = 3.0  # at the hub, while the site takes nothing new
 
 
 class Agent:
-    """The agent of one site. `clock_ms` is the wall clock."""
+    """The agent of one site. `clock_ms` is the wall clock; `watched` is its settings file and
+    `credential` what it logs in with, for agents that read and renew them."""
 
     def __init__(
         self,
@@ -51,9 +57,17 @@ class Agent:
         journal: Journal,
         clock_ms: Callable[[], int],
         keeper: KeepsLimits | None = None,
+        *,
+        watched: Watched | None = None,
+        credential: Credential | None = None,
     ) -> None:
         self.config = config
         self.keeper = keeper
+        self.watched = watched
+        self.credential = credential
+        self.door = Door(config, clock_ms)
+        self.announcer = Announcer(batch, clock_ms)
+        self.patience = Patience()
         self.batch = batch
         self.hub = hub
         self.journal = journal
@@ -65,39 +79,84 @@ class Agent:
         self._staging: set[str] = set()
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
+        self._remembered = False
+        self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news = threading.Event()
         self._stop = threading.Event()
         self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
 
-    def hello(self) -> None:
-        """Tell the hub what is here, and remember what the journal knows."""
-        self.site = self.hub.hello(self.batch.kind, self.batch.partitions()).site
+    def remember(self) -> None:
+        """What the journal knows of earlier starts; the hub is not needed for it."""
         self._items = {item.work.attempt: item for item in self.journal.everything()}
         untold = self.journal.unsent(len(self._items))
         self._never = {each.attempt for each in untold if each.phase in ("ended", "refused")}
+        self.door.inside(i for i in self.journal.handed_over() if i.work.attempt not in self._never)
+        self._remembered = True
+
+    def hello(self) -> None:
+        """Tell the hub what is here, and remember what the journal knows."""
+        if not self._remembered:
+            self.remember()
+        self.announcer.look()
+        said = self._saying()
+        self.site = self.hub.hello(self.batch.kind, said[0], said[1]).site
+        self._said = said
         log.info("agent.hello", site=self.site, attempts=len(self._items))
 
+    def _saying(self) -> tuple[list[Partition], About]:
+        file = self.watched.trouble if self.watched else ""
+        return self.announcer.saying(self.config, file, self.door.trouble())
+
+    def settings_once(self) -> None:
+        """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
+        then, look what the site has."""
+        found = self.watched.look(self.config) if self.watched else None
+        if found is not None:
+            self.config = self.door.config = found
+            if self.site:
+                self.lease_once(0.0)  # the hub hears of it now: another call may wait there
+        self.announcer.look_if_due()
+
+    def credential_once(self) -> None:
+        """Renew what the agent logs in with, when that is due."""
+        if self.credential is not None:
+            self.credential.renew_if_due(self.clock_ms(), self.config.renew_credential_h)
+
     def recover_once(self) -> None:
-        """Attempts that were taken but may not have arrived: look first, then hand over."""
+        """Attempts that were taken but may not have arrived: look first, then hand over. Those
+        that wait for room are in no doubt: they go in when there is some."""
+        held = set(self.door.held())
         with self._handing:  # what is being taken meanwhile is not in doubt
             taken = self.journal.taken()
-            doubtful = [item for item in taken if item.work.attempt not in self._staging]
+            taken = [item for item in taken if item.work.attempt not in self._staging]
+        doubtful = [item for item in taken if item.work.attempt not in held]
         if doubtful:
             there = self.batch.look_up(tuple(item.work.attempt for item in doubtful))
             self.journal.handed(there)
+            self.door.inside(item for item in doubtful if item.work.attempt in there)
             self._hand_over([item for item in doubtful if item.work.attempt not in there])
+        if held:
+            by_attempt = {item.work.attempt: item for item in taken}
+            self._hand_over([by_attempt[a] for a in self.door.held() if a in by_attempt])
 
     def lease_once(self, wait_s: float) -> None:
         """Get work from the hub, note it, hand it over; end what is to be ended."""
-        reply = self.hub.lease(wait_s)
+        not_now, said = self.door.not_now(), self._saying()
+        wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
+        if said == self._said:
+            reply = self.hub.lease(wait_s, not_now)
+        else:
+            reply = self.hub.lease(wait_s, not_now, partitions=said[0], about=said[1])
+            self._said = said
+        slow = self.config.rules.veto is not None  # it may take its time, each time
         with self._handing:
             new = self.journal.take(reply.work, reply.requests)
             self._items |= {item.work.attempt: item for item in new}
             self._staging.update(item.work.attempt for item in new)
-        direct = [item for item in new if not item.request.inputs]
+        direct = [item for item in new if not (slow or item.request.inputs)]
         for item in new:
-            if item.request.inputs:
+            if slow or item.request.inputs:
                 self._staged.submit(self._stage, item)
         try:
             if direct:
@@ -112,7 +171,7 @@ class Agent:
                      cancels=len(ours))  # fmt: skip
 
     def _stage(self, item: Item) -> None:
-        """Bring the inputs of one job, then hand it over; tried again by `recover_once`."""
+        """Hand over one job that needs a while first; tried again by `recover_once`."""
         try:
             self._hand_over([item])
         except MeyrinError as error:
@@ -127,6 +186,7 @@ class Agent:
             waiting = [a for a in attempts if a not in there and a not in self._staging]
             self.journal.note([self._report(a, "ended", end="cancelled") for a in waiting])
             self._never.update(waiting)
+        self.door.left(waiting)
         self.batch.cancel(tuple(there))
         self._news.set()
 
@@ -135,21 +195,13 @@ class Agent:
         starts: list[Start] = []
         answers: list[Report] = []
         for item in items:
-            attempt = item.work.attempt
-            no = objection(self.config.rules, item.work)
-            if no:
-                answers.append(self._report(attempt, "refused", why=no))
+            if item.work.attempt in self._never:
                 continue
-            try:
-                starts.append(start_of(self.config, self.site, item, self.hub.fetch_input))
-            except Unreachable:
-                log.info("agent.inputs_wait", attempt=attempt)
-            except (OSError, MeyrinError) as error:
-                if _no_room(error):
-                    log.warning("agent.no_room", attempt=attempt, error=str(error))
-                    continue
-                why = f"its folder could not be made ready: {error}"
-                answers.append(self._report(attempt, "ended", end="not_started", why=why))
+            found = self._start_or_no(item)
+            if isinstance(found, Start):
+                starts.append(found)
+            elif found is not None:
+                answers.append(found)
         with self._handing:
             starts = [start for start in starts if start.attempt not in self._never]
             answers = [each for each in answers if each.attempt not in self._never]
@@ -163,7 +215,30 @@ class Agent:
         self.journal.handed([start.attempt for start in starts])
         if answers:
             self.journal.note(answers)
+            self._never.update(each.attempt for each in answers)
             self._news.set()
+
+    def _start_or_no(self, item: Item) -> Start | Report | None:
+        """Its start, the site's no, or None when it is tried again later."""
+        attempt = item.work.attempt
+        verdict = self.door.verdict(self.site, item)
+        if verdict.way is Way.HELD:
+            return None
+        if verdict.way is not Way.IN:
+            later = verdict.way is Way.NOT_NOW
+            return self._report(attempt, "refused", why=verdict.why, for_now=later)
+        try:
+            return start_of(self.config, self.site, item, self.hub.fetch_input)
+        except Unreachable:
+            log.info("agent.inputs_wait", attempt=attempt)
+        except (OSError, MeyrinError) as error:
+            if _no_room(error):
+                log.warning("agent.no_room", attempt=attempt, error=str(error))
+                return None
+            self.door.left([attempt])
+            why = f"its folder could not be made ready: {error}"
+            return self._report(attempt, "ended", end="not_started", why=why)
+        return None
 
     def _report(self, attempt: str, phase: str, **known: object) -> Report:
         return Report.model_validate(
@@ -178,9 +253,12 @@ class Agent:
 
     def watch_once(self, wait_s: float) -> None:
         """Note what changed in the batch system."""
-        changes = self.batch.changes(self.journal.cursor(), wait_s)
+        before = self.journal.cursor()
+        changes = self.batch.changes(before, wait_s)
         ours = [job for job in changes.jobs if job.attempt in self._items]
-        self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
+        if ours or changes.cursor != before:
+            self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
+        self.door.left(job.attempt for job in ours if job.phase is Phase.ENDED)
         for job in ours:
             if job.phase is Phase.RUNNING:
                 self.tail.watch(job.attempt)
@@ -284,26 +362,28 @@ class Agent:
 
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
-        agent took over, or a bug."""
-        self._until_done(self.hello)
+        agent took over, or a bug.
+
+        What the batch system says is noted from the start on, also while the hub is away."""
+        self.remember()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)  # its work is many small values that refer to nothing
         threads = [
-            threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
-            for name, once in (
-                ("lease", lambda: self.lease_once(20.0)),
-                ("watch", lambda: self.watch_once(1.0)),
-                ("send", self._send_or_wait),
-                ("results", self._results_or_wait),
-                ("recover", self._recover_or_wait),
-                ("queue", self._queue_or_wait),
-                ("limits", self._limits_or_wait),
-            )
+            self._thread("watch", lambda: self.watch_once(1.0)),
+            self._thread("settings", self._settings_or_wait),
+            self._thread("credential", self._credential_or_wait),
         ]
-        for thread in threads:
-            thread.start()
+        self._until_done(self.hello)
+        threads += [
+            self._thread("send", self._send_or_wait),
+            self._thread("results", self._results_or_wait),
+            self._thread("recover", self._recover_or_wait),
+            self._thread("queue", self._queue_or_wait),
+            self._thread("limits", self._limits_or_wait),
+        ]
+        self._thread("lease", lambda: self.lease_once(20.0))
         self._stop.wait()
-        for thread in threads[1:]:  # the first may wait at the hub: work given then comes again
+        for thread in threads:  # `lease` may wait at the hub: work given then comes again
             thread.join(5)
         self._staged.shutdown(wait=False, cancel_futures=True)
         if self._broken is not None:
@@ -313,6 +393,13 @@ class Agent:
         """End the agent's own work; jobs go on."""
         self._stop.set()
         self._news.set()
+        self.read_settings()
+
+    def read_settings(self) -> None:
+        """Read the settings file now, and ask a broken veto again; for a signal handler."""
+        self.door.try_now()
+        if self.watched is not None:
+            self.watched.wake()
 
     def _send_or_wait(self) -> None:
         self._news.clear()
@@ -324,6 +411,19 @@ class Agent:
     def _results_or_wait(self) -> None:
         self.results_once()
         self._stop.wait(0.5)
+
+    def _thread(self, name: str, once: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _settings_or_wait(self) -> None:
+        self.settings_once()
+        (self._stop if self.watched is None else self.watched).wait(2.0)
+
+    def _credential_or_wait(self) -> None:
+        self.credential_once()
+        self._stop.wait(60.0)
 
     def _queue_or_wait(self) -> None:
         """A batch system that does not answer is not asked more often for it."""
@@ -367,17 +467,29 @@ class Agent:
             self.stop()
 
     def _guarded(self, once: Callable[[], None]) -> None:
-        """Run a step; what time can mend is waited out and said, anything else stops the agent."""
+        """Run a step; what time can mend is waited out and said, anything else stops the agent.
+
+        The longer it lasts the longer the waits, and the fewer the words."""
+        who = threading.current_thread().name
         try:
             once()
         except StaleEpoch:
             raise
-        except NotLoggedIn as error:
-            log.error("agent.not_known", error=error.message)
-            self._stop.wait(10.0)
         except (OSError, MeyrinError) as error:
-            log.warning("agent.waits", error=str(error))
-            self._stop.wait(1.0)
+            if isinstance(error, NotLoggedIn) and self._logged_in_again():
+                return
+            wait_s, said = self.patience.failed(who)
+            if said:
+                event = "agent.not_known" if isinstance(error, NotLoggedIn) else "agent.waits"
+                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1))
+            self._stop.wait(wait_s)
+        else:
+            if self.patience.worked(who):
+                log.info("agent.goes_on", step=who)
+
+    def _logged_in_again(self) -> bool:
+        """Whether there is another credential to try: one that follows, or the operator's."""
+        return self.credential is not None and self.credential.look_again()
 
 
 def _no_room(error: Exception) -> bool:
@@ -385,17 +497,3 @@ def _no_room(error: Exception) -> bool:
     return isinstance(error, StorageFull) or (
         isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     )
-
-
-def wall_clock_ms() -> int:
-    """The wall clock, for `main`."""
-    return time.time_ns() // 1_000_000
-
-
-def make(
-    config: AgentConfig, batch: BatchSystem, fresh: str, keeper: KeepsLimits | None = None
-) -> Agent:
-    """An agent over the real hub and a journal on disk; `fresh` is a name never used before."""
-    journal = Journal(Path(config.dir) / "journal.sqlite")
-    hub = Hub(Connection(config.hub, config.credential), journal.name_start(fresh))
-    return Agent(config, batch, hub, journal, wall_clock_ms, keeper)

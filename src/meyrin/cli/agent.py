@@ -5,14 +5,34 @@ from __future__ import annotations
 import signal
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from meyrin.cli.lazy import Entry, LazyGroup
+from meyrin.cli.terminal import clean, say
 
-@click.command("agent")
-@click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE",
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from meyrin.agent.check import Finding
+
+ENTRIES = {"join": Entry("meyrin.cli.agent_join:command", "Let this site join a hub.")}
+
+
+@click.group(
+    "agent",
+    cls=LazyGroup,
+    entries=ENTRIES,
+    invoke_without_command=True,
+    subcommand_metavar="[join ...]",
+    epilog="A site joins with the line that `meyrin site enrol NAME` prints at the hub.",
+)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
               help="The agent's settings (TOML).")  # fmt: skip
-def command(config: Path) -> int:
+@click.option("--check", is_flag=True, help="Only say whether it would work.")
+@click.pass_context
+def command(context: click.Context, config: Path | None, check: bool) -> int:
     """Run the agent of a site: an ordinary user, no root, no open port.
 
     \b
@@ -21,9 +41,15 @@ def command(config: Path) -> int:
     on, and what there is to report is kept in its journal.
 
     \b
-    A settings file, with what it must hold:
+    Examples:
+      meyrin agent --config FILE            until Ctrl-C or SIGTERM
+      meyrin agent --config FILE --check    is the file right, does all answer?
+      kill -HUP $(cat DIR/agent.lock)       read rules and offers again now
+
+    \b
+    A settings file by hand, with what it must hold:
       hub = "https://hub.example"
-      credential_file = "credential"     # mode 600; printed by `meyrin site enrol`
+      credential_file = "credential"     # mode 600; `meyrin site enrol NAME --credential`
       dir = "."                          # journal and job folders
       batch = "local"
       [[partition]]                      # what `local` has to give
@@ -32,24 +58,55 @@ def command(config: Path) -> int:
       cores_per_node = 8
       memory_mb_per_node = 32000
     """
+    if context.invoked_subcommand is not None:
+        return 0
+    if config is None:
+        raise click.UsageError("Missing option '--config' (or: meyrin agent join).", context)
+    if check:
+        return _check(config)
+    return _run(config)
+
+
+def _run(path: Path) -> int:
     from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
-    from meyrin.agent import loop  # noqa: PLC0415
+    from meyrin.agent import start  # noqa: PLC0415
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415
     from meyrin.agent.main import batch_system  # noqa: PLC0415
     from meyrin.agent.slurm.reconcile import keeper  # noqa: PLC0415
     from meyrin.hub.plumbing import logs  # noqa: PLC0415
 
     logs.configure()
-    chosen = settings.load(config)
+    chosen = settings.load(path)
     chosen.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
-        agent = loop.make(chosen, batch, uuid.uuid4().hex, keeper(chosen))
+        agent = start.make(chosen, batch, uuid.uuid4().hex, keeper(chosen), path)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
+        signal.signal(signal.SIGHUP, lambda *_: agent.read_settings())
         agent.run()
         batch.leave()
     finally:
         lock.close()
     return 0
+
+
+def _check(path: Path) -> int:
+    from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
+    from meyrin.agent import join, start  # noqa: PLC0415
+
+    bad = show(join.findings(settings.load(path), start.wall_clock_ms()))
+    say("the agent can't work so" if bad else f"{path} is good")
+    return 1 if bad else 0
+
+
+def show(findings: Iterable[Finding]) -> bool:
+    """Say each; whether one keeps the agent from working."""
+    bad = False
+    for each in findings:
+        bad = bad or each.bad
+        say(clean(f"{'wrong' if each.bad else 'note'}: {each.words}"))
+        if each.hint:
+            say(clean(f"  {each.hint}"))
+    return bad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
     from meyrin.wire.sites import OfferView, SiteDetail, SiteView
 
 HERE = "meyrin.cli.site"
+ENROLMENT = "MEYRIN_ENROLMENT"  # a variable, for no other user sees it, as in a list of processes
 ENTRIES = {
     "list": Entry(f"{HERE}:list_sites", "Every site, by name."),
     "show": Entry(f"{HERE}:show", "One site: partitions and offers."),
+    "enrol": Entry(f"{HERE}:enrol", "Let a site join; prints the command for it."),
     "queue": Entry("meyrin.cli.site_own:queue", "What waits and runs there, of everybody."),
     "drift": Entry("meyrin.cli.site_own:drift", "What its accounts and limits lack."),
-    "enrol": Entry(f"{HERE}:enrol", "Add a site; prints its agent's token."),
     "drain": Entry(f"{HERE}:drain", "Send nothing new there."),
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
     "allow": Entry(f"{HERE}:allow", "Say which projects may use it."),
     "offer": Entry(f"{HERE}:offer", "Lend a partition, for its owners."),
     "end-offer": Entry(f"{HERE}:end_offer", "End an offer early."),
-    "token": Entry(f"{HERE}:token", "A new token for the agent."),
+    "credentials": Entry(f"{HERE}:credentials", "What its agent logs in with, and when it did."),
+    "revoke": Entry(f"{HERE}:revoke", "Refuse its agent from now on."),
+    "token": Entry(f"{HERE}:token", "A token for an agent set up by hand."),
 }
 
 
@@ -74,6 +78,8 @@ def _condition(site: SiteView) -> str:
         return "closed"
     if site.drained is not None:
         return f"drained: {site.drained}"
+    if site.not_now is not None:
+        return f"takes nothing new: {site.not_now}"
     return "open" if site.last_heard_ms is not None else "waits for its agent"
 
 
@@ -95,6 +101,7 @@ def _words(found: SiteDetail) -> str:
     lines = [
         clean(f"{site.name}: {site.title}"),
         clean(f"  {_condition(site)}, last heard {moment(site.last_heard_ms)}"),
+        *(clean(f"  {line}") for line in _said(found)),
     ]
     if not site.open_to_all:
         lines.append("  open to some projects only")
@@ -121,6 +128,20 @@ def _words(found: SiteDetail) -> str:
     return "\n".join(lines)
 
 
+def _said(found: SiteDetail) -> list[str]:
+    """What the agent says of itself and its site's rules."""
+    about = found.about
+    lines = []
+    if about.version:
+        speaks = " by ".join(word for word in (about.scheduler, about.transport) if word)
+        lines.append(f"agent {about.version}" + (f", speaks to {speaks}" if speaks else ""))
+    if found.credential_ms is not None:
+        lines.append(f"credential of {moment(found.credential_ms)}")
+    if about.trouble:
+        lines.append(f"to be mended there: {about.trouble}")
+    return lines + [f"rule: {rule}" for rule in about.rules]
+
+
 def _offers(offers: list[OfferView]) -> list[tuple[object, ...]]:
     return [
         (
@@ -137,20 +158,88 @@ def _offers(offers: list[OfferView]) -> list[tuple[object, ...]]:
 @click.command(
     "enrol",
     epilog="""\b
-Example:
-  meyrin site enrol alps --title 'Alps, Lugano' > agent.token
-Next, at the site: `meyrin agent --config FILE`; then `meyrin site offer`.
+Examples:
+  meyrin site enrol alps --title 'Alps, Lugano'
+  meyrin site enrol alps --lend       what the site proposes is lent as it joins
+  meyrin site enrol alps --again      another agent takes over
+The operator runs the printed line on a login node, as any user. Its token is good
+once, and for an hour (--valid). Next: `meyrin site show alps`.
 """,
 )
 @click.argument("name")
 @click.option("--title", default="", metavar="TEXT", help="The name for people, any alphabet.")
+@click.option("--lend", is_flag=True, help="Lend what the site proposes, as soon as it joins.")
+@click.option("--again", is_flag=True, help="Let another agent take over from the present one.")
+@click.option("--valid", type=click.IntRange(1, 168), default=1, show_default=True,
+              metavar="HOURS", help="How long the command is good.")  # fmt: skip
+@click.option(
+    "--credential", is_flag=True, help="Print a token for an agent that is set up by hand instead."
+)
 @asks_hub
-def enrol(session: Session, name: str, title: str) -> None:
-    """Add a site; prints its agent's token, which is shown this once."""
+def enrol(
+    session: Session, name: str, title: str, lend: bool, again: bool, valid: int, credential: bool
+) -> None:
+    """Let a site join: prints the one command for its operator."""
+    if credential:
+        with session.client() as hub:
+            made = hub.sites.enrol(name, title)
+        words = f"{name} is enrolled. Its agent's token, shown this once:"
+        show_secret(session, made, made.agent_secret, words)
+        return
+    from meyrin.wire.sites import NewEnrolment  # noqa: PLC0415 - not for --help
+
+    wish = NewEnrolment(title=title, again=again, lend=lend or None, valid_s=valid * 3600)
     with session.client() as hub:
-        made = hub.sites.enrol(name, title)
-    words = f"{name} is enrolled. Its agent's token, shown this once:"
-    show_secret(session, made, made.agent_secret, words)
+        given = hub.sites.enrolment(name, wish)
+    if session.json:
+        data_json(given.model_dump(mode="json"))
+        return
+    say(
+        f"{name} may join until {moment(given.expires_ms)}. Its operator runs this on a login "
+        "node, as any user; shown this once:"
+    )
+    data(f"{ENROLMENT}={given.secret} meyrin agent join {name} --hub {given.hub}")
+    if urlsplit(given.hub).hostname in {"127.0.0.1", "localhost", "::1"}:
+        say(
+            "This address is good on this machine only; `public_url` (MEYRIN_HUB_PUBLIC_URL) of "
+            "the hub's settings gives the one that sites reach."
+        )
+
+
+@click.command(
+    "credentials",
+    epilog="Example: meyrin site credentials alps. Next: meyrin site revoke alps",
+)
+@click.argument("name")
+@lists
+def credentials(session: Session, name: str, limit: int, after: str) -> None:
+    """What a site's agent logs in with, newest first: made, last used, still good or not."""
+    with session.client() as hub:
+        page = hub.sites.credentials(name, after=after, limit=limit)
+    rows = [
+        (
+            one.id,
+            "enrolment" if one.kind == "enrol" else one.kind,
+            one.state,
+            moment(one.created_ms),
+            moment(one.used_ms),
+            moment(one.expires_ms),
+        )
+        for one in page.credentials
+    ]
+    empty = f"{name} has none: `meyrin site enrol {name}` lets its agent join"
+    show_list(session, page, "ID KIND STATE MADE LAST_USED GOOD_UNTIL", rows, empty)
+
+
+@click.command("revoke", epilog="Example: meyrin site revoke alps")
+@click.argument("name")
+@asks_hub
+def revoke(session: Session, name: str) -> None:
+    """Refuse a site's agent, and every enrolment of it, from now on; its jobs go on there."""
+    with session.client() as hub:
+        hub.sites.revoke_agent_token(name)
+    again = f"`meyrin site enrol {name} --again` lets one join"
+    show_one(session, None, f"the agent of {name} is refused from now on; {again}")
 
 
 @click.command(
@@ -258,7 +347,7 @@ def end_offer(session: Session, name: str, offer_id: str, at: str | None) -> Non
 @click.option("--revoke", is_flag=True, help="Only refuse the old ones; make no new one.")
 @asks_hub
 def token(session: Session, name: str, revoke: bool) -> None:
-    """A new token for a site's agent; those before it are refused at once."""
+    """A token for an agent that is set up by hand; those before it are refused at once."""
     with session.client() as hub:
         if revoke:
             hub.sites.revoke_agent_token(name)

@@ -67,8 +67,18 @@ class Sites(Room):
         return self._get(sites.SiteDetail, "sites", name)
 
     def enrol(self, name: str, title: str = "") -> sites.Enrolled:
-        """A new site; the reply holds its agent's credential, shown this once."""
+        """A new site; the reply holds its agent's credential, shown this once. For agents that
+        are set up by hand: `enrolment` lets one join by itself."""
         return self._post(sites.Enrolled, "sites", said=sites.NewSite(name=name, title=title))
+
+    def enrolment(self, name: str, wish: sites.NewEnrolment) -> sites.EnrolmentSecret:
+        """A token that lets one agent join as `name`, once; the one before it then ends."""
+        return self._post(sites.EnrolmentSecret, "sites", name, "enrolment", said=wish, again=True)
+
+    def credentials(self, name: str, *, after: str = "", limit: int = 50) -> sites.CredentialList:
+        """A site's credentials and enrolments with their last use, newest first."""
+        where = ("sites", name, "credentials")
+        return self._get(sites.CredentialList, *where, after=after, limit=limit)
 
     def queue(self, name: str, *, after: str = "", limit: int = 50) -> queue.SiteQueue:
         """The site's whole queue as it told it last, in pseudonyms; for its operators."""

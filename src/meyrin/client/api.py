@@ -43,8 +43,8 @@ from meyrin.wire.jobs import (
 )
 
 if TYPE_CHECKING:
-    from meyrin.client.calls import Calls
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 

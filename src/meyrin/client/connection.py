@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -53,10 +54,9 @@ class Connection:
         self.pause = pause
         self._chance = chance
         self.tries = tries
-        who = {"authorization": f"Bearer {token}"} if token else {}  # without one: a stranger
         self._http = httpx2.Client(
             base_url=f"{url}/api/v1",
-            headers={**who, "accept": "application/json"},
+            headers=_bearer(token) | {"accept": "application/json"},
             timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
             transport=transport,
             # no certificates are loaded where none are used, and no proxy stands on this machine
@@ -66,6 +66,22 @@ class Connection:
 
     def close(self) -> None:
         self._http.close()
+
+    def use(self, token: str) -> None:
+        """Another token for all calls from now on."""
+        self._http.headers.update(_bearer(token))
+
+    def uses(self, token: str) -> bool:
+        return _bearer(token).get("authorization") == self._http.headers.get("authorization")
+
+    def clock_ms(self) -> int | None:
+        """The hub's clock, to the second, from the date of an answer; None when it has none."""
+        with self._naming(_AGAIN):
+            date = self._http.get("/agent/self").headers.get("date", "")
+        try:
+            return int(parsedate_to_datetime(date).timestamp() * 1000)
+        except ValueError:
+            return None
 
     def call(self, method: str, path: str, *, repeatable: bool, **said: Any) -> httpx2.Response:
         """The hub's answer; raises the error that it stands for.
@@ -140,6 +156,11 @@ class Connection:
             ) from error
         except httpx2.DecodingError as error:
             raise Unreachable(f"{self.url} sent an answer that can't be unpacked") from error
+
+
+def _bearer(token: str) -> dict[str, str]:
+    """What says who calls; nothing for a stranger."""
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def read(model: type[Model], content: bytes) -> Model:

@@ -1,5 +1,8 @@
 """Between an agent and the hub. The agent always calls; the hub only ever answers.
 
+join     an enrolment token, for the credential that the agent drew itself
+credential   the one that follows
+self     who the hub takes the caller for
 hello    what the site is and which attempts the agent still knows
 lease    work to do: starts and cancels; waits for some when there is none
 reports  what became of attempts; may be repeated, each carries the attempt's epoch
@@ -16,8 +19,44 @@ from pydantic import Base64Bytes, Field
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.wire.jobs import Body, FileView
+from meyrin.wire.sites import About
 
 Phase = Literal["queued", "running", "ended", "refused"]
+
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class JoinBody(Body):
+    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated."""
+
+    enrolment: Annotated[str, Field(max_length=200)]
+    digest: Digest
+
+
+class FollowBody(Body):
+    """The SHA-256 of the next secret, already kept on the agent's disk; may be repeated."""
+
+    digest: Digest
+
+
+class JoinReply(Body):
+    site: str
+    title: str
+    now_ms: int
+
+
+class SelfReply(Body):
+    """The site of the credential, and how things stand. `answers` says that an agent of it
+    said hello and was heard in the last minute; `lent` are the partitions lent now."""
+
+    site: str
+    title: str
+    now_ms: int
+    incarnation: str
+    answers: bool
+    drained: str | None
+    lent: list[str]
 
 
 class HelloBody(Body):
@@ -27,6 +66,7 @@ class HelloBody(Body):
     version: str
     batch_kind: str
     partitions: Annotated[list[Partition], Field(max_length=1000)]
+    about: About | None = None
 
 
 class HelloReply(Body):
@@ -35,7 +75,13 @@ class HelloReply(Body):
 
 
 class LeaseBody(Body):
+    """`not_now` is why the site takes nothing new at present; empty when it does. `partitions`
+    and `about` go together and are there when they are no longer what hello said."""
+
     incarnation: str
+    partitions: Annotated[list[Partition], Field(max_length=1000)] | None = None
+    about: About | None = None
+    not_now: Annotated[str, Field(max_length=500)] = ""
     most: Annotated[int, Field(ge=1, le=2000)] = 500
     wait_s: Annotated[float, Field(ge=0, le=60)] = 25
 
@@ -81,6 +127,7 @@ class UsageBody(Body):
 class Report(Body):
     """What became of an attempt, complete in itself: a later phase holds the earlier times.
 
+    Refused `for_now`: the site says no today, not to this job; it may be asked again.
     `run` counts how often its batch system took it back into the queue after it had run.
     """
 
@@ -98,6 +145,7 @@ class Report(Body):
     site_word: str | None = None
     usage: UsageBody | None = None
     results_follow: bool = False
+    for_now: bool = False
     run: Annotated[int, Field(ge=0)] = 0
 
 

@@ -21,12 +21,14 @@ class OfferView(Body):
 
 
 class SiteView(Body):
-    """A site as lists show it. `drained` is the reason why nothing new is sent, or None."""
+    """A site as lists show it. `drained` is the reason why nothing new is sent, or None;
+    `not_now` is the site's own, told by its agent."""
 
     name: str
     title: str
     batch_kind: str
     drained: str | None
+    not_now: str | None = None
     last_heard_ms: int | None
     open_to_all: bool
     closed_ms: int | None
@@ -38,11 +40,73 @@ class SiteList(Body):
     next: str
 
 
+class ProposedOffer(Body):
+    """What a site would lend: a partition, for whom, and when (None: now, and on and on)."""
+
+    partition: str
+    owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
+    start_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+
+
+class About(Body):
+    """What an agent says of itself and its site: shown to people, and nothing more.
+
+    `version` is Meyrin's, `scheduler` the batch system's own, `transport` how the agent speaks
+    to it; `rules` are the site's rules in words, `trouble` what its operator should mend.
+    """
+
+    version: str = ""
+    scheduler: Annotated[str, Field(max_length=200)] = ""
+    transport: Annotated[str, Field(max_length=200)] = ""
+    rules: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=100)] = ()
+    offers: Annotated[tuple[ProposedOffer, ...], Field(max_length=1000)] = ()
+    trouble: Annotated[str, Field(max_length=2000)] = ""
+
+
 class SiteDetail(Body):
-    """One site with its offers that have not ended."""
+    """One site with its offers that have not ended, and what its agent says."""
 
     site: SiteView
     offers: list[OfferView]
+    about: About = About()
+    credential_ms: int | None = None
+
+
+class NewEnrolment(Body):
+    """`again` lets an agent take over from one that joined; with `lend`, what the site proposes
+    to lend is lent as it joins."""
+
+    title: str = ""
+    again: bool = False
+    lend: bool | None = None
+    valid_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+
+
+class EnrolmentSecret(Body):
+    """A token that lets one agent join, once, shown this once; and the hub's public address."""
+
+    site: SiteView
+    secret: str
+    expires_ms: int
+    hub: str
+
+
+class CredentialView(Body):
+    """`kind` is agent or enrol; `state` is counts, expired, revoked, used or waits."""
+
+    id: str
+    kind: str
+    state: str
+    created_ms: int
+    expires_ms: int | None
+    used_ms: int | None
+    revoked_ms: int | None
+
+
+class CredentialList(Body):
+    credentials: list[CredentialView]
+    next: str
 
 
 class NewSite(Body):

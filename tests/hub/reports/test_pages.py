@@ -15,6 +15,7 @@ from tests.hub.reports.world import HOSTILE, Hub, gpu
 from meyrin.cli.main import cli
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.domain.states import JobState
+from meyrin.hub.sites import service as sites
 
 LISTS = ["/", "/jobs", "/jobs?state=waiting", "/sites", "/sites/alpha", "/projects/climate"]
 CSP = "default-src 'self'"
@@ -185,6 +186,20 @@ def _poll(text: str) -> str:
     found = re.search(r'hx-get="([^"]+)"', text)
     assert found
     return found[1].replace("&amp;", "&")
+
+
+def test_a_site_shows_what_its_agent_said(hub: Hub) -> None:
+    with hub.client("ana") as client:
+        text = client.get("/sites/alpha").text
+        for word in ("slurm 22.05.8", "by Slurm&#39;s commands", "Meyrin 1.2.3", "Its credential"):
+            assert word in text
+        assert "at most 20 jobs at once" in text
+        assert "&lt;b&gt;Mon&lt;/b&gt;" in text
+        assert "Takes no new jobs" not in text
+        with hub.database.write() as step:
+            sites.say_not_now(step, hub.site_ids["alpha"], "quiet hours until Mon 18:00 (UTC)")
+        assert "Takes no new jobs: quiet hours until Mon 18:00" in client.get("/sites/alpha").text
+        assert "Rules of the site" not in client.get("/sites/epsilon").text
 
 
 # --- queries

@@ -52,6 +52,13 @@ HOSTILE = [
 ]
 SCRIPT = "#!/bin/bash\necho '</pre><script>window.hacked=1</script>'\n"
 
+ABOUT = {
+    "version": "1.2.3",
+    "scheduler": "slurm 22.05.8",
+    "transport": "Slurm's commands",
+    "rules": ["at most 20 jobs at once", "quiet hours: <b>Mon</b> 08:00-18:00 (UTC)"],
+}
+
 
 @dataclass
 class Clock:
@@ -137,7 +144,7 @@ class Hub:
             made, _ = sites.enrol(step, name, title)
             self.site_ids[name] = made.id
             if partitions:
-                sites.announce(step, made.id, "slurm", partitions, "first")
+                sites.announce(step, made.id, "slurm", partitions, "first", ABOUT)
             for each in partitions:
                 owners = [OwnerShare("cern", 2), OwnerShare("uni-x", 1)]
                 sites.lend(step, name, each.name, owners, start_s=step.now_s)

@@ -50,6 +50,7 @@ class SlurmBatch:
     """
 
     kind = "slurm"
+    scheduler = ""  # its name and version, once it was asked
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class SlurmBatch:
                 "accounting": int(facts.accounting),
             }
             self.store.remember("facts", json.dumps(self._facts))
+            self.scheduler = f"Slurm {facts.version}".strip()
             if self._given is None:
                 self._found = ask.discovered(facts)
                 kept = {name: asdict(place) for name, place in self._found.items()}

@@ -12,12 +12,17 @@ from starlette.concurrency import run_in_threadpool
 from meyrin.hub.agents import limits, service
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.sites import joining
 from meyrin.hub.sites import service as sites
 from meyrin.wire.agents import (
+    FollowBody,
     HelloBody,
     HelloReply,
+    JoinBody,
+    JoinReply,
     LeaseBody,
     LeaseReply,
     OutputBody,
@@ -25,11 +30,13 @@ from meyrin.wire.agents import (
     ReportsBody,
     ReportsReply,
     ResultsBody,
+    SelfReply,
 )
 from meyrin.wire.limits import DriftBody, LimitsReply
 from meyrin.wire.queue import ForgetQueueBody, QueueBody
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
+Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Agent = Annotated[Call, Depends(Allow(Access.AGENT))]
 
 
@@ -38,24 +45,48 @@ def _site(call: Call) -> str:
     return call.actor.site
 
 
+@router.post("/join")
+def join(body: JoinBody, call: Anyone) -> JoinReply:
+    """An enrolment token, once, for the credential whose SHA-256 is told; may be repeated."""
+    with call.write() as step:
+        site = joining.join(step, body.enrolment, body.digest)
+        audit.note(step, "", "site.join", site.name, credential=body.digest[:12])
+        return JoinReply(site=site.name, title=site.title, now_ms=step.now_ms)
+
+
+@router.post("/credential", status_code=204)
+def follow(body: FollowBody, call: Agent) -> None:
+    """The credential that follows the caller's, which still counts for ten minutes."""
+    with call.write() as step:
+        joining.follow_credential(step, _site(call), call.actor.token, body.digest)
+
+
+@router.get("/self")
+def who(call: Agent) -> SelfReply:
+    """The site of the caller's credential, and how it stands."""
+    with call.read() as step:
+        return service.who(step, _site(call))
+
+
 @router.post("/hello")
 def hello(body: HelloBody, call: Agent) -> HelloReply:
     """Announce the site's partitions; this start of the agent is the one that counts now."""
     with call.write() as step:
-        return service.hello(step, _site(call), body)
+        return service.hello(step, _site(call), body, call.actor.token)
 
 
 @router.post("/lease")
 async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
     """Work for the site; waits up to `wait_s` for some, holding no thread while it waits."""
     settings: HubSettings = request.app.state.settings
-    site_id = _site(call)
     bell = call.database.bell
-    name = await run_in_threadpool(_site_name, call)
+    name = await run_in_threadpool(_site_name, call, body)
     end = time.monotonic() + body.wait_s
+    not_now: str | None = body.not_now  # said once: a later call may say otherwise meanwhile
     while True:
         counts = {f"site:{name}": bell.count(f"site:{name}")}
-        reply = await run_in_threadpool(_lease_once, call, site_id, body, settings.lease_s)
+        reply = await run_in_threadpool(_lease_once, call, body, settings.lease_s, not_now)
+        not_now = None
         left = end - time.monotonic()
         idle = not (reply.work or reply.cancel) and left > 0 and not bell.closed
         if not idle or await request.is_disconnected():
@@ -65,14 +96,26 @@ async def lease(request: Request, body: LeaseBody, call: Agent) -> LeaseReply:
             return reply
 
 
-def _site_name(call: Call) -> str:
+def _site_name(call: Call, body: LeaseBody) -> str:
+    """Take what is new about the site, and its name."""
+    if body.about is not None:
+        with call.write() as step:
+            service.say_anew(step, _site(call), body)
     with call.read() as step:
         return sites.site(step, _site(call)).name
 
 
-def _lease_once(call: Call, site_id: str, body: LeaseBody, lease_s: int) -> LeaseReply:
+def _lease_once(call: Call, body: LeaseBody, lease_s: int, not_now: str | None) -> LeaseReply:
     with call.write() as step:
-        return service.lease(step, site_id, body.incarnation, body.most, lease_s)
+        return service.lease(
+            step,
+            _site(call),
+            body.incarnation,
+            body.most,
+            lease_s,
+            not_now=not_now,
+            token=call.actor.token,
+        )
 
 
 @router.post("/reports")

@@ -19,10 +19,19 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import drift, queue
+from meyrin.hub.sites import drift, joining, queue
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
-from meyrin.wire.agents import HelloBody, HelloReply, LeaseReply, Report, ResultsBody, Work
+from meyrin.wire.agents import (
+    HelloBody,
+    HelloReply,
+    LeaseBody,
+    LeaseReply,
+    Report,
+    ResultsBody,
+    SelfReply,
+    Work,
+)
 from meyrin.wire.limits import DriftBody
 from meyrin.wire.queue import QueueBody
 
@@ -30,17 +39,78 @@ _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
 _RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
 
 
-def hello(step: Step, site_id: str, body: HelloBody) -> HelloReply:
+def who(step: Step, site_id: str) -> SelfReply:
+    """How the site of a credential stands. Five queries at most."""
+    site = sites.site(step, site_id)
+    lent = sites.offers_at(step, step.now_s)
+    heard_s = (site.last_heard_ms or 0) // 1000
+    return SelfReply(
+        site=site.name,
+        title=site.title,
+        now_ms=step.now_ms,
+        incarnation=site.incarnation,
+        answers=bool(site.incarnation) and step.now_s - heard_s <= sites.SILENT_AFTER_S,
+        drained=site.drained_reason,
+        lent=sorted(partition for name, partition in lent if name == site.name),
+    )
+
+
+def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloReply:
     """Note what the site has; from now on only this incarnation of the agent is heard."""
-    site = sites.announce(step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation)
+    site = _announce(step, site_id, body)
+    if token:
+        identity.note_used(step, token)
     attempts.offer_again(step, site_id)
     return HelloReply(site=site.name, now_ms=step.now_ms)
 
 
-def lease(step: Step, site_id: str, incarnation: str, most: int, lease_s: int) -> LeaseReply:
-    """Placed attempts become leased; leased ones that were never spoken of come again."""
-    _check_incarnation(step, site_id, incarnation)
-    sites.heard(step, site_id)
+def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
+    about = None if body.about is None else body.about.model_dump(mode="json")
+    site = sites.announce(
+        step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
+    )
+    if site.lend_proposed:
+        joining.lend_proposed(step, site)
+    return site
+
+
+def say_anew(step: Step, site_id: str, body: LeaseBody) -> None:
+    """What hello said and is no longer so, if this call says it."""
+    if body.partitions is None or body.about is None:
+        return
+    row = sites.site(step, site_id)
+    _check_incarnation(step, site_id, body.incarnation)
+    said = HelloBody(
+        incarnation=body.incarnation,
+        version=body.about.version,
+        batch_kind=row.batch_kind,
+        partitions=body.partitions,
+        about=body.about,
+    )
+    _announce(step, site_id, said)
+
+
+def lease(
+    step: Step,
+    site_id: str,
+    incarnation: str,
+    most: int,
+    lease_s: int,
+    *,
+    not_now: str | None = None,
+    token: str = "",
+) -> LeaseReply:
+    """Placed attempts become leased; leased ones that were never spoken of come again.
+
+    `not_now` is why the site takes nothing new at present (empty: it does; None: as it said
+    before): nothing more is placed there until it says otherwise. What was placed before still
+    comes, for the site to say no to.
+    """
+    known = _check_incarnation(step, site_id, incarnation)
+    if sites.heard(step, site_id) and token:
+        identity.note_used(step, token)
+    if not_now is not None and not_now != known:
+        sites.say_not_now(step, site_id, not_now)
     again_before_ms = step.now_ms - lease_s * 1000
     offered = attempts.offered(step, site_id, again_before_ms, most)
     rows = change.locked(step, [row.job_id for row in offered])
@@ -58,13 +128,15 @@ def lease(step: Step, site_id: str, incarnation: str, most: int, lease_s: int) -
     )
 
 
-def _check_incarnation(step: Step, site_id: str, incarnation: str) -> None:
-    current = sites.incarnation(step, site_id)
+def _check_incarnation(step: Step, site_id: str, incarnation: str) -> str:
+    """Raises StaleEpoch; returns why the site takes nothing new, as far as is known."""
+    current, not_now = sites.standing(step, site_id)
     if current != incarnation:
         raise StaleEpoch(
             "another start of this site's agent has said hello since",
             hint="one agent per site: end the other one, or say hello again",
         )
+    return not_now
 
 
 def _take(
@@ -230,11 +302,12 @@ def _final(each: Report) -> JobState:
 def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"site_word": each.site_word}
     if each.phase == "refused":
+        refused_by = job.refused_by if each.for_now else f"{job.refused_by} {attempt.site}"
         values |= {
             "attempt": None,
             "site": None,
             "partition": None,
-            "refused_by": f"{job.refused_by} {attempt.site}".strip(),
+            "refused_by": refused_by.strip(),
             "reason": f"{attempt.site} said no: {each.why}",
         }
     elif each.phase == "ended":

@@ -15,6 +15,18 @@ from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, R
 from meyrin.domain.ids import new_id
 from meyrin.domain.site import check_name
 from meyrin.hub.identity import store
+from meyrin.hub.identity.credentials import (
+    ENROLMENT_S,
+    Credential,
+    credential_made_ms,
+    enrolling_site,
+    follow,
+    new_enrolment,
+    note_used,
+    of_site,
+    revoke_site,
+    use_enrolment,
+)
 from meyrin.hub.identity.labels import check_label
 from meyrin.hub.identity.tokens import (
     AGENT_KINDS,
@@ -34,7 +46,6 @@ from meyrin.hub.identity.tokens import (
     new_token,
     request_actor,
     revoke,
-    revoke_agent_tokens,
     use_login_link,
 )
 from meyrin.hub.plumbing.authz import Actor
@@ -43,10 +54,12 @@ from meyrin.hub.plumbing.paging import cut
 
 __all__ = [
     "AGENT_KINDS",
+    "ENROLMENT_S",
     "LINK_LIFETIME_S",
     "PERSON_KINDS",
     "SESSION_COOKIE",
     "SESSION_LIFETIME_S",
+    "Credential",
     "Member",
     "Person",
     "Project",
@@ -59,8 +72,11 @@ __all__ = [
     "bootstrap",
     "check_label",
     "counts",
+    "credential_made_ms",
     "default_project",
     "disable",
+    "enrolling_site",
+    "follow",
     "label_from",
     "list_tokens",
     "log_out",
@@ -68,10 +84,13 @@ __all__ = [
     "members",
     "name_from",
     "new_agent_token",
+    "new_enrolment",
     "new_person",
     "new_project",
     "new_session",
     "new_token",
+    "note_used",
+    "of_site",
     "people",
     "people_names",
     "person",
@@ -84,7 +103,8 @@ __all__ = [
     "remove_operator",
     "request_actor",
     "revoke",
-    "revoke_agent_tokens",
+    "revoke_site",
+    "use_enrolment",
     "use_login_link",
     "visible_projects",
 ]

@@ -84,11 +84,13 @@ _token_key = sa.cast(tokens.c.created_ms, sa.String) + "." + tokens.c.id
 # built once: these two run on every request
 _BY_HASH = (
     sa.select(
+        tokens.c.id,
         tokens.c.kind,
         tokens.c.site_id,
         tokens.c.person_id,
         tokens.c.name,
         tokens.c.expires_ms,
+        tokens.c.used_ms,
         tokens.c.revoked_ms,
         people.c.name.label("person_name"),
         people.c.admin,
@@ -133,6 +135,69 @@ def use_once(step: Step, digest: str, kind: str) -> str | None:
         .returning(tokens.c.person_id)
     )
     return None if row is None else str(row.person_id)
+
+
+def use_enrolment(step: Step, digest: str) -> sa.Row[Any] | None:
+    """Mark an enrolment token as used and return it; None when it does not count."""
+    return step.one(
+        sa.update(tokens)
+        .where(
+            tokens.c.hash == digest,
+            tokens.c.kind == "enrol",
+            tokens.c.used_ms.is_(None),
+            tokens.c.revoked_ms.is_(None),
+            tokens.c.expires_ms > step.now_ms,
+        )
+        .values(used_ms=step.now_ms)
+        .returning(tokens.c.id, tokens.c.site_id, tokens.c.name)
+    )
+
+
+def token_by_id(step: Step, token: str) -> sa.Row[Any] | None:
+    return step.one(sa.select(tokens).where(tokens.c.id == token))
+
+
+def end_credentials(step: Step, site: str, at_ms: int) -> int:
+    """Let the agent credentials of a site expire at `at_ms`, those that would count longer."""
+    return step.change(
+        sa.update(tokens)
+        .where(
+            tokens.c.site_id == site,
+            tokens.c.kind == "agent",
+            tokens.c.revoked_ms.is_(None),
+            sa.or_(tokens.c.expires_ms.is_(None), tokens.c.expires_ms > at_ms),
+        )
+        .values(expires_ms=at_ms)
+    )
+
+
+def set_used(step: Step, token: str, every_ms: int) -> None:
+    """Note the use of a token, unless that was done less than `every_ms` ago."""
+    recent = tokens.c.used_ms.between(step.now_ms - every_ms + 1, step.now_ms)
+    step.change(
+        sa.update(tokens)
+        .where(tokens.c.id == token, sa.or_(tokens.c.used_ms.is_(None), ~recent))
+        .values(used_ms=step.now_ms)
+    )
+
+
+def credentials_page(step: Step, site: str, after: str, limit: int) -> list[Any]:
+    statement = sa.select(tokens, _token_key.label("key")).where(tokens.c.site_id == site)
+    return step.rows(page(statement, _token_key, after, limit, newest=True))
+
+
+def newest_credential(step: Step, site: str) -> sa.Row[Any] | None:
+    return step.one(
+        sa.select(tokens.c.created_ms)
+        .where(
+            tokens.c.site_id == site,
+            tokens.c.kind == "agent",
+            tokens.c.revoked_ms.is_(None),
+            sa.or_(tokens.c.expires_ms.is_(None), tokens.c.expires_ms > step.now_ms),
+        )
+        .order_by(tokens.c.created_ms.desc())
+        .limit(1)
+    )
 
 
 def revoke_where(step: Step, *conditions: sa.ColumnElement[bool]) -> int:

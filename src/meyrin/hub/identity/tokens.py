@@ -66,7 +66,7 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     if row.waits_ms is not None:
         raise NotLoggedIn("you are not let in yet", hint="an administrator will look at it")
     if row.kind == TokenKind.AGENT:
-        return Actor(name=row.name, site=row.site_id)
+        return Actor(name=row.name, site=row.site_id, token=row.id)
     rights = store.rights(step, row.person_id)
     return Actor(
         person=row.person_id,
@@ -118,7 +118,7 @@ def new_token(
     if lifetime_s is not None and lifetime_s < 1:
         raise InvalidInput(f"a token can't live for {lifetime_s} s", hint="1 or more")
     label = check_label("name", name)
-    return _make(step, TokenKind.CLI, label, person_id=person_id, lifetime_s=lifetime_s)
+    return make(step, TokenKind.CLI, label, person_id=person_id, lifetime_s=lifetime_s)
 
 
 def list_tokens(step: Step, person_id: str, after: str, limit: int) -> tuple[list[Token], str]:
@@ -141,7 +141,7 @@ def revoke(step: Step, actor: Actor, token_id: str) -> None:
 
 def login_link(step: Step, person_id: str) -> str:
     """The secret of a log-in link: good once, for ten minutes."""
-    return _make(
+    return make(
         step, TokenKind.LOGIN_LINK, "log-in link", person_id=person_id, lifetime_s=LINK_LIFETIME_S
     )[1]
 
@@ -160,7 +160,7 @@ def use_login_link(step: Step, secret: str) -> str:
 
 def new_session(step: Step, person_id: str, lifetime_s: int) -> str:
     """The secret of a session for the browser of somebody who has shown who they are."""
-    return _make(step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=lifetime_s)[1]
+    return make(step, TokenKind.SESSION, "browser", person_id=person_id, lifetime_s=lifetime_s)[1]
 
 
 def log_out(step: Step, secret: str) -> None:
@@ -174,17 +174,10 @@ def log_out(step: Step, secret: str) -> None:
 
 def new_agent_token(step: Step, site_id: str, name: str) -> str:
     """The secret of a new credential for the agent of a site."""
-    return _make(step, TokenKind.AGENT, name, site_id=site_id)[1]
+    return make(step, TokenKind.AGENT, name, site_id=site_id)[1]
 
 
-def revoke_agent_tokens(step: Step, site_id: str) -> int:
-    """Refuse the agent of a site from now on; returns how many credentials that ended."""
-    return store.revoke_where(
-        step, store.tokens.c.site_id == site_id, store.tokens.c.kind == TokenKind.AGENT
-    )
-
-
-def _make(
+def make(
     step: Step,
     kind: TokenKind,
     name: str,
@@ -193,6 +186,7 @@ def _make(
     site_id: str | None = None,
     lifetime_s: int | None = None,
 ) -> tuple[Token, str]:
+    """A token with a new secret, for this room's own use."""
     secret = SECRET_PREFIX + random_word(step)
     expires_ms = None if lifetime_s is None else step.now_ms + lifetime_s * 1000
     token = Token(new_id("token", step.entropy), kind, name, step.now_ms, expires_ms)

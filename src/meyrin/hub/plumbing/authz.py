@@ -32,8 +32,8 @@ class Actor:
     """Who calls. `person` is None for agents and strangers; `site` is set for agents.
 
     `projects` maps project ids to the role there (`member` or `lead`); `operates` holds the ids
-    of sites that the person runs. `cross_site` marks a browser session (its writes are checked
-    for their origin).
+    of sites that the person runs. `session` marks a browser session (its writes are checked
+    for their origin). `token` is the id of an agent's credential.
     """
 
     person: str | None = None
@@ -43,6 +43,7 @@ class Actor:
     operates: frozenset[str] = frozenset()
     site: str | None = None
     session: bool = False
+    token: str = ""
 
     @property
     def key(self) -> str:

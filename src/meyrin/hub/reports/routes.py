@@ -175,6 +175,7 @@ def site(request: Request, name: str, call: Person) -> Response:
         values = {
             "site": found,
             "offers": service.site_offers(step, found.id),
+            "credential_ms": service.credential_ms(step, found.id),
             "queue": queue.outline(step, found.id),
             "lines": lines,
             "more": more,

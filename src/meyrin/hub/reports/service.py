@@ -16,11 +16,13 @@ from meyrin.domain.errors import NotFound
 from meyrin.domain.site import Partition
 from meyrin.domain.states import WAITING, JobState, shown
 from meyrin.domain.units import CORE
+from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.reports import store
 from meyrin.hub.sites import service as sites
+from meyrin.wire.sites import About
 
 NEWEST = 10
 AT_SITE = 50
@@ -63,6 +65,7 @@ class SiteUse:
     state: str
     drained_reason: str
     last_heard_ms: int | None
+    about: About
     partitions: tuple[PartitionUse, ...]
 
     @property
@@ -146,6 +149,11 @@ def site_use(step: Step, name: str) -> SiteUse:
     return found[0]
 
 
+def credential_ms(step: Step, site_id: str) -> int | None:
+    """When the credential was made that the site's agent has now. One query."""
+    return identity.credential_made_ms(step, site_id)
+
+
 def site_offers(step: Step, site_id: str) -> list[sites.Offer]:
     """What a site lends, now and later. Three queries."""
     return sites.offers_of(step, sites.site(step, site_id))
@@ -167,7 +175,8 @@ def site_state(step: Step, row: Any) -> str:
         return "new"
     if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > sites.SILENT_AFTER_S:
         return "silent"
-    return "drained" if row.drained_reason is not None else "answers"
+    closed = row.drained_reason is not None or row.not_now is not None
+    return "drained" if closed else "answers"
 
 
 _Taken = Mapping[tuple[str, str], Mapping[bool, Any]]
@@ -188,8 +197,9 @@ def _site_use(step: Step, rows: list[sa.Row[Any]], taken: _Taken) -> SiteUse:
         title=first.title,
         batch_kind=first.batch_kind,
         state=site_state(step, first),
-        drained_reason=first.drained_reason or "",
+        drained_reason=first.drained_reason or first.not_now or "",
         last_heard_ms=first.last_heard_ms,
+        about=About.model_validate(first.about or {}),
         partitions=tuple(_partition_use(row, taken) for row in rows if row.spec is not None),
     )
 

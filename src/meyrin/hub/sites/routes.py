@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
-from meyrin.hub.sites import drift, queue, service
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.sites import drift, joining, queue, service
 from meyrin.wire.limits import SiteDrift
 from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
+    About,
     AgentSecret,
     AllowedProjects,
+    CredentialList,
+    CredentialView,
     DrainBody,
     Enrolled,
+    EnrolmentSecret,
+    NewEnrolment,
     NewOffer,
     NewSite,
     OfferEnd,
@@ -53,11 +60,51 @@ def enrol(body: NewSite, response: Response, call: Admin) -> Enrolled:
 
 @router.get("/{name}")
 def site(name: str, call: Person) -> SiteDetail:
-    """One site with its partitions and offers."""
+    """One site with its partitions and offers, and what its agent says."""
     with call.read() as step:
         found = service.site_by_name(step, name)
         offers = service.offers_of(step, found)
-    return SiteDetail(site=_site(found), offers=[_offer(one) for one in offers])
+        made_ms = joining.credential_made_ms(step, found)
+    return SiteDetail(
+        site=_site(found),
+        offers=[_offer(one) for one in offers],
+        about=About.model_validate(found.about),
+        credential_ms=made_ms,
+    )
+
+
+@router.post("/{name}/enrolment", status_code=201)
+def new_enrolment(
+    name: str, body: NewEnrolment, request: Request, response: Response, call: Operator
+) -> EnrolmentSecret:
+    """A token that lets one agent join as this site, once; a new site for an administrator."""
+    with call.write() as step:
+        made = joining.new_enrolment(
+            step,
+            call.actor,
+            name,
+            title=body.title,
+            again=body.again,
+            lend=body.lend,
+            valid_s=body.valid_s,
+        )
+        audit.note(step, call.actor.name, "site.enrol", name, again=body.again, lend=body.lend)
+    response.headers.update(_NO_STORE)
+    settings: HubSettings = request.app.state.settings
+    hub = settings.public_url or str(request.base_url)
+    return EnrolmentSecret(
+        site=_site(made.site), secret=made.secret, expires_ms=made.expires_ms, hub=hub.rstrip("/")
+    )
+
+
+@router.get("/{name}/credentials")
+def credentials(name: str, call: Operator, after: After = "", limit: Limit = 50) -> CredentialList:
+    """A site's credentials and enrolments with their last use, newest first."""
+    with call.read() as step:
+        found, following = joining.credentials(step, call.actor, name, after, limit)
+        return CredentialList(
+            credentials=[_credential(one, step.now_ms) for one in found], next=following
+        )
 
 
 @router.get("/{name}/queue")
@@ -120,15 +167,17 @@ def rotate_agent_token(name: str, response: Response, call: Operator) -> AgentSe
     """A new credential for the site's agent; those before it are refused at once."""
     with call.write() as step:
         secret = service.rotate_agent_token(step, call.actor, name)
+        audit.note(step, call.actor.name, "site.token", name)
     response.headers.update(_NO_STORE)
     return AgentSecret(agent_secret=secret)
 
 
 @router.delete("/{name}/agent-token", status_code=204)
 def revoke_agent_token(name: str, call: Operator) -> None:
-    """Refuse the site's agent until a new credential is made."""
+    """Refuse the site's agent, and every enrolment, until a new one is made."""
     with call.write() as step:
-        service.revoke(step, call.actor, name)
+        ended = service.revoke(step, call.actor, name)
+        audit.note(step, call.actor.name, "site.revoke", name, ended=ended)
 
 
 @router.post("/{name}/operators", status_code=204)
@@ -168,6 +217,7 @@ def _site(one: service.Site) -> SiteView:
         title=one.title,
         batch_kind=one.batch_kind,
         drained=one.drained_reason,
+        not_now=one.not_now,
         last_heard_ms=one.last_heard_ms,
         open_to_all=one.allowed_projects is None,
         closed_ms=one.closed_ms,
@@ -183,3 +233,26 @@ def _offer(one: service.Offer) -> OfferView:
         end_s=one.end_s,
         owners=list(one.shares),
     )
+
+
+def _credential(one: identity.Credential, now_ms: int) -> CredentialView:
+    return CredentialView(
+        id=one.id,
+        kind=str(one.kind),
+        state=_state(one, now_ms),
+        created_ms=one.created_ms,
+        expires_ms=one.expires_ms,
+        used_ms=one.used_ms,
+        revoked_ms=one.revoked_ms,
+    )
+
+
+def _state(one: identity.Credential, now_ms: int) -> str:
+    enrolment = one.kind == identity.TokenKind.ENROL
+    if enrolment and one.used_ms is not None:
+        return "used"
+    if one.revoked_ms is not None:
+        return "revoked"
+    if one.expires_ms is not None and one.expires_ms <= now_ms:
+        return "expired"
+    return "waits" if enrolment else "counts"

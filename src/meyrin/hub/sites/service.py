@@ -6,8 +6,8 @@ its name. Whatever changes where a job could go moves the world, and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +30,10 @@ MAX_OWNERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site with the partitions that it has now. `allowed_projects` are ids; None is everyone."""
+    """A site with the partitions that it has now. `allowed_projects` are ids; None is everyone.
+
+    `not_now` is why its agent takes nothing new at present, `about` what it says of itself.
+    """
 
     id: str
     name: str
@@ -42,6 +45,9 @@ class Site:
     last_heard_ms: int | None
     allowed_projects: tuple[str, ...] | None
     closed_ms: int | None
+    not_now: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    lend_proposed: bool = False
     partitions: tuple[Partition, ...] = ()
 
 
@@ -62,6 +68,11 @@ class Offer:
 
 def enrol(step: Step, name: str, title: str = "") -> tuple[Site, str]:
     """A new site, and the secret of its agent's credential, shown this once."""
+    site = add(step, name, title)
+    return site, identity.new_agent_token(step, site.id, name)
+
+
+def add(step: Step, name: str, title: str) -> Site:
     check_name("site", name)
     row = {
         "id": new_id("site", step.entropy),
@@ -76,18 +87,17 @@ def enrol(step: Step, name: str, title: str = "") -> tuple[Site, str]:
             hint="choose another name, or give its agent a new token",
             name=name,
         )
-    site = _site(added[0], ())
-    return site, identity.new_agent_token(step, site.id, name)
+    return as_site(added[0], ())
 
 
 def site(step: Step, site_id: str) -> Site:
     """By id. Two queries."""
-    return _with_partitions(step, [_found(step, store.sites.c.id == site_id, site_id)])[0]
+    return _with_partitions(step, [site_row(step, store.sites.c.id == site_id, site_id)])[0]
 
 
 def site_by_name(step: Step, name: str) -> Site:
     """Two queries."""
-    return _with_partitions(step, [_found(step, store.sites.c.name == name, name)])[0]
+    return _with_partitions(step, [site_row(step, store.sites.c.name == name, name)])[0]
 
 
 def sites(step: Step, after: str, limit: int) -> tuple[list[Site], str]:
@@ -124,10 +134,12 @@ def announce(
     batch_kind: str,
     partitions: Sequence[Partition],
     incarnation: str,
+    about: Mapping[str, Any] | None = None,
 ) -> Site:
     """What the site has now: all its partitions; those left out are gone.
 
     From now on `incarnation` is the agent's. The world moves only if a partition changed.
+    `about` (None keeps what is known) is shown to people.
     """
     specs = {one.name: _spec(one) for one in partitions}
     if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
@@ -138,17 +150,25 @@ def announce(
         )
     kind = identity.check_label("batch_kind", batch_kind)
     start = identity.check_label("incarnation", incarnation)
-    row = _found(step, store.sites.c.id == site_id, site_id, hold=True)
+    row = site_row(step, store.sites.c.id == site_id, site_id, hold=True)
     if _is_earlier(start, row.incarnation):
         raise StaleEpoch(
             "a later start of this site's agent has said hello already",
             hint="one agent per site; this is a late word of one that has ended",
         )
-    store.set_announced(step, site_id, kind, start)
+    known = None if about is None else dict(about)
+    store.set_announced(step, site_id, kind, start, known)
     if _replace_partitions(step, site_id, specs):
         world.moved(step)
     now = tuple(sorted(partitions, key=lambda one: one.name))
-    return replace(_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
+    site = replace(as_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
+    return site if known is None else replace(site, about=known)
+
+
+def say_not_now(step: Step, site_id: str, reason: str) -> None:
+    """Why the site's agent takes nothing new at present; empty when it does again."""
+    if store.set_field(step, site_id, store.sites.c.not_now, reason or None):
+        world.moved(step)
 
 
 def _is_earlier(start: str, current: str) -> bool:
@@ -184,10 +204,15 @@ def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any
 
 def incarnation(step: Step, site_id: str) -> str:
     """The start of the site's agent that said hello last; empty before the first."""
+    return standing(step, site_id)[0]
+
+
+def standing(step: Step, site_id: str) -> tuple[str, str]:
+    """`incarnation`, and why the agent takes nothing new at present (empty when it does)."""
     row = store.last_heard(step, site_id)
     if row is None:
         raise NotFound(f"there is no site {site_id}")
-    return str(row.incarnation)
+    return str(row.incarnation), row.not_now or ""
 
 
 # --- what people say
@@ -211,23 +236,24 @@ def allow_projects(step: Step, actor: Actor, name: str, project_ids: Iterable[st
 
 def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
     """A new credential for the site's agent; the ones before are refused at once."""
-    row = _run_by(step, actor, name)
-    identity.revoke_agent_tokens(step, row.id)
+    row = run_by(step, actor, name, hold=True)
+    identity.revoke_site(step, row.id)
     return identity.new_agent_token(step, row.id, row.name)
 
 
 def revoke(step: Step, actor: Actor, name: str) -> int:
-    """Refuse the site's agent until a new credential is made. Returns how many this ended."""
-    return identity.revoke_agent_tokens(step, _run_by(step, actor, name).id)
+    """Refuse the site's agent, and every enrolment, until a new one is made. Returns how many
+    this ended."""
+    return identity.revoke_site(step, run_by(step, actor, name, hold=True).id)
 
 
 def add_operator(step: Step, name: str, person_name: str) -> identity.Person:
-    row = _found(step, store.sites.c.name == name, name)
+    row = site_row(step, store.sites.c.name == name, name)
     return identity.add_operator(step, row.id, person_name)
 
 
 def remove_operator(step: Step, name: str, person_name: str) -> None:
-    row = _found(step, store.sites.c.name == name, name)
+    row = site_row(step, store.sites.c.name == name, name)
     identity.remove_operator(step, row.id, person_name)
 
 
@@ -255,7 +281,7 @@ def lend(
             hint="seconds since 1970, the end after the start",
             field="end_s",
         )
-    row = _found(step, store.sites.c.name == name, name, hold=True)
+    row = site_row(step, store.sites.c.name == name, name, hold=True)
     other = store.overlapping_offer(step, row.id, partition, start_s, end_s)
     if other is not None:
         raise Conflict(
@@ -291,7 +317,7 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) ->
 
     Without `end_s` now; one that has not begun is then taken back.
     """
-    row = _found(step, store.sites.c.name == name, name, hold=True)
+    row = site_row(step, store.sites.c.name == name, name, hold=True)
     offer = store.offer_end(step, row.id, offer_id)
     if offer is None:
         raise NotFound(f"{name} has no offer {offer_id}")
@@ -348,7 +374,7 @@ def partition_states(
             site=row.site,
             partition=_partition(row.spec),
             offered=bool(row.offered),
-            drained=row.drained_reason is not None,
+            drained=row.drained_reason is not None or row.not_now is not None,
             silent_since_s=_silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
             allowed_projects=_ids(row.allowed_projects),
         )
@@ -365,28 +391,28 @@ def _silent_since(
 
 def operated(step: Step, actor: Actor, name: str) -> str:
     """The id of a site that `actor` runs; NotAllowed to others. One query."""
-    return str(_run_by(step, actor, name).id)
+    return str(run_by(step, actor, name).id)
 
 
 # --- helpers
 
 
-def _found(step: Step, condition: Any, word: str, *, hold: bool = False) -> Any:
+def site_row(step: Step, condition: Any, word: str, *, hold: bool = False) -> Any:
     row = store.site_where(step, condition, hold=hold)
     if row is None:
         raise NotFound(f"there is no site {word!r}", hint="`meyrin site list` shows them")
     return row
 
 
-def _run_by(step: Step, actor: Actor, name: str) -> Any:
-    row = _found(step, store.sites.c.name == name, name)
+def run_by(step: Step, actor: Actor, name: str, *, hold: bool = False) -> Any:
+    row = site_row(step, store.sites.c.name == name, name, hold=hold)
     if not actor.runs_site(row.id):
         raise NotAllowed(f"this needs an operator of {name}", hint="ask one of its operators")
     return row
 
 
 def _set(step: Step, actor: Actor, name: str, column: str, value: Any) -> Site:
-    row = _run_by(step, actor, name)
+    row = run_by(step, actor, name)
     if store.set_field(step, row.id, store.sites.c[column], value):
         world.moved(step)
     return site(step, row.id)
@@ -411,10 +437,10 @@ def _with_partitions(step: Step, rows: list[Any]) -> list[Site]:
     found: dict[str, list[Partition]] = {row.id: [] for row in rows}
     for part in store.partitions_of(step, list(found)):
         found[part.site_id].append(_partition(part.spec))
-    return [_site(row, tuple(found[row.id])) for row in rows]
+    return [as_site(row, tuple(found[row.id])) for row in rows]
 
 
-def _site(row: Any, partitions: tuple[Partition, ...]) -> Site:
+def as_site(row: Any, partitions: tuple[Partition, ...]) -> Site:
     return Site(
         id=row.id,
         name=row.name,
@@ -426,6 +452,9 @@ def _site(row: Any, partitions: tuple[Partition, ...]) -> Site:
         last_heard_ms=row.last_heard_ms,
         allowed_projects=_ids(row.allowed_projects),
         closed_ms=row.closed_ms,
+        not_now=row.not_now,
+        about=row.about or {},
+        lend_proposed=bool(row.lend_proposed),
         partitions=partitions,
     )
 

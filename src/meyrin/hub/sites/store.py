@@ -23,6 +23,9 @@ sites = sa.Table(
     sa.Column("incarnation", sa.String, nullable=False, server_default=""),
     sa.Column("allowed_projects", Json),  # ids of projects; SQL NULL lets everyone in
     sa.Column("closed_ms", sa.BigInteger),
+    sa.Column("about", Json),  # what its agent says of itself: the fields of wire.agents.About
+    sa.Column("not_now", sa.String),  # why its agent takes nothing new at present
+    sa.Column("lend_proposed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 partitions = sa.Table(
@@ -89,6 +92,7 @@ _STATES = (
     sa.select(
         sites.c.name.label("site"),
         sites.c.drained_reason,
+        sites.c.not_now,
         sites.c.last_heard_ms,
         sites.c.allowed_projects,
         partitions.c.spec,
@@ -171,7 +175,11 @@ def sites_page(step: Step, after: str, limit: int) -> list[Any]:
 
 
 def last_heard(step: Step, site: str) -> sa.Row[Any] | None:
-    return step.one(sa.select(sites.c.last_heard_ms, sites.c.incarnation).where(sites.c.id == site))
+    return step.one(
+        sa.select(sites.c.last_heard_ms, sites.c.incarnation, sites.c.not_now).where(
+            sites.c.id == site
+        )
+    )
 
 
 def set_heard(step: Step, site: str, before_ms: int | None) -> int:
@@ -182,11 +190,15 @@ def set_heard(step: Step, site: str, before_ms: int | None) -> int:
     )
 
 
-def set_announced(step: Step, site: str, batch_kind: str, incarnation: str) -> None:
+def set_announced(
+    step: Step, site: str, batch_kind: str, incarnation: str, about: dict[str, Any] | None
+) -> None:
+    """`about` None keeps what is known."""
+    values: dict[str, Any] = {} if about is None else {"about": about}
     step.change(
         sa.update(sites)
         .where(sites.c.id == site)
-        .values(batch_kind=batch_kind, incarnation=incarnation, last_heard_ms=step.now_ms)
+        .values(batch_kind=batch_kind, incarnation=incarnation, last_heard_ms=step.now_ms, **values)
     )
 
 

@@ -1,0 +1,73 @@
+"""What an agent says of its site to the hub: partitions shown, rules in words, offers proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+
+from meyrin import __version__
+from meyrin.agent.batch import BatchSystem
+from meyrin.agent.config import AgentConfig, Offer, Rules
+from meyrin.agent.rules import in_words
+from meyrin.domain.site import OwnerShare, Partition
+from meyrin.wire.sites import About, ProposedOffer
+
+LOOK_EVERY_MS = 300_000
+_TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
+
+
+def shown(rules: Rules, partitions: Sequence[Partition]) -> list[Partition]:
+    """The partitions that the site lets the hub hear of."""
+    wanted = rules.partitions_shown
+    return [one for one in partitions if wanted is None or one.name in wanted]
+
+
+class Announcer:
+    """What the agent says of its site now. The batch system is asked now and then, for that may
+    cost a good deal; what it said last holds meanwhile."""
+
+    def __init__(self, batch: BatchSystem, clock_ms: Callable[[], int]) -> None:
+        self._batch = batch
+        self._clock_ms = clock_ms
+        self._partitions: tuple[Partition, ...] = ()
+        self._looked_ms: int | None = None
+
+    def look(self) -> None:
+        """Ask what the site has. Raises Unreachable when its batch system does not answer."""
+        self._partitions = self._batch.partitions()
+        self._looked_ms = self._clock_ms()
+
+    def look_if_due(self) -> None:
+        looked_ms = self._looked_ms
+        if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= LOOK_EVERY_MS:
+            self.look()
+
+    def saying(self, config: AgentConfig, *troubles: str) -> tuple[list[Partition], About]:
+        trouble = "; ".join(each for each in troubles if each)
+        return shown(config.rules, self._partitions), about(config, self._batch, trouble)
+
+
+def about(config: AgentConfig, batch: BatchSystem, trouble: str = "") -> About:
+    """Shown on the site's page. `trouble` is what the operator should mend."""
+    slurm = config.batch == "slurm"
+    return About(
+        version=__version__,
+        scheduler=str(getattr(batch, "scheduler", "") or batch.kind)[:200],
+        transport=_TRANSPORTS[config.slurm.transport] if slurm else "",
+        rules=in_words(config),
+        offers=tuple(proposed(one) for one in config.offer),
+        trouble=trouble[:2000],
+    )
+
+
+def proposed(offer: Offer) -> ProposedOffer:
+    return ProposedOffer(
+        partition=offer.partition,
+        owners=[OwnerShare(name, weight) for name, weight in sorted(offer.owners.items())],
+        start_s=_first_second(offer.start),
+        end_s=_first_second(offer.until),
+    )
+
+
+def _first_second(day: date | None) -> int | None:
+    return None if day is None else int(datetime.combine(day, time(), UTC).timestamp())

@@ -1,0 +1,167 @@
+"""Whether an agent would work with its settings: each finding in words, before it is started.
+
+Looks and asks, changes nothing. What can't be read at all raises; what an operator should know
+and may leave so is a warning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from meyrin.agent import veto
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.journal import Item
+from meyrin.agent.slurm.transport import ClusterFacts
+from meyrin.client.connection import Connection
+from meyrin.domain.errors import MeyrinError, NotLoggedIn
+from meyrin.domain.job import JobRequest
+from meyrin.domain.site import Partition
+from meyrin.wire.agents import SelfReply, Work
+
+SKEW_WARN_MS = 60_000
+SKEW_MOST_MS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`bad` findings keep an agent from working; others are to be known."""
+
+    bad: bool
+    words: str
+    hint: str = ""
+
+
+def site_findings(
+    config: AgentConfig, partitions: Sequence[Partition], facts: ClusterFacts | None
+) -> Iterator[Finding]:
+    """Whether the settings name what there is."""
+    names = {one.name for one in partitions}
+    if not names:
+        yield Finding(True, "there is no partition to lend", "look at `sinfo`")
+    known = f"there are: {', '.join(sorted(names)) or 'none'}"
+    shown = config.rules.partitions_shown
+    for name in shown or ():
+        if name not in names:
+            yield Finding(True, f"rules.partitions_shown: there is no partition {name}", known)
+    if shown == ():
+        yield Finding(True, "rules.partitions_shown is empty: no job can come", known)
+    for offer in config.offer:
+        if offer.partition not in names:
+            yield Finding(True, f"[[offer]]: there is no partition {offer.partition}", known)
+        elif shown is not None and offer.partition not in shown:
+            words = f"[[offer]]: partition {offer.partition} is not in rules.partitions_shown"
+            yield Finding(True, words, "show it, or take the offer out")
+        if offer.start and offer.until and offer.until <= offer.start:
+            yield Finding(True, f"[[offer]] of {offer.partition} ends before it begins")
+    if facts is not None:
+        yield from _slurm_findings(config, facts)
+
+
+def _slurm_findings(config: AgentConfig, facts: ClusterFacts) -> Iterator[Finding]:
+    mine = {one.account for one in facts.associations}
+    wanted = [*config.slurm.accounts.items()]
+    if config.slurm.default_account:
+        wanted.append(("all others", config.slurm.default_account))
+    for project, account in wanted:
+        if facts.accounting and account not in mine:
+            yield Finding(
+                True,
+                f"slurm: {facts.user} has no account {account} (for {project})",
+                f"there are: {', '.join(sorted(mine)) or 'none'}",
+            )
+    theirs = {one.name for one in facts.partitions}
+    qos = {one.name for one in facts.qos}
+    for name, how in config.slurm.partitions.items():
+        if how.partition not in theirs:
+            words = f"slurm.partitions.{name}: Slurm has no partition {how.partition}"
+            yield Finding(True, words, f"there are: {', '.join(sorted(theirs))}")
+        if how.qos and facts.accounting and how.qos not in qos:
+            words = f"slurm.partitions.{name}: there is no QoS {how.qos}"
+            yield Finding(True, words, f"there are: {', '.join(sorted(qos))}")
+    if not facts.accounting:
+        words = "Slurm keeps no accounting: use is measured by our wrapper and marked so"
+        yield Finding(False, words)
+
+
+def no_account(facts: ClusterFacts) -> Finding | None:
+    """With accounting, Slurm takes jobs of known users only."""
+    if not facts.accounting or facts.associations:
+        return None
+    return Finding(
+        True,
+        f"user {facts.user} has no account at cluster {facts.cluster}",
+        f"ask its administrators: sacctmgr add user {facts.user} account=NAME",
+    )
+
+
+def skew_finding(hub_ms: int | None, now_ms: int) -> Finding | None:
+    """Two clocks apart make nonsense of every time that is told."""
+    if hub_ms is None or abs(now_ms - hub_ms) <= SKEW_WARN_MS:
+        return None
+    apart = (now_ms - hub_ms) // 1000
+    side = "ahead of" if apart > 0 else "behind"
+    return Finding(
+        abs(now_ms - hub_ms) > SKEW_MOST_MS,
+        f"this machine's clock is {abs(apart)} s {side} the hub's",
+        "set both by NTP (`timedatectl`, `chronyc tracking`)",
+    )
+
+
+def hub_findings(
+    connection: Connection, who: Callable[[], SelfReply], now_ms: int, *, joined: bool
+) -> Iterator[Finding]:
+    """Whether the hub answers, knows us and has the same time."""
+    try:
+        skew = skew_finding(connection.clock_ms(), now_ms)
+        if skew is not None:
+            yield skew
+        reply = who()
+    except NotLoggedIn as error:
+        yield Finding(True, f"the hub does not take our credential: {error.message}", error.hint)
+    except MeyrinError as error:
+        yield Finding(True, error.message, error.hint)
+    else:
+        if joined and not reply.lent:
+            words = f"nothing of {reply.site} is lent yet, so no job will come"
+            yield Finding(False, words, "an administrator of the hub: meyrin site offer")
+
+
+def veto_findings(config: AgentConfig, partitions: Sequence[Partition]) -> Iterator[Finding]:
+    """Whether the site's own program answers: it is shown a job that does nothing."""
+    program = config.rules.veto
+    if program is None or not partitions:
+        return
+    begun = time.monotonic()
+    asked = veto.question("check", None, _sample(partitions[0]))
+    answer = veto.ask(program, asked, config.rules.veto_timeout_s)
+    took_s = time.monotonic() - begun
+    if answer.broken:
+        yield Finding(True, f"rules.veto: {answer.broken}", "while it is broken, no job comes in")
+    elif answer.no:
+        yield Finding(False, f"rules.veto says no to a job of one core: {answer.no}")
+    elif took_s > config.rules.veto_timeout_s / 2:
+        yield Finding(False, f"rules.veto took {took_s:.1f} s of {config.rules.veto_timeout_s:g}")
+
+
+def _sample(partition: Partition) -> Item:
+    work = Work(
+        attempt="00000000-0000-0000-0000-000000000000",
+        epoch=1,
+        job=0,
+        array_job=None,
+        task=None,
+        task_count=0,
+        person="nobody",
+        project="check",
+        partition=partition.name,
+        nodes=1,
+        cores=1,
+        memory_mb=1,
+        accelerators=0,
+        tasks=1,
+        walltime_s=60,
+        request_id=0,
+    )
+    return Item(work, JobRequest(script="#!/bin/sh\ntrue\n", name="check"))

@@ -1,0 +1,53 @@
+"""An agent as a process has it: over the real hub, a journal on disk, the wall clock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from meyrin.agent.batch import BatchSystem
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.credential import Credential
+from meyrin.agent.hub import Hub
+from meyrin.agent.journal import Journal
+from meyrin.agent.limits import KeepsLimits
+from meyrin.agent.loop import Agent
+from meyrin.agent.watched import Watched
+from meyrin.client.connection import Connection
+
+
+def wall_clock_ms() -> int:
+    """The wall clock, for programs."""
+    return time.time_ns() // 1_000_000
+
+
+def make(
+    config: AgentConfig,
+    batch: BatchSystem,
+    fresh: str,
+    keeper: KeepsLimits | None = None,
+    path: Path | None = None,
+) -> Agent:
+    """An agent over the real hub and a journal on disk; `fresh` is a name never used before,
+    `path` the settings' file."""
+    journal = Journal(Path(config.dir) / "journal.sqlite")
+    connection = Connection(config.hub, config.credential)
+    hub = Hub(connection, journal.name_start(fresh))
+
+    def who(secret: str) -> object:
+        other = Connection(config.hub, secret)
+        try:
+            return Hub(other, fresh).who()
+        finally:
+            other.close()
+
+    return Agent(
+        config,
+        batch,
+        hub,
+        journal,
+        wall_clock_ms,
+        keeper,
+        watched=Watched(path) if path is not None else None,
+        credential=Credential(config.credential_file, connection, hub.follow, who),
+    )
