@@ -38,11 +38,21 @@ class Site:
         )  # fmt: skip
 
     def submit(self, name: str = "a", **other: object) -> str:
-        start = Start(
-            attempt=name, job=1, name="x", partition="main", nodes=1, asked=NodeShape(1, 10),
-            tasks=1, walltime_s=600, script="#!/bin/sh\nexit 3\n", workdir=str(self.folder),
-            stdout=os.devnull, stderr=os.devnull, **other,  # type: ignore[arg-type]
-        )  # fmt: skip
+        known = {
+            "attempt": name,
+            "job": 1,
+            "name": "x",
+            "partition": "main",
+            "nodes": 1,
+            "asked": NodeShape(1, 10),
+            "tasks": 1,
+            "walltime_s": 600,
+            "script": "#!/bin/sh\nexit 3\n",
+            "workdir": str(self.folder),
+            "stdout": os.devnull,
+            "stderr": os.devnull,
+        }
+        start = Start(**(known | other))  # type: ignore[arg-type]
         self.batch.submit((start,))
         with suppress(Unreachable):
             self.batch.step()
@@ -184,6 +194,14 @@ def test_a_cancel_in_doubt_leaves_nothing_that_runs(site):
     assert site.cluster.launches["meyrin-a"] == 1
     assert site.job().code == 75
     assert site.seen().end == "cancelled"
+
+
+def test_what_slurm_would_let_wait_for_ever_is_refused(site):
+    site.submit("long", walltime_s=2 * 86_400)
+    site.submit("wide", nodes=5)
+    assert "172800 s of wall time, main gives 86400" in site.seen("long").why
+    assert "5 nodes, main gives 4" in site.seen("wide").why
+    assert site.commands.asked["sbatch"] == 0
 
 
 def test_slurms_no_is_told_in_its_words(site, monkeypatch):
