@@ -19,12 +19,19 @@ $(STAMP): pyproject.toml requirements/dev.txt requirements/uv.txt tools/environm
 
 .PHONY: demo
 demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the walk
+	@command -v bwrap >/dev/null || MTB_DIR=$$(mktemp -d) bash -c '. testbed/lib.sh; mtb_dirs; apt_need bubblewrap' || true
 	@ONCE=$(ONCE) $(BIN)/python -m meyrin.cli.demo
 
 .PHONY: test
 test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
 	@$(BIN)/python -m meyrin.engine.compiled # once, not in each of the test processes
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(word)),\
+	--$(shell echo $(word) | tr A-Z a-z)=$($(word))))
+.PHONY: world
+world: $(STAMP) ## live through simulated worlds with every fault: SEEDS=2000, or one: SEED=17
+	@$(BIN)/python -m tests.world.many $(WORLD)
 
 .PHONY: check
 check: lint ## format, lint, types, floors and the fast tests: before you push
@@ -68,6 +75,10 @@ bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster aga
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)
+
+.PHONY: bench-suites
+bench-suites: $(STAMP) ## measure runs of suites against bare Inspect
+	@$(BIN)/python bench/suites.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind

@@ -199,6 +199,15 @@ def install(name: str, *packages: str) -> None:
         )
 
 
+def find_bubblewrap() -> Path:
+    """The program that makes jails; installed first where we may."""
+    if not shutil.which("bwrap"):
+        install("bubblewrap", "bubblewrap")
+    if found := shutil.which("bwrap"):
+        return Path(found)
+    raise Missing("bubblewrap", "the package is installed, but there is no program bwrap")
+
+
 def find_chromium() -> Path:
     """The system's Chromium; installed first where we may."""
     if named := os.environ.get("MEYRIN_CHROMIUM"):

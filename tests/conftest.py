@@ -35,6 +35,7 @@ REAL = {
     "browser",
     "page",
     "slurm",
+    "bubblewrap",
 }
 
 
@@ -122,6 +123,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs twice: once on each database that the hub supports."""
     fixture = {"sqlite": "sqlite_url", "postgres": "fresh_postgres"}[request.param]
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> Path:
+    """The program that makes the jails of suites."""
+    return _have(components.find_bubblewrap)
 
 
 @pytest.fixture(scope="session")

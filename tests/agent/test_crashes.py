@@ -9,6 +9,7 @@ import pytest
 from tests.agent.scripted import Crash, Fuse, Site
 
 from meyrin.agent import loop
+from meyrin.agent.config import Rules
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.job import InputFile, JobRequest
 
@@ -234,3 +235,54 @@ def test_a_bug_in_any_thread_stops_the_agent(site, monkeypatch, party):
     monkeypatch.setattr(inner, name, broken)
     with pytest.raises(Bug):
         agent.run()
+
+
+# --- threads that meet
+
+
+class Meanwhile:
+    """Runs another step just after one call of the journal."""
+
+    def __init__(self, journal, name, step):
+        self._journal, self._name, self._step = journal, name, step
+
+    def __getattr__(self, name):
+        found = getattr(self._journal, name)
+
+        def call(*arguments, **named):
+            answer = found(*arguments, **named)
+            if name == self._name and self._step is not None:
+                step, self._step = self._step, None
+                step()
+            return answer
+
+        return call if callable(found) else found
+
+
+@pytest.mark.parametrize("rules", [{}, {"max_walltime_s": 1}], ids=["let in", "refused"])
+def test_what_is_being_taken_is_not_in_doubt(site, rules):
+    """The thread that recovers comes between the journal's note and the hand-over."""
+    site.config = site.config.model_copy(update={"rules": Rules(**rules)})
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    blocked = []
+
+    def recover():
+        if agent._handing.locked():  # a thread would wait here until all is noted
+            blocked.append(True)
+        else:
+            agent.recover_once()
+
+    agent.journal = Meanwhile(agent.journal, "take", recover)
+    agent.lease_once(0)
+    agent.recover_once()
+    assert blocked == [True]
+    assert site.batch.submits[work.attempt] == (0 if rules else 1)
+
+
+def test_a_start_is_named_by_its_journal_and_counts_up(site):
+    site.agent()
+    assert [site.journal.name_start("fresh") for _ in range(2)] == ["fresh.1", "fresh.2"]
+    site.agent()
+    assert site.journal.name_start("other") == "fresh.3"

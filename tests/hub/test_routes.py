@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Mount
 from tests.hub import facility
 from tests.hub.facility import CPU, chunk
+from tests.suites.gate.planted import plan, signed
 
 from meyrin.domain.job import ArraySpec, InputFile
 from meyrin.hub.identity import service as identity
@@ -152,6 +153,11 @@ def submission(world):
     return {"submissions": [{"request": request, "idempotency_key": world.hub.key()}]}
 
 
+def planned(world):
+    now_ms = world.hub.clock.now_ms
+    return signed(plan(expires_ms=now_ms + 10**9), at_ms=now_ms - 5)
+
+
 def report(world):
     return {"reports": [world.agent.ended(world.work).model_dump(mode="json")]}
 
@@ -177,6 +183,13 @@ BODIES = {
     },
     "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
     "POST /api/v1/forecast": lambda _: {"script": "x", "project": "lab", "walltime_s": 60},
+    "POST /api/v1/gates/decisions": lambda _: {"project": "lab", "plan": DIGEST, "runs": []},
+    "POST /api/v1/gates/keys": lambda _: {"name": "alps", "public": DIGEST},
+    "POST /api/v1/gates/plans": lambda world: {
+        "project": "lab",
+        "signed": planned(world).as_data(),
+    },
+    "POST /api/v1/gates/runs": lambda _: {"project": "lab", "bundle": DIGEST},
     "POST /api/v1/jobs": submission,
     "POST /api/v1/login-links": lambda _: {},
     "POST /api/v1/people": lambda world: {"name": f"new-{world.hub.key()}"},
@@ -318,8 +331,12 @@ OF_LAB = (
     "/api/v1/projects/{project}/entries",
     "/api/v1/projects/{project}/statement",
     "/api/v1/allocations?project={project}",
+    "/api/v1/gates/plans?project={project}",
+    "/api/v1/gates/runs?project={project}",
+    "/api/v1/gates/decisions?project={project}",
     "/jobs/{job}",
     "/projects/{project}",
+    "/projects/{project}/models",
     "/projects/{project}/statement.csv",
 )
 

@@ -145,6 +145,16 @@ class Journal:
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('cursor', ?)", (cursor,))
 
+    def name_start(self, fresh: str) -> str:
+        """The name of a new start of the agent: the journal's own (`fresh` for a new journal) and
+        a number that rises, so that the hub knows a late word of an earlier start."""
+        with self._write() as db:
+            known = db.execute("SELECT value FROM memory WHERE name = 'start'").fetchone()
+            own, _, number = (known[0] if known else f"{fresh}.0").rpartition(".")
+            name = f"{own}.{int(number) + 1}"
+            db.execute("INSERT OR REPLACE INTO memory VALUES ('start', ?)", (name,))
+        return name
+
     def cursor(self) -> str:
         """Up to where the batch system's changes are in the journal; "" at first."""
         rows = self._read("SELECT value FROM memory WHERE name = 'cursor'")

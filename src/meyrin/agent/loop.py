@@ -36,6 +36,7 @@ from meyrin.wire.agents import Report, UsageBody
 
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
+_TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
 
 
@@ -79,7 +80,9 @@ class Agent:
 
     def recover_once(self) -> None:
         """Attempts that were taken but may not have arrived: look first, then hand over."""
-        doubtful = [i for i in self.journal.taken() if i.work.attempt not in self._staging]
+        with self._handing:  # what is being taken meanwhile is not in doubt
+            taken = self.journal.taken()
+            doubtful = [item for item in taken if item.work.attempt not in self._staging]
         if doubtful:
             there = self.batch.look_up(tuple(item.work.attempt for item in doubtful))
             self.journal.handed(there)
@@ -88,15 +91,19 @@ class Agent:
     def lease_once(self, wait_s: float) -> None:
         """Get work from the hub, note it, hand it over; end what is to be ended."""
         reply = self.hub.lease(wait_s)
-        new = self.journal.take(reply.work, reply.requests)
-        self._items |= {item.work.attempt: item for item in new}
+        with self._handing:
+            new = self.journal.take(reply.work, reply.requests)
+            self._items |= {item.work.attempt: item for item in new}
+            self._staging.update(item.work.attempt for item in new)
         direct = [item for item in new if not item.request.inputs]
         for item in new:
             if item.request.inputs:
-                self._staging.add(item.work.attempt)
                 self._staged.submit(self._stage, item)
-        if direct:
-            self._hand_over(direct)
+        try:
+            if direct:
+                self._hand_over(direct)
+        finally:
+            self._staging.difference_update(item.work.attempt for item in direct)
         ours = tuple(attempt for attempt in reply.cancel if attempt in self._items)
         if ours:
             self._cancel(ours)
@@ -319,11 +326,18 @@ class Agent:
         self._stop.wait(0.5)
 
     def _queue_or_wait(self) -> None:
-        self.tell_queue_once()
-        if isinstance(self.batch, ShowsQueue) and self.config.queue_every_s:
-            self._stop.wait(self.config.queue_every_s)
+        """A batch system that does not answer is not asked more often for it."""
+        every_s = self.config.queue_every_s
+        try:
+            self.tell_queue_once()
+        except StaleEpoch:
+            raise
+        except MeyrinError as error:
+            log.warning("agent.queue_waits", error=error.message)
+            self._stop.wait(every_s or _TELL_AGAIN_S)
         else:
-            self._stop.wait()
+            told = not every_s or not isinstance(self.batch, ShowsQueue)
+            self._stop.wait(None if told else every_s)
 
     def _limits_or_wait(self) -> None:
         self.keep_limits_once()
@@ -379,9 +393,9 @@ def wall_clock_ms() -> int:
 
 
 def make(
-    config: AgentConfig, batch: BatchSystem, incarnation: str, keeper: KeepsLimits | None = None
+    config: AgentConfig, batch: BatchSystem, fresh: str, keeper: KeepsLimits | None = None
 ) -> Agent:
-    """An agent over the real hub and a journal on disk."""
+    """An agent over the real hub and a journal on disk; `fresh` is a name never used before."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
-    hub = Hub(Connection(config.hub, config.credential), incarnation)
+    hub = Hub(Connection(config.hub, config.credential), journal.name_start(fresh))
     return Agent(config, batch, hub, journal, wall_clock_ms, keeper)

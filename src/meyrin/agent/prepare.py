@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,7 +72,7 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         walltime_s=work.walltime_s,
         script=request.script,
         arguments=request.arguments,
-        environment=tuple(sorted(environment(site, item, workdir).items())),
+        environment=tuple(sorted((environment(site, item, workdir) | of_site(config)).items())),
         workdir=workdir,
         stdin=_named(item, request.stdin, workdir),
         stdout=_named(item, request.stdout, workdir),
@@ -81,6 +82,13 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         project=work.project,
         requeue=request.requeue,
     )
+
+
+def of_site(config: AgentConfig) -> dict[str, str]:
+    """What runs of suites need of the site: its own Meyrin, and where its key lies."""
+    data = os.environ.get("MEYRIN_SUITE_DATA")
+    found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_DIR": str(config.dir.resolve())}
+    return found | ({"MEYRIN_SUITE_DATA": data} if data else {})
 
 
 def stderr_file(config: AgentConfig, attempt: str) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from meyrin.agent import local, loop
+from meyrin.cli.demo_gate import second_act
 from meyrin.cli.machine import LocalSite, Machine
 from meyrin.cli.up import wait_for_end
 from meyrin.client.admin import every
@@ -96,6 +97,7 @@ def _demo(folder: Path, once: bool) -> int:
               f" by the starter rule  [{hub_calls.__name__}]")  # fmt: skip
         with Client.from_environment(os.environ, folder=folder) as client:
             good = _train(folder, client) and _sweep(folder, client)
+            good = second_act(folder, client, _title) and good
             good = _statement(client) and good
         if not once:
             print(f"\nThe pages: {machine.login_link()}\nCtrl-C ends the demo.", flush=True)

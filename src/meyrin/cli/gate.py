@@ -12,7 +12,7 @@ from meyrin.cli.exits import DONE, REFUSED
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.terminal import clean, data, data_json, moment, say
-from meyrin.domain.errors import InvalidInput, Refused
+from meyrin.domain.errors import InvalidInput, NotFound, Refused
 
 if TYPE_CHECKING:
     from meyrin.suites.facts import Facts
@@ -28,11 +28,15 @@ ENTRIES = {
     "try": Entry("meyrin.cli.gate_decide:attempt", "What a plan would have said of past runs."),
     "decide": Entry("meyrin.cli.gate_decide:decide", "Decide on runs by a signed plan."),
     "replay": Entry("meyrin.cli.gate_decide:replay", "Make a decision again from its evidence."),
+    "list": Entry("meyrin.cli.gate_hub:list_", "What gates decided."),
+    "show": Entry("meyrin.cli.gate_hub:show", "One decision with its reasons."),
+    "trust": Entry("meyrin.cli.gate_hub:trust", "Whose signatures of evidence count."),
 }
 PLAN = {
     "make": Entry(f"{HERE}:make", "Check a plan and give it its digest."),
     "sign": Entry(f"{HERE}:sign", "Sign a plan as its owner or reviewer."),
     "show": Entry(f"{HERE}:show", "A plan in words, and who signed it."),
+    "register": Entry("meyrin.cli.gate_hub:register", "Leave a signed plan with the hub."),
 }
 
 
@@ -46,8 +50,9 @@ def group() -> None:
       meyrin gate plan make PLAN.toml             the claims, before anything is run
       meyrin gate power PLAN.json                 would these tests find out?
       meyrin gate plan sign PLAN.json --key ...   owner, then reviewer
-      meyrin suite run ... --plan PLAN.json       only now
-      meyrin gate decide PLAN.json RUN...         pass, fail, not enough evidence
+      meyrin gate plan register PLAN.json ...     the hub's clock says since when
+      meyrin suite run ... --plan DIGEST          only now
+      meyrin gate decide PLAN.json EVIDENCE...    pass, fail, not enough evidence
 
     A run that began before its plan was signed is exploratory for ever.
     """
@@ -221,10 +226,20 @@ def read_any(path: Path) -> SignedPlan:
 
 
 def read_runs(paths: Sequence[Path]) -> list[Facts]:
-    """The facts of runs, each file of them checked against its root."""
+    """The facts of runs: from bundles of evidence, which must verify, or from files of facts."""
     from meyrin.suites.facts import load  # noqa: PLC0415 - not for --help
 
-    return [load(path) for path in paths]
+    return [_of_bundle(path) if path.suffix == ".zip" else load(path) for path in paths]
+
+
+def _of_bundle(path: Path) -> Facts:
+    from meyrin.suites.verify import verify  # noqa: PLC0415 - only for bundles
+
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{path} can't be read: {error.strerror}", field=str(path)) from error
+    return verify(raw).facts
 
 
 def write(path: Path, signed: SignedPlan) -> None:

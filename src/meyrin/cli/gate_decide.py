@@ -10,7 +10,7 @@ import click
 
 from meyrin.cli.exits import DONE, REFUSED
 from meyrin.cli.gate import FILE, check_signed, read_any, read_runs, verdict_code
-from meyrin.cli.session import Session, json_option, pass_session
+from meyrin.cli.session import Session, asks_hub, json_option, pass_session
 from meyrin.cli.terminal import clean, data, data_json, say
 
 if TYPE_CHECKING:
@@ -53,30 +53,37 @@ def attempt(session: Session, file: Path, runs: Sequence[Path]) -> int:
 @click.command(
     "decide",
     epilog="""\b
-Example: meyrin gate decide plan.json capability.facts safety.facts --ledger attempts.jsonl
+Examples:
+  meyrin gate decide plan.json capability.zip safety.zip --project lab
+  meyrin gate decide plan.json capability.zip safety.zip --ledger attempts.jsonl
 Exit code: 0 for a pass, 3 for a fail and for not enough evidence.
 """,
 )
 @click.argument("file", type=FILE, metavar="PLAN")
 @click.argument("runs", type=FILE, metavar="RUN...", nargs=-1)
+@click.option("--project", help="Whose tranche follows; the hub decides.")
 @click.option(
     "--ledger",
     type=FILE,
-    required=True,
     metavar="FILE",
-    help="Decisions so far, one a line; this one is added.",
+    help="Decide here instead; decisions so far, one a line, and this one is added.",
 )
-@json_option
-@pass_session
-def decide(session: Session, file: Path, runs: Sequence[Path], ledger: Path) -> int:
+@asks_hub
+def decide(
+    session: Session, file: Path, runs: Sequence[Path], project: str | None, ledger: Path | None
+) -> int:
     """Decide on RUNs by a signed PLAN: pass, fail, or not enough evidence.
 
     \b
-    RUN is the facts file of a run that was made for this plan. The attempt spends
-    its part of the level; what is missing, expired, mismatched or empty never
-    passes. The decision is added to the ledger with everything that it stands
-    on, and `meyrin gate replay` makes it again.
+    RUN is the evidence of a run that was made for this plan. The attempt spends its
+    part of the level; what is missing, expired, mismatched or empty never passes.
+    At the hub the next tranche follows at once. `meyrin gate replay` makes the
+    decision again from plan and evidence.
     """
+    if ledger is None:
+        from meyrin.cli.gate_hub import decide_at_hub  # noqa: PLC0415 - not without a hub
+
+        return decide_at_hub(session, file, runs, project)
     from meyrin.suites.gate import book  # noqa: PLC0415 - not for --help
     from meyrin.suites.gate.decide import decide as decided  # noqa: PLC0415 - numpy and scipy
 

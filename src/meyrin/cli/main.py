@@ -24,6 +24,7 @@ WORK = "Your jobs"
 START = "Start here"
 PLAN = "Planning"
 RUN_IT = "Administration"
+TEST = "Testing models"
 SERVE = "Processes"
 
 COMMANDS = {
@@ -42,6 +43,8 @@ COMMANDS = {
     "replay": Entry("meyrin.cli.replay:command", "A recorded workload through a cluster.", PLAN),
     "plan": Entry("meyrin.cli.plan:group", "Studies: what options would change.", PLAN),
     "trace": Entry("meyrin.cli.trace:group", "Recorded workloads: what a log holds.", PLAN),
+    "suite": Entry("meyrin.cli.suite:group", "Test a model, as a job or here.", TEST),
+    "evidence": Entry("meyrin.cli.evidence:group", "Check what a test left behind.", TEST),
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
     "call": Entry("meyrin.cli.call:group", "Ways to get hours, and which fits.", RUN_IT),
     "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),

@@ -11,7 +11,8 @@ from meyrin.cli.listing import show_list, show_one
 from meyrin.cli.moments import parse_day
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
-from meyrin.cli.terminal import clean, data, data_json, moment
+from meyrin.cli.terminal import clean, data, data_json, moment, say
+from meyrin.cli.tranches import next_words, parse_tranche, tranche_table
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import HOUR_S, show_hours
 
@@ -78,7 +79,7 @@ def create(session: Session, name: str, title: str, lead: str | None) -> None:
 @click.argument("name")
 @asks_hub
 def show(session: Session, name: str) -> None:
-    """One project: its members, its allocations and what is left of them."""
+    """One project: its members, its allocations and what is left of them, tranche by tranche."""
     with session.client() as hub:
         found = hub.projects.show(name)
         members = hub.projects.members(name, limit=PAGE).members
@@ -108,7 +109,11 @@ def show(session: Session, name: str) -> None:
     titles = "ALLOCATION TYPE GRANTED_H> FREE_H> HELD_H> USED_H> UNTIL RULE~"
     empty = f"no allocation yet: `meyrin project grant {name}`"
     lines = [clean(f"{found.name}: {found.title}"), "", table(columns("NAME CALLED~ ROLE"), people)]
-    data("\n".join([*lines, "", table(columns(titles), rows) if rows else empty]))
+    lines += ["", table(columns(titles), rows) if rows else empty]
+    parts = tranche_table(granted)
+    data("\n".join([*lines, "", parts] if parts else lines))
+    for words in next_words(granted):
+        say(words)
 
 
 @click.command(
@@ -117,7 +122,10 @@ def show(session: Session, name: str) -> None:
 Examples:
   meyrin project grant climate --hours 1000 --type h100 --until 2027-01-01 --reason 'call 2026-2'
   meyrin project grant climate --seconds 3600 --type core --until 2027-01-01 --reason test
-Hours are of one accelerator of that type, or of one core for the type `core`.
+  meyrin project grant climate --hours 100 --type h100 --until 2027-12-01 --reason staged \\
+      --tranche hours=900,from=2027-03-01,gate=second,family=tiny,reviewer=PUBLIC-KEY
+Hours are of one accelerator of that type, or of one core for the type `core`. With --tranche,
+--hours is the first part, usable at once; each --tranche is a later one.
 """,
 )
 @click.argument("project")
@@ -129,6 +137,9 @@ Hours are of one accelerator of that type, or of one core for the type `core`.
 @click.option("--reason", required=True, metavar="TEXT", help="Kept in the ledger.")
 @click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
 @click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
+@click.option(
+    "--tranche", "later", multiple=True, metavar="KEY=VALUE,...", help="A later part; repeatable."
+)
 @asks_hub
 def grant(
     session: Session,
@@ -137,6 +148,7 @@ def grant(
     seconds: int | None,
     until: str,
     start: str | None,
+    later: tuple[str, ...],
     **said: str,
 ) -> None:
     """Award hours to a project. For administrators."""
@@ -144,9 +156,12 @@ def grant(
         raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
     from meyrin.wire.ledger import NewAward  # noqa: PLC0415
 
+    first_s = (seconds or 0) if hours is None else hours * HOUR_S
+    parts = [parse_tranche(text) for text in later]
     award = _read(
         NewAward,
-        amount_s=seconds if hours is None else hours * HOUR_S,
+        amount_s=first_s + sum(int(str(part["amount_s"])) for part in parts),
+        tranches=[{"amount_s": first_s}, *parts] if parts else [],
         end_s=parse_day(until, "--until"),
         start_s=None if start is None else parse_day(start, "--from"),
         **said,
@@ -154,6 +169,8 @@ def grant(
     with session.client() as hub:
         made = hub.ledger.award(award)
     words = f"{show_hours(made.balance.granted_s)} {made.charged_type} hours: {made.id}"
+    if made.promised_s:
+        words += f"; {show_hours(made.promised_s)} more are promised in tranches"
     show_one(session, made, f"{said['project']} was granted {words}")
 
 

@@ -44,6 +44,8 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Projects, Sites
+    from meyrin.client.calls import Calls
+    from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -110,10 +112,22 @@ class Client:
         return People(self.connection)
 
     @cached_property
+    def calls(self) -> Calls:
+        from meyrin.client.calls import Calls  # noqa: PLC0415
+
+        return Calls(self.connection)
+
+    @cached_property
     def ledger(self) -> Ledger:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def gates(self) -> Gates:
+        from meyrin.client.gates import Gates  # noqa: PLC0415
+
+        return Gates(self.connection)
 
     @property
     def url(self) -> str:

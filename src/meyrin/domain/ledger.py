@@ -24,6 +24,7 @@ class AccountKind(StrEnum):
     """What an account holds. Only a share (what an owner gave) is below zero by its nature."""
 
     SHARE = "share"
+    TRANCHE = "tranche"
     ALLOCATION = "allocation"
     HOLD = "hold"
     DELIVERED = "delivered"
@@ -32,6 +33,9 @@ class AccountKind(StrEnum):
 
 class EntryKind(StrEnum):
     GRANT = "grant"  # share → allocation
+    PROMISE = "promise"  # share → tranche
+    RELEASE = "release"  # tranche → allocation
+    WITHDRAW = "withdraw"  # tranche → share
     HOLD = "hold"  # allocation → hold
     SETTLE = "settle"  # hold (beyond it: allocation) → delivered
     VOID = "void"  # hold → allocation

@@ -144,7 +144,7 @@ def check_funds(
     one allocation (see `pay`). `hold_s` is None while the job's shape is unknown.
     """
 
-    def no(reason: Reason, asked: int | str | None, limit: int | None) -> Refusal:
+    def no(reason: Reason, asked: int | str | None, limit: int | str | None) -> Refusal:
         return Refusal(reason, place.site, place.partition.name, asked, limit)
 
     current = [f for f in mine if f.start_s <= now_s < f.end_s]
@@ -158,8 +158,17 @@ def check_funds(
         return None
     ever_s = max(f.free_s + f.held_s for f in current)
     if ever_s < hold_s:
+        waits_for = next_tranche(current, hold_s)
+        if waits_for:
+            return no(Reason.TRANCHE_WAITS, hold_s, waits_for)
         return no(Reason.BALANCE, hold_s, ever_s)
     return no(Reason.BALANCE_HELD, hold_s, max(f.free_s for f in current))
+
+
+def next_tranche(current: Sequence[Funds], hold_s: int) -> str:
+    """What the next tranche waits for, of an allocation that could carry the hold with it."""
+    enough = [f for f in current if f.waits_for and f.free_s + f.held_s + f.next_s >= hold_s]
+    return min((f.waits_for for f in enough), default="")
 
 
 def pay(mine: Sequence[Funds], hold_s: int, now_s: int) -> list[Funds]:

@@ -84,6 +84,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "the project's allocation of {asked} hours, which {place} charges, has ended",
         "ask for it to be prolonged, or use a partition that charges what the project has",
     ),
+    Reason.TRANCHE_WAITS: (
+        "would hold {asked} hours at {place}, more than is released; more wait for {limit}",
+        "bring that about (`meyrin gate --help`), or ask for a shorter --time or fewer resources",
+    ),
     Reason.BALANCE: (
         "would hold {asked} hours at {place}; the project's allocation has {limit}",
         "ask for a shorter --time or fewer resources, or for more hours",
@@ -116,7 +120,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     ),
 }
 _DURATION = frozenset({Reason.WALLTIME})
-_HOURS = frozenset({Reason.BALANCE, Reason.BALANCE_HELD})
+_HOURS = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE, Reason.BALANCE_HELD})
 _ABSENT = {Reason.DEPENDENCY: ("another job", "not yet met"), Reason.ARRAY_LIMIT: ("", "a few")}
 
 

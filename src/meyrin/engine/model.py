@@ -44,7 +44,10 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """A project's allocation of one charged type: what is free, what is held, when it ends."""
+    """A project's allocation of one charged type: what is free, what is held, when it ends.
+
+    `next_s` is what its next tranche brings, once what `waits_for` names has come about.
+    """
 
     project: str
     charged_type: str
@@ -52,6 +55,8 @@ class Funds:
     held_s: int
     start_s: int
     end_s: int
+    next_s: int = 0
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SHORTEST_S = 60  # a wall time below a minute is no way out
 _ROUNDS = 4  # one change may bring another limit into sight
-_MONEY = frozenset({Reason.NO_ALLOCATION, Reason.ALLOCATION_ENDED, Reason.BALANCE})
+_TOO_FEW = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE})
+_MONEY = frozenset({Reason.NO_ALLOCATION, Reason.ALLOCATION_ENDED}) | _TOO_FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def remedies(
     if not {refusal.reason for refusal in lasting} <= _MONEY:
         return ()
     found = [_ask_for_hours(job, changed, place, now_s)]
-    if lasting[0].reason is Reason.BALANCE:
+    if lasting[0].reason in _TOO_FEW:
         found.append(_shorter(job, changed, place, funds, now_s))
     return tuple(one for one in found if one is not None)
 

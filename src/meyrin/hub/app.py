@@ -13,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
+from meyrin.hub.calls.modes.shipped import modes_of
+from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
@@ -24,6 +27,7 @@ from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.reports.apply_routes import router as apply
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.sites.routes import router as sites
 
@@ -45,9 +49,23 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.database = database
     app.state.blobs = blobs
     app.state.authenticate = request_actor
+    app.state.modes = modes_of(settings)
     app.state.provider = _provider(settings, database)
     http.install(app)
-    for router in (identity, outside, sites, ledger, calls, jobs, broker, agents, reports):
+    for router in (
+        identity,
+        outside,
+        sites,
+        ledger,
+        calls,
+        proposals,
+        jobs,
+        evaluations,
+        broker,
+        agents,
+        apply,
+        reports,
+    ):
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")

@@ -10,7 +10,9 @@ import structlog
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import proposals, tranches
 from meyrin.hub.calls import service as calls
+from meyrin.hub.jobs import attempts
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
@@ -64,14 +66,20 @@ class Worker:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
     def _sweep(self) -> None:
-        """Once a minute: what allocations that are over still had expires."""
+        """Once a minute: what allocations that are over still had expires, tranches come due."""
         now_ms = self.database.clock_ms()
         if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
             self._swept_ms = now_ms
             with self.database.write() as step:
                 expired = calls.sweep(step)
+                waiting = proposals.without_first_job(step)
+                if waiting:
+                    proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
+                changed = tranches.sweep(step)
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
+            if changed:
+                log.info("tranches.changed", tranches=changed)
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

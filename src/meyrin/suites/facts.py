@@ -221,7 +221,7 @@ def parse(raw: bytes, name: str = "facts") -> Facts:
         if not isinstance(head, dict) or head.pop("facts", None) != FORMAT:
             raise _unreadable(name, f"it is no facts file of format {FORMAT}")
         told_root, told_count = head.pop("root"), head.pop("samples")
-        facts = Facts(_run(head), tuple(_sample(json.loads(line)) for line in lines[1:]))
+        facts = Facts(_run(head), tuple(map(read_sample, lines[1:])))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     if told_count != len(facts.samples) or told_root != facts.root or dump(facts) != raw:
@@ -247,7 +247,9 @@ def _run(told: dict[str, Any]) -> RunFacts:
     return run
 
 
-def _sample(told: dict[str, Any]) -> SampleFact:
+def read_sample(line: bytes) -> SampleFact:
+    """A sample from its line; ValueError, KeyError or TypeError when it is none."""
+    told = json.loads(line)
     scores = {name: _number(value) for name, value in told.pop("scores").items()}
     sample = SampleFact(**told, scores=tuple(sorted(scores.items())))
     _typed(sample)

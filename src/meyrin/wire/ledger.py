@@ -24,8 +24,27 @@ class BalanceView(Body):
     expired_s: int
 
 
+class TrancheView(Body):
+    """A part of an allocation. `given_s` is what was released of it, or will be at `from_s`."""
+
+    number: int
+    amount_s: int
+    from_s: int
+    gate: str
+    family: str
+    reviewer: str
+    state: str
+    given_s: int
+    decision: str | None
+    decided_ms: int | None
+    reason: str
+
+
 class AllocationView(Body):
-    """From `start_s` until just before `end_s`; `rule` is what granted it."""
+    """From `start_s` until just before `end_s`; `rule` is what granted it.
+
+    `promised_s` is what later tranches bring; it can't be used yet and is not in the balance.
+    """
 
     id: str
     project: str
@@ -37,6 +56,8 @@ class AllocationView(Body):
     created_ms: int
     closed_ms: int | None
     balance: BalanceView
+    promised_s: int = 0
+    tranches: tuple[TrancheView, ...] = ()
 
 
 class AllocationList(Body):
@@ -44,8 +65,24 @@ class AllocationList(Body):
     next: str
 
 
+class NewTranche(Body):
+    """A part of an award, from `from_s` on (the award's start, if left out).
+
+    With a gate it needs a decision about models of that family, by a plan that this reviewer
+    signed.
+    """
+
+    amount_s: Amount
+    from_s: int | None = None
+    gate: Annotated[str, Field(max_length=100)] = ""
+    family: Annotated[str, Field(max_length=100)] = ""
+    reviewer: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+
+
 class NewAward(Body):
     """An administrator's award; without `start_s` it begins at once.
+
+    With tranches, `amount_s` is their sum.
 
     It comes out of the share of `owner` in the offer, or is the facility's own word.
     """
@@ -58,6 +95,7 @@ class NewAward(Body):
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
     owner: Owner = "facility"
     offer_id: OfferId = ""
+    tranches: Annotated[tuple[NewTranche, ...], Field(max_length=24)] = ()
 
 
 class Extension(Body):

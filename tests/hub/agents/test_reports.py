@@ -8,7 +8,7 @@ from tests.hub.facility import CPU, at_once
 
 from meyrin.domain.job import ArraySpec
 from meyrin.domain.site import Partition
-from meyrin.wire.agents import UsageBody
+from meyrin.wire.agents import HelloBody, UsageBody
 
 
 def leased(hub, **wanted):
@@ -140,6 +140,21 @@ def test_good_reports_count_beside_stale_ones(hub):
 
 
 # --- lease
+
+
+def test_a_late_hello_of_an_earlier_start_shuts_nobody_out(hub):
+    """It was under way when its sender died; numbers of one journal say which came last."""
+    agent = hub.agents["alps"]
+    agent.hello("journal.9")
+    agent.hello("journal.10")
+    agent.hello("journal.10")
+    body = HelloBody(
+        incarnation="journal.9", version="1", batch_kind="x", partitions=list(agent.partitions)
+    )
+    answer = agent.post("hello", body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "stale_epoch")
+    assert agent.lease_raw().status_code == 200
+    agent.hello("another-journal.1")
 
 
 def test_only_the_last_start_of_an_agent_is_heard(hub):

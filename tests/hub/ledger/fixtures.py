@@ -27,6 +27,7 @@ TABLES = [
     store.entries,
     store.closed_months,
     calls_store.allocations,
+    calls_store.tranches,
     identity_store.people,
     identity_store.projects,
     identity_store.members,

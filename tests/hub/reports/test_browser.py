@@ -41,6 +41,9 @@ PAGES = {
     "projects": "/projects",
     "project": "/projects/climate",
     "project-empty": "/projects/genome",
+    "models": "/projects/climate/models",
+    "models-of": "/projects/climate/models?family=tiny",
+    "models-none": "/projects/genome/models",
     "not-found": "/jobs/999999",
     "nowhere": "/no/such/page",
 }

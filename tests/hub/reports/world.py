@@ -19,6 +19,7 @@ import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be load
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from tests.hub.evaluations import rows as gate_rows
 
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.domain.site import OwnerShare, Partition
@@ -283,6 +284,7 @@ def fill(made: Hub) -> None:
     with made.database.write() as step:
         root = Actor(person="x", name="root", admin=True)
         sites.drain(step, root, "delta", "new <b>cooling</b> until Friday")
+        gate_rows.add(step, identity.project_by_name(step, root, "climate").id, "seventeen")
     _first_hours(made, ana)
     made.clock.pass_s(120)
     made.hear("alpha", "beta", "delta")

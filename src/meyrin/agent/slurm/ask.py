@@ -104,8 +104,11 @@ def objection(start: Start, places: Mapping[str, Place]) -> str:
     if place is None:
         return f"there is no partition {start.partition}"
     part = place.partition
-    if start.nodes > part.nodes:
-        return f"asks {start.nodes} nodes of {part.nodes} in {part.name}"
+    most = min(part.nodes, part.max_nodes_per_job or part.nodes)
+    if start.nodes > most:
+        return f"asks {start.nodes} nodes, {part.name} gives {most} to a job"
+    if part.max_walltime_s is not None and start.walltime_s > part.max_walltime_s:
+        return f"asks {start.walltime_s} s of wall time, {part.name} gives {part.max_walltime_s}"
     if start.asked.fits_in(part.node):
         return ""
     for noun, asked, has in (

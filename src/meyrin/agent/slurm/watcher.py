@@ -168,7 +168,7 @@ class Watcher:
             if base(row.state) in ENDS:
                 self._due.setdefault(attempt, 0.0)
                 self._note_over(attempt, now)
-            differs = job.stage is Stage.SENDING or judge.live(job.seen, row) != job.seen
+            differs = job.stage is Stage.SENDING or _live(job, row) != job.seen
             if differs:
                 changed.append(attempt)
 
@@ -177,7 +177,7 @@ class Watcher:
             if job.stage is Stage.SENDING:
                 adopt(job, row.batch_job)
             if job.stage is Stage.SENT:
-                job.seen = judge.live(job.seen, row)
+                job.seen = _live(job, row)
                 if job.seen.phase is Phase.QUEUED and base(row.state) in judge.WAITS:
                     job.over_s = None  # it may run again
 
@@ -287,10 +287,17 @@ class Watcher:
         if not claimed and (w.has_accounting or known_lately):
             log.warning("slurm.forgotten", attempt=job.attempt, batch_job=job.seen.batch_job)
             return lambda one: _send_again(one, int(now), self.spool)
+        # a later copy or run is forgotten: then the last word of the wrapper stands
+        closed = tuple(row for row in w.accounting if row.end_s is not None)
+        ended = judge.ending(job.seen, replace(w, queue=None, accounting=closed))
         limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
-        if claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
+        if ended is None and claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
             return lambda one: end(one, "lost", _NO_WORD)
-        return lambda one: _looked(one, int(now), shown=True)
+        return _ending_as(ended) if ended is not None else _shown_missing(int(now))
+
+
+def _shown_missing(now: int) -> Callable[[Job], None]:
+    return lambda one: _looked(one, now, shown=True)
 
 
 def _looked(job: Job, now: int, *, shown: bool) -> None:
@@ -328,6 +335,13 @@ def _final(job: Job, w: Witnesses) -> bool:
     return base(w.accounting[-1].state) in ENDS - {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}
 
 
+def _live(job: Job, row: QueueRow) -> BatchJob:
+    """As the queue lists it. A job that may not be requeued and waits again after it ran is a
+    copy that the controller makes because it forgot the first: the wrapper ends it."""
+    copy = job.seen.phase is Phase.RUNNING and base(row.state) in judge.WAITS
+    return job.seen if copy and not job.submission.requeue else judge.live(job.seen, row)
+
+
 def _ours(job: Job, rows: Iterable[QueueRow]) -> QueueRow | None:
     """The row of this attempt: its name, and submitted since we asked. Of several copies the
     one that we know, else one that lives."""
@@ -346,4 +360,6 @@ def _ordered(job: Job, rows: Iterable[AccountingRow]) -> tuple[AccountingRow, ..
         if row.batch_job == job.seen.batch_job and (row.submit_s or 0) >= job.first_s - SKEW_S
     ]
     fit.sort(key=lambda row: (row.submit_s or 0, row.start_s is None, row.start_s or 0))
-    return tuple(fit)
+    ran = [row for row in fit if row.start_s is not None and base(row.state) in ENDS]
+    # without requeue, what is open beside a run that ended is a copy, or was never closed
+    return tuple(ran if ran and not job.submission.requeue else fit)

@@ -7,6 +7,7 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -31,6 +32,7 @@ from meyrin.engine.model import (
 )
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
+from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
@@ -70,7 +72,7 @@ def step_once(database: Database) -> int:
         decision = decide(seen.state, seen.policy, now_s)
         if decision.placements:
             with database.write() as step:
-                return apply(step, seen.state, decision)
+                return apply(step, seen.state, decision, queue_ahead=seen.policy.queue_ahead)
         if len(seen.state.waiting) < window:
             return 0
     return 0
@@ -81,9 +83,8 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     while there is no room for any."""
     version = world.version(step)
     occupied = _occupied(step)
-    states = tuple(
-        replace(state, occupied=tuple(occupied.get((state.site, state.partition.name), ())))
-        for state in sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
+    states = _with_occupied(
+        sites.partition_states(step, step.now_s, hub_start_s=step.started_s), occupied
     )
     policy = store.current(step)
     sends_ahead = policy.queue_ahead > 0
@@ -113,6 +114,15 @@ def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
             Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s)
         )
     return result
+
+
+def _with_occupied(
+    states: Iterable[PartitionState], occupied: dict[tuple[str, str], list[Occupied]]
+) -> tuple[PartitionState, ...]:
+    return tuple(
+        replace(state, occupied=tuple(occupied.get((state.site, state.partition.name), ())))
+        for state in states
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +175,17 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     return tuple(result)
 
 
-def apply(step: Step, state: State, decision: Decision) -> int:
+def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0) -> int:
     """Write a decision: holds, attempts and states together; returns how many were placed.
 
     Raises WorldMoved when it stands on an older world. A job that was cancelled meanwhile, or
-    whose hours are gone, or whose partition's offer has just run out, is left out.
+    whose hours are gone, or whose partition's offer has just run out, is left out; so is one for
+    which there is no room any more, unless jobs may wait at sites (`queue_ahead`).
     """
     world.check(step, decision.version)
+    if not queue_ahead:  # one that decides at a time is a habit of equal hubs, and no lock
+        now = _with_occupied(state.partitions, _occupied(step))
+        decision = replace(decision, placements=fitting(now, decision.placements))
     offers = sites.offers_at(step, step.now_s)
     rows = change.locked(step, [placement.job for placement in decision.placements])
     named = [

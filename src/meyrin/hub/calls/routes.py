@@ -7,13 +7,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from meyrin.domain.errors import InvalidInput
 from meyrin.domain.ledger import Balance, Source
-from meyrin.hub.calls import service
+from meyrin.hub.calls import service, tranches
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import After, Limit
-from meyrin.wire.ledger import AllocationList, AllocationView, BalanceView, Extension, NewAward
+from meyrin.wire.ledger import (
+    AllocationList,
+    AllocationView,
+    BalanceView,
+    Extension,
+    NewAward,
+    TrancheView,
+)
 
 router = APIRouter(prefix="/api/v1/allocations", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -27,7 +36,9 @@ def allocations(
     """The allocations of your projects, or of one of them."""
     with call.read() as step:
         rows, following = service.allocations_page(step, call.actor, project, after, limit)
-    return AllocationList(allocations=[_view(*row) for row in rows], next=following)
+        parts = tranches.of(step, [row[0].id for row in rows])
+    views = [_view(*row, parts.get(row[0].id, [])) for row in rows]
+    return AllocationList(allocations=views, next=following)
 
 
 @router.post("", status_code=201)
@@ -35,19 +46,10 @@ def award(body: NewAward, call: Admin) -> AllocationView:
     """Award a project an amount of one charged type."""
     with call.write() as step:
         project = identity.project_by_name(step, call.actor, body.project)
-        start_s = step.now_s if body.start_s is None else body.start_s
-        made = service.award(
-            step,
-            project.id,
-            body.charged_type,
-            body.amount_s,
-            start_s=start_s,
-            end_s=body.end_s,
-            reason=body.reason,
-            source=Source(body.owner, body.offer_id),
-        )
+        made = _awarded(step, project.id, body)
         balance = ledger.balances(step, [made.id])[made.id]
-    return _view(made, project.name, balance)
+        parts = tranches.of(step, [made.id]).get(made.id, [])
+    return _view(made, project.name, balance, parts)
 
 
 @router.post("/{allocation}/extend")
@@ -64,10 +66,57 @@ def extend(allocation: str, body: Extension, call: Admin) -> AllocationView:
         )
         project = identity.project(step, made.project_id)
         balance = ledger.balances(step, [made.id])[made.id]
-    return _view(made, project.name, balance)
+        parts = tranches.of(step, [made.id]).get(made.id, [])
+    return _view(made, project.name, balance, parts)
 
 
-def _view(one: service.Allocation, project: str, balance: Balance) -> AllocationView:
+def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
+    """The award as asked: at once, or in tranches."""
+    start_s = step.now_s if body.start_s is None else body.start_s
+    source = Source(body.owner, body.offer_id)
+    if not body.tranches:
+        return service.award(
+            step,
+            project_id,
+            body.charged_type,
+            body.amount_s,
+            start_s=start_s,
+            end_s=body.end_s,
+            reason=body.reason,
+            source=source,
+        )
+    total_s = sum(part.amount_s for part in body.tranches)
+    if total_s != body.amount_s:
+        raise InvalidInput(
+            f"the tranches sum to {total_s} s, the award is {body.amount_s} s",
+            hint="make amount_s the sum of its tranches",
+            field="amount_s",
+        )
+    parts = [
+        tranches.Part(
+            part.amount_s,
+            start_s if part.from_s is None else part.from_s,
+            part.gate,
+            part.family,
+            part.reviewer,
+        )
+        for part in body.tranches
+    ]
+    return tranches.award(
+        step,
+        project_id,
+        body.charged_type,
+        parts,
+        start_s=start_s,
+        end_s=body.end_s,
+        reason=body.reason,
+        source=source,
+    )
+
+
+def _view(
+    one: service.Allocation, project: str, balance: Balance, parts: list[tranches.Tranche]
+) -> AllocationView:
     return AllocationView(
         id=one.id,
         project=project,
@@ -79,4 +128,21 @@ def _view(one: service.Allocation, project: str, balance: Balance) -> Allocation
         created_ms=one.created_ms,
         closed_ms=one.closed_ms,
         balance=BalanceView(**asdict(balance)),
+        promised_s=sum(part.promised_s for part in parts),
+        tranches=tuple(
+            TrancheView(
+                number=part.number,
+                amount_s=part.amount_s,
+                from_s=part.from_s,
+                gate=part.gate,
+                family=part.family,
+                reviewer=part.reviewer,
+                state=str(part.state),
+                given_s=part.given_s,
+                decision=part.decision,
+                decided_ms=part.decided_ms,
+                reason=part.reason,
+            )
+            for part in parts
+        ),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -104,13 +105,24 @@ def award(
     end_s: int,
     reason: str,
     source: Source = FACILITY,
+    promised: bool = False,
 ) -> Allocation:
-    """A new allocation, for a reason that is kept. Each call awards anew."""
+    """A new allocation, for a reason that is kept. Each call awards anew.
+
+    What is `promised` can't be used before `hub.calls.tranches` releases it.
+    """
     check_reason(reason)
     new = _new(step, project_id, charged_type, amount_s, start_s=start_s, end_s=end_s)
     allocation = replace(new, reason=reason)
-    _open(step, allocation, source, turn=None)
+    _open(step, allocation, source, turn=None, promised=promised)
     return allocation
+
+
+def count_more(step: Step, allocation_id: str, amount_s: int) -> None:
+    """Note that so much more was granted or promised in all; the ledger's entry says why."""
+    a = store.allocations.c
+    changing = sa.update(store.allocations).where(a.id == allocation_id)
+    step.change(changing.values(amount_s=a.amount_s + amount_s))
 
 
 def extend(
@@ -203,7 +215,9 @@ def funds(step: Step, project_ids: Collection[str]) -> tuple[Funds, ...]:
     Of allocations that are over, the last of a project and type is given only where there is no
     other, so that the engine can say that it ended. Two queries.
     """
-    rows = [_allocation(row) for row in store.of_projects(step, project_ids)]
+    found = store.of_projects(step, project_ids)
+    waiting = _waiting(found)
+    rows = [_allocation(row) for row in found]
     shown: list[Allocation] = []
     kinds: defaultdict[tuple[str, str], list[Allocation]] = defaultdict(list)
     for row in rows:
@@ -220,6 +234,7 @@ def funds(step: Step, project_ids: Collection[str]) -> tuple[Funds, ...]:
             balances[each.id].held_s,
             each.start_s,
             each.over_s,
+            *waiting.get(each.id, (0, "")),
         )
         for each in shown
     )
@@ -233,7 +248,9 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
     """
     if not wants:
         return {}
-    rows = [_allocation(row) for row in store.of_projects(step, {want[1] for want in wants})]
+    found = store.of_projects(step, {want[1] for want in wants})
+    waiting = _waiting(found)
+    rows = [_allocation(row) for row in found]
     balances = ledger.balances(step, [row.id for row in rows if row.over_s > step.now_s])
     free = {name: balance.free_s for name, balance in balances.items()}
     held = {name: balance.held_s for name, balance in balances.items()}
@@ -245,7 +262,9 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
         mine = by_kind[project_id, charged_type]
         payer = _payer(mine, free, amount_s, step.now_s)
         if payer is None:
-            result[attempt] = _why_not(mine, (free, held), charged_type, amount_s, step.now_s)
+            result[attempt] = _why_not(
+                mine, (free, held), waiting, charged_type, amount_s, step.now_s
+            )
         else:
             free[payer] -= amount_s
             held[payer] += amount_s
@@ -271,6 +290,7 @@ def _payer(
 def _why_not(
     mine: Sequence[Allocation],
     amounts: tuple[dict[str, int], dict[str, int]],
+    waiting: dict[str, tuple[int, str]],
     charged_type: str,
     amount_s: int,
     now_s: int,
@@ -286,9 +306,30 @@ def _why_not(
         return Refusal(Reason.ALLOCATION_ENDED, asked=charged_type, limit=last_s)
     ever_s = max(free[each.id] + held[each.id] for each in current)
     if ever_s < amount_s:
+        enough = [
+            waiting[each.id][1]
+            for each in current
+            if each.id in waiting
+            and free[each.id] + held[each.id] + waiting[each.id][0] >= amount_s
+        ]
+        if enough:
+            return Refusal(Reason.TRANCHE_WAITS, asked=amount_s, limit=min(enough))
         return Refusal(Reason.BALANCE, asked=amount_s, limit=ever_s)
     limit = max(free[each.id] for each in current)
     return Refusal(Reason.BALANCE_HELD, asked=amount_s, limit=limit)
+
+
+def _waiting(rows: Sequence[sa.Row[Any]]) -> dict[str, tuple[int, str]]:
+    """Of allocations with a tranche to come: what it brings, and what it waits for."""
+    return {
+        row.id: (row.next_s, f"gate {row.next_gate}" if row.next_gate else _day(row.next_from_s))
+        for row in rows
+        if row.next_s is not None
+    }
+
+
+def _day(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
 
 
 def _new(
@@ -309,7 +350,9 @@ def _new(
     )
 
 
-def _open(step: Step, new: Allocation, source: Source, turn: int | None) -> bool:
+def _open(
+    step: Step, new: Allocation, source: Source, turn: int | None, *, promised: bool = False
+) -> bool:
     """Keep the allocation and grant its amount; False when its turn was taken meanwhile."""
     row = {
         "id": new.id,
@@ -326,7 +369,8 @@ def _open(step: Step, new: Allocation, source: Source, turn: int | None) -> bool
     if not step.add_new(store.allocations, [row]):
         return False
     ledger.open_allocation(step, new.id, new.project_id, new.charged_type)
-    ledger.grant(step, new.id, new.amount_s, new.reason, source)
+    give = ledger.promise if promised else ledger.grant
+    give(step, new.id, new.amount_s, new.reason, source)
     step.ring(world.BROKER)
     return True
 

@@ -1,4 +1,4 @@
-"""Tables and queries of allocations. What is free and held of one is in the ledger, not here."""
+"""Tables and queries of allocations and tranches. What is free and held is in the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from meyrin.domain.errors import Conflict
 from meyrin.domain.ledger import MAX_REASON
+from meyrin.domain.tranche import State
 from meyrin.hub.plumbing.database import Step, metadata
 from meyrin.hub.plumbing.paging import page
 
@@ -33,10 +35,117 @@ allocations = sa.Table(
 )
 
 
+tranches = sa.Table(
+    "tranches",
+    metadata,
+    sa.Column("allocation_id", sa.ForeignKey("allocations.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("amount_s", sa.BigInteger, nullable=False),
+    sa.Column("from_s", sa.BigInteger, nullable=False),
+    # through which gate, for which models, on whose signature: all empty where its date is enough
+    sa.Column("gate", sa.String(100), nullable=False),
+    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("reviewer", sa.String(64), nullable=False),
+    # the share that it comes from
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("offer_id", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("given_s", sa.BigInteger, nullable=False),
+    sa.Column("decision", sa.String(64)),
+    sa.Column("decided_ms", sa.BigInteger),
+    sa.Column("reason", sa.String(MAX_REASON), nullable=False),
+    sa.CheckConstraint("amount_s > 0", name="positive"),
+    sa.CheckConstraint("given_s >= 0", name="given"),
+    sa.Index("ix_tranches_state", "state", "gate", "family"),
+    sa.Index("ix_tranches_decision", "decision"),
+)
+_TO_COME = (str(State.WAITING), str(State.DUE))
+
+
 def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
-    a = allocations.c
-    listed = sa.select(allocations).where(a.project_id.in_(sorted(set(project_ids))))
+    """Allocations, each with its next tranche (`next_s`, `next_gate`, `next_from_s`) if any."""
+    a, t = allocations.c, tranches.c
+    later = tranches.alias("earlier")
+    first = (
+        sa.select(sa.func.min(later.c.number))
+        .where(later.c.allocation_id == a.id, later.c.state.in_(_TO_COME))
+        .scalar_subquery()
+    )
+    promised = sa.case((t.state == str(State.DUE), t.given_s), else_=t.amount_s)
+    # what has passed its gate waits for its date alone
+    gate = sa.case((t.state == str(State.DUE), ""), else_=t.gate)
+    listed = (
+        sa.select(allocations)
+        .add_columns(promised.label("next_s"), gate.label("next_gate"))
+        .add_columns(t.from_s.label("next_from_s"))
+        .select_from(
+            allocations.outerjoin(tranches, sa.and_(t.allocation_id == a.id, t.number == first))
+        )
+        .where(a.project_id.in_(sorted(set(project_ids))))
+    )
     return step.rows(listed.order_by(a.end_s, a.id))
+
+
+def tranches_of(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
+    t = tranches.c
+    listed = sa.select(tranches).where(step.among(t.allocation_id, allocation_ids))
+    return step.rows(listed.order_by(t.allocation_id, t.number))
+
+
+def tranches_by_decision(step: Step, decision: str) -> list[sa.Row[Any]]:
+    t = tranches.c
+    listed = sa.select(tranches).where(t.decision == decision)
+    return step.rows(listed.order_by(t.allocation_id, t.number))
+
+
+def tranches_at_gate(step: Step, project_id: str, gate: str, family: str) -> list[sa.Row[Any]]:
+    """What waits there in a project's allocations that are not over."""
+    a, t = allocations.c, tranches.c
+    listed = (
+        sa.select(tranches)
+        .join(allocations, a.id == t.allocation_id)
+        .where(t.state == str(State.WAITING), t.gate == gate, t.family == family)
+        .where(a.project_id == project_id, a.end_s > step.now_s, a.closed_ms.is_(None))
+    )
+    return step.rows(listed.order_by(t.allocation_id, t.number))
+
+
+def tranches_due(step: Step, allocation_id: str = "") -> list[sa.Row[Any]]:
+    """Those that wait for their date alone, where it has come and the allocation is not over."""
+    a, t = allocations.c, tranches.c
+    listed = (
+        sa.select(tranches)
+        .join(allocations, a.id == t.allocation_id)
+        .where(t.state == str(State.DUE), t.from_s <= step.now_s)
+        .where(a.end_s > step.now_s, a.closed_ms.is_(None))
+    )
+    if allocation_id:
+        listed = listed.where(t.allocation_id == allocation_id)
+    return step.rows(listed.order_by(t.allocation_id, t.number))
+
+
+def tranches_over(step: Step) -> list[sa.Row[Any]]:
+    """Those still to come of allocations that are over."""
+    a, t = allocations.c, tranches.c
+    over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
+    listed = (
+        sa.select(tranches)
+        .join(allocations, a.id == t.allocation_id)
+        .where(t.state.in_(_TO_COME), over)
+    )
+    return step.rows(listed.order_by(t.allocation_id, t.number))
+
+
+def change_tranche(step: Step, allocation_id: str, number: int, values: dict[str, Any]) -> None:
+    """Change a tranche that is still to come; Conflict when it is not."""
+    t = tranches.c
+    which = sa.and_(t.allocation_id == allocation_id, t.number == number)
+    changing = sa.update(tranches).where(which, t.state.in_(_TO_COME)).values(**values)
+    if step.change(changing) != 1:
+        raise Conflict(
+            f"tranche {number} of {allocation_id} was decided meanwhile",
+            hint="look at it again: `meyrin project show`",
+        )
 
 
 def by_rule(step: Step, rule: str, project_id: str, charged_type: str) -> list[sa.Row[Any]]:

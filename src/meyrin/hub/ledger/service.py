@@ -54,11 +54,15 @@ __all__ = [
     "hold",
     "open_allocation",
     "owners",
+    "promise",
+    "promised",
+    "release",
     "settle",
     "statement",
     "verify",
     "void",
     "with_free",
+    "withdraw",
 ]
 
 
@@ -87,22 +91,62 @@ def grant(
     check_reason(reason)
     locked = store.lock(step, allocations=[allocation_id])
     free = _known(locked, allocation_id)
-    share = store.share_account(free.charged_type, source.offer_id, source.owner)
-    store.create(
-        step,
-        [
-            {
-                "id": share,
-                "kind": str(AccountKind.SHARE),
-                "charged_type": free.charged_type,
-                "offer_id": source.offer_id,
-                "owner": source.owner,
-            }
-        ],
-    )
+    share = _share(step, free, source)
     posting = Posting(step, locked)
     posting.entry(EntryKind.GRANT, share, free.id, amount_s, reason=reason, **_facts(free))
     posting.write()
+
+
+def promise(
+    step: Step, allocation_id: str, amount_s: int, reason: str, source: Source = FACILITY
+) -> None:
+    """Set `amount_s` of a share aside for later tranches of an allocation: not usable yet."""
+    check_amount(amount_s)
+    check_reason(reason)
+    locked = store.lock(step, allocations=[allocation_id])
+    free = _known(locked, allocation_id)
+    share, tranche = _share(step, free, source), _tranche(step, free)
+    posting = Posting(step, locked)
+    posting.entry(EntryKind.PROMISE, share, tranche, amount_s, reason=reason, **_facts(free))
+    posting.write()
+
+
+def release(step: Step, allocation_id: str, amount_s: int, reason: str) -> None:
+    """Make `amount_s` of what was promised usable. Conflict when less than that is promised."""
+    check_amount(amount_s)
+    check_reason(reason)
+    locked = store.lock(step, allocations=[allocation_id])
+    free = _known(locked, allocation_id)
+    tranche = store.account(AccountKind.TRANCHE, allocation_id)
+    posting = Posting(step, locked)
+    posting.entry(EntryKind.RELEASE, tranche, free.id, amount_s, reason=reason, **_facts(free))
+    posting.write()
+
+
+def withdraw(
+    step: Step, allocation_id: str, amount_s: int, reason: str, source: Source = FACILITY
+) -> None:
+    """Give `amount_s` of what was promised back to the share that it came from."""
+    check_amount(amount_s)
+    check_reason(reason)
+    locked = store.lock(step, allocations=[allocation_id])
+    free = _known(locked, allocation_id)
+    tranche = store.account(AccountKind.TRANCHE, allocation_id)
+    posting = Posting(step, locked)
+    share = _share(step, free, source)
+    posting.entry(EntryKind.WITHDRAW, tranche, share, amount_s, reason=reason, **_facts(free))
+    posting.write()
+
+
+def promised(step: Step, allocation_ids: Collection[str]) -> dict[str, int]:
+    """What is promised and not released of each allocation, where that is anything. One query."""
+    a = accounts.c
+    statement = sa.select(a.allocation_id, a.balance_s).where(
+        step.among(a.allocation_id, allocation_ids),
+        a.kind == str(AccountKind.TRANCHE),
+        a.balance_s > 0,
+    )
+    return {row.allocation_id: int(row.balance_s) for row in step.rows(statement)}
 
 
 def expire(step: Step, allocation_ids: Collection[str], reason: str) -> dict[str, int]:
@@ -126,7 +170,7 @@ def balances(step: Step, allocation_ids: Collection[str]) -> dict[str, Balance]:
     a = accounts.c
     rows = step.rows(
         sa.select(a.allocation_id, a.kind, sa.func.sum(a.balance_s).label("amount_s"))
-        .where(step.among(a.allocation_id, allocation_ids))
+        .where(step.among(a.allocation_id, allocation_ids), a.kind != str(AccountKind.TRANCHE))
         .group_by(a.allocation_id, a.kind)
     )
     parts: dict[str, dict[str, int]] = {}
@@ -279,6 +323,28 @@ def _known(locked: Locked, allocation_id: str) -> sa.Row[tuple[object, ...]]:
     if row is None:
         raise NotFound(f"there is no allocation {allocation_id}", allocation=allocation_id)
     return row
+
+
+def _share(step: Step, free: sa.Row[tuple[object, ...]], source: Source) -> str:
+    """The account of a share, opened where it is new."""
+    name = store.share_account(free.charged_type, source.offer_id, source.owner)
+    row = {
+        "id": name,
+        "kind": str(AccountKind.SHARE),
+        "charged_type": free.charged_type,
+        "offer_id": source.offer_id,
+        "owner": source.owner,
+    }
+    store.create(step, [row])
+    return name
+
+
+def _tranche(step: Step, free: sa.Row[tuple[object, ...]]) -> str:
+    """The account of what is promised to an allocation, opened where it is new."""
+    name = store.account(AccountKind.TRANCHE, free.allocation_id)
+    facts = _facts(free)
+    store.create(step, [{"id": name, "kind": str(AccountKind.TRANCHE), **facts}])
+    return name
 
 
 def _same_hold(each: Hold, trail: Trail) -> None:

@@ -117,7 +117,13 @@ def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
     """Granted and delivered of every owner in a month. One query."""
     start_ms, end_ms = month_bounds_ms(month)
     e = store.entries.c
-    kinds = (EntryKind.GRANT, EntryKind.SETTLE, EntryKind.CORRECT)
+    kinds = (
+        EntryKind.GRANT,
+        EntryKind.PROMISE,
+        EntryKind.WITHDRAW,
+        EntryKind.SETTLE,
+        EntryKind.CORRECT,
+    )
     rows = _sums(
         step,
         sa.and_(e.at_ms >= start_ms, e.at_ms < end_ms),
@@ -166,7 +172,8 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
             if kind == AccountKind.DELIVERED:
                 delivered[offer_id, owner] += amount_s
     closing = _balance(rows)
-    granted_s = sum(int(row.amount_s) for row in rows if row.kind == EntryKind.GRANT)
+    into = (EntryKind.GRANT, EntryKind.RELEASE)  # what is only promised is not granted yet
+    granted_s = sum(int(row.amount_s) for row in rows if row.kind in into)
     return TypeStatement(
         charged_type,
         _balance(past),

@@ -4,6 +4,7 @@ from alembic import context
 
 import meyrin.hub.broker.store
 import meyrin.hub.calls.store
+import meyrin.hub.evaluations.store
 import meyrin.hub.identity.store
 import meyrin.hub.jobs.store
 import meyrin.hub.ledger.store

@@ -34,11 +34,9 @@ def moved(step: Step) -> None:
 
 
 def check(step: Step, seen: int) -> None:
-    """Raise WorldMoved unless the version is still `seen`; holds it until the step ends."""
-    if step.conn.dialect.name == "postgresql":
-        row = step.one(sa.select(world.c.version).with_for_update(read=True))
-        current = int(row.version) if row else -1
-    else:
-        current = version(step)
+    """Raise WorldMoved unless the version is still `seen`; holds it until the step ends, and
+    with it whoever else would write a decision."""
+    row = step.one(sa.select(world.c.version).with_for_update())
+    current = int(row.version) if row else -1
     if current != seen:
         raise WorldMoved(f"decided on version {seen} of the world, it is {current} now")

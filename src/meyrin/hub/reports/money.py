@@ -31,6 +31,7 @@ _COLUMNS = ("entry", "time_utc", "kind", "from", "to", "accelerator_seconds", "t
 class TypeBalance:
     charged_type: str
     balance: Balance
+    promised_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ def _balances(step: Step, project_ids: list[str]) -> _Known:
         sums[row.project_id, row.charged_type][row.kind] = int(row.amount_s)
     found: defaultdict[str, list[TypeBalance]] = defaultdict(list)
     for (project_id, charged_type), parts in sorted(sums.items()):
+        promised_s = parts.pop(AccountKind.TRANCHE, 0)
         balance = Balance(
             granted_s=sum(parts.values()),
             free_s=parts.get(AccountKind.ALLOCATION, 0),
@@ -203,7 +205,7 @@ def _balances(step: Step, project_ids: list[str]) -> _Known:
             used_s=parts.get(AccountKind.DELIVERED, 0),
             expired_s=parts.get(AccountKind.EXPIRED, 0),
         )
-        found[project_id].append(TypeBalance(charged_type, balance))
+        found[project_id].append(TypeBalance(charged_type, balance, promised_s))
     return found
 
 

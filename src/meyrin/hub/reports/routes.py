@@ -17,7 +17,7 @@ from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.reports import job_page, metrics, money, service, show
+from meyrin.hub.reports import job_page, metrics, models, money, service, show
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond, with_query
 from meyrin.hub.sites import queue
 
@@ -214,6 +214,19 @@ def project(
     blocks = ("project_balance", "project_statement", "project_entries")
     view = View("project", found.line.name, "projects", values, blocks=blocks)
     return respond(request, call.actor, step.now_ms, view)
+
+
+@router.get("/projects/{name}/models", include_in_schema=False)
+def models_of(
+    request: Request, name: str, call: Person, family: Annotated[str, Query(max_length=100)] = ""
+) -> Response:
+    """A project's models: verdicts of gates, and scores over versions."""
+    with call.read() as step:
+        found = models.look(step, call.actor, name, family)
+    values = {"page": found, "project": name, "family": family}
+    return respond(
+        request, call.actor, step.now_ms, View("models", f"Models of {name}", "projects", values)
+    )
 
 
 @router.get("/projects/{name}/statement.csv", include_in_schema=False)

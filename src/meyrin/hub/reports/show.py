@@ -128,6 +128,7 @@ def path(text: str) -> str:
 
 _ACCOUNTS: dict[str, str] = {
     AccountKind.SHARE: "share",
+    AccountKind.TRANCHE: "promised",
     AccountKind.ALLOCATION: "free",
     AccountKind.HOLD: "held",
     AccountKind.DELIVERED: "used",

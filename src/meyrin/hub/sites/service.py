@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, StaleEpoch
 from meyrin.domain.ids import new_id
 from meyrin.domain.site import OwnerShare, Partition, check_name
 from meyrin.engine.model import PartitionState
@@ -139,11 +139,24 @@ def announce(
     kind = identity.check_label("batch_kind", batch_kind)
     start = identity.check_label("incarnation", incarnation)
     row = _found(step, store.sites.c.id == site_id, site_id, hold=True)
+    if _is_earlier(start, row.incarnation):
+        raise StaleEpoch(
+            "a later start of this site's agent has said hello already",
+            hint="one agent per site; this is a late word of one that has ended",
+        )
     store.set_announced(step, site_id, kind, start)
     if _replace_partitions(step, site_id, specs):
         world.moved(step)
     now = tuple(sorted(partitions, key=lambda one: one.name))
     return replace(_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
+
+
+def _is_earlier(start: str, current: str) -> bool:
+    """Whether both starts are of one journal (`NAME.NUMBER`) and `start` came before."""
+    (own, _, number), (known, _, last) = start.rpartition("."), current.rpartition(".")
+    if not own or own != known or not (number.isdecimal() and last.isdecimal()):
+        return False
+    return int(number) < int(last)
 
 
 def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any]]) -> bool:

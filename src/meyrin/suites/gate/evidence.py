@@ -234,7 +234,8 @@ def _both_problems(claim: Claim, facts: Facts, now_ms: int) -> dict[str, tuple[b
 def _samples(claim: Claim, facts: Facts) -> tuple[list[SampleFact], list[Problem]]:
     """The samples that count, and what is wrong with them."""
     left_out = {each.id for each in claim.exclude}
-    samples = [each for each in facts.samples if each.id not in left_out]
+    asked = [each for each in facts.samples if claim.task in {"", each.task}]
+    samples = [each for each in asked if each.id not in left_out]
     problems = []
     if len(samples) > claim.samples:
         says = f"{len(samples)} samples where the plan has {claim.samples}"

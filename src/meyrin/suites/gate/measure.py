@@ -47,7 +47,11 @@ def estimate(claim: Claim, observed: Observed) -> tuple[float, float, float]:
         low, high = interval(tallies, items, table.sizes.shape[1], INTERVAL)
     elif claim.rule == "zero":
         clusters = table.sizes.shape[1]
-        low, high = 0.0, 1.0 if found > 0 else 1 - (INTERVAL / 2) ** (1 / clusters)
+        bound = (INTERVAL / 2) ** (1 / clusters)
+        up = claim.direction == "at_least"
+        low, high = (bound, 1.0) if up else (0.0, 1 - bound)
+        if found != (1.0 if up else 0.0):
+            low, high = 0.0, 1.0
     else:
         low, high = _spread(table, found, items)
     return tuple(float(f"{each:.6g}") for each in (found, low, high))  # type: ignore[return-value]
@@ -57,9 +61,10 @@ def settle(claim: Claim, observed: Observed, level: float) -> int | None:
     """About how many samples like these would pass or fail the claim; None where none would,
     because what was found is at the bar, or more than a few hundred times as many."""
     if claim.rule == "zero":
-        if any(each.total > 0 for each in observed.clusters):
+        up = claim.direction == "at_least"
+        if any((each.size - each.total if up else each.total) > 0 for each in observed.clusters):
             return None
-        clusters = math.ceil(math.log(level) / math.log(1 - claim.bar))
+        clusters = math.ceil(math.log(level) / math.log(claim.bar if up else 1 - claim.bar))
         return math.ceil(clusters * claim.samples / max(len(observed.clusters), 1))
     table = table_of(observed)
     if claim.rule in {"mean", "compare"}:

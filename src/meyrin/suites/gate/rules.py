@@ -67,7 +67,7 @@ def judge(claim: Claim, table: Table) -> Doubt:
     if claim.rule == "rate":
         return _rate(claim, table)
     if claim.rule == "zero":
-        return _zero(claim.bar, table)
+        return _zero(claim, table)
     sign = 1 if claim.direction == "at_least" else -1
     sizes = table.sizes.astype(np.float64)
     if claim.rule == "compare" and claim.bar == 0:
@@ -107,10 +107,13 @@ def _rate(claim: Claim, table: Table) -> Doubt:
     return Doubt(1 - above, above)
 
 
-def _zero(bar: float, table: Table) -> Doubt:
+def _zero(claim: Claim, table: Table) -> Doubt:
+    """An event is a one where the rate is to stay below the bar, a zero where above."""
+    up = claim.direction == "at_least"
+    events = table.sizes - table.totals if up else table.totals
     units = (table.sizes > 0).sum(axis=1)
-    clean = (table.totals <= 0).all(axis=1)
-    doubt = np.where(clean, (1 - bar) ** units, 1.0)
+    clean = (events <= 0).all(axis=1)
+    doubt = np.where(clean, (claim.bar if up else 1 - claim.bar) ** units, 1.0)
     return Doubt(doubt, np.where(clean, 1.0, 0.0))
 
 

@@ -1,0 +1,105 @@
+"""A project's models: what gates decided about them, and their scores over versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meyrin.hub.evaluations import service as evaluations
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+
+SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreLine:
+    """One score of one run."""
+
+    version: str
+    suite: str
+    seed: int
+    site: str
+    task: str
+    metric: str
+    samples: int
+    clusters: int
+    unscored: int
+    mean: str
+    interval: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    digest: str
+    gate: str
+    family: str
+    attempt: int
+    verdict: str
+    action: str
+    says: tuple[str, ...]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsPage:
+    """The newest decisions and runs, of all models or of one family."""
+
+    families: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    scores: tuple[ScoreLine, ...]
+
+
+def look(step: Step, actor: Actor, project: str, family: str) -> ModelsPage:
+    """NotFound where the project is none of the actor's. A fixed number of queries."""
+    runs, _ = evaluations.runs(step, actor, project, family, "", SHOWN)
+    decided, _ = evaluations.decisions(step, actor, project, family, "", SHOWN)
+    named = {run.family for run in runs} | {str(each.decision["family"]) for each in decided}
+    return ModelsPage(
+        tuple(sorted(named)),
+        tuple(_verdict(each) for each in decided),
+        tuple(line for run in runs for line in _scores(run)),
+    )
+
+
+def _verdict(kept: evaluations.KeptDecision) -> Verdict:
+    told = kept.decision
+    return Verdict(
+        str(told["digest"]),
+        str(told["gate"]),
+        str(told["family"]),
+        int(told["attempt"]),
+        str(told["verdict"]),
+        str(told["action"]),
+        tuple(str(line) for line in told["says"]),
+        kept.decided_ms,
+    )
+
+
+def _scores(kept: evaluations.KeptRun) -> list[ScoreLine]:
+    run = kept.run
+    return [
+        ScoreLine(
+            version=str(run["fingerprints"]["weights"])[:12],
+            suite=f"{run['suite']} {run['version']}",
+            seed=int(run["seed"]),
+            site=str(run["site"]),
+            task=str(each["task"]),
+            metric=str(each["metric"]),
+            samples=int(each["samples"]),
+            clusters=int(each["clusters"]),
+            unscored=int(each["unscored"]),
+            mean=f"{float(each['mean']):.3f}",
+            interval=_interval(each),
+            at_ms=int(run["started_ms"]),
+        )
+        for each in kept.scores
+    ]
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    if score["low"] is None:
+        return "unknown"
+    return f"{float(score['low']):.3f} to {float(score['high']):.3f}"

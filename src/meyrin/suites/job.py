@@ -1,0 +1,105 @@
+"""A run of a suite as a job at a site: reads `ask.json`, leaves `evidence.zip`, or nothing.
+
+The script in the job is `SCRIPT`; what else it needs came with it as inputs: the model's files
+below `model/`, and below `suite/` a suite that is installed nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.suites import evidence, summary
+from meyrin.suites.execute import Ask
+from meyrin.suites.suite import find
+
+ASK, MODEL, SUITE, RUN = "ask.json", "model", "suite", "run"
+SITE_KEY = "site.key"
+EVERY = 0.1  # of all samples, between two lines of progress
+SCRIPT = """#!/bin/bash
+# The test of a model in a jail at this site: see `meyrin suite run`.
+python="${MEYRIN_PYTHON:-python3}"
+if ! "$python" -c 'import meyrin.suites, inspect_ai' 2>/dev/null; then
+    echo "no evidence: this site runs no suites: $python lacks meyrin[suites]" >&2
+    exit 1
+fi
+exec "$python" -m meyrin.suites.job
+"""
+
+
+def main() -> int:
+    """Run what the folder asks for; the exit code of the job."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        ask = read_ask(Path.cwd(), os.environ)
+        _say(f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, at {ask.site}")
+        key = Path(os.environ.get("MEYRIN_SITE_DIR", ".")) / SITE_KEY
+        found, path = evidence.make(ask, key, _Progress())
+    except MeyrinError as error:
+        _say(error.message)
+        _say(error.hint)
+        return 1
+    except OSError as error:
+        _say(f"no evidence: {error.filename or 'a file'}: {error.strerror or error}")
+        return 1
+    path.replace(Path.cwd() / evidence.FILE)
+    for line in summary.lines(found):
+        _say(line)
+    return 0
+
+
+def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
+    """The ask in a job's folder. Site, keys and jail are the site's to say, never the job's."""
+    try:
+        told: dict[str, Any] = json.loads((folder / ASK).read_text(encoding="utf-8"))
+        name = str(folder / SUITE / told["suite"]) if told["brought"] else str(told["suite"])
+        data = environ.get("MEYRIN_SUITE_DATA")
+        return Ask(
+            suite=find(name),
+            model=str(told["address"]) if told["address"] else str(folder / MODEL),
+            out=folder / RUN,
+            seed=int(told["seed"]),
+            samples=int(told["samples"]),
+            shards=int(told["shards"]),
+            concurrency=int(told["concurrency"]),
+            site=environ.get("MEYRIN_SITE", "here"),
+            plan=None if told["plan"] is None else str(told["plan"]),
+            at_once=int(told["at_once"]),
+            model_name=str(told["model_name"]),
+            data=(Path(data),) if data else (),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{ASK} can't be read: {error}") from error
+
+
+class _Progress:
+    """A line now and then: the job's output is kept and followed."""
+
+    def __init__(self) -> None:
+        self.next = 0.0
+
+    def __call__(self, done: int, planned: int) -> None:
+        if planned and done and done / planned >= self.next:
+            self.next = done / planned + EVERY
+            _say(f"{done} of {planned} samples")
+
+
+def _say(words: str) -> None:
+    if words:
+        sys.stdout.write(words + "\n")
+        sys.stdout.flush()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise MeyrinError("no evidence: the job was ended before it was done")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

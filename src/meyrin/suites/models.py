@@ -1,0 +1,78 @@
+"""Where a model comes from: a folder, an archive at an address, or a server that answers."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+from urllib.parse import urldefrag, urlsplit
+
+from meyrin.domain.errors import InvalidInput, Unreachable
+from meyrin.suites.environment import file_digest
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
+_PIECE = 1 << 20
+
+
+def is_address(where: str) -> bool:
+    return where.startswith(("http://", "https://"))
+
+
+def is_archive(where: str) -> bool:
+    """Whether an address is that of a model's files; any other is that of a served model."""
+    return is_address(where) and urlsplit(where).path.lower().endswith(ARCHIVES)
+
+
+def bring(where: str, into: Path) -> Path:
+    """The folder of a model: as it is, or fetched from `https://….tar.gz#sha256=…` and unpacked."""
+    if not is_address(where):
+        folder = Path(where)
+        if not folder.is_dir():
+            raise InvalidInput(
+                f"{where} is no folder with a model",
+                hint="give the folder with config.json and the weights, or an address",
+                field="model",
+                value=where,
+            )
+        return folder
+    address, wanted = urldefrag(where)
+    archive = into / Path(urlsplit(address).path).name
+    _fetch(address, archive)
+    if wanted and wanted != f"sha256={file_digest(archive)}":
+        raise InvalidInput(
+            f"{address} is not what #{wanted} names",
+            hint="has the file been changed?",
+            field="model",
+        )
+    folder = into / "model"
+    folder.mkdir()
+    _unpack(archive, folder)
+    inner = list(folder.iterdir())
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+
+
+def _fetch(address: str, target: Path) -> None:
+    import httpx2  # noqa: PLC0415 - only for addresses
+
+    try:
+        with httpx2.stream("GET", address, follow_redirects=True, timeout=60) as answer:
+            answer.raise_for_status()
+            with target.open("wb") as file:
+                for piece in answer.iter_bytes(_PIECE):
+                    file.write(piece)
+    except httpx2.HTTPError as error:
+        raise Unreachable(f"the model can't be fetched from {address}: {error}") from error
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)  # noqa: S202 - it refuses to leave the folder
+        else:
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(folder, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise InvalidInput(
+            f"{archive.name} is no archive of a model: {error}", field="model"
+        ) from error

@@ -1,0 +1,1 @@
+"""The small capability suite: sums, orders and successors in plain words."""

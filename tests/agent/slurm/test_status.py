@@ -1,0 +1,240 @@
+"""Honest status on a double of a cluster: each row of faults that other tools get wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.agent.slurm.once import DOUBT_S, Clock
+
+from meyrin.agent.batch import BatchJob, Phase, Start
+from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.command import CommandTransport
+from meyrin.domain.errors import Unreachable
+from meyrin.domain.units import NodeShape
+from meyrin.testing.slurm import FakeCommands, FakeJob, FakeSlurm, Faults
+
+
+class Site:
+    """A batch system on the double, driven step by step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock = folder, Clock()
+        self.cluster = FakeSlurm(self.clock)
+        self.cluster.holds = True
+        self.faults = Faults(random.Random(0))
+        self.commands = FakeCommands(self.cluster, self.faults)
+        self.batch = self.open()
+
+    def open(self) -> SlurmBatch:
+        transport = CommandTransport(self.commands, user=self.cluster.user)
+        return SlurmBatch(
+            self.folder, transport, clock_s=self.clock, doubt_s=DOUBT_S, at_once=1,
+            accounting_wait_s=30.0,
+        )  # fmt: skip
+
+    def submit(self, name: str = "a", **other: object) -> str:
+        known = {
+            "attempt": name,
+            "job": 1,
+            "name": "x",
+            "partition": "main",
+            "nodes": 1,
+            "asked": NodeShape(1, 10),
+            "tasks": 1,
+            "walltime_s": 600,
+            "script": "#!/bin/sh\nexit 3\n",
+            "workdir": str(self.folder),
+            "stdout": os.devnull,
+            "stderr": os.devnull,
+        }
+        start = Start(**(known | other))  # type: ignore[arg-type]
+        self.batch.submit((start,))
+        with suppress(Unreachable):
+            self.batch.step()
+        return name
+
+    def pass_s(self, seconds: float, step_s: float = 2.0) -> Counter[str]:
+        """Time passes, the batch system works; how often Slurm gave no answer."""
+        silent: Counter[str] = Counter()
+        for _ in range(max(1, int(seconds / step_s))):
+            self.clock.now += step_s
+            self.cluster.advance()
+            try:
+                self.batch.step()
+            except Unreachable as error:
+                silent[error.message] += 1
+        return silent
+
+    def seen(self, name: str = "a") -> BatchJob:
+        return self.batch.look_up((name,))[name]
+
+    def job(self, name: str = "a") -> FakeJob:
+        return [job for job in self.cluster.jobs if job.name == f"meyrin-{name}"][-1]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    return made
+
+
+@pytest.mark.parametrize("away_s", [90, 7200])
+def test_a_controller_that_is_away_changes_no_jobs_state(site, away_s):
+    site.submit("waits")
+    site.submit("runs")
+    site.job("runs").state, site.job("runs").start_s = "RUNNING", site.cluster.now_s
+    site.pass_s(60)
+    before = site.seen("waits"), site.seen("runs")
+    assert [job.phase for job in before] == [Phase.QUEUED, Phase.RUNNING]
+    site.cluster.up = False
+    assert site.pass_s(away_s).total() > 0
+    assert (site.seen("waits"), site.seen("runs")) == before
+    site.cluster.up = True
+    site.pass_s(60)
+    assert (site.seen("waits"), site.seen("runs")) == before
+
+
+def test_a_job_that_is_preempted_waits_and_runs_again(site):
+    site.submit(requeue=True)
+    site.job().state, site.job().start_s = "RUNNING", site.cluster.now_s
+    site.pass_s(10)
+    first = site.job()
+    first.state, first.end_s, first.listed = "PREEMPTED", site.cluster.now_s, False
+    again = FakeJob(first.number, first.name, first.script, site.cluster.now_s, restarts=1)
+    site.cluster.jobs.append(again)
+    site.cluster.recorded.append(again)
+    site.pass_s(10)
+    assert (site.seen().phase, site.seen().run) == (Phase.QUEUED, 1)
+    site.cluster.holds = False
+    site.pass_s(10)
+    assert (site.seen().end, site.seen().exit_code, site.seen().run) == ("exit", 3, 1)
+    assert site.seen().usage.elapsed_s == 10
+
+
+def test_a_state_that_nobody_knows_is_shown_and_freezes_nothing_else(site):
+    site.submit("odd")
+    site.submit("other")
+    site.job("odd").state = "WARP_FAILED"
+    site.pass_s(60)
+    assert (site.seen("odd").phase, site.seen("odd").site_word) == (Phase.QUEUED, "WARP_FAILED")
+    site.cluster.holds = False
+    site.pass_s(60)
+    assert (site.seen("other").end, site.seen("other").exit_code) == ("exit", 3)
+    assert site.seen("odd").phase is Phase.QUEUED
+    site.job("odd").state = "PENDING"
+    site.pass_s(60)
+    assert site.seen("odd").site_word is None
+    assert site.seen("odd").exit_code == 3
+
+
+def test_a_lost_answer_is_adopted_and_not_asked_again(site):
+    site.faults.silent = 1.0
+    site.submit()
+    site.faults.silent = 0.0
+    assert site.seen().batch_job == ""
+    site.pass_s(DOUBT_S + 10)
+    assert site.seen().batch_job == "1"
+    assert site.commands.asked["sbatch"] == 1
+
+
+def test_a_question_that_never_arrived_is_asked_again_after_two_looks(site):
+    site.faults.lost = 1.0
+    site.submit()
+    site.faults.lost = 0.0
+    assert site.commands.asked["sbatch"] == 1
+    site.pass_s(DOUBT_S - 4)
+    assert site.commands.asked["sbatch"] == 1
+    site.pass_s(DOUBT_S * 2)
+    assert site.commands.asked["sbatch"] == 2
+    assert site.seen().batch_job == "1"
+
+
+def test_a_job_that_ran_and_that_nobody_lists_is_unknown_until_its_wall_time_is_long_over(site):
+    site.submit()
+    job = site.job()
+    job.state, job.start_s = "RUNNING", site.cluster.now_s
+    folder = Path(site.batch.spool.folder("a"))
+    (folder / "owner").symlink_to("1.0")
+    site.pass_s(10)
+    site.cluster.jobs.clear()
+    site.pass_s(300)
+    assert (site.seen().phase, site.seen().site_word) == (Phase.RUNNING, "not in the queue")
+    site.pass_s(1200)
+    assert (site.seen().end, site.seen().exit_code) == ("lost", None)
+
+
+def test_what_the_controller_forgot_is_sent_once_more(site):
+    site.submit()
+    site.cluster.forget(1)
+    site.cluster.recorded.clear()
+    site.pass_s(DOUBT_S * 4)
+    assert site.commands.asked["sbatch"] == 2
+    site.cluster.holds = False
+    site.pass_s(10)
+    assert (site.seen().end, site.seen().exit_code) == ("exit", 3)
+    assert site.cluster.launches["meyrin-a"] == 1
+
+
+def test_a_cancel_in_doubt_leaves_nothing_that_runs(site):
+    site.faults.late = 1.0
+    site.submit()
+    site.faults.late = 0.0
+    late, site.cluster.late = site.cluster.late, []
+    site.batch.cancel(("a",))
+    site.pass_s(DOUBT_S * 4)
+    assert site.seen().end == "cancelled"
+    site.cluster.late, site.cluster.holds = late, False  # it arrives after all
+    site.pass_s(30)
+    assert site.cluster.launches["meyrin-a"] == 1
+    assert site.job().code == 75
+    assert site.seen().end == "cancelled"
+
+
+def test_what_slurm_would_let_wait_for_ever_is_refused(site):
+    site.submit("long", walltime_s=2 * 86_400)
+    site.submit("wide", nodes=5)
+    assert "172800 s of wall time, main gives 86400" in site.seen("long").why
+    assert "5 nodes, main gives 4" in site.seen("wide").why
+    assert site.commands.asked["sbatch"] == 0
+
+
+def test_slurms_no_is_told_in_its_words(site, monkeypatch):
+    from meyrin.agent.slurm.command import Done
+
+    no = Done(1, "", "sbatch: error: Batch job submission failed: Invalid qos specification")
+    obey = site.commands._obey
+    monkeypatch.setattr(
+        site.commands,
+        "_obey",
+        lambda name, *more: no if name == "sbatch" else obey(name, *more),
+    )
+    site.submit()
+    assert (site.seen().end, site.seen().usage) == ("not_started", None)
+    assert "Invalid qos specification" in site.seen().why
+
+
+def test_an_agent_that_was_away_for_a_day_finds_how_it_ended(site):
+    site.submit()
+    site.cluster.holds = False
+    site.cluster.advance()
+    site.batch.store.close()
+    site.cluster.drop_ended()
+    site.clock.now += 86_400
+    site.batch = site.open()
+    site.pass_s(10)
+    assert (site.seen().end, site.seen().exit_code) == ("exit", 3)
+
+
+def test_one_look_serves_all_jobs_and_looks_grow_rare(site):
+    for number in range(50):
+        site.submit(f"a{number}")
+    site.commands.asked.clear()
+    site.pass_s(600, step_s=0.5)
+    assert site.commands.asked["squeue"] <= 600 / 30 + 6
+    assert site.commands.asked["sacct"] == 0

@@ -1,0 +1,90 @@
+"""Nothing is promised twice: what is placed fits beside what is there, whoever decided."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meyrin.domain.job import Resources
+from meyrin.domain.site import Partition
+from meyrin.domain.units import NodeShape
+from meyrin.engine.model import Occupied, PartitionState, Placement, Policy
+from meyrin.engine.placement import decide
+from meyrin.hub.broker import service as broker
+from meyrin.hub.broker.fits import fitting
+
+# all of `alps`
+FULL = Resources(nodes_min=4, nodes_max=4, tasks=32, memory_mb=100)
+shapes = st.builds(NodeShape, st.integers(1, 4), st.integers(1, 1_000))
+sizes = st.lists(st.tuples(shapes, st.integers(1, 2)), max_size=8)
+
+
+def look(hub):
+    with hub.read() as step:
+        seen = broker.snapshot(step)
+        return seen.state, decide(seen.state, seen.policy, step.now_s)
+
+
+def write(hub, seen, **more):
+    with hub.write() as step:
+        return broker.apply(step, *seen, **more)
+
+
+def test_two_hubs_that_decided_on_different_jobs_fill_a_site_once(hub):
+    """Each believes that it is its turn; the second saw a job that goes before the first's."""
+    later = hub.submit(resources=FULL, nice=100)
+    first = _admitted(hub)
+    before = hub.submit(resources=FULL, nice=0)
+    second = _admitted(hub)
+    assert [p.job for p in first[1].placements] == [later]
+    assert [p.job for p in second[1].placements] == [before]
+    assert write(hub, first) == 1
+    assert write(hub, second) == 0
+    assert hub.states(later, before) == ["placed", "admitted"]
+    hub.books_balance()
+
+
+def test_where_jobs_may_wait_at_the_site_more_is_sent(hub):
+    with hub.write() as step:
+        broker.set_policy(step, Policy(queue_ahead=4, send_ahead_s=10**6), "root")
+    jobs = [hub.submit(resources=FULL) for _ in range(2)]
+    hub.steps()
+    assert hub.states(*jobs) == ["placed", "placed"]
+
+
+def _admitted(hub):
+    """What a broker decides once what was submitted is let in."""
+    from meyrin.hub.jobs import eligible
+
+    with hub.write() as step:
+        eligible.advance(step)
+    return look(hub)
+
+
+@given(sizes, sizes, st.booleans())
+def test_what_is_kept_fits_and_the_first_that_does_not_is_not_overtaken(there, wanted, whole):
+    part = Partition("p", 2, 4, 1_000, whole_node=whole)
+    occupied = tuple(Occupied(n, count, shape, 60, None) for n, (shape, count) in enumerate(there))
+    state = PartitionState("alps", part, occupied=occupied)
+    asked = [_placement(n, shape, count) for n, (shape, count) in enumerate(wanted)]
+    kept = fitting([state], asked)
+    assert list(kept) == asked[: len(kept)]
+    rest = asked[len(kept) :]
+    assert _fits(part, occupied, kept) or not kept
+    assert not rest or not _fits(part, occupied, (*kept, rest[0]))
+
+
+def _fits(part, occupied, placements):
+    every = [*occupied, *placements]
+    nodes = sum(each.nodes for each in every) if part.whole_node else 0
+    cores = sum(each.nodes * each.asked.cores for each in every)
+    memory = sum(each.nodes * each.asked.memory_mb for each in every)
+    return (
+        nodes <= part.nodes
+        and cores <= part.nodes * part.cores_per_node
+        and memory <= part.nodes * part.memory_mb_per_node
+    )
+
+
+def _placement(number, shape, nodes):
+    return Placement(number, "alps", "p", nodes, shape, nodes, 60, "core", 60, 0)

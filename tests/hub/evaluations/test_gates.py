@@ -1,0 +1,308 @@
+"""Gates at the hub: from a signed plan and signed evidence to hours, once; and who may what."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from tests.suites.gate import planted
+from tests.suites.gate.planted import OWNER, REVIEWER, claim, draw, plan
+from tests.suites.gate.planted import run as run_of
+
+from meyrin.hub.calls import tranches
+from meyrin.suites import bundle, keys
+from meyrin.suites.gate.plan import Plan
+from meyrin.suites.gate.signing import SignedPlan, public_of, sign
+
+SITE_KEY = bytes.fromhex("44" * 32)
+FALSE_KEY = bytes.fromhex("55" * 32)
+HOUR_MS = 3_600_000
+
+
+class Gate:
+    """A hub with a project whose second tranche stands at a gate, and short ways through it."""
+
+    def __init__(self, hub):
+        self.hub = hub
+        self.root, self.ada = hub.client("root"), hub.client("ada")
+        with hub.write() as step:
+            parts = [
+                tranches.Part(3600, step.now_s),
+                tranches.Part(7200, step.now_s, "second-tranche", "tiny", public_of(REVIEWER)),
+            ]
+            end_s = step.now_s + 10**7
+            self.allocation = tranches.award(
+                step, hub.projects["lab"], "h100", parts, start_s=step.now_s, end_s=end_s,
+                reason="staged",
+            ).id  # fmt: skip
+        self.answer(self.root.post("/api/v1/gates/keys", json=self.key()), 201)
+
+    @staticmethod
+    def key():
+        return {"name": "alpha", "role": "site", "public": keys.public_of(SITE_KEY)}
+
+    @staticmethod
+    def answer(reply, status):
+        assert reply.status_code == status, reply.text
+        return reply.json()
+
+    def plan(self, **changed) -> Plan:
+        now_ms = self.hub.clock.now_ms
+        small = claim(clusters=60, samples=300, bar=0.9, alternative=0.97)
+        told = {"expires_ms": now_ms + 100 * HOUR_MS, "made_ms": now_ms - 5}
+        return plan(small, **{**told, **changed})
+
+    def signed(self, made: Plan) -> SignedPlan:
+        at_ms = self.hub.clock.now_ms
+        return sign(sign(SignedPlan(made), OWNER, "owner", at_ms), REVIEWER, "reviewer", at_ms)
+
+    def register(self, made: Plan, status=201, **more):
+        said = {"project": "lab", "signed": self.signed(made).as_data(), **more}
+        return self.answer(self.ada.post("/api/v1/gates/plans", json=said), status)
+
+    def facts(self, made: Plan, rate: float, seed=1, later_ms=HOUR_MS, **changed):
+        """A run that begins a while from now; the clock goes past it."""
+        began_ms = self.hub.clock.now_ms + later_ms
+        scores = draw(made.claim[0], rate, 0.0, np.random.default_rng(seed))
+        told = {"started_ms": began_ms, "ended_ms": began_ms + 5, **changed}
+        found = run_of(made.claim[0], made, scores, **told)
+        # a model server: nobody packs weights here, so their digest is only told
+        self.hub.clock.now_ms += max(later_ms, 0) + 10
+        return found
+
+    def packed(self, facts, secret=SITE_KEY) -> bytes:
+        members = {bundle.FACTS: bundle.all_facts.dump(facts)}
+        members |= weights_of(facts, secret)
+        members[bundle.CRATE] = bundle._crate(facts, members)
+        payload = bundle.canonical(bundle.statement(facts, members))
+        mark = [bundle._signature(payload, secret)]
+        return bundle.zipped({**members, bundle.STATEMENT: bundle.envelope(payload, mark)})
+
+    def bring(self, raw: bytes, status=201, client=None, project="lab"):
+        client = client or self.ada
+        digest = hashlib.sha256(raw).hexdigest()
+        self.answer(
+            client.put(
+                f"/api/v1/uploads/{digest}", params={"offset": 0, "size": len(raw)}, content=raw
+            ),
+            200,
+        )
+        said = {"project": project, "bundle": digest}
+        return self.answer(client.post("/api/v1/gates/runs", json=said), status)
+
+    def decide(self, made: Plan, *runs, status=201, client=None):
+        said = {"project": "lab", "plan": made.digest, "runs": [each["digest"] for each in runs]}
+        client = client or self.ada
+        return self.answer(client.post("/api/v1/gates/decisions", json=said), status)
+
+    def passed(self, rate=0.995, seed=1, **changed):
+        made = self.plan(**changed)
+        self.register(made)
+        return made, self.decide(made, self.bring(self.packed(self.facts(made, rate, seed))))
+
+    def tranche(self):
+        page = self.ada.get("/api/v1/allocations", params={"project": "lab"}).json()
+        (found,) = [each for each in page["allocations"] if each["id"] == self.allocation]
+        return found
+
+
+def weights_of(facts, secret):
+    """The list of a model's files and its signature, for a model that is only a digest here."""
+    from meyrin.suites.environment import weights_digest
+
+    listed = FILES
+    assert weights_digest(listed) == facts.run.fingerprints.weights
+    return {
+        bundle.MODEL: bundle.canonical([list(each) for each in listed]),
+        bundle.MODEL_SIGNATURE: SIGNED[secret],
+        bundle.MODEL_KEY: bundle.weights_public(secret),
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model(tmp_path_factory):
+    """A model of one file, and its signature by each key."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "weights.bin").write_bytes(b"seventeen")
+    from meyrin.suites.environment import model_files
+
+    FILES.extend(model_files(folder))
+    for secret in (SITE_KEY, FALSE_KEY):
+        SIGNED[secret] = bundle._sign_weights(folder, secret)
+    return folder
+
+
+FILES: list[tuple[str, str, int]] = []
+SIGNED: dict[bytes, bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch):
+    """Runs are of that model."""
+    from meyrin.suites.environment import weights_digest
+
+    monkeypatch.setattr(planted, "WEIGHTS", weights_digest(FILES))
+
+
+@pytest.fixture
+def gate(hub):
+    return Gate(hub)
+
+
+def test_evidence_opens_the_next_tranche_once(gate):
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (3600, 7200)
+    made, decided = gate.passed()
+    assert decided["decision"]["verdict"] == "pass"
+    assert gate.tranche()["balance"]["free_s"] == 10_800
+    part = gate.tranche()["tranches"][1]
+    assert (part["state"], part["decision"]) == ("released", decided["decision"]["digest"])
+    assert "gate second-tranche: pass" in part["reason"]
+    again = gate.decide(made, {"digest": decided["runs"][0]})
+    assert again == decided
+    assert gate.tranche()["balance"]["free_s"] == 10_800
+    with gate.hub.read() as step:
+        from meyrin.hub.ledger import service as ledger
+
+        assert ledger.verify(step) == ()
+
+
+def test_a_worse_model_is_stopped_with_the_reason(gate):
+    _, decided = gate.passed(rate=0.5)
+    assert decided["decision"]["verdict"] == "fail"
+    found = gate.tranche()
+    assert (found["balance"]["free_s"], found["promised_s"]) == (3600, 0)
+    assert found["tranches"][1]["state"] == "stopped"
+    assert "fail" in found["tranches"][1]["reason"]
+
+
+def test_a_run_before_the_hub_had_the_plan_never_counts(gate):
+    made = gate.plan()
+    early = gate.facts(made, 0.995)
+    gate.hub.clock.now_ms += HOUR_MS
+    gate.register(made)
+    gate.hub.clock.now_ms += HOUR_MS
+    decided = gate.decide(made, gate.bring(gate.packed(early)))
+    assert decided["decision"]["verdict"] == "not enough evidence"
+    assert [each["code"] for each in decided["decision"]["problems"]] == ["exploratory"]
+    assert gate.tranche()["promised_s"] == 7200
+
+
+def test_evidence_counts_only_with_a_key_that_an_administrator_named(gate):
+    made = gate.plan()
+    gate.register(made)
+    facts = gate.facts(made, 0.995)
+    gate.bring(gate.packed(facts, FALSE_KEY), 403)
+    other_site = replace(facts, run=replace(facts.run, site="beta"))
+    gate.bring(gate.packed(other_site), 403)
+    raw = bytearray(gate.packed(facts))
+    raw[len(raw) // 2] ^= 1
+    assert "this is no evidence" in gate.bring(bytes(raw), 422)["error"]["message"]
+    gate.answer(gate.ada.post("/api/v1/gates/keys", json=gate.key()), 403)
+    public = gate.key()["public"]
+    assert gate.root.delete(f"/api/v1/gates/keys/{public}").status_code == 204
+    gate.bring(gate.packed(facts), 403)
+
+
+def test_tries_are_counted_and_the_sixth_is_refused(gate):
+    made = gate.plan()
+    gate.register(made)
+    for number in range(6):
+        run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
+        if number < 5:
+            assert gate.decide(made, run)["decision"]["attempt"] == number + 1
+    refused = gate.decide(made, run, status=409)
+    assert "5 attempts have spent 5 %" in refused["error"]["message"]
+
+
+def test_the_reviewer_is_the_one_whom_the_tranche_names(gate):
+    from meyrin.suites.gate.plan import Signer
+
+    other = "66" * 32
+    made = gate.plan(reviewer=Signer(name="hopper", key=public_of(other)))
+    at_ms = gate.hub.clock.now_ms
+    both = sign(sign(SignedPlan(made), OWNER, "owner", at_ms), other, "reviewer", at_ms)
+    gate.answer(
+        gate.ada.post("/api/v1/gates/plans", json={"project": "lab", "signed": both.as_data()}), 201
+    )
+    decided = gate.decide(made, gate.bring(gate.packed(gate.facts(made, 0.995))))
+    assert decided["decision"]["verdict"] == "pass"
+    assert gate.tranche()["promised_s"] == 7200, "it passed, but not for this tranche"
+
+
+def test_plans_that_are_not_whole_are_not_kept(gate):
+    made = gate.plan()
+    half = sign(SignedPlan(made), OWNER, "owner", 5).as_data()
+    gate.register(made, 409, signed=half)
+    forged = gate.signed(made).as_data()
+    forged["plan"]["claim"][0]["bar"] = 0.5
+    gate.register(made, 422, signed=forged)
+    gate.register(gate.plan(expires_ms=gate.hub.clock.now_ms), 409)
+    assert gate.register(made) == gate.register(made)
+
+
+def test_what_was_decided_can_not_be_changed(gate):
+    gate.passed()
+    for table in ("gate_plans", "gate_runs", "gate_decisions"):
+        for words in (f"UPDATE {table} SET family = 'x'", f"DELETE FROM {table}"):
+            with pytest.raises(sa.exc.DatabaseError), gate.hub.database.engine.begin() as conn:
+                conn.execute(sa.text(words))
+
+
+def test_others_see_nothing(gate):
+    made, decided = gate.passed()
+    gate.hub.person("eve")
+    gate.hub.project("elsewhere", "eve")
+    eve = gate.hub.client("eve")
+    for noun, digest in (
+        ("plans", made.digest),
+        ("runs", decided["runs"][0]),
+        ("decisions", decided["decision"]["digest"]),
+    ):
+        assert gate.ada.get(f"/api/v1/gates/{noun}/lab/{digest}").status_code == 200
+        assert eve.get(f"/api/v1/gates/{noun}/lab/{digest}").status_code == 404
+        assert eve.get(f"/api/v1/gates/{noun}").json()[noun] == []
+        assert eve.get(f"/api/v1/gates/{noun}?project=lab").status_code == 404
+        assert len(gate.ada.get(f"/api/v1/gates/{noun}").json()[noun]) == 1
+    run = {"digest": decided["runs"][0]}
+    gate.decide(made, run, status=404, client=eve)
+
+
+def test_a_decision_from_the_hub_replays_and_scores_have_intervals(gate):
+    from meyrin.suites.facts import parse
+    from meyrin.suites.gate.decide import decision_from_data, replay
+    from meyrin.suites.gate.signing import signed_from_data
+
+    made = gate.plan()
+    kept = gate.register(made)
+    facts = gate.facts(made, 0.95)
+    run = gate.bring(gate.packed(facts))
+    (score,) = run["scores"]
+    assert score["low"] < score["mean"] < score["high"]
+    assert run["run"] == asdict(facts.run) | {
+        "isolation": {**asdict(facts.run.isolation), "held": ["dns", "tcp"], "broken": []}
+    }
+    decided = gate.decide(made, run)
+    value = decision_from_data(decided["decision"])
+    plan_kept = signed_from_data(kept["signed"])
+    assert replay(value, plan_kept, [parse(bundle.all_facts.dump(facts))]) == ()
+
+
+def test_lists_cost_the_same_for_one_or_many(gate):
+    made = gate.plan()
+    gate.register(made)
+    for number in range(3):
+        run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
+        gate.decide(made, run)
+    for noun in ("plans", "runs", "decisions", "keys"):
+        counts = []
+        for limit in (1, 30):
+            with gate.hub.counting() as statements:
+                gate.ada.get(f"/api/v1/gates/{noun}", params={"limit": limit})
+            counts.append(len(statements))
+        assert counts[0] == counts[1] <= 10, noun
+    first = gate.ada.get("/api/v1/gates/runs", params={"limit": 2}).json()
+    rest = gate.ada.get("/api/v1/gates/runs", params={"limit": 2, "after": first["next"]}).json()
+    assert [len(first["runs"]), len(rest["runs"]), rest["next"]] == [2, 1, ""]
