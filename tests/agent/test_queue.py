@@ -10,6 +10,7 @@ from tests.agent.scripted import Site
 from meyrin.agent import batch
 from meyrin.agent.batch import QueueEntry
 from meyrin.agent.queue import site_secret, snapshot
+from meyrin.domain.errors import StaleEpoch, Unreachable
 
 SECRET = b"s" * 32
 ENTRY = QueueEntry(
@@ -104,3 +105,27 @@ def test_switched_off_it_is_forgotten(agent):
     agent.tell_queue_once()
     assert agent.hub.told == ["forget"]
     assert not (agent.config.dir / "queue.key").exists()
+
+
+def test_a_controller_that_is_away_is_not_asked_more_often(agent, monkeypatch):
+    waits = []
+    monkeypatch.setattr(agent._stop, "wait", waits.append)
+    agent.batch = Shown()
+    agent._queue_or_wait()
+    monkeypatch.setattr(Shown, "whole_queue", lambda _: (_ for _ in ()).throw(Unreachable("away")))
+    agent._queue_or_wait()
+    assert waits == [60, 60]
+    assert len(agent.hub.told) == 1
+    agent.config = agent.config.model_copy(update={"queue_every_s": 0})
+    agent._queue_or_wait()
+    assert waits[2:] == [None], "told once, it need not be told again"
+
+
+def test_an_agent_that_was_replaced_stops(agent, monkeypatch):
+    def replaced(*_):
+        raise StaleEpoch("another start took over")
+
+    agent.batch = Shown()
+    monkeypatch.setattr(agent.hub, "queue", replaced)
+    with pytest.raises(StaleEpoch):
+        agent._queue_or_wait()

@@ -21,6 +21,13 @@ from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
+from meyrin.wire.calls import (
+    ClocksView,
+    ModeClockView,
+    ProposalList,
+    ProposalView,
+    SpreadView,
+)
 from meyrin.wire.identity import (
     AuditList,
     AuditVerified,
@@ -474,6 +481,33 @@ def administration(method: str, path: str) -> Any:
         name="ada", display_name="Ada", admin=True, created_ms=DAY_MS, disabled_ms=None
     )
     project = ProjectView(name="home", title="Home", role="lead", created_ms=DAY_MS, closed_ms=None)
+    proposal = ProposalView(
+        id="prp_1",
+        person="ada",
+        project="home",
+        title="An idea",
+        mode="starter",
+        kind="academic",
+        purpose="try",
+        amount_h=100,
+        unit="accelerator",
+        months=3,
+        charged_type="core",
+        amount_s=360_000,
+        state="granted",
+        reason="within its limits",
+        decided_by="by rule",
+        allocation_id="all_1",
+        submit_ms=DAY_MS,
+        eligible_ms=DAY_MS,
+        reviewed_ms=DAY_MS,
+        decided_ms=DAY_MS,
+        provisioned_ms=DAY_MS,
+        first_job_ms=None,
+        from_s=0,
+        due_s=60,
+        stops=[],
+    )
     organisation = OrganisationView(
         name="uni-a", title="University A", domain="uni-a.example", created_ms=DAY_MS
     )
@@ -539,6 +573,28 @@ def administration(method: str, path: str) -> Any:
         "POST /login-links": LoginLink(url="http://hub/login?link=x", expires_s=600),
         "GET /people": PersonList(people=[person], next=""),
         "POST /people": person,
+        "POST /proposals": proposal,
+        "GET /proposals": ProposalList(proposals=[proposal], next=""),
+        "GET /proposals/all": ProposalList(proposals=[proposal], next=""),
+        "GET /proposals/prp_1": proposal,
+        **{
+            f"POST /proposals/prp_1/{verb}": proposal
+            for verb in ("decide", "withdraw", "stop-clock", "start-clock")
+        },
+        "GET /clocks": ClocksView(
+            modes=[
+                ModeClockView(
+                    mode="starter",
+                    asked=9,
+                    waiting=0,
+                    kept=9,
+                    promised=9,
+                    decided=SpreadView(count=9, p50_s=1, p90_s=2, p99_s=3),
+                    provisioned=SpreadView(count=9, p50_s=1, p90_s=2, p99_s=3),
+                    first_job=SpreadView(count=None, p50_s=None, p90_s=None, p99_s=None),
+                )
+            ]
+        ),
         "POST /people/ada/disable": person,
         "POST /people/ada/approve": person,
         "GET /guests": GuestList(

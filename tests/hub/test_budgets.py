@@ -8,8 +8,10 @@ from tests.hub.facility import chunk
 
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
 from meyrin.domain.site import Partition
+from meyrin.domain.units import Unit
 from meyrin.hub.agents import service as agents
 from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import proposals
 from meyrin.hub.identity import outside
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.provider import Claims
@@ -220,6 +222,7 @@ def full(wide):
             outside.add_organisation(step, f"o{number:02}", f"o{number:02}.example", "")
             outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
             audit.note(step, "root", "test.act", f"thing-{number}")
+        propose(hub, f"a{number:02}")
         hub.award("lab", hours=1)
         add_rows(hub, f"r{number:02}")
         hub.clock.pass_s(1)
@@ -227,6 +230,13 @@ def full(wide):
     hub.agents["alps"].lease()
     hub.steps()
     return hub
+
+
+def propose(hub, name):
+    said = proposals.Ask(name, name, name, "sme", "try", 5000, Unit.ACCELERATOR, 3, "core")
+    actor = hub.actor("root")
+    with hub.write() as step:
+        proposals.ask(step, actor, said, hub.app.state.modes)
 
 
 def hub_root():
@@ -247,6 +257,8 @@ LISTS = {
     "/api/v1/guests": ("guests", "name"),
     "/api/v1/organisations": ("organisations", "name"),
     "/api/v1/audit": ("rows", "id"),
+    "/api/v1/proposals": ("proposals", "id"),
+    "/api/v1/proposals/all": ("proposals", "id"),
     "/api/v1/gates/keys": ("keys", "public"),
     "/api/v1/gates/plans": ("plans", "digest"),
     "/api/v1/gates/runs": ("runs", "digest"),
@@ -313,6 +325,7 @@ def add_some(hub):
         outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
         audit.note(step, "root", "test.act", mark)
         identity.add_member(step, hub_root(), "lab", mark, "member")
+    propose(hub, f"a{mark}")
     add_rows(hub, mark)
 
 

@@ -36,6 +36,7 @@ from meyrin.wire.agents import Report, UsageBody
 
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
+_TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
 
 
@@ -325,11 +326,18 @@ class Agent:
         self._stop.wait(0.5)
 
     def _queue_or_wait(self) -> None:
-        self.tell_queue_once()
-        if isinstance(self.batch, ShowsQueue) and self.config.queue_every_s:
-            self._stop.wait(self.config.queue_every_s)
+        """A batch system that does not answer is not asked more often for it."""
+        every_s = self.config.queue_every_s
+        try:
+            self.tell_queue_once()
+        except StaleEpoch:
+            raise
+        except MeyrinError as error:
+            log.warning("agent.queue_waits", error=error.message)
+            self._stop.wait(every_s or _TELL_AGAIN_S)
         else:
-            self._stop.wait()
+            told = not every_s or not isinstance(self.batch, ShowsQueue)
+            self._stop.wait(None if told else every_s)
 
     def _limits_or_wait(self) -> None:
         self.keep_limits_once()

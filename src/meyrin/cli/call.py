@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 HERE = "meyrin.cli.call"
 ENTRIES = {
+    "ask": Entry("meyrin.cli.asks:ask", "Ask for hours."),
+    "list": Entry("meyrin.cli.asks:list_asks", "Your asks and where they stand."),
+    "show": Entry("meyrin.cli.asks:show", "One ask with its clock."),
+    "withdraw": Entry("meyrin.cli.asks:withdraw", "Take an ask back."),
+    "decide": Entry("meyrin.cli.asks:decide", "Grant or refuse an ask, with a reason."),
+    "clock": Entry("meyrin.cli.asks:clock", "Stop or start the clock of an ask."),
+    "clocks": Entry("meyrin.cli.asks:clocks", "How long asks really took."),
     "modes": Entry(f"{HERE}:modes", "The modes of a folder: who, how much, by when."),
     "route": Entry(f"{HERE}:route", "Three questions lead to a mode, with reasons."),
 }
@@ -34,7 +41,10 @@ _NODE = re.compile(r"(\d{1,6})c(?:(\d{1,4})g)?", re.ASCII)
 
 @click.group("call", cls=LazyGroup, entries=ENTRIES)
 def group() -> None:
-    """The ways to get hours: modes are data, one TOML file each. No hub is needed to read them."""
+    """Ask for hours, decide asks, and see how long it takes.
+
+    The ways to get hours are modes: data, one TOML file each. No hub is needed to read those.
+    """
 
 
 def _folder(command: Any) -> Any:

@@ -44,6 +44,7 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
 
@@ -109,6 +110,12 @@ class Client:
         from meyrin.client.admin import People  # noqa: PLC0415
 
         return People(self.connection)
+
+    @cached_property
+    def calls(self) -> Calls:
+        from meyrin.client.calls import Calls  # noqa: PLC0415
+
+        return Calls(self.connection)
 
     @cached_property
     def ledger(self) -> Ledger:

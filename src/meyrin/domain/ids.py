@@ -31,6 +31,7 @@ PREFIX = {
     "allocation": "all",
     "token": "tok",
     "owner": "own",
+    "proposal": "prp",
 }
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

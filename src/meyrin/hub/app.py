@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
+from meyrin.hub.calls.modes.shipped import modes_of
+from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
@@ -26,6 +28,7 @@ from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.reports.apply_routes import router as apply
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
@@ -49,6 +52,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.database = database
     app.state.blobs = blobs
     app.state.authenticate = request_actor
+    app.state.modes = modes_of(settings)
     app.state.provider = _provider(settings, database)
     http.install(app)
     for router in (
@@ -57,6 +61,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         sites,
         ledger,
         calls,
+        proposals,
         jobs,
         evaluations,
         broker,
@@ -64,6 +69,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         plans,
         plan_pages,
         trace,
+        apply,
         reports,
     ):
         app.include_router(router)

@@ -10,8 +10,9 @@ import structlog
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import proposals, tranches
 from meyrin.hub.calls import service as calls
-from meyrin.hub.calls import tranches
+from meyrin.hub.jobs import attempts
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
@@ -71,6 +72,9 @@ class Worker:
             self._swept_ms = now_ms
             with self.database.write() as step:
                 expired = calls.sweep(step)
+                waiting = proposals.without_first_job(step)
+                if waiting:
+                    proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
             if expired:
                 log.info("allocations.expired", allocations=len(expired))

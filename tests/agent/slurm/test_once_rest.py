@@ -20,6 +20,7 @@ from meyrin.testing.slurm import FakeSlurm, Faults
 from meyrin.testing.slurmrestd import NEW, OLD, FakeRestd
 
 
+@pytest.mark.timeout(300 + COUNT)
 @pytest.mark.parametrize("version", [OLD, NEW])
 def test_every_submission_runs_once_over_slurmrestd(tmp_path: Path, version: str) -> None:
     number = seed()

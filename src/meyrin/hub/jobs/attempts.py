@@ -6,7 +6,7 @@ jobs, then attempts, then accounts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -206,3 +206,14 @@ def input_digest(step: Step, attempt_row: sa.Row[Any], name: str) -> str:
         if file["name"] == name:
             return str(file["sha256"])
     raise NotFound(f"attempt {attempt_row.id} has no input {name!r}")
+
+
+def first_starts(step: Step, allocation_ids: Collection[str]) -> dict[str, int]:
+    """When the first job of each allocation began; those of which none did are left out."""
+    a = attempts.c
+    statement = (
+        sa.select(a.allocation_id, sa.func.min(a.start_ms).label("first_ms"))
+        .where(a.allocation_id.in_(sorted(set(allocation_ids))), a.start_ms.is_not(None))
+        .group_by(a.allocation_id)
+    )
+    return {row.allocation_id: row.first_ms for row in step.rows(statement)}

@@ -37,6 +37,8 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    modes_dir: str = ""
+    """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""
     """Address of the OpenID provider that people log in with; empty: log-in links only."""
     openid_client_id: str = "meyrin-hub"

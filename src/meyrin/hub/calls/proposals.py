@@ -1,0 +1,392 @@
+"""Asks for hours: led to a mode, decided by its rule at once or by an officer with a reason.
+
+Every ask carries its clock: submitted, eligible, reviewed, decided, provisioned, first job. What
+waits is first in, first out where its mode says so; the clock may be stopped, with a reason that
+is kept, and the promise moves by the mode's own rule (`hub.calls.modes.clock`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refused
+from meyrin.domain.ids import new_id
+from meyrin.domain.ledger import check_amount, check_reason
+from meyrin.domain.units import HOUR_S, NodeShape, Unit, convert
+from meyrin.hub.calls import proposals_store as store
+from meyrin.hub.calls import service as allocations
+from meyrin.hub.calls.modes import clock
+from meyrin.hub.calls.modes.file import Mode
+from meyrin.hub.calls.modes.route import Answers, Fit, route
+from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import cut
+from meyrin.hub.sites import service as sites
+
+WAITING, GRANTED, REFUSED, WITHDRAWN = "waiting", "granted", "refused", "withdrawn"
+STATES = (WAITING, GRANTED, REFUSED, WITHDRAWN)
+RULE = "rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a person asks for. `charged_type` names the accelerator, or `core`.
+
+    `project` is one that they lead, or a new one that they then lead; `mode` is chosen for them
+    when left out.
+    """
+
+    key: str
+    project: str
+    title: str
+    kind: str
+    purpose: str
+    amount_h: int
+    unit: Unit
+    months: int
+    charged_type: str
+    mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An ask that was kept. Moments are None until they happen; `due_s` while the clock stands."""
+
+    id: str
+    person: str
+    project: str
+    title: str
+    mode: str
+    kind: str
+    purpose: str
+    amount_h: int
+    unit: str
+    months: int
+    charged_type: str
+    amount_s: int
+    state: str
+    reason: str
+    decided_by: str
+    allocation_id: str | None
+    submit_ms: int
+    eligible_ms: int | None
+    reviewed_ms: int | None
+    decided_ms: int | None
+    provisioned_ms: int | None
+    first_job_ms: int | None
+    from_s: int
+    due_s: int | None
+    stops: tuple[clock.Stop, ...] = ()
+
+
+# --- asking
+
+
+def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposal:
+    """Keep an ask; a mode of rules grants it in this step. The same key is the same ask.
+
+    Raises Refused when no mode fits, or the rule's grant was given before; InvalidInput and
+    NotAllowed for a project that is not theirs to ask for.
+    """
+    person_id = _person(actor)
+    known = store.by_key(step, person_id, wanted.key)
+    if known is not None:
+        return _whole(step, [known])[0]
+    node = _node(step, wanted.charged_type)
+    fit = _fit(modes, wanted, node, step.now_s)
+    project_id = _project(step, actor, wanted)
+    amount_s = _amount_s(wanted, node)
+    promise = fit.promise
+    assert promise is not None
+    by_rule = all(each.kind == RULE for each in fit.mode.step)
+    row = {
+        "id": new_id("proposal", step.entropy),
+        "person_id": person_id,
+        "key": wanted.key,
+        "project": wanted.project,
+        "title": wanted.title,
+        "mode": fit.mode.name,
+        "kind": wanted.kind,
+        "purpose": wanted.purpose,
+        "amount_h": wanted.amount_h,
+        "unit": str(wanted.unit),
+        "months": wanted.months,
+        "charged_type": wanted.charged_type,
+        "amount_s": amount_s,
+        "state": WAITING,
+        "reason": "",
+        "decided_by": "",
+        "allocation_id": None,
+        "submit_ms": step.now_ms,
+        "eligible_ms": step.now_ms,  # the mode's own questions were answered above
+        "from_s": promise.from_s,
+        "due_s": promise.due_s,
+        "turn_person": f"{fit.mode.name} {wanted.charged_type} {person_id}" if by_rule else None,
+        "turn_project": f"{fit.mode.name} {wanted.charged_type} {project_id}" if by_rule else None,
+    }
+    if not step.add_new(store.proposals, [row]):
+        again = store.by_key(step, person_id, wanted.key)
+        if again is not None:
+            return _whole(step, [again])[0]
+        raise Refused(
+            f"{fit.mode.title} was granted to you or to {wanted.project} before",
+            hint="it is given once per person and project: ask for more in another mode",
+        )
+    if by_rule:
+        _grant(step, row, project_id, "by rule", f"{fit.mode.title}: within its limits")
+    return one(step, actor, str(row["id"]))
+
+
+def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit:
+    answers = Answers(
+        wanted.kind,  # type: ignore[arg-type] # checked on the wire
+        wanted.purpose,  # type: ignore[arg-type]
+        wanted.amount_h,
+        wanted.unit,
+        wanted.months,
+        node,
+    )
+    fits = route(modes, answers, now_s)
+    if wanted.mode is not None:
+        fits = tuple(fit for fit in fits if fit.mode.name == wanted.mode)
+        if not fits:
+            names = ", ".join(mode.name for mode in modes)
+            raise InvalidInput(
+                f"there is no mode {wanted.mode!r}", hint=f"modes are {names}", field="mode"
+            )
+    first = fits[0]
+    if not first.fits:
+        raise Refused(
+            f"no mode fits; the nearest is {first.mode.name}: {first.objections[0].words}",
+            hint=f"{first.mode.name} allows {first.objections[0].field}: "
+            f"{first.objections[0].allowed}",
+        )
+    return first
+
+
+def _node(step: Step, charged_type: str) -> NodeShape:
+    """The shape of the nodes that have this type; NotFound when no site lends any."""
+    shapes: set[NodeShape] = set()
+    for place in sites.partition_states(step, step.now_s):
+        if place.partition.charged_type == charged_type:
+            shapes.add(place.partition.node)
+    if not shapes:
+        raise NotFound(
+            f"no site has {charged_type!r}", hint="see `meyrin site list` for what there is"
+        )
+    return min(shapes, key=lambda shape: (shape.accelerators, shape.cores, shape.memory_mb))
+
+
+def _amount_s(wanted: Ask, node: NodeShape) -> int:
+    amount_s = convert(wanted.amount_h * HOUR_S, wanted.unit, Unit.ACCELERATOR, node)
+    check_amount(amount_s)
+    return amount_s
+
+
+def _project(step: Step, actor: Actor, wanted: Ask) -> str:
+    """The project of the ask: one that they lead, or a new one."""
+    try:
+        found = identity.project_by_name(step, actor, wanted.project)
+    except NotFound:
+        made = identity.new_project(step, wanted.project, wanted.title, lead=_person(actor))
+        return made.id
+    if not actor.leads(found.id):
+        raise NotAllowed(
+            f"only a lead of {wanted.project} asks for it",
+            hint="ask its lead, or choose a new name",
+        )
+    return found.id
+
+
+# --- deciding
+
+
+def decide(
+    step: Step, actor: Actor, proposal_id: str, *, grant: bool, reason: str, amount_s: int | None
+) -> Proposal:
+    """Grant or refuse what waits, with a reason. For officers. The same decision again is fine.
+
+    Raises Refused when an older ask of a first-in mode waits with its clock running, Conflict
+    when it was decided otherwise.
+    """
+    _officer(actor)
+    check_reason(reason)
+    row = _row(step, proposal_id)
+    if row.state != WAITING:
+        if (row.state == GRANTED) == grant and row.state in (GRANTED, REFUSED):
+            return one(step, actor, proposal_id)
+        raise Conflict(f"{proposal_id} is {row.state} already", hint="ask anew for another answer")
+    older = store.ahead(step, row)
+    if older is not None:
+        raise Refused(
+            f"{older.id} of {older.project} was first",
+            hint=f"decide {older.id} first, or stop its clock with a reason",
+        )
+    if not grant:
+        store.change_waiting(step, row.id, state=REFUSED, reason=reason, decided_by=actor.name,
+                     reviewed_ms=step.now_ms, decided_ms=step.now_ms)  # fmt: skip
+        store.begin_again(step, row.id)
+        return one(step, actor, proposal_id)
+    values = dict(row._mapping)  # noqa: SLF001 - the row as a mapping is its public face
+    if amount_s is not None:
+        check_amount(amount_s)
+        values["amount_s"] = amount_s
+    project = identity.project_by_name(step, actor, row.project)
+    _grant(step, values, project.id, actor.name, reason)
+    return one(step, actor, proposal_id)
+
+
+def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: str) -> None:
+    ends = clock.add_months(datetime.fromtimestamp(step.now_s, UTC).date(), row["months"])
+    end_s = int(datetime(ends.year, ends.month, ends.day, tzinfo=UTC).timestamp()) + 86_400
+    made = allocations.award(
+        step,
+        project_id,
+        row["charged_type"],
+        row["amount_s"],
+        start_s=step.now_s,
+        end_s=end_s,
+        reason=f"{row['mode']} {row['id']}: {reason}"[:200],
+    )
+    store.change_waiting(
+        step,
+        row["id"],
+        state=GRANTED,
+        reason=reason,
+        decided_by=who,
+        amount_s=row["amount_s"],
+        allocation_id=made.id,
+        reviewed_ms=step.now_ms,
+        decided_ms=step.now_ms,
+        provisioned_ms=step.now_ms,  # the hub admits jobs against it from now on
+    )
+    store.begin_again(step, row["id"])
+
+
+def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
+    """Take one's own ask back while it waits. Again is fine."""
+    found = one(step, actor, proposal_id)
+    if found.state == WITHDRAWN:
+        return found
+    if not store.change_waiting(step, proposal_id, state=WITHDRAWN, decided_ms=step.now_ms):
+        raise Conflict(f"{proposal_id} is {found.state} already", hint="it can't be taken back")
+    return one(step, actor, proposal_id)
+
+
+def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Proposal:
+    """The applicant has to do something first: until then nothing is promised."""
+    _officer(actor)
+    check_reason(reason)
+    row = _row(step, proposal_id)
+    _still_waits(row)
+    if row.due_s is not None:
+        stop = {"proposal_id": row.id, "start_ms": step.now_ms, "end_ms": None, "reason": reason}
+        step.add(store.clock_stops, [stop])
+        store.change_waiting(step, row.id, due_s=None)
+    return one(step, actor, proposal_id)
+
+
+def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode]) -> Proposal:
+    """Go on; the promise moves as the mode's clock says."""
+    _officer(actor)
+    row = _row(step, proposal_id)
+    _still_waits(row)
+    if row.due_s is None:
+        store.begin_again(step, row.id)
+        mode = next((mode for mode in modes if mode.name == row.mode), None)
+        if mode is None:
+            raise Conflict(
+                f"mode {row.mode} is gone", hint="put its file back; a promise was made by it"
+            )
+        stops = _stops(step, [row.id]).get(row.id, ())
+        promise = clock.due(mode.clock, row.submit_ms // 1000, stops)
+        store.change_waiting(step, row.id, due_s=promise.due_s if promise else row.from_s)
+    return one(step, actor, proposal_id)
+
+
+# --- looking
+
+
+def one(step: Step, actor: Actor, proposal_id: str) -> Proposal:
+    """NotFound also when it is somebody else's: the two can't be told apart."""
+    row = store.one(step, proposal_id)
+    if row is None or not (actor.admin or row.person_id == actor.person):
+        raise NotFound(f"there is no proposal {proposal_id!r} that you may see")
+    return _whole(step, [row])[0]
+
+
+def listed(
+    step: Step, actor: Actor, state: str, after: str, limit: int, *, everybody: bool
+) -> tuple[list[Proposal], str]:
+    """One page by id: one's own, or everybody's for an officer. Three queries."""
+    if state and state not in STATES:
+        raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
+    if everybody:
+        _officer(actor)
+    whose = None if everybody else _person(actor)
+    rows, following = cut(store.listed(step, whose, state, after, limit), limit, "id")
+    return _whole(step, rows), following
+
+
+def note_first_jobs(step: Step, first: dict[str, int]) -> None:
+    """When the first job of each allocation began. A periodic step."""
+    store.note_first_jobs(step, first)
+
+
+def without_first_job(step: Step) -> list[str]:
+    """Allocations of granted asks of which no job has begun yet."""
+    return store.without_first_job(step, 500)
+
+
+# --- inside
+
+
+def _whole(step: Step, rows: Sequence[sa.Row[Any]]) -> list[Proposal]:
+    names = identity.people_names(step, {row.person_id for row in rows})
+    stops = _stops(step, [row.id for row in rows])
+    fields = [name for name in Proposal.__dataclass_fields__ if name not in {"person", "stops"}]
+    found = []
+    for row in rows:
+        values = {name: getattr(row, name) for name in fields}
+        made = Proposal(person=names.get(row.person_id, ""), **values)
+        found.append(replace(made, stops=stops.get(row.id, ())))
+    return found
+
+
+def _stops(step: Step, proposal_ids: Collection[str]) -> dict[str, tuple[clock.Stop, ...]]:
+    found: dict[str, tuple[clock.Stop, ...]] = {}
+    if not proposal_ids:
+        return found
+    for row in store.stops_of(step, proposal_ids):
+        end_s = None if row.end_ms is None else row.end_ms // 1000
+        stop = clock.Stop(row.start_ms // 1000, end_s, row.reason)
+        found[row.proposal_id] = (*found.get(row.proposal_id, ()), stop)
+    return found
+
+
+def _row(step: Step, proposal_id: str) -> sa.Row[Any]:
+    row = store.one(step, proposal_id)
+    if row is None:
+        raise NotFound(f"there is no proposal {proposal_id!r}")
+    return row
+
+
+def _still_waits(row: sa.Row[Any]) -> None:
+    if row.state != WAITING:
+        raise Conflict(f"{row.id} is {row.state} already", hint="its clock has stopped for good")
+
+
+def _officer(actor: Actor) -> None:
+    if not actor.admin:
+        raise NotAllowed("this needs an officer", hint="ask an administrator of this hub")
+
+
+def _person(actor: Actor) -> str:
+    assert actor.person is not None, "the route asked for a person"
+    return actor.person

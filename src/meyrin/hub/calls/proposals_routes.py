@@ -1,0 +1,125 @@
+"""Asks for hours over HTTP: people ask, officers decide, everybody sees how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from meyrin.hub.calls import proposals, public_clocks
+from meyrin.hub.plumbing import audit
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.wire.calls import (
+    ClockStop,
+    ClocksView,
+    Decision,
+    ModeClockView,
+    NewAsk,
+    ProposalList,
+    ProposalView,
+)
+
+router = APIRouter(prefix="/api/v1", tags=["calls"])
+Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+
+
+@router.post("/proposals", status_code=201)
+def ask(body: NewAsk, request: Request, call: Person) -> ProposalView:
+    """Ask for hours: a small ask is granted at once by rule, a larger one waits for an officer."""
+    wanted = proposals.Ask(
+        key=body.key,
+        project=body.project,
+        title=body.title,
+        kind=body.kind,
+        purpose=body.purpose,
+        amount_h=body.amount_h,
+        unit=body.unit,
+        months=body.months,
+        charged_type=body.charged_type,
+        mode=body.mode,
+    )
+    with call.write() as step:
+        made = proposals.ask(step, call.actor, wanted, request.app.state.modes)
+        if made.submit_ms == step.now_ms:
+            audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
+                       state=made.state)  # fmt: skip
+    return view(made)
+
+
+@router.get("/proposals")
+def mine(call: Person, state: str = "", after: After = "", limit: Limit = 50) -> ProposalList:
+    """Your asks."""
+    with call.read() as step:
+        found, following = proposals.listed(step, call.actor, state, after, limit, everybody=False)
+    return ProposalList(proposals=[view(one) for one in found], next=following)
+
+
+@router.get("/proposals/all")
+def everybodys(call: Admin, state: str = "", after: After = "", limit: Limit = 50) -> ProposalList:
+    """Everybody's asks, for officers."""
+    with call.read() as step:
+        found, following = proposals.listed(step, call.actor, state, after, limit, everybody=True)
+    return ProposalList(proposals=[view(one) for one in found], next=following)
+
+
+@router.get("/proposals/{proposal}")
+def one(proposal: str, call: Person) -> ProposalView:
+    with call.read() as step:
+        return view(proposals.one(step, call.actor, proposal))
+
+
+@router.post("/proposals/{proposal}/decide")
+def decide(proposal: str, body: Decision, call: Admin) -> ProposalView:
+    """Grant or refuse what waits, with a reason."""
+    with call.write() as step:
+        made = proposals.decide(
+            step, call.actor, proposal, grant=body.grant, reason=body.reason,
+            amount_s=body.amount_s,
+        )  # fmt: skip
+        audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
+                   reason=body.reason)  # fmt: skip
+    return view(made)
+
+
+@router.post("/proposals/{proposal}/withdraw")
+def withdraw(proposal: str, call: Person) -> ProposalView:
+    """Take your ask back while it waits."""
+    with call.write() as step:
+        made = proposals.withdraw(step, call.actor, proposal)
+        audit.note(step, call.actor.name, "proposal.withdraw", made.id)
+    return view(made)
+
+
+@router.post("/proposals/{proposal}/stop-clock")
+def stop_clock(proposal: str, body: ClockStop, call: Admin) -> ProposalView:
+    """The applicant has to do something first."""
+    with call.write() as step:
+        made = proposals.stop_clock(step, call.actor, proposal, body.reason)
+        audit.note(step, call.actor.name, "proposal.stop-clock", made.id, reason=body.reason)
+    return view(made)
+
+
+@router.post("/proposals/{proposal}/start-clock")
+def start_clock(proposal: str, request: Request, call: Admin) -> ProposalView:
+    """Go on with a clock that stood."""
+    with call.write() as step:
+        made = proposals.start_clock(step, call.actor, proposal, request.app.state.modes)
+        audit.note(step, call.actor.name, "proposal.start-clock", made.id)
+    return view(made)
+
+
+@router.get("/clocks")
+def clocks(call: Anyone) -> ClocksView:
+    """How long asks really took, by mode; groups of fewer than five are masked."""
+    with call.read() as step:
+        found = public_clocks.clocks(step)
+    return ClocksView(modes=[ModeClockView.model_validate(asdict(one)) for one in found])
+
+
+def view(made: proposals.Proposal) -> ProposalView:
+    """As the wire shows it."""
+    return ProposalView.model_validate(asdict(made))

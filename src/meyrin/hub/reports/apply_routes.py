@@ -1,0 +1,200 @@
+"""Pages of asking for hours: the form, one's asks, the officer's queue, and the public clocks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.domain.units import HOUR_S, Unit
+from meyrin.hub.calls import proposals, public_clocks
+from meyrin.hub.calls.modes.file import KINDS, PURPOSES
+from meyrin.hub.plumbing import audit
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.http import STATUS
+from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
+from meyrin.hub.sites import service as sites
+
+router = APIRouter(tags=["reports"], route_class=PageRoute)
+Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Word = Annotated[str, Form(max_length=200)]
+PAGE = 50
+DEFAULTS = {
+    "project": "",
+    "title": "",
+    "amount_h": "",
+    "kind": "academic",
+    "purpose": "try",
+    "months": "3",
+    "charged_type": "",
+}
+
+
+@router.get("/apply", include_in_schema=False)
+def form(request: Request, call: Person) -> Response:
+    """The form: three fields to type, the rest to choose."""
+    with call.read() as step:
+        return _form(request, call, step, dict(DEFAULTS), None, 200)
+
+
+@router.post("/apply", include_in_schema=False)
+def ask(
+    request: Request,
+    call: Person,
+    key: Word,
+    project: Word = "",
+    title: Word = "",
+    amount_h: Word = "",
+    kind: Word = "",
+    purpose: Word = "",
+    months: Word = "",
+    charged_type: Word = "",
+) -> Response:
+    """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
+    said = {
+        "project": project.strip(),
+        "title": title.strip(),
+        "amount_h": amount_h.strip(),
+        "kind": kind,
+        "purpose": purpose,
+        "months": months,
+        "charged_type": charged_type,
+    }
+    try:
+        wanted = _wanted(key, said)
+        with call.write() as step:
+            made = proposals.ask(step, call.actor, wanted, request.app.state.modes)
+            if made.submit_ms == step.now_ms:
+                audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
+                           state=made.state)  # fmt: skip
+    except MeyrinError as error:
+        with call.read() as step:
+            return _form(request, call, step, said, error, STATUS[type(error)])
+    return RedirectResponse(f"/proposals/{made.id}", 303, SAFETY)
+
+
+def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
+    for name, choices in (("kind", KINDS), ("purpose", PURPOSES)):
+        if said[name] not in choices:
+            raise InvalidInput(f"choose one for {name}", hint=", ".join(choices), field=name)
+    numbers = {}
+    for name, most in (("amount_h", 10**10), ("months", 60)):
+        text = said[name].replace(",", "").replace(" ", "")
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+            raise InvalidInput(
+                f"{'hours' if name == 'amount_h' else name} can't be {said[name]!r}",
+                hint=f"write a whole number from 1 to {most:,}",
+                field=name,
+            )
+        numbers[name] = int(text)
+    return proposals.Ask(
+        key=key or "no key",
+        project=said["project"],
+        title=said["title"],
+        kind=said["kind"],
+        purpose=said["purpose"],
+        amount_h=numbers["amount_h"],
+        unit=Unit.ACCELERATOR,
+        months=numbers["months"],
+        charged_type=said["charged_type"],
+    )
+
+
+def _form(
+    request: Request,
+    call: Call,
+    step: Step,
+    said: dict[str, str],
+    error: MeyrinError | None,
+    status: int,
+) -> Response:
+    types = sorted(
+        {
+            place.partition.charged_type
+            for place in sites.partition_states(step, step.now_s)
+            if place.offered
+        }
+    )
+    own, _ = proposals.listed(step, call.actor, "", "", PAGE, everybody=False)
+    view = View(
+        "apply",
+        "Ask for hours",
+        "apply",
+        {
+            "said": said,
+            "error": error,
+            "types": types,
+            "kinds": KINDS,
+            "purposes": PURPOSES,
+            "key": step.entropy().hex(),
+            "modes": request.app.state.modes,
+            "own": own[::-1],
+        },
+    )
+    return respond(request, call.actor, step.now_ms, view, status)
+
+
+@router.get("/proposals/{proposal}", include_in_schema=False)
+def one(request: Request, proposal: str, call: Person) -> Response:
+    """One ask: where it stands, by when, and what to do next."""
+    with call.read() as step:
+        found = proposals.one(step, call.actor, proposal)
+    view = View(
+        "proposal",
+        found.title or found.project,
+        "apply",
+        {"ask": found, "hour_s": HOUR_S},
+        blocks=("proposal",),
+        say=f"{found.project}: {found.state}",
+        live=found.state in (proposals.WAITING, proposals.GRANTED),
+    )
+    return respond(request, call.actor, step.now_ms, view)
+
+
+@router.get("/officer", include_in_schema=False)
+def officer(
+    request: Request, call: Admin, after: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """What waits for an officer, with its clocks; the most urgent first."""
+    with call.read() as step:
+        found, following = proposals.listed(
+            step, call.actor, proposals.WAITING, after, PAGE, everybody=True
+        )
+    found.sort(key=lambda ask: (ask.due_s or 2**62, ask.submit_ms, ask.id))
+    view = View(
+        "officer", "Officer's queue", "apply", {"asks": found, "following": following},
+        blocks=("officer",), say=f"{len(found)} asks wait",
+    )  # fmt: skip
+    return respond(request, call.actor, step.now_ms, view)
+
+
+@router.post("/officer/{proposal}", include_in_schema=False)
+def decide(proposal: str, call: Admin, act: Annotated[str, Form()], reason: Word = "") -> Response:
+    """Grant or refuse, with a reason."""
+    if act not in {"grant", "refuse"}:
+        raise InvalidInput("choose grant or refuse", field="act")
+    with call.write() as step:
+        made = proposals.decide(
+            step, call.actor, proposal, grant=act == "grant", reason=reason, amount_s=None
+        )
+        audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
+    return RedirectResponse("/officer", 303, SAFETY)
+
+
+@router.get("/clocks", include_in_schema=False)
+def clocks(request: Request, call: Anyone) -> Response:
+    """How long asks really took, for everybody."""
+    with call.read() as step:
+        found = public_clocks.clocks(step)
+    view = View(
+        "clocks", "How long it takes", "apply",
+        {"modes": found, "titles": {mode.name: mode.title for mode in request.app.state.modes},
+         "fewest": public_clocks.FEWEST},
+        blocks=("clocks",),
+    )  # fmt: skip
+    return respond(request, call.actor, step.now_ms, view)

@@ -1,0 +1,112 @@
+"""Modes, asks for hours and public clocks on the wire; moments in ms, promises in s."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
+from meyrin.domain.units import Unit
+from meyrin.wire.jobs import Body
+
+Kind = Literal["startup", "sme", "industry", "academic", "public"]
+Purpose = Literal["try", "benchmark", "develop", "train", "science"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
+Said = Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+
+
+class NewAsk(Body):
+    """An ask for hours. `key` makes it one ask however often it is sent; `mode` may be left out."""
+
+    key: Annotated[str, Field(min_length=1, max_length=200)]
+    project: Name
+    title: Annotated[str, Field(max_length=200)] = ""
+    kind: Kind
+    purpose: Purpose
+    amount_h: Annotated[int, Field(ge=1, le=10**10)]
+    unit: Unit = Unit.ACCELERATOR
+    months: Annotated[int, Field(ge=1, le=60)]
+    charged_type: Annotated[str, Field(min_length=1, max_length=64)]
+    mode: Name | None = None
+
+
+class StopView(Body):
+    """The clock stood; without `end_s` it still stands."""
+
+    start_s: int
+    end_s: int | None
+    reason: str
+
+
+class ProposalView(Body):
+    """An ask and its clock. `due_s` is None while the clock stands."""
+
+    id: str
+    person: str
+    project: str
+    title: str
+    mode: str
+    kind: str
+    purpose: str
+    amount_h: int
+    unit: str
+    months: int
+    charged_type: str
+    amount_s: int
+    state: str
+    reason: str
+    decided_by: str
+    allocation_id: str | None
+    submit_ms: int
+    eligible_ms: int | None
+    reviewed_ms: int | None
+    decided_ms: int | None
+    provisioned_ms: int | None
+    first_job_ms: int | None
+    from_s: int
+    due_s: int | None
+    stops: list[StopView]
+
+
+class ProposalList(Body):
+    proposals: list[ProposalView]
+    next: str
+
+
+class Decision(Body):
+    """An officer's answer. `amount_s` grants another amount than was asked."""
+
+    grant: bool
+    reason: Said
+    amount_s: Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)] | None = None
+
+
+class ClockStop(Body):
+    reason: Said
+
+
+class SpreadView(Body):
+    """Seconds from submission; None where fewer than five."""
+
+    count: int | None
+    p50_s: int | None
+    p90_s: int | None
+    p99_s: int | None
+
+
+class ModeClockView(Body):
+    """How long one mode really took. Counts from one to four are masked (None)."""
+
+    mode: str
+    asked: int | None
+    waiting: int | None
+    kept: int | None
+    promised: int | None
+    decided: SpreadView
+    provisioned: SpreadView
+    first_job: SpreadView
+
+
+class ClocksView(Body):
+    modes: list[ModeClockView]

@@ -1,0 +1,228 @@
+"""Asks for hours: granted by rule once, first in first out, clocks that stop, and their figures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.components import ROOT
+from tests.hub.facility import CPU, Facility, at_once
+
+from meyrin.hub.calls import proposals, public_clocks
+from meyrin.hub.calls.modes.file import read_modes
+from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import attempts
+from meyrin.hub.plumbing.authz import Actor
+
+BOSS = Actor(person="root", admin=True)
+
+
+@pytest.fixture
+def hub(empty_hub: Facility) -> Facility:
+    for name in {"ada", "bob"} - set(empty_hub.people):
+        empty_hub.person(name)
+    empty_hub.site("alps", CPU)
+    return empty_hub
+
+
+def body(key: str = "k1", project: str = "idea", hours: int = 100, **more):
+    return {
+        "key": key, "project": project, "title": "An idea", "kind": "academic", "purpose": "try",
+        "amount_h": hours, "months": 3, "charged_type": "core", **more,
+    }  # fmt: skip
+
+
+def ask(hub: Facility, who: str, **said):
+    return hub.client(who).post("/api/v1/proposals", json=body(**said))
+
+
+def test_a_small_ask_is_granted_at_once_and_a_job_runs(hub: Facility) -> None:
+    made = ask(hub, "ada")
+    assert made.status_code == 201, made.text
+    found = made.json()
+    assert (found["state"], found["mode"], found["decided_by"]) == ("granted", "starter", "by rule")
+    assert found["submit_ms"] == found["decided_ms"] == found["provisioned_ms"]
+    balance = hub.client("ada").get("/api/v1/allocations").json()["allocations"][0]["balance"]
+    assert balance["free_s"] == 100 * 3600
+
+
+def test_the_same_key_is_the_same_ask(hub: Facility) -> None:
+    first, again = ask(hub, "ada"), ask(hub, "ada")
+    assert first.json() == again.json()
+    assert len(hub.client("ada").get("/api/v1/allocations").json()["allocations"]) == 1
+
+
+def test_a_starter_is_given_once_per_person_and_per_project(hub: Facility) -> None:
+    assert ask(hub, "ada").status_code == 201
+    second = ask(hub, "ada", key="k2", project="other")
+    assert second.status_code == 409
+    assert "granted to you" in second.json()["error"]["message"]
+    names = [one["name"] for one in hub.client("ada").get("/api/v1/projects").json()["projects"]]
+    assert "other" not in names  # a refusal leaves nothing behind
+    with hub.write() as step:
+        identity.add_member(step, BOSS, "idea", "bob", "lead")
+    assert ask(hub, "bob").status_code == 409
+    assert ask(hub, "bob", key="k2", project="bobs").status_code == 201
+
+
+def test_twenty_asks_at_once_are_one_grant(hub: Facility) -> None:
+    codes: list[int] = []
+
+    def one(number: int) -> None:
+        codes.append(ask(hub, "ada", key=f"k{number}").status_code)
+
+    at_once(20, one)
+    assert sorted(codes).count(201) == 1
+    assert set(codes) <= {201, 403, 409}
+    with hub.read() as step:
+        rows, _ = proposals.listed(step, BOSS, "granted", "", 50, everybody=True)
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"charged_type": "h900"}, 404, "no site has 'h900'"),
+        ({"hours": 10**9}, 409, "no mode fits"),
+        ({"mode": "unheard"}, 422, "there is no mode 'unheard'"),
+        ({"project": "Big Name"}, 422, "project"),
+        ({"months": 61}, 422, "months"),
+        ({"purpose": "win"}, 422, "purpose"),
+    ],
+)
+def test_what_can_not_be_asked_says_why(hub: Facility, change, code, words) -> None:
+    reply = ask(hub, "ada", **change)
+    assert reply.status_code == code
+    assert words in reply.json()["error"]["message"]
+
+
+def test_nobody_asks_for_the_project_of_others(hub: Facility) -> None:
+    ask(hub, "ada")
+    assert (
+        ask(hub, "bob", key="x").status_code == 409
+    )  # the name is taken, and that is all he hears
+    with hub.write() as step:
+        identity.add_member(step, BOSS, "idea", "bob", "member")
+    assert ask(hub, "bob", key="y").status_code == 403
+
+
+def test_an_ask_of_others_can_not_be_seen(hub: Facility) -> None:
+    found = ask(hub, "ada").json()["id"]
+    for who in ("bob",):
+        client = hub.client(who)
+        assert client.get(f"/api/v1/proposals/{found}").status_code == 404
+        assert client.post(f"/api/v1/proposals/{found}/withdraw").status_code == 404
+        assert client.get("/api/v1/proposals/all").status_code == 403
+        said = {"grant": True, "reason": "mine"}
+        assert client.post(f"/api/v1/proposals/{found}/decide", json=said).status_code == 403
+
+
+def large(hub: Facility, who: str, key: str) -> str:
+    reply = ask(hub, who, key=key, project=f"{who}-{key}", hours=5000)
+    assert reply.json()["state"] == "waiting", reply.text
+    return reply.json()["id"]
+
+
+def decide(hub: Facility, proposal: str, *, grant: bool = True, **more):
+    said = {"grant": grant, "reason": "a clear plan", **more}
+    return hub.client("root").post(f"/api/v1/proposals/{proposal}/decide", json=said)
+
+
+def test_who_came_first_is_decided_first_unless_the_clock_stands(hub: Facility) -> None:
+    first = large(hub, "ada", "a")
+    hub.clock.pass_s(60)
+    second = large(hub, "bob", "b")
+    early = decide(hub, second)
+    assert early.status_code == 409
+    assert first in early.json()["error"]["message"]
+    root = hub.client("root")
+    stopped = root.post(f"/api/v1/proposals/{first}/stop-clock", json={"reason": "which data?"})
+    assert stopped.json()["due_s"] is None
+    assert decide(hub, second).json()["state"] == "granted"
+    hub.clock.pass_s(3 * 86_400)
+    started = root.post(f"/api/v1/proposals/{first}/start-clock").json()
+    assert started["due_s"] > stopped.json()["submit_ms"] // 1000
+    assert [stop["reason"] for stop in started["stops"]] == ["which data?"]
+    assert decide(hub, first, grant=False).json()["state"] == "refused"
+    assert decide(hub, first, grant=False).status_code == 200  # the same answer again
+    assert decide(hub, first).status_code == 409  # another one
+
+
+def test_an_officer_may_grant_less(hub: Facility) -> None:
+    reply = decide(hub, large(hub, "ada", "a"), amount_s=3600)
+    assert reply.status_code == 200, reply.text
+    made = reply.json()
+    assert made["amount_s"] == 3600
+    shown = hub.client("ada").get("/api/v1/allocations").json()["allocations"]
+    assert [one["balance"]["granted_s"] for one in shown] == [3600]
+
+
+def test_an_ask_is_taken_back_only_while_it_waits(hub: Facility) -> None:
+    waiting = large(hub, "ada", "a")
+    client = hub.client("ada")
+    assert client.post(f"/api/v1/proposals/{waiting}/withdraw").json()["state"] == "withdrawn"
+    assert client.post(f"/api/v1/proposals/{waiting}/withdraw").status_code == 200
+    granted = ask(hub, "ada", key="k9").json()["id"]
+    assert client.post(f"/api/v1/proposals/{granted}/withdraw").status_code == 409
+
+
+def test_the_eight_modes_answer_through_the_hub(hub: Facility) -> None:
+    hub.app.state.modes = read_modes(ROOT / "examples" / "modes")
+    reply = ask(hub, "ada", hours=500, unit="node", kind="sme", months=2)
+    assert (reply.json()["mode"], reply.json()["state"]) == ("playground", "waiting")
+    assert reply.json()["amount_s"] == 500 * CPU.cores_per_node * 3600
+
+
+def test_public_clocks_are_what_a_second_program_counts(hub: Facility) -> None:
+    """Twelve people ask and are answered after different times; nearest-rank, by hand."""
+    spans = []
+    for number in range(12):
+        who = f"p{number}"
+        hub.person(who)
+        made = large(hub, who, "a")
+        took_s = 100 * (number + 1)
+        hub.clock.pass_s(took_s)
+        assert decide(hub, made).status_code == 200
+        spans.append(took_s)
+    stranger = hub.client()
+    reply = stranger.get("/api/v1/clocks").json()["modes"]
+    found = next(mode for mode in reply if mode["mode"] == "reviewed")
+    ordered = sorted(spans)
+    for name, share in (("p50_s", 0.50), ("p90_s", 0.90), ("p99_s", 0.99)):
+        assert found["decided"][name] == ordered[math.ceil(share * 12) - 1]
+    assert (found["asked"], found["kept"], found["promised"]) == (12, 12, 12)
+    assert found["first_job"] == {"count": 0, "p50_s": None, "p90_s": None, "p99_s": None}
+    assert "p11" not in stranger.get("/api/v1/clocks").text
+
+
+def test_a_group_of_four_is_not_shown(hub: Facility) -> None:
+    for number in range(4):
+        hub.person(f"p{number}")
+        decide(hub, large(hub, f"p{number}", "a"))
+    found = hub.client().get("/api/v1/clocks").json()["modes"][0]
+    assert found["asked"] is None
+    assert found["decided"]["p50_s"] is None
+    assert found["kept"] is None
+
+
+@pytest.mark.parametrize("spans", [[1000] * 5, [1, 2, 3, 4, 5], [5, 999, 1000, 1001, 1999, 60_000]])
+def test_quantiles_happened_and_a_begun_second_counts(spans: list[int]) -> None:
+    found = public_clocks.spread(spans)
+    ordered = sorted(spans)
+    assert found.p50_s == math.ceil(ordered[math.ceil(0.5 * len(spans)) - 1] / 1000)
+    assert found.p99_s == math.ceil(ordered[-1] / 1000)
+
+
+def test_the_first_job_of_a_grant_is_noted_once(hub: Facility) -> None:
+    found = ask(hub, "ada").json()
+    hub.clock.pass_s(5)
+    hub.submit(project="idea")
+    hub.steps()
+    agent = hub.agents["alps"]
+    agent.report(*[agent.running(work) for work in agent.lease().work])
+    for _ in range(2):
+        with hub.write() as step:
+            waiting = proposals.without_first_job(step)
+            proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
+    seen = hub.client("ada").get(f"/api/v1/proposals/{found['id']}").json()
+    assert seen["first_job_ms"] == hub.clock()
