@@ -19,7 +19,7 @@ UNTIL = ("--until", "2030-01-01")
 
 # nouns whose commands read files, or have tests of their own against a whole hub
 NO_HUB = (
-    "trace ",
+    "trace describe",
     "call modes",
     "call route",
     "gate ",
