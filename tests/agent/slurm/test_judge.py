@@ -158,3 +158,19 @@ def test_reasons_that_are_usual_are_not_shown_and_others_are_slurms_own_words():
     assert live(QUEUED, row("PENDING", reason="Priority")).why == ""
     odd = "ReqNodeNotAvail, UnavailableNodes:n[1-2]"
     assert live(QUEUED, row("PENDING", reason=odd)).why == f"Slurm: {odd}"
+
+
+def test_a_copy_that_ended_says_nothing_of_the_run_that_goes_on_beside_it():
+    """The controller launched it twice; the queue and accounting tell of the copy's end."""
+    first, copy = acct("RUNNING", 100, None), acct("FAILED", 106, 106, exit_code=75)
+    seen = row("FAILED", start_s=106, end_s=106)
+    goes_on = Witnesses(
+        queue=seen, accounting=(first, copy), runs=(Run(0, "7", 100),), seconds=(106,)
+    )
+    assert ending(RUNNING, goes_on) is None
+    over = replace(goes_on, runs=(Run(0, "7", 100, end_s=2150, code=0),))
+    job = ending(RUNNING, over)
+    assert job is not None
+    assert (job.end, job.exit_code) == ("exit", 0)
+    assert job.usage is not None
+    assert job.usage.elapsed_s == 2050

@@ -94,13 +94,15 @@ def live(seen: BatchJob, row: QueueRow) -> BatchJob:
 
 def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     """The attempt as ended; None while no witness says surely that it is over."""
-    last = w.accounting[-1] if w.accounting else None
+    # what became of a further copy is no word on the run that goes on beside it
+    real = [row for row in w.accounting if not _of_a_copy(row, w)]
+    last = real[-1] if real else None
     if w.queue is not None and base(w.queue.state) not in ENDS:
         return None
     word = ""
     if last is not None and base(last.state) in ENDS:
         word = last.state
-    elif w.queue is not None and (not w.has_accounting or last is None):
+    elif w.queue is not None and (not w.has_accounting or not w.accounting):
         word = w.queue.state
     said = _said(w)
     if not word and not (said and _over(said)):
@@ -131,7 +133,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
     first = base(word)
     if said is not None and said.never is not None:
         return replace(job, end="not_started", why=said.never, start_ms=None)
-    rows = [row for row in w.accounting if row.start_s is not None]
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
     began = said is not None or bool(rows)
     if not began and w.queue is not None and w.queue.start_s is not None:
         began = True
@@ -237,8 +239,13 @@ def _cpu(runs: Sequence[Run]) -> int | None:
 
 
 def _covered(run: Run, rows: Sequence[AccountingRow]) -> bool:
-    """Whether a row is of this run: they overlap, by the clocks of two machines."""
-    return any(_within(run.start_s, row) or _within(run.end_s, row) for row in rows)
+    """Whether a row is of this run: it holds its begin and its end, by the clocks of two machines.
+
+    A copy that the controller started beside it and that ended at once has a row that holds only
+    one of them.
+    """
+    known = [second for second in (run.start_s, run.end_s) if second is not None]
+    return bool(known) and any(all(_within(second, row) for second in known) for row in rows)
 
 
 def _of_a_copy(row: AccountingRow, w: Witnesses) -> bool:
