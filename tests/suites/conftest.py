@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.components import ROOT
 
 TRAIN = ROOT / "examples" / "tiny" / "train.py"
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Inspect leaves loops and streams to the collector: here, not in whichever test comes next."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def trained(behaviour: str) -> Path:

@@ -412,7 +412,8 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
                 pd.DataFrame({"name": names, "end": end, "change": rows[column].to_numpy()})
             )
         both = pd.concat(parts).assign(middle=middle)
-        axis = alt.Axis(labelExpr=HOURS, tickCount=6) if waits else alt.Axis(tickCount=6)
+        sparse = {"tickCount": 4, "labelOverlap": "greedy", "labelSeparation": 10}
+        axis = alt.Axis(labelExpr=HOURS, **sparse) if waits else alt.Axis(**sparse)
         bars = (
             alt.Chart(both)
             .mark_bar(height=18)
