@@ -412,8 +412,7 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
                 pd.DataFrame({"name": names, "end": end, "change": rows[column].to_numpy()})
             )
         both = pd.concat(parts).assign(middle=middle)
-        sparse = {"tickCount": 4, "labelOverlap": "greedy", "labelSeparation": 10}
-        axis = alt.Axis(labelExpr=HOURS, **sparse) if waits else alt.Axis(**sparse)
+        axis = _sparse(labelExpr=HOURS) if waits else _sparse()
         bars = (
             alt.Chart(both)
             .mark_bar(height=18)
@@ -430,6 +429,11 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
         return (bars + line).properties(width=330, height=alt.Step(40))
 
     return draw
+
+
+def _sparse(**more: Any) -> Any:
+    """Few ticks, none of whose labels touch: close values have long ones."""
+    return alt.Axis(tickCount=4, labelOverlap="greedy", labelSeparation=10, **more)
 
 
 def _two_lines() -> Any:
