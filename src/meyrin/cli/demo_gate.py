@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,19 +76,28 @@ class Act:
 
     def meyrin(self, *arguments: str, code: int = 0) -> str:
         """Run the real command line, showing what is typed; its standard output."""
-        print(f"$ meyrin {' '.join(arguments)}", flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "meyrin", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "MEYRIN_DIR": str(self.folder.parent)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        print(done.stdout, end="", flush=True)
-        if done.returncode != code:
-            raise Failed(f"`meyrin {arguments[0]}` ended with {done.returncode}, not {code}")
-        return done.stdout.strip()
+        return self.together(arguments, code=code)[0]
+
+    def together(self, *commands: Sequence[str], code: int = 0) -> list[str]:
+        """Several at once; what each printed, in their order."""
+        running = []
+        for arguments in commands:
+            print(f"$ meyrin {' '.join(arguments)}", flush=True)
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "meyrin", *arguments],
+                    cwd=self.folder,
+                    env={**os.environ, "MEYRIN_DIR": str(self.folder.parent)},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        said = [each.communicate()[0] for each in running]
+        print("".join(said), end="", flush=True)
+        for arguments, each in zip(commands, running, strict=True):
+            if each.returncode != code:
+                raise Failed(f"`meyrin {arguments[0]}` ended with {each.returncode}, not {code}")
+        return [text.strip() for text in said]
 
 
 def second_act(folder: Path, client: Client, title: Callable[[str], None]) -> bool:
@@ -136,14 +145,15 @@ def _train(act: Act, name: str, *options: str) -> None:
 
 
 def _decide(act: Act, name: str, digest: str, *, code: int) -> bool:
-    files = []
-    for suite, (samples, _) in SUITES.items():
-        out = f"{suite}-{name}"
-        act.meyrin(
+    runs = [
+        (
             "suite", "run", suite, "--model", name, "--seed", SEED, "--samples", str(samples),
-            "--plan", digest, "--out", out,
-        )  # fmt: skip
-        files.append(f"{out}/evidence.zip")
+            "--plan", digest, "--out", f"{suite}-{name}",
+        )
+        for suite, (samples, _) in SUITES.items()
+    ]  # fmt: skip
+    act.together(*runs)
+    files = [f"{suite}-{name}/evidence.zip" for suite in SUITES]
     act.meyrin("evidence", "verify", files[0], "--model", name)
     act.meyrin("gate", "decide", "plan.json", *files, "--ledger", "tries.jsonl", code=code)
     return code == 0
