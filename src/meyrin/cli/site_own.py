@@ -17,7 +17,8 @@ Examples:
   meyrin site queue alps
   meyrin site queue alps --limit 500 --json > queue.json
 USER and JOB are pseudonyms: the same one looks the same in every picture, and only the site
-knows who it is. Sites share this for forecasts; `queue_every_s = 0` in an agent's settings ends it.
+knows who it is. Sites share this for forecasts; `queue_every_s = 0` in an agent's settings
+ends it.
 """,
 )
 @click.argument("name")
