@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class Truth:
         return [run for runs in self.runs.values() for run in runs if run.end_ms is None]
 
 
-class Ground:
+class Ground(ABC):
     """A batch system as the world drives it."""
 
     def __init__(self, site: Site) -> None:
@@ -64,23 +65,23 @@ class Ground:
         self.world = site.world
         self.truth = Truth()
 
+    @abstractmethod
     def batch(self, process: Process) -> BatchSystem:
         """The batch system as one start of the agent sees it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self) -> None:
         """Something happens there."""
-        raise NotImplementedError
 
-    def fault(self) -> None:
+    def fault(self) -> None:  # noqa: B027 - a ground may have none
         """Something goes wrong there, as this world has it."""
 
-    def heal(self) -> None:
+    def heal(self) -> None:  # noqa: B027
         """From now on nothing goes wrong."""
 
+    @abstractmethod
     def settle(self) -> None:
         """Everything that can go on does."""
-        raise NotImplementedError
 
 
 class Doubtful:
