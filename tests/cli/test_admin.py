@@ -153,6 +153,8 @@ def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture)
     "words",
     [
         "project extend all_1 --hours 1 --seconds 1 --reason x",
+        "call ask Big --hours 5 --type core",
+        "call decide prp_1 --grant --reason=",
         "site allow alps",
         "site allow alps climate --everyone",
         "ledger close-month soon",

@@ -18,7 +18,7 @@ from meyrin.cli.exits import DONE, FAILED, INTERRUPTED, exit_code
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.session import Session, hub_options
 from meyrin.cli.terminal import BOLD, RED, clean, colourful, data_json, paint, say
-from meyrin.domain.errors import MeyrinError, Refused
+from meyrin.domain.errors import InvalidInput, MeyrinError, Refused
 
 WORK = "Your jobs"
 START = "Start here"
@@ -107,7 +107,26 @@ def run(argv: Sequence[str], session: Session) -> int:
         return INTERRUPTED
     except OSError as error:
         return _outside(error)
+    except ValueError as error:
+        wrong = _of_the_wire(error)
+        if wrong is None:
+            raise
+        report(wrong, session)
+        return exit_code(wrong)
     return ended if isinstance(ended, int) else DONE
+
+
+def _of_the_wire(error: ValueError) -> InvalidInput | None:
+    """A value that no call may carry, as an error that names it; None for any other fault."""
+    from pydantic import ValidationError  # noqa: PLC0415 - only on the way to an error
+
+    if not isinstance(error, ValidationError):
+        return None
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return InvalidInput(
+        f"{field} can't be {str(first['input'])[:60]!r}", hint=first["msg"], field=field
+    )
 
 
 def _outside(error: OSError) -> int:
