@@ -57,6 +57,7 @@ def about(config: AgentConfig, batch: BatchSystem, trouble: str = "") -> About:
         rules=in_words(config),
         offers=tuple(proposed(one) for one in config.offer),
         trouble=trouble[:2000],
+        news=str(getattr(batch, "news", ""))[:300],
     )
 
 

@@ -53,7 +53,8 @@ class About(Body):
     """What an agent says of itself and its site: shown to people, and nothing more.
 
     `version` is Meyrin's, `scheduler` the batch system's own, `transport` how the agent speaks
-    to it; `rules` are the site's rules in words, `trouble` what its operator should mend.
+    to it, `news` how starts and ends come to it; `rules` are the site's rules in words, `trouble`
+    what its operator should mend.
     """
 
     version: str = ""
@@ -62,6 +63,7 @@ class About(Body):
     rules: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=100)] = ()
     offers: Annotated[tuple[ProposedOffer, ...], Field(max_length=1000)] = ()
     trouble: Annotated[str, Field(max_length=2000)] = ""
+    news: Annotated[str, Field(max_length=300)] = ""
 
 
 class SiteDetail(Body):

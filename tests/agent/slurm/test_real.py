@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
 
 from meyrin.agent.batch import BatchSystem
+from meyrin.agent.slurm.batch import SlurmBatch
 
 
 class TestSlurm(BatchSystemContract):
@@ -47,3 +48,8 @@ class TestSlurm(BatchSystemContract):
         assert env["SLURM_SUBMIT_DIR"] == str(tmp_path)
         assert env["SLURM_PROCID"] == env["SLURM_LOCALID"] == env["SLURM_NODEID"] == "0"
         assert {"HOME", "PATH", "USER"} <= set(env)
+
+    def test_nodes_tell_their_news_at_once(self, batch: SlurmBatch, tmp_path: Path) -> None:
+        run(batch, start(batch, tmp_path, "true"))
+        assert batch.push.works
+        assert batch.news.startswith("nodes tell starts and ends at once (UDP to 127.0.0.1 port")

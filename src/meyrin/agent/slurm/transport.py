@@ -166,7 +166,8 @@ class PartitionFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node as Slurm describes it. `state` is its word, such as `IDLE+DRAIN`."""
+    """A node as Slurm describes it. `state` is its word, such as `IDLE+DRAIN`; `address` is what
+    the controller reaches it by."""
 
     name: str
     state: str
@@ -175,6 +176,7 @@ class NodeFacts:
     gres: tuple[Gres, ...] = ()
     features: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

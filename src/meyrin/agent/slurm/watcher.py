@@ -18,7 +18,7 @@ from meyrin.agent.slurm.ask import attempt_of
 from meyrin.agent.slurm.book import Book, adopt, end
 from meyrin.agent.slurm.judge import ENDS, Witnesses, base
 from meyrin.agent.slurm.sender import SKEW_S
-from meyrin.agent.slurm.spool import Run, Spool
+from meyrin.agent.slurm.spool import News, Run, Spool
 from meyrin.agent.slurm.store import Job, Stage
 from meyrin.agent.slurm.transport import AccountingRow, QueueRow, Transport
 from meyrin.domain.errors import Unreachable
@@ -82,11 +82,26 @@ class Watcher:
 
     # --- the wrapper's word
 
-    def read_news(self) -> None:
+    def read_told(self, told: Iterable[News]) -> None:
+        """Look at what wrappers hint at, by name; nothing follows from what is not there."""
+        facts = {each: self.spool.told(each) for each in told}
+        runs = {each.attempt: run for each, run in facts.items() if run is not None}
+
+        def how(job: Job) -> None:
+            self._take(job, runs[job.attempt])
+
+        self.book.change(runs, how)
+        for each, run in facts.items():
+            job = self.book.jobs.get(each.attempt)
+            if run is not None and run.ended and job is not None and run.number >= job.seen.run:
+                self._note_over(each.attempt, self.clock_s())
+                self._due[each.attempt] = 0.0
+
+    def read_news(self) -> list[News]:
         """Take what wrappers have said since; asks Slurm nothing."""
         news = self.spool.news()
         if not news:
-            return
+            return news
         now = self.clock_s()
         kinds: defaultdict[str, set[str]] = defaultdict(set)
         for each in news:
@@ -94,10 +109,8 @@ class Watcher:
         runs = {attempt: self.spool.runs(attempt) for attempt in kinds}
 
         def how(job: Job) -> None:
-            if job.stage is Stage.SENDING and runs[job.attempt]:
-                adopt(job, runs[job.attempt][-1].batch_job)
-            if job.stage is Stage.SENT and runs[job.attempt]:
-                self._hear(job, runs[job.attempt][-1])
+            if runs[job.attempt]:
+                self._take(job, runs[job.attempt][-1])
 
         self.book.change(list(kinds), how)
         for attempt, said in kinds.items():
@@ -108,6 +121,13 @@ class Watcher:
             if "second" in said:
                 log.info("slurm.second_copy", attempt=attempt)
         self.spool.put_away(news)
+        return news
+
+    def _take(self, job: Job, run: Run) -> None:
+        if job.stage is Stage.SENDING:
+            adopt(job, run.batch_job)
+        if job.stage is Stage.SENT:
+            self._hear(job, run)
 
     def _hear(self, job: Job, run: Run) -> None:
         """It runs: positive, whatever the controller knows yet."""
