@@ -151,7 +151,7 @@ class SlurmGround(Ground):
         assert job.start_s is not None
         assert job.end_s is not None
         run.end_ms, run.how, run.exit_code = self.clock(), how, exit_code
-        run.elapsed_s = job.end_s - job.start_s
+        run.elapsed_s = max(0, job.end_s - job.start_s)  # as the site's accounting has it
         self.world.tell(f"{self.site.name}: {run.attempt[-4:]} ends: {how} {exit_code}")
 
     def _plan(self, job: FakeJob) -> Any:

@@ -307,7 +307,9 @@ class FakeCommands:
 
     def _accounting_values(self, job: FakeJob) -> dict[str, str]:
         started = job.start_s is not None
-        elapsed = (job.end_s or self.cluster.now_s) - job.start_s if job.start_s is not None else 0
+        until_s = job.end_s or self.cluster.now_s
+        # a clock that stepped back: slurmdbd says 0, never less
+        elapsed = max(0, until_s - job.start_s) if job.start_s is not None else 0
         return {
             "JobIDRaw": str(job.number),
             "User": self.cluster.user,
