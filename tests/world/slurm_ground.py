@@ -57,6 +57,7 @@ class SlurmGround(Ground):
 
     def _run(self, command: Sequence[str], given: str, environment: Mapping[str, str]) -> Done:
         """One of Slurm's commands; the controller may be killed right after a submission."""
+        self._end_orphans()
         done = self.commands(command, given, environment)
         if Path(command[0]).name == "sbatch" and self.world.chance.happens("amnesia"):
             chance = self.world.chance.of("amnesia/what")
@@ -106,6 +107,10 @@ class SlurmGround(Ground):
             self._end(job, obeys=True)
         for job in self.cluster.waiting():
             self._begin(job)
+
+    def _end_orphans(self) -> None:
+        for job in self.cluster.orphans_over_time():
+            self._end(job, obeys=False)
 
     def _begin(self, job: FakeJob) -> None:
         node = self.cluster.begin(job)
