@@ -319,7 +319,7 @@ class SlurmBatch:
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                wanted.wait(_IDLE_S)
+                wanted.wait(min(_IDLE_S, max(0.02, self.watcher.next_s())))
                 wanted.clear()
 
 

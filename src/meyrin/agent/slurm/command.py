@@ -144,7 +144,11 @@ class CommandTransport:
         found: list[AccountingRow] = []
         for more in asked:
             rows = _accounting_rows(self._text("sacct", options + more))
-            found += [row for row in rows if not wanted or row.name in wanted]
+            found += [
+                row
+                for row in rows
+                if not wanted or row.name in wanted or (batch_jobs and row.unnamed)
+            ]
         return found
 
     def health(self) -> Health:
