@@ -44,7 +44,8 @@ NODE = (
 
 @dataclass
 class FakeJob:
-    """One run of a job. `listed` is whether the controller knows it still."""
+    """One run of a job. `listed` is whether the controller knows it still; accounting has its
+    times and its energy as they are here, so a corrected record is a changed one."""
 
     number: int
     name: str
@@ -56,6 +57,7 @@ class FakeJob:
     code: int = 0
     restarts: int = 0
     listed: bool = True
+    energy_j: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,7 @@ class FakeSlurm:
         self.next_number = 1
         self.up = True
         self.holds = False
+        self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
 
@@ -215,6 +218,7 @@ class Mortal:
 
 
 _NO_ANSWER = Done(1, "", "error: Unable to contact slurm controller (connect failure)")
+_NO_DATABASE = Done(1, "", "sacct: error: Problem talking to the database: Connection refused")
 _TIMED_OUT = Done(1, "", "error: Socket timed out on send/recv operation")
 
 
@@ -256,7 +260,8 @@ class FakeCommands:
         if name == "squeue":
             return Done(0, self._squeue(said), "")
         if name == "sacct":
-            return Done(0, self._sacct(said), "")
+            rows = self._sacct(said)
+            return _NO_DATABASE if rows is None else Done(0, rows, "")
         return Done(0, self._scontrol(options) if name == "scontrol" else "", "")
 
     def _scontrol(self, options: list[str]) -> str:
@@ -292,7 +297,9 @@ class FakeCommands:
             "%j": job.name,
         }
 
-    def _sacct(self, said: Mapping[str, str]) -> str:
+    def _sacct(self, said: Mapping[str, str]) -> str | None:
+        if self.cluster.accounting_away:
+            return None
         names = set(said["name"].split(",")) if "name" in said else None
         numbers = set(said["jobs"].split(",")) if "jobs" in said else None
         rows = []
@@ -319,6 +326,7 @@ class FakeCommands:
             "ElapsedRaw": str(elapsed),
             "NNodes": "1",
             "AllocTRES": "cpu=1,mem=10M,node=1" if started else "",
+            "ConsumedEnergyRaw": "" if job.energy_j is None else str(job.energy_j),
             "NodeList": "n1" if started else "None assigned",
             "Partition": "main",
             "JobName": job.name,
