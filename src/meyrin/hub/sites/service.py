@@ -232,9 +232,10 @@ def resume(step: Step, actor: Actor, name: str) -> Site:
 def allow_projects(step: Step, actor: Actor, name: str, project_ids: Iterable[str] | None) -> Site:
     """Let only these projects use a site; None lets everyone. For its operators."""
     value = None if project_ids is None else sorted(set(project_ids))
-    found = _set(step, actor, name, "allowed_projects", value)
-    refusals.forget(step, found.id)
-    return found
+    row = run_by(step, actor, name)
+    if store.set_field(step, row.id, store.sites.c.allowed_projects, value):
+        refusals.forget(step, row.id)
+    return site(step, row.id)
 
 
 def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
