@@ -24,6 +24,7 @@ from pathlib import Path
 from time import gmtime, strftime
 
 from meyrin.agent.slurm.command import FIELD, ROW, Done
+from meyrin.agent.slurm.words import duration_s
 
 CONFIG = """AccountingStorageType   = accounting_storage/slurmdbd
 ClusterName             = fake
@@ -59,6 +60,7 @@ class FakeJob:
     listed: bool = True
     energy_j: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    walltime_s: int | None = None
 
 
 class FakeSlurm:
@@ -81,10 +83,23 @@ class FakeSlurm:
     def now_s(self) -> int:
         return int(self._clock_s())
 
-    def submit(self, name: str, script: str, environment: Mapping[str, str]) -> int:
+    def submit(
+        self,
+        name: str,
+        script: str,
+        environment: Mapping[str, str],
+        walltime_s: int | None = None,
+    ) -> int:
         number = self.next_number
         self.next_number += 1
-        job = FakeJob(number, name, script, self.now_s, environment=dict(environment))
+        job = FakeJob(
+            number,
+            name,
+            script,
+            self.now_s,
+            environment=dict(environment),
+            walltime_s=walltime_s,
+        )
         self.jobs.append(job)
         self.recorded.append(job)
         return number
@@ -125,7 +140,12 @@ class FakeSlurm:
                 first = job.number if first is None else first
             elif job.start_s is not None:
                 again = FakeJob(
-                    job.number, job.name, job.script, job.submit_s, environment=job.environment
+                    job.number,
+                    job.name,
+                    job.script,
+                    job.submit_s,
+                    environment=job.environment,
+                    walltime_s=job.walltime_s,
                 )
                 job.listed = False
                 self.jobs.append(again)
@@ -251,7 +271,8 @@ class FakeCommands:
     ) -> Done:
         said = dict(each.removeprefix("--").partition("=")[::2] for each in options)
         if name == "sbatch":
-            number = self.cluster.submit(said["job-name"], given, environment)
+            walltime_s = duration_s(said.get("time", ""))
+            number = self.cluster.submit(said["job-name"], given, environment, walltime_s)
             return Done(0, f"{number}\n", "")
         if name == "scancel":
             for each in options:
@@ -314,7 +335,9 @@ class FakeCommands:
 
     def _accounting_values(self, job: FakeJob) -> dict[str, str]:
         started = job.start_s is not None
-        elapsed = (job.end_s or self.cluster.now_s) - job.start_s if job.start_s is not None else 0
+        until_s = job.end_s or self.cluster.now_s
+        # a clock that stepped back: slurmdbd says 0, never less
+        elapsed = max(0, until_s - job.start_s) if job.start_s is not None else 0
         return {
             "JobIDRaw": str(job.number),
             "User": self.cluster.user,
