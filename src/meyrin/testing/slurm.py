@@ -45,7 +45,8 @@ NODE = (
 
 @dataclass
 class FakeJob:
-    """One run of a job. `listed` is whether the controller knows it still."""
+    """One run of a job. `listed` is whether the controller knows it still; accounting has its
+    times and its energy as they are here, so a corrected record is a changed one."""
 
     number: int
     name: str
@@ -57,6 +58,7 @@ class FakeJob:
     code: int = 0
     restarts: int = 0
     listed: bool = True
+    energy_j: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     walltime_s: int | None = None
 
@@ -73,6 +75,7 @@ class FakeSlurm:
         self.next_number = 1
         self.up = True
         self.holds = False
+        self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
         self.names_after_s = 0  # accounting hears of a job's name so long after its start
@@ -242,6 +245,7 @@ class Mortal:
 
 
 _NO_ANSWER = Done(1, "", "error: Unable to contact slurm controller (connect failure)")
+_NO_DATABASE = Done(1, "", "sacct: error: Problem talking to the database: Connection refused")
 _TIMED_OUT = Done(1, "", "error: Socket timed out on send/recv operation")
 
 
@@ -284,7 +288,8 @@ class FakeCommands:
         if name == "squeue":
             return Done(0, self._squeue(said), "")
         if name == "sacct":
-            return Done(0, self._sacct(said), "")
+            rows = self._sacct(said)
+            return _NO_DATABASE if rows is None else Done(0, rows, "")
         return Done(0, self._scontrol(options) if name == "scontrol" else "", "")
 
     def _scontrol(self, options: list[str]) -> str:
@@ -320,7 +325,9 @@ class FakeCommands:
             "%j": job.name,
         }
 
-    def _sacct(self, said: Mapping[str, str]) -> str:
+    def _sacct(self, said: Mapping[str, str]) -> str | None:
+        if self.cluster.accounting_away:
+            return None
         names = set(said["name"].split(",")) if "name" in said else None
         numbers = set(said["jobs"].split(",")) if "jobs" in said else None
         rows = []
@@ -349,6 +356,7 @@ class FakeCommands:
             "ElapsedRaw": str(elapsed),
             "NNodes": "1",
             "AllocTRES": "cpu=1,mem=10M,node=1" if started else "",
+            "ConsumedEnergyRaw": "" if job.energy_j is None else str(job.energy_j),
             "NodeList": "n1" if started else "None assigned",
             "Partition": self.cluster.accounted_as(job)[1],
             "JobName": self.cluster.accounted_as(job)[0],

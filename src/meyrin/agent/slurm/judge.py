@@ -204,6 +204,12 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     return start_s, end_s
 
 
+def runs_closed(w: Witnesses) -> int:
+    """How many runs accounting has from begin to end, copies apart."""
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
+
+
 def usage(w: Witnesses) -> Usage | None:
     """What all its runs used. The site's accounting where it is closed, else the wrapper."""
     rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
