@@ -30,6 +30,9 @@ from meyrin.wire.allocations import (
     PacedAllocation,
     PaceList,
     PaceView,
+    Reclaimed,
+    ReclaimList,
+    ReclaimView,
 )
 from meyrin.wire.calls import (
     ClocksView,
@@ -566,6 +569,10 @@ def administration(method: str, path: str) -> Any:
             earliest_s=None, latest_s=None, words="too little is used",
         ),
     )  # fmt: skip
+    idle = ReclaimView(
+        allocation_id="all_1", project="home", charged_type="core", number=1, state="announced",
+        rule="less than 20 % used", due_s=86400, takes_s=3600, waits="", reason="",
+    )  # fmt: skip
     change = ChangeView(
         id="chg_1", kind="extend", allocation_id="all_1", to_id="", project="home", amount_s=3600,
         end_s=None, state="done", reason="more", asked_by="ada", asked_ms=DAY_MS,
@@ -678,6 +685,8 @@ def administration(method: str, path: str) -> Any:
         "POST /allocations/all_1/changes": change,
         "GET /changes": ChangeList(changes=[change], next=""),
         "POST /changes/chg_1/decide": change,
+        "GET /reclaims": ReclaimList(reclaims=[idle], next=""),
+        "POST /reclaims/run": Reclaimed(reclaims=[idle]),
         "GET /pace": PaceList(paces=[paced], next=""),
         "GET /pace/off": PaceList(paces=[paced], next=""),
         "GET /notices": NoticeList(

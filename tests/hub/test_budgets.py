@@ -287,6 +287,7 @@ ELSEWHERE = {
     "/api/v1/sites/lab/drift": "agents/test_limits.py",
     "/api/v1/plans": "plans/test_plans.py",
     "/api/v1/pace/off": "calls/test_pace_routes.py",
+    "/api/v1/reclaims": "calls/test_reclaiming.py",
     "/api/v1/notices": "calls/test_pace_routes.py",
     "/api/v1/trace": "plans/test_live.py",
 }

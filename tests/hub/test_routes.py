@@ -364,6 +364,7 @@ OF_LAB = (
     "/api/v1/allocations?project={project}",
     "/api/v1/changes?project={project}",
     "/api/v1/pace?project={project}",
+    "/api/v1/reclaims?project={project}",
     "/api/v1/gates/plans?project={project}",
     "/api/v1/gates/runs?project={project}",
     "/api/v1/gates/decisions?project={project}",

@@ -25,7 +25,7 @@ STATE_WORDS = ("asked", "done", "refused")
 ALL = "all_4k2m0000000000ab"
 
 
-def _change(command: Command) -> Command:
+def change_options(command: Command) -> Command:
     """What every change takes: `--reason`, `--key`, and which hub."""
     command = click.option(
         "--key", metavar="TEXT", help="Names this change: sent twice, it is done once."
@@ -36,7 +36,7 @@ def _change(command: Command) -> Command:
     return asks_hub(command)  # type: ignore[return-value]
 
 
-def _send(session: Session, allocation: str, key: str | None, **said: object) -> None:
+def send_change(session: Session, allocation: str, key: str | None, **said: object) -> None:
     from meyrin.wire.allocations import NewChange  # noqa: PLC0415 - not for --help
 
     body = read_body(NewChange, key=key or uuid.uuid4().hex, **said)
@@ -60,7 +60,7 @@ again. What jobs hold and what tranches promise is not moved.
 @hours_options
 @click.option("--unit", type=click.Choice(UNIT_WORDS), default="accelerator", show_default=True,
               help="What the hours are of; converted exactly by the nodes' shape.")  # fmt: skip
-@_change
+@change_options
 def transfer(
     session: Session,
     /,
@@ -77,7 +77,7 @@ def transfer(
     An officer does it at once; a lead asks for it, and an officer decides.
     """
     amount_s = typed_s(hours, seconds, needed=True)
-    _send(session, allocation, key, kind="transfer", to=to, amount_s=amount_s, unit=unit,
+    send_change(session, allocation, key, kind="transfer", to=to, amount_s=amount_s, unit=unit,
           reason=reason)  # fmt: skip
 
 
@@ -95,7 +95,7 @@ Examples:
 @click.option("--until", metavar="DAY", help="YYYY-MM-DD, UTC: the new day it ends.")
 @click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
 @click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
-@_change
+@change_options
 def extend(
     session: Session,
     /,
@@ -112,7 +112,7 @@ def extend(
     """
     amount_s = typed_s(hours, seconds, needed=False)
     end_s = None if until is None else parse_day(until, "--until")
-    _send(session, allocation, key, kind="extend", amount_s=amount_s, end_s=end_s, **said)
+    send_change(session, allocation, key, kind="extend", amount_s=amount_s, end_s=end_s, **said)
 
 
 @click.command(
@@ -124,18 +124,18 @@ Then: `meyrin project resume {ALL} --reason 'mended'`
 """,
 )
 @click.argument("allocation")
-@_change
+@change_options
 def pause(session: Session, allocation: str, key: str | None, reason: str) -> None:
     """Let no new job take from an allocation; what runs goes on. For leads and officers."""
-    _send(session, allocation, key, kind="pause", reason=reason)
+    send_change(session, allocation, key, kind="pause", reason=reason)
 
 
 @click.command("resume", epilog=f"Example: meyrin project resume {ALL} --reason mended")
 @click.argument("allocation")
-@_change
+@change_options
 def resume(session: Session, allocation: str, key: str | None, reason: str) -> None:
     """End a pause; what waited goes on by itself. An officer's pause is ended by an officer."""
-    _send(session, allocation, key, kind="resume", reason=reason)
+    send_change(session, allocation, key, kind="resume", reason=reason)
 
 
 @click.command(
@@ -205,6 +205,7 @@ def _words(made: ChangeView) -> str:
         "extend": f"{made.allocation_id}: {more}",
         "pause": f"{made.allocation_id} is paused: what runs goes on",
         "resume": f"{made.allocation_id} goes on",
+        "exempt": f"{made.allocation_id} keeps its idle hours this time",
     }[made.kind]
     if made.state == "asked":
         return f"asked as {made.id}, an officer decides: {does}"

@@ -18,6 +18,7 @@ from meyrin.domain.units import show_hours
 HERE = "meyrin.cli.project"
 ALLOCATIONS = "meyrin.cli.allocations"
 PACE = "meyrin.cli.pace"
+IDLE = "meyrin.cli.idle"
 ENTRIES = {
     "list": Entry(f"{HERE}:list_projects", "The projects that you may see."),
     "create": Entry(f"{HERE}:create", "A new project."),
@@ -30,6 +31,8 @@ ENTRIES = {
     "changes": Entry(f"{ALLOCATIONS}:changes", "What was asked for and done, and why."),
     "pace": Entry(f"{PACE}:pace", "Whether too little or too much is used."),
     "notices": Entry(f"{PACE}:notices", "What to know about your hours."),
+    "reclaim": Entry(f"{IDLE}:reclaim", "Idle hours that go back by rule."),
+    "answer": Entry(f"{IDLE}:answer", "Say why idle hours shall stay."),
     "decide": Entry(f"{ALLOCATIONS}:decide", "Answer what a lead asked for."),
     "member": Entry(f"{HERE}:member", "Add or remove members."),
 }

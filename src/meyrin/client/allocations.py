@@ -41,3 +41,15 @@ class Allocations(Room):
 
     def put_away(self, notice: int) -> None:
         self._send("POST", "notices", str(notice), "seen", again=True)
+
+    def reclaims(
+        self, project: str | None = None, *, after: str = "", limit: int = 50
+    ) -> allocations.ReclaimList:
+        """What idle hours would go back by rule."""
+        return self._get(
+            allocations.ReclaimList, "reclaims", project=project, after=after, limit=limit
+        )
+
+    def run_reclaims(self) -> allocations.Reclaimed:
+        """Do now what the hub's clock does each minute. For officers."""
+        return self._post(allocations.Reclaimed, "reclaims", "run", again=True)

@@ -11,7 +11,7 @@ import structlog
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import pace, proposals, tranches
+from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts
@@ -80,12 +80,15 @@ class Worker:
                     proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
                 watched = pace.watch(step, self.modes)
+                reclaimed = reclaiming.sweep(step, self.modes, watched)
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
                 log.info("tranches.changed", tranches=changed)
             if watched:
                 log.info("allocations.watched", allocations=len(watched))
+            if reclaimed:
+                log.info("allocations.reclaimed", allocations=len(reclaimed))
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

@@ -16,18 +16,18 @@ from meyrin.wire.jobs import Body
 from meyrin.wire.ledger import AllocationView, OfferId, Owner
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-AllocationId = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$")]
 
 
 class NewChange(Body):
     """A change of an allocation; its key makes it one however often it is sent.
 
     `transfer` moves `amount_s` to the allocation `to`. `extend` gives a later `end_s`, `amount_s`
-    more, or both. `amount_s` is in seconds of `unit`, converted exactly. `owner` and `offer_id`
-    say whose share more hours come out of, where an officer gives them.
+    more, or both. `exempt` answers that idle hours shall not go back this time. `amount_s` is in
+    seconds of `unit`, converted exactly. `owner` and `offer_id` say whose share more hours come
+    out of, where an officer gives them.
     """
 
-    kind: Literal["transfer", "extend", "pause", "resume"]
+    kind: Literal["transfer", "extend", "pause", "resume", "exempt"]
     key: Key
     reason: Said
     to: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")] = ""
@@ -115,3 +115,34 @@ class NoticeView(Body):
 class NoticeList(Body):
     notices: list[NoticeView]
     next: str
+
+
+class ReclaimView(Body):
+    """A step by which idle hours go back: comes, announced, done, exempt or nothing.
+
+    `takes_s` is what would go back if it happened now, or what did; `waits` says what holds it up.
+    """
+
+    allocation_id: str
+    project: str
+    charged_type: str
+    number: int
+    state: str
+    rule: str
+    due_s: int
+    takes_s: int
+    waits: str
+    reason: str
+
+
+class ReclaimList(Body):
+    """`next` is empty on the last page."""
+
+    reclaims: list[ReclaimView]
+    next: str
+
+
+class Reclaimed(Body):
+    """What a run of the step has settled."""
+
+    reclaims: list[ReclaimView]

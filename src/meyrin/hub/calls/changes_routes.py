@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from meyrin.domain.ledger import Source
 from meyrin.domain.units import Unit
-from meyrin.hub.calls import changing, proposals, service
+from meyrin.hub.calls import changing, pace, proposals, reclaiming, service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import After, Limit
-from meyrin.wire.allocations import ChangeDecision, ChangeList, ChangeView, NewChange
+from meyrin.wire.allocations import (
+    ChangeDecision,
+    ChangeList,
+    ChangeView,
+    NewChange,
+    Reclaimed,
+    ReclaimList,
+    ReclaimView,
+)
 
 router = APIRouter(prefix="/api/v1", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -22,7 +30,7 @@ Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
 
 
 @router.post("/allocations/{allocation}/changes", status_code=201)
-def change(allocation: str, body: NewChange, call: Lead) -> ChangeView:
+def change(allocation: str, body: NewChange, request: Request, call: Lead) -> ChangeView:
     """Move hours, extend, pause or resume: an officer at once, a lead by asking for it.
 
     A lead pauses at once, and resumes what no officer paused.
@@ -38,7 +46,7 @@ def change(allocation: str, body: NewChange, call: Lead) -> ChangeView:
             body.end_s,
             Source(body.owner, body.offer_id),
         )
-        made = changing.ask(step, call.actor, wanted)
+        made = changing.ask(step, call.actor, wanted, request.app.state.modes)
     return _view(made)
 
 
@@ -57,11 +65,38 @@ def changes(
 
 
 @router.post("/changes/{change_id}/decide")
-def decide(change_id: str, body: ChangeDecision, call: Admin) -> ChangeView:
+def decide(change_id: str, body: ChangeDecision, request: Request, call: Admin) -> ChangeView:
     """Do or refuse what a lead asked for, with a reason."""
     with call.write() as step:
-        made = changing.decide(step, call.actor, change_id, grant=body.grant, reason=body.reason)
+        made = changing.decide(
+            step, call.actor, change_id, grant=body.grant, reason=body.reason,
+            modes=request.app.state.modes,
+        )  # fmt: skip
     return _view(made)
+
+
+@router.get("/reclaims")
+def reclaims(
+    request: Request, call: Person, project: str | None = None, after: After = "", limit: Limit = 50
+) -> ReclaimList:
+    """What idle hours would go back, of your projects or of one; an officer sees all."""
+    modes = request.app.state.modes
+    with call.read() as step:
+        found, following = reclaiming.listed(step, call.actor, project, modes, after, limit)
+    return ReclaimList(reclaims=_reclaims(found), next=following)
+
+
+@router.post("/reclaims/run")
+def run_reclaims(request: Request, call: Admin) -> Reclaimed:
+    """Do now what the hub's clock does each minute: announce, and take back what is due."""
+    modes = request.app.state.modes
+    with call.write() as step:
+        done = reclaiming.sweep(step, modes, pace.watch(step, modes))
+    return Reclaimed(reclaims=_reclaims(done))
+
+
+def _reclaims(found: list[reclaiming.Reclaim]) -> list[ReclaimView]:
+    return [ReclaimView.model_validate(asdict(one)) for one in found]
 
 
 def _seconds(step: Step, allocation_id: str, body: NewChange) -> int:

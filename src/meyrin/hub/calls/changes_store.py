@@ -113,3 +113,32 @@ def changes_listed(
     if state:
         statement = statement.where(c.state == state)
     return step.rows(page(statement, c.id, after, limit, newest=False))
+
+
+def reclaims_of(step: Step, allocation_ids: Collection[str]) -> dict[tuple[str, int], sa.Row[Any]]:
+    """The steps of these allocations that were announced or settled."""
+    r = reclaims.c
+    rows = step.rows(sa.select(reclaims).where(step.among(r.allocation_id, allocation_ids)))
+    return {(row.allocation_id, row.number): row for row in rows}
+
+
+def reclaims_due(step: Step) -> list[sa.Row[Any]]:
+    r = reclaims.c
+    due = sa.select(reclaims).where(r.state == "announced", r.due_s <= step.now_s)
+    return step.rows(due.order_by(r.allocation_id, r.number).limit(500))
+
+
+def settle_reclaim(step: Step, allocation_id: str, number: int, **values: Any) -> bool:
+    """Settle a step that was announced; False when it was settled meanwhile."""
+    r = reclaims.c
+    which = sa.and_(r.allocation_id == allocation_id, r.number == number, r.state == "announced")
+    return step.change(sa.update(reclaims).where(which).values(**values)) == 1
+
+
+def answers_wait(step: Step, allocation_ids: Collection[str]) -> set[str]:
+    """Those of which somebody asked not to take hours, and no officer has answered yet."""
+    c = changes.c
+    asked = sa.select(c.allocation_id).where(
+        step.among(c.allocation_id, allocation_ids), c.kind == "exempt", c.state == "asked"
+    )
+    return {row.allocation_id for row in step.rows(asked)}

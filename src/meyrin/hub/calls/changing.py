@@ -6,6 +6,7 @@ key: sent twice it is one change. What was decided stays as a row, with who and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,8 @@ from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, R
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.hub.calls import changes_store, service, store, tranches
+from meyrin.hub.calls import changes_store, giving_back, reclaiming, service, store
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.calls.service import Allocation
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
@@ -25,6 +27,7 @@ from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 
 TRANSFER, EXTEND, PAUSE, RESUME = "transfer", "extend", "pause", "resume"
+EXEMPT = "exempt"
 ASKED, DONE, REFUSED = "asked", "done", "refused"
 STATES = (ASKED, DONE, REFUSED)
 
@@ -69,7 +72,7 @@ class Change:
 # --- asking and deciding
 
 
-def ask(step: Step, actor: Actor, wanted: Wanted) -> Change:
+def ask(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode] = ()) -> Change:
     """Change an allocation: at once by whoever may decide it, else kept for an officer.
 
     The same key is the same change. Raises NotFound, NotAllowed, InvalidInput, and Refused when
@@ -84,7 +87,7 @@ def ask(step: Step, actor: Actor, wanted: Wanted) -> Change:
     _check(step, actor, allocation, wanted)
     at_once = actor.admin or wanted.kind in (PAUSE, RESUME)
     if at_once:
-        _do(step, actor, wanted)
+        _do(step, actor, wanted, modes)
     row: dict[str, Any] = {
         "id": new_id("change", step.entropy),
         "allocation_id": allocation.id,
@@ -110,7 +113,15 @@ def ask(step: Step, actor: Actor, wanted: Wanted) -> Change:
     return _one(step, str(row["id"]))
 
 
-def decide(step: Step, actor: Actor, change_id: str, *, grant: bool, reason: str) -> Change:
+def decide(
+    step: Step,
+    actor: Actor,
+    change_id: str,
+    *,
+    grant: bool,
+    reason: str,
+    modes: Sequence[Mode] = (),
+) -> Change:
     """Do or refuse what a lead asked for, with a reason. The same decision again is fine."""
     if not actor.admin:
         raise NotAllowed("this needs an officer", hint="ask an administrator of this hub")
@@ -127,7 +138,7 @@ def decide(step: Step, actor: Actor, change_id: str, *, grant: bool, reason: str
     wanted = _wanted(row)
     if grant:
         _check(step, actor, service.allocation(step, row.allocation_id), wanted)
-        _do(step, actor, wanted)
+        _do(step, actor, wanted, modes)
     audit.note(step, actor.name, "allocation.decide", change_id, grant=grant, reason=reason)
     return _one(step, change_id)
 
@@ -145,32 +156,6 @@ def listed(
     rows, following = cut(rows, limit, "id")
     names = identity.project_names(step, {row.project_id for row in rows})
     return [_change(row, names[row.project_id]) for row in rows], following
-
-
-# --- giving back to the shares that gave
-
-
-def parts_of(step: Step, allocation_id: str, amount_s: int) -> list[tuple[Source, int]]:
-    """The shares out of which `amount_s` goes: who gave last comes first.
-
-    What is promised in tranches stays with the share that promised it.
-    """
-    given = ledger.sources(step, [allocation_id]).get(allocation_id, {})
-    for part in tranches.of(step, [allocation_id]).get(allocation_id, []):
-        given[part.source] = given.get(part.source, 0) - part.promised_s
-    parts, left_s = [], amount_s
-    for source, most_s in reversed(given.items()):
-        taken_s = min(left_s, most_s)
-        if taken_s > 0:
-            parts.append((source, taken_s))
-            left_s -= taken_s
-    if left_s:
-        raise Refused(
-            f"{allocation_id} was not given so much",
-            hint="move less",
-            refusals=(Refusal(Reason.BALANCE, asked=amount_s, limit=amount_s - left_s),),
-        )
-    return parts
 
 
 # --- inside
@@ -237,9 +222,9 @@ def _check_resume(actor: Actor, allocation: Allocation) -> None:
         )
 
 
-def _do(step: Step, actor: Actor, wanted: Wanted) -> None:
+def _do(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode]) -> None:
     if wanted.kind == TRANSFER:
-        parts = parts_of(step, wanted.allocation_id, wanted.amount_s)
+        parts = giving_back.parts_of(step, wanted.allocation_id, wanted.amount_s)
         ledger.transfer(step, wanted.allocation_id, wanted.to_id, parts, wanted.reason)
         service.count_more(step, wanted.to_id, wanted.amount_s)
         store.watch_again(step, [wanted.allocation_id, wanted.to_id])
@@ -252,6 +237,13 @@ def _do(step: Step, actor: Actor, wanted: Wanted) -> None:
             amount_s=wanted.amount_s,
             source=wanted.source,
         )
+    elif wanted.kind == EXEMPT:
+        number = reclaiming.exempt(step, actor, wanted.allocation_id, modes, wanted.reason)
+        if not number:
+            raise Refused(
+                f"no hours of {wanted.allocation_id} will be taken back any more",
+                hint="`meyrin project reclaim --dry-run` lists what comes",
+            )
     else:
         _pause(step, actor, wanted)
     step.ring(world.BROKER)

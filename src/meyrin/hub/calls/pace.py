@@ -64,9 +64,8 @@ def look(
 
     A fixed number of queries.
     """
-    found, following = service.allocations_page(step, actor, project, after, limit)
-    names = {allocation.id: name for allocation, name, _ in found}
-    return _lines(step, [each for each, _, _ in found], names, modes), following
+    found, names, following = service.visible(step, actor, project, after, limit)
+    return _lines(step, found, names, modes), following
 
 
 def off_pace(step: Step, modes: Sequence[Mode], after: str, limit: int) -> tuple[list[Line], str]:

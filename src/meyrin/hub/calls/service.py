@@ -216,14 +216,22 @@ def allocations_page(
     step: Step, actor: Actor, project: str | None, after: str, limit: int
 ) -> tuple[list[tuple[Allocation, str, Balance]], str]:
     """One page of the allocations that `actor` may see: each with its project and balance."""
+    found, names, following = visible(step, actor, project, after, limit)
+    balances = ledger.balances(step, [each.id for each in found])
+    return [(each, names[each.id], balances[each.id]) for each in found], following
+
+
+def visible(
+    step: Step, actor: Actor, project: str | None, after: str, limit: int
+) -> tuple[list[Allocation], dict[str, str], str]:
+    """One page of the allocations that `actor` may see, and the name of each one's project."""
     project_ids: Collection[str] | None = None if actor.admin else list(actor.projects)
     if project:
         project_ids = [identity.project_by_name(step, actor, project).id]
     rows, following = cut(store.listed(step, project_ids, after, limit), limit, "id")
-    balances = ledger.balances(step, [row.id for row in rows])
-    names = identity.project_names(step, {row.project_id for row in rows})
-    shown = [(of_row(row), names[row.project_id], balances[row.id]) for row in rows]
-    return shown, following
+    projects = identity.project_names(step, {row.project_id for row in rows})
+    names = {row.id: projects[row.project_id] for row in rows}
+    return [of_row(row) for row in rows], names, following
 
 
 # --- inside

@@ -241,3 +241,8 @@ def running(
 def _running(step: Step) -> sa.ColumnElement[bool]:
     a = allocations.c
     return sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+
+
+def by_ids(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
+    a = allocations.c
+    return step.rows(sa.select(allocations).where(step.among(a.id, allocation_ids)))
