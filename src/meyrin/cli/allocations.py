@@ -49,8 +49,8 @@ def send_change(session: Session, allocation: str, key: str | None, **said: obje
     "transfer",
     epilog=f"""\b
 Examples:
-  meyrin project transfer {ALL} all_7c9p0000000000cd --hours 100 --reason 'training first'
-  meyrin project transfer {ALL} all_7c9p0000000000cd --hours 10 --unit node --reason 'a swap'
+  meyrin project transfer all_1 all_2 --hours 100 --reason 'training first'
+  meyrin project transfer all_1 all_2 --hours 10 --unit node --reason 'a swap'
 Hours keep their type and their owner: they go back to the share that gave them and out of it
 again. What jobs hold and what tranches promise is not moved.
 """,
