@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed
+from meyrin.domain.job import JobRequest
 from meyrin.hub.evaluations import trust
 from meyrin.hub.jobs import attempts, files
+from meyrin.hub.jobs import service as jobs
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.settings import HubSettings
@@ -49,15 +51,16 @@ def receive(
     with database.read() as step:
         row = attempts.one_of_site(step, site_id, attempt)
         files.check_brought(step, site_id, evidence)
-        if not handed.is_run(attempts.request_of(step, row)):
+        mine = attempts.by_id(step, row.id)
+        if mine is None or not handed.is_run(_request(step, mine)):
             return list(brought), ""
     try:
         raw = content(blobs, evidence[0].sha256)
         signed = countersigned(database, settings, raw, attempt)
     except MeyrinError as error:
         return list(brought), f"{FILE} is not countersigned: {error.message}"
-    mine = keep(database, blobs, site_id, signed)
-    return [mine if file.name == FILE else file for file in brought], ""
+    kept = keep(database, blobs, site_id, signed)
+    return [kept if file.name == FILE else file for file in brought], ""
 
 
 def countersigned(
@@ -93,13 +96,17 @@ def check(step: Step, found: Verified, now_ms: int) -> sa.Row[Any]:
             "no job of this hub is behind it",
             hint="run the suite as a job: `meyrin suite run` without --local",
         )
-    handed.check(attempts.request_of(step, row), found.facts, row.site)
+    handed.check(_request(step, row), found.facts, row.site)
     run = found.facts.run
     if run.started_ms < row.placed_ms - CLOCKS_APART_MS:
         raise NotAllowed("its facts say that it began before its job was placed")
     if run.ended_ms > now_ms + CLOCKS_APART_MS:
         raise NotAllowed("its facts say that it ends in the future", hint="mind the site's clock")
     return row
+
+
+def _request(step: Step, row: sa.Row[Any]) -> JobRequest:
+    return jobs.load_requests(step, [row.request_id])[row.request_id]
 
 
 def keep(database: Database, blobs: Blobs, by: str, raw: bytes) -> FileView:

@@ -10,17 +10,14 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 
 from meyrin.domain.errors import NotFound
-from meyrin.domain.job import JobRequest
 from meyrin.domain.states import HOLDS_HOURS, JobState
 from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
 from meyrin.hub.plumbing.database import Step
 from meyrin.wire.jobs import FileView
 
 _ASK_AGAIN_MS = 10_000
-_REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
 
 def live(step: Step) -> list[sa.Row[Any]]:
@@ -170,23 +167,12 @@ def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
 
 
 def by_id(step: Step, attempt_id: str) -> sa.Row[Any] | None:
-    """The attempt with the project of its job, at whichever site; None where there is none."""
+    """The attempt with project and request of its job, at whichever site, if there is one."""
     return step.one(
-        sa.select(attempts, jobs.c.project_id)
+        sa.select(attempts, jobs.c.project_id, jobs.c.request_id)
         .join(jobs, jobs.c.id == attempts.c.job_id)
         .where(attempts.c.id == attempt_id)
     )
-
-
-def request_of(step: Step, attempt_row: sa.Row[Any]) -> JobRequest:
-    """What the attempt's job asked for."""
-    row = step.one(
-        sa.select(sa.cast(requests.c.spec, sa.Text).label("spec"))
-        .join(jobs, jobs.c.request_id == requests.c.id)
-        .where(jobs.c.id == attempt_row.job_id)
-    )
-    assert row is not None, "an attempt has a job, and a job has a request"
-    return _REQUEST.validate_json(row.spec)
 
 
 def taken_back(step: Step, attempt_ids: Iterable[str]) -> dict[str, int]:
