@@ -47,7 +47,7 @@ def send_change(session: Session, allocation: str, key: str | None, **said: obje
 
 @click.command(
     "transfer",
-    epilog=f"""\b
+    epilog="""\b
 Examples:
   meyrin project transfer all_1 all_2 --hours 100 --reason 'training first'
   meyrin project transfer all_1 all_2 --hours 10 --unit node --reason 'a swap'
