@@ -203,12 +203,19 @@ class AgentConfig(BaseModel):
     """The site's own rules."""
     offer: tuple[Offer, ...] = ()
     """What the site proposes to lend, as [[offer]] tables."""
+    evidence_key: Path | None = None
+    """The key that the site signs evidence with, best in a place that jobs can't read, such as a
+    disk of the agent's machine alone; absent: `site.key` in `dir`, made at the first run."""
     partition: tuple[Partition, ...] = ()
     """What there is to give, as [[partition]] tables; with `slurm`, absent: as Slurm says."""
     slurm: SlurmConfig = SlurmConfig()
     """How to speak to Slurm."""
     limits: LimitsConfig = LimitsConfig()
     """Whether Slurm's accounts and limits follow projects and balances."""
+
+    @property
+    def evidence_key_file(self) -> Path:
+        return self.evidence_key or self.dir / "site.key"
 
     @property
     def credential(self) -> str:
@@ -259,5 +266,10 @@ def load(path: Path) -> AgentConfig:
     )
     veto = config.rules.veto
     rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})
-    files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
+    key = config.evidence_key
+    files = {
+        "dir": base / config.dir,
+        "credential_file": base / config.credential_file,
+        "evidence_key": None if key is None else base / key,
+    }
     return config.model_copy(update={**files, "slurm": slurm, "rules": rules})

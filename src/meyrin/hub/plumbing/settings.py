@@ -37,6 +37,9 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    evidence_key_file: str = ""
+    """The key that this hub countersigns evidence with, the same at all its replicas; empty:
+    `hub.key` in `dir`, made when it is first needed."""
     modes_dir: str = ""
     """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""
