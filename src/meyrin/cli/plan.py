@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HERE = "meyrin.cli.plan"
 ENTRIES = {
     "impact": Entry(f"{HERE}:impact", "What options would change, against as-is."),
+    "fit": Entry("meyrin.cli.plan_fit:fit", "Fit a generator to a log, with the fit shown."),
 }
 PUBLISHING = {
     "publish": Entry("meyrin.cli.plan_publish:publish", "Put a study on the hub's pages."),

@@ -12,6 +12,7 @@ Everything is drawn from the seed, the part and the site's name: another site ch
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class Log:
         return float((self.size * self.run).sum()) / self.span_s
 
 
-def read_log(part: Part, path: Path, number: Numbers) -> Log:
+def read_log(part: Part, path: Path, number: Callable[[Any], float]) -> Log:
     """The log of a part. InvalidInput where nobody says how large its machine was."""
     trace = read(path, part.format or None)
     machine = trace.pool_total()
