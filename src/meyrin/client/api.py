@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
     from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
+    from meyrin.client.owners import Owners
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -122,6 +123,12 @@ class Client:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def owners(self) -> Owners:
+        from meyrin.client.owners import Owners  # noqa: PLC0415
+
+        return Owners(self.connection)
 
     @cached_property
     def plans(self) -> Plans:

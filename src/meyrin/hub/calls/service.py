@@ -272,6 +272,11 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
     return result
 
 
+def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
+    """Those of these allocations whose holder pays. One query, or none for none."""
+    return frozenset(store.paid_among(step, allocation_ids)) if allocation_ids else frozenset()
+
+
 # --- inside
 
 
