@@ -123,6 +123,11 @@ class SlurmConfig(BaseModel):
     times the controller's own message time-out."""
     accounting_wait_s: float = Field(default=60.0, ge=0, le=86_400)
     """Seconds to wait for accounting after an end before the wrapper's own measure is told."""
+    second_look_days: int = Field(default=35, ge=0, le=400)
+    """Days for which accounting is asked again about each job that ended, so that late and
+    corrected records are charged right: the longest month, and four days to close it. 0: never."""
+    second_look_every_h: int = Field(default=24, ge=1, le=168)
+    """Hours between two such questions about a job, after the first two (10 minutes, 1 hour)."""
     command_timeout_s: float = Field(default=60.0, ge=1, le=600)
     """Seconds until a command that does not end counts as no answer."""
     submits_at_once: int = Field(default=2, ge=1, le=16)

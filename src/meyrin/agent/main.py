@@ -60,5 +60,6 @@ def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
         poll_s=(how.poll_min_s, max(how.poll_min_s, how.poll_max_s)),
         doubt_s=how.doubt_s,
         accounting_wait_s=how.accounting_wait_s,
+        second_look=(how.second_look_days, how.second_look_every_h),
         at_once=how.submits_at_once,
     )

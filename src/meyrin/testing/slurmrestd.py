@@ -163,7 +163,7 @@ class FakeRestd:
                 "submission": job.submit_s,
                 "start": job.start_s or 0,
                 "end": job.end_s or 0,
-                "elapsed": until - job.start_s if job.start_s is not None else 0,
+                "elapsed": max(0, until - job.start_s) if job.start_s is not None else 0,
             },
             "allocation_nodes": 1 if began else 0,
             "nodes": "n1" if began else "None assigned",

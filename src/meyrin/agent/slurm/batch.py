@@ -5,7 +5,7 @@ What an operator may rely on:
   it run once, whatever is lost or killed on the way (`sender`).
 - Only positive words end a job; a controller that is away changes nothing (`watcher`, `judge`).
 - Elapsed time is Slurm's own, to the second, from accounting; without it, or where it stays
-  silent, the wrapper's, marked so.
+  silent, the wrapper's, marked so. What accounting says otherwise later is told (`late`).
 - A script runs unmodified. `SLURM_*` about the run are Slurm's, the array's are Meyrin's, and
   Meyrin's own number is `MEYRIN_JOB_ID`.
 - The agent's `dir` must be on a file system that the nodes share.
@@ -16,21 +16,21 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, Changes, Output, Phase, QueueEntry, Start
+from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, QueueEntry, Start
 from meyrin.agent.keeper_process import base_environment
-from meyrin.agent.slurm import ask, spool
+from meyrin.agent.slurm import ask, late, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
 from meyrin.agent.slurm.sender import Sender
 from meyrin.agent.slurm.snapshot import entries
-from meyrin.agent.slurm.store import Job, Store
+from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import Transport
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -44,9 +44,10 @@ _IDLE_S = 0.5
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them. `start` begins its own work in
-    the background; without it, whoever holds it calls `step` (as tests with a clock of their
-    own do).
+    `places` None: partitions are as the cluster describes them. `second_look` is for how many
+    days accounting is asked again about what ended, and every how many hours. `start` begins its
+    own work in the background; without it, whoever holds it calls `step` (as tests with a clock
+    of their own do).
     """
 
     kind = "slurm"
@@ -63,6 +64,7 @@ class SlurmBatch:
         poll_s: tuple[float, float] = (2.0, 30.0),
         doubt_s: float | None = None,
         accounting_wait_s: float = 60.0,
+        second_look: tuple[int, int] = (35, 24),
         at_once: int = 2,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
@@ -90,6 +92,14 @@ class SlurmBatch:
             poll_s=poll_s,
             accounting_wait_s=accounting_wait_s,
             doubt_s=self._doubt_s,
+            has_accounting=self._has_accounting,
+        )
+        self.second = late.SecondLook(
+            self.store,
+            transport,
+            clock_s,
+            days=second_look[0],
+            every_h=second_look[1],
             has_accounting=self._has_accounting,
         )
         self._stop = threading.Event()
@@ -201,8 +211,22 @@ class SlurmBatch:
         return None if job is None else Output(job.stdout, job.stderr)
 
     def forget(self, attempts: tuple[str, ...]) -> None:
-        for attempt in self.book.forget(attempts, int(self._clock_s())):
+        now_s = int(self._clock_s())
+
+        def keep(job: Job) -> PutAway | None:
+            runs, seconds = self.spool.runs(job.attempt), self.spool.seconds(job.attempt)
+            one = late.ended(job, runs, seconds, now_s)
+            return None if one is None else self.second.keep(one)
+
+        for attempt in self.book.forget(attempts, now_s, keep):
             self.spool.forget(attempt)
+
+    def late(self) -> tuple[Late, ...]:
+        self.second.look_once()
+        return self.second.pending()
+
+    def late_told(self, taken: Collection[Late], unknown: Collection[Late]) -> None:
+        self.second.told(taken, unknown)
 
     def whole_queue(self) -> tuple[QueueEntry, ...]:
         """What waits and runs on the cluster, anybody's."""

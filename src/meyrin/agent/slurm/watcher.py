@@ -256,7 +256,7 @@ class Watcher:
         live = w.queue is not None and base(w.queue.state) not in ENDS
         if _final(job, w):
             ended = judge.ending(job.seen, replace(w, queue=None) if live else w)
-            return None if ended is None else _ending_as(ended)
+            return None if ended is None else _ending_as(ended, w)
         if job.over_s is not None and self._polled_s < job.over_s:
             self._next_poll_s = min(self._next_poll_s, now)  # perhaps it waits again
             return None
@@ -267,7 +267,7 @@ class Watcher:
         if closed or waited or not w.has_accounting:
             ended = judge.ending(job.seen, w)
             if ended is not None:
-                return _ending_as(ended)
+                return _ending_as(ended, w)
         unknown = judge.unknown_word(w)
         if unknown is not None:
             return lambda one: _say(one, unknown) if one.seen.site_word != unknown else None
@@ -293,7 +293,7 @@ class Watcher:
         limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
         if ended is None and claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
             return lambda one: end(one, "lost", _NO_WORD)
-        return _ending_as(ended) if ended is not None else _shown_missing(int(now))
+        return _ending_as(ended, w) if ended is not None else _shown_missing(int(now))
 
 
 def _shown_missing(now: int) -> Callable[[Job], None]:
@@ -321,9 +321,9 @@ def _send_again(job: Job, now: int, spool: Spool) -> None:
     job.seen = replace(job.seen, phase=Phase.QUEUED, site_word=None)
 
 
-def _ending_as(ended: BatchJob) -> Callable[[Job], None]:
+def _ending_as(ended: BatchJob, w: Witnesses) -> Callable[[Job], None]:
     def how(job: Job) -> None:
-        job.stage, job.seen = Stage.ENDED, ended
+        job.stage, job.seen, job.rows = Stage.ENDED, ended, judge.runs_closed(w)
 
     return how
 

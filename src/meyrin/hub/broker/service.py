@@ -41,6 +41,7 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.sites import refusals
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
@@ -160,10 +161,11 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
         if asked[row.request_id].array_limit
     }
     active = Counter(attempts.active_in_arrays(step, limits))
+    known = refusals.in_force(step) if any(row.refused_by for row in rows) else frozenset()
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        job = replace(job, job=row.id, refused_by=tuple(row.refused_by.split()))
+        job = replace(job, job=row.id, refused_by=refusals.counting(row.refused_by, known))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:
