@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import proposals, tranches
+from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
@@ -29,8 +31,9 @@ _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
-    def __init__(self, database: Database, freeze_day: int = 8) -> None:
+    def __init__(self, database: Database, modes: Sequence[Mode] = (), freeze_day: int = 8) -> None:
         self.database = database
+        self.modes = modes
         self.freeze_day = freeze_day
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -79,11 +82,17 @@ class Worker:
                 if waiting:
                     proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
+                watched = pace.watch(step, self.modes)
+                reclaimed = reclaiming.sweep(step, self.modes, watched)
             self._months()
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
                 log.info("tranches.changed", tranches=changed)
+            if watched:
+                log.info("allocations.watched", allocations=len(watched))
+            if reclaimed:
+                log.info("allocations.reclaimed", allocations=len(reclaimed))
 
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""

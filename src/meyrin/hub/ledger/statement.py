@@ -118,7 +118,7 @@ def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
     """Granted and delivered of every owner in a month. Two queries."""
     start_ms, end_ms = month_bounds_ms(month)
     e = store.entries.c
-    kinds = (EntryKind.GRANT, EntryKind.PROMISE, EntryKind.WITHDRAW)
+    kinds = (EntryKind.GRANT, EntryKind.PROMISE, EntryKind.WITHDRAW, EntryKind.RECLAIM)
     rows = _sums(
         step,
         sa.and_(e.at_ms >= start_ms, e.at_ms < end_ms),
@@ -167,8 +167,7 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
             if kind == AccountKind.DELIVERED:
                 delivered[offer_id, owner] += amount_s
     closing = _balance(rows)
-    into = (EntryKind.GRANT, EntryKind.RELEASE)  # what is only promised is not granted yet
-    granted_s = sum(int(row.amount_s) for row in rows if row.kind in into)
+    granted_s = sum(_granted_s(row) for row in rows)
     return TypeStatement(
         charged_type,
         _balance(past),
@@ -177,6 +176,16 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
         closing,
         granted_s - closing.granted_s,
     )
+
+
+def _granted_s(row: sa.Row[Any]) -> int:
+    """What these entries added to what was granted. What is only promised is not granted yet."""
+    if row.kind in (EntryKind.GRANT, EntryKind.RELEASE):
+        return int(row.amount_s)
+    if row.kind in (EntryKind.TRANSFER, EntryKind.RECLAIM):
+        came = row.credit_account.startswith(f"{AccountKind.ALLOCATION}:")
+        return int(row.amount_s) if came else -int(row.amount_s)
+    return 0
 
 
 def _balance(rows: Iterable[sa.Row[Any]]) -> Balance:

@@ -29,6 +29,7 @@ from meyrin.hub.plumbing.only_added import guard
 
 _NO_FLOOR = -(2**62)
 _MAY_BE_NEGATIVE = (AccountKind.SHARE, AccountKind.ALLOCATION)
+_NEVER_BELOW = (EntryKind.HOLD, EntryKind.EXPIRE, EntryKind.TRANSFER, EntryKind.RECLAIM)
 
 accounts = sa.Table(
     "accounts",
@@ -72,8 +73,8 @@ entries = sa.Table(
     sa.Index("ix_entries_at_ms", "at_ms"),
     sa.Index("ix_entries_month", "month"),
     sa.Index(
-        "ix_entries_plain",
-        "id",
+        "ix_entries_given",
+        "allocation_id",
         sqlite_where=sa.text("attempt IS NULL"),
         postgresql_where=sa.text("attempt IS NULL"),
     ),
@@ -271,7 +272,7 @@ class Posting:
         )
         self._deltas[debit] = self._deltas.get(debit, 0) - amount_s
         self._deltas[credit] = self._deltas.get(credit, 0) + amount_s
-        if kind in (EntryKind.HOLD, EntryKind.EXPIRE):
+        if kind in _NEVER_BELOW and debit.startswith(f"{AccountKind.ALLOCATION}:"):
             self._strict.add(debit)
 
     def about(self, month: str) -> dict[str, str]:

@@ -39,6 +39,9 @@ class HubSettings:
 
     freeze_day: int = 8
     """Day of the next month (1 to 28, UTC) on which a month's owners' statement is frozen."""
+    evidence_key_file: str = ""
+    """The key that this hub countersigns evidence with, the same at all its replicas; empty:
+    `hub.key` in `dir`, made when it is first needed."""
     modes_dir: str = ""
     """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""

@@ -7,8 +7,8 @@ from alembic import op
 
 from meyrin.hub.plumbing.only_added import guard
 
-revision = "0012"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
@@ -32,10 +32,6 @@ def upgrade() -> None:
     op.add_column("entries", sa.Column("month", sa.String(length=7), nullable=True))
     op.add_column("entries", sa.Column("corrects", sa.String(length=7), nullable=True))
     op.create_index("ix_entries_month", "entries", ["month"])
-    plain = sa.text("attempt IS NULL")
-    op.create_index(
-        "ix_entries_plain", "entries", ["id"], sqlite_where=plain, postgresql_where=plain
-    )
     _of_sites()
     _of_owners()
     guard(op.get_bind(), _ONLY_ADDED)
@@ -124,7 +120,6 @@ def downgrade() -> None:
         "share_terms",
     ):
         op.drop_table(table)
-    op.drop_index("ix_entries_plain", "entries")
     op.drop_index("ix_entries_month", "entries")
     op.drop_column("entries", "corrects")
     op.drop_column("entries", "month")
