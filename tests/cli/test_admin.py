@@ -48,7 +48,7 @@ CASES: list[tuple[str, str, str]] = [
     ("project create home --lead ada", "POST /projects", "project grant home"),
     ("project show home", "GET /projects/home", "all_1"),
     (
-        "project grant home --hours 1 --type core --until 2030-01-01 --reason test",
+        "project grant home --hours 1 --type core --until 2030-01-01 --reason test --door paid",
         "POST /allocations",
         "1.000 core hours",
     ),
