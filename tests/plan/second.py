@@ -233,7 +233,7 @@ def point(about: dict, jobs: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
         size=[size(n) for n in jobs["accelerators"].tolist()],
         all="all",
     )
-    for column in ("home", "site", "country", "group", "unserved"):
+    for column in ("home", "site", "country", "group", "kind", "unserved"):
         jobs[column] = jobs[column].astype(str)
     hours = hours.assign(
         all="all",
@@ -242,7 +242,7 @@ def point(about: dict, jobs: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
     )
     rate = machines(hours, "site")[["cost_eur_per_acch", "carbon_g_per_acch"]]
     frames = []
-    for dimension in ("all", "year", "site", "country", "group", "size"):
+    for dimension in ("all", "year", "site", "country", "group", "kind", "size"):
         column = "home" if dimension == "site" else dimension
         people = users(jobs, column, about, rate)
         if dimension in ("all", "year", "site"):
@@ -267,6 +267,11 @@ def users(jobs: pd.DataFrame, column: str, about: dict, rate: pd.DataFrame) -> p
         {"jobs": by.size().astype(float), "asked_acch": asked, "served_acch": served}
     )
     found["unserved_pct"] = 100 * (asked - served) / asked
+    ran = counted[counted["start_s"] >= 0]
+    away = (ran["home"] != ran["site"]).groupby(ran[column]).mean()
+    found["away_pct"] = 100 * away.reindex(asked.index)
+    found["data_tb"] = by["moved_mb"].sum() / 1e6
+    found["restarts"] = by["restarts"].sum().astype(float)
     waited = counted[counted["unserved"] != "too large"].copy()
     waited["wait"] = np.where(waited["start_s"] >= 0, waited["start_s"], end) - waited["submit_s"]
     waited["in_time"] = (waited["start_s"] >= 0) & (waited["wait"] <= about["promise_s"])
@@ -289,6 +294,7 @@ def machines(hours: pd.DataFrame, column: str) -> pd.DataFrame:
     t = hours.drop(columns=[c for c in ("all", "site", "year") if c != column]).groupby(column).sum(
         numeric_only=True
     ).astype(float)  # fmt: skip
+    called = hours[hours["signal"]].groupby(column)["hour"].nunique()
     useful = (t["used_s"] - t["lost_s"]) / 3600
     cost = (t["energy_millicents"] + t["capital_millicents"]) / 100_000
     return pd.DataFrame({
@@ -297,6 +303,7 @@ def machines(hours: pd.DataFrame, column: str) -> pd.DataFrame:
         "energy_mwh": t["energy_j"] / 3.6e9,
         "carbon_t": t["carbon_mg"] / 1e9,
         "moved_mwh": t["moved_out_j"] / 3.6e9,
+        "moved_mw": t["moved_out_j"] / 3.6e9 / called.reindex(t.index),
         "lost_acch": t["lost_s"] / 3600,
         "cost_eur_per_acch": cost / useful,
         "carbon_g_per_acch": t["carbon_mg"] / 1000 / useful,
@@ -315,7 +322,7 @@ def masked(found: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     found = found.copy()
     hidden = ["wait_mean_h", "wait_p50_h", "wait_p90_h", "wait_p99_h", "in_promise_pct",
               "slowdown_mean", "unserved_pct", "asked_acch", "served_acch", "cost_eur_per_acch",
-              "carbon_g_per_acch"]  # fmt: skip
+              "carbon_g_per_acch", "away_pct", "data_tb", "restarts"]  # fmt: skip
     for dimension, column in (("site", "home"), ("country", "country"), ("group", "group")):
         people = jobs[jobs["counted"]].groupby(jobs[column].astype(str))["user"].nunique()
         few = people[people < 5].index

@@ -43,7 +43,12 @@ def test_points_pair_options_by_seed_and_size_rule(scenario):
 
 
 def test_files_have_the_columns_that_outcome_promises(as_is):
-    assert set(as_is) == {outcome.JOBS_FILE, outcome.HOURS_FILE, outcome.ABOUT_FILE}
+    assert set(as_is) == {
+        outcome.JOBS_FILE,
+        outcome.HOURS_FILE,
+        outcome.MEASURES_FILE,
+        outcome.ABOUT_FILE,
+    }
     assert list(table(as_is, outcome.JOBS_FILE).columns) == list(outcome.JOBS)
     hours = table(as_is, outcome.HOURS_FILE)
     assert list(hours.columns) == list(outcome.SITE_HOURS)

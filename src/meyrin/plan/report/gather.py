@@ -129,26 +129,29 @@ def gather(
     focus: str = "",
     command: str = "",
     told: Callable[[int, int], None] = lambda _done, _total: None,
+    read: Callable[[Path], measures.Measured] = measures.kept,
 ) -> Study:
-    """The study of these points, whose outcomes lie in `folders`; `told` hears how far it is."""
+    """The study of these points, whose outcomes lie in `folders`; `told` hears how far it is.
+
+    `read` gives what is measured of a point: as the point left it, or worked out again."""
     weights = {one.country: one.weight.at() for one in scenario.file.demand}
     options = choices(scenario, (point for point in points if not point.ends))
     rows, fair, served, swings = [], [], [], []
     sites: dict[str, list[dict[str, Any]]] = {}
     about: Mapping[str, Any] = {}
     for done, (point, folder) in enumerate(zip(points, folders, strict=True), 1):
-        left = measures.read(folder)
-        measured = measures.of_point(left, int(left.about["promise_s"]))
+        found = read(folder)
+        measured = found.rows
         keys = dict(zip(KEYS, (point.label, point.sizes, point.seed), strict=True))
         if point.ends:
             (quantity, end), *_ = point.ends
             one = measured[measured["dimension"] == measures.ALL]
             swings.append(_led(one, {"quantity": quantity, "end": end} | keys))
         else:
-            about = about or left.about
-            sites.setdefault(point.label, list(left.about["sites"]))
-            given = contributions(left.about["sites"], weights)
-            rows.append(_led(measures.mask(left, measured), keys))
+            about = about or found.about
+            sites.setdefault(point.label, list(found.about["sites"]))
+            given = contributions(found.about["sites"], weights)
+            rows.append(_led(measures.mask(found), keys))
             fair.append({**keys, **measures.fairness(measured, given)})
             mine = measured[measured["dimension"] == "country"]
             curve = measures.lorenz(mine.set_index("slice")["served_acch"].to_dict(), given)
