@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 
-def case(seed: int) -> dict[str, Any]:
+def case(seed: int, most: int = 60) -> dict[str, Any]:
     """Arguments of `Federation`, all of them given. Times are short, so that much coincides."""
     rng = np.random.default_rng(seed)
     places = int(rng.integers(1, 5))
-    jobs = int(rng.integers(5, 60))
+    jobs = int(rng.integers(most // 12, most))
     node = rng.choice([1, 2, 4], places)
     count = node * rng.integers(1, 7, places)
     whole = rng.random(places) < 0.4

@@ -14,6 +14,7 @@ from typing import Any
 FAR = 2**60
 HOUR_S = 3600
 MASK = 2**64 - 1
+LOOKS = 100
 
 
 @dataclass
@@ -94,12 +95,13 @@ class Twin:
         ]
         hours = -(-given["end_s"] // HOUR_S)
         self.used, self.wasted, self.closed = ([[0] * hours for _ in places] for _ in range(3))
+        self.gaps = [gap for gap in given["gaps"] if gap[3]]  # nothing closed is no closure
         self.waiting: list[Job] = []
 
     def play(self) -> Twin:
         """From the first instant to the end of the run."""
         end_s = self.given["end_s"]
-        known = {gap[0] for gap in self.given["gaps"]}
+        known = {gap[0] for gap in self.gaps}
         known |= {job.away for job in self.jobs if set(job.sites) - {job.home}}
         ready = {job.ready for job in self.jobs}
         coming = sorted(self.jobs, key=lambda job: job.ready)
@@ -113,7 +115,7 @@ class Twin:
                 break
             now = min(later)
             self._end(now)
-            for begin, end, site, count in self.given["gaps"]:
+            for begin, end, site, count in self.gaps:
                 if begin == now:
                     self._close(self.sites[site], count, now, end)
             while coming and coming[0].ready == now:
@@ -169,6 +171,7 @@ class Twin:
     def _pass(self, now: int) -> None:
         for site in self.sites:
             site.kept = None
+        vain = 0
         for job in [one for one in self.waiting if not one.low]:
             fitting = [s for s in self._allowed(job) if self._fits(job, s, now)]
             if fitting:
@@ -178,15 +181,23 @@ class Twin:
                 )
                 self._start(job, site, now)
                 continue
+            if vain == LOOKS or all(s.kept is not None for s in self._allowed(job)):
+                continue
             starts = [
                 (self._earliest(job, s, now), s.number)
                 for s in self._allowed(job)
-                if self.held(job, s) + self.need(job, s) <= s.most[job.group]
+                if self._in_part(job, s)
             ]
             if starts and min(starts)[0] < FAR:
                 site = self.sites[min(starts)[1]]
                 if site.kept is None:
                     self._keep(job, site, now)
+                else:
+                    vain += any(self._in_part(job, s) for s in self._allowed(job) if not s.kept)
+
+    def _in_part(self, job: Job, site: Site) -> bool:
+        """Whether its group may hold so much more there."""
+        return self.held(job, site) + self.need(job, site) <= site.most[job.group]
 
     def _allowed(self, job: Job) -> list[Site]:
         return [self.sites[number] for number in job.sites]

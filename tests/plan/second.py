@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
+from tests.plan.second_day import day, demand
 
 AS_IS = "as is"
 CLOSE = 1e-9
@@ -35,7 +36,7 @@ class Again:
         self.rule = self.scenario.get("sizes", ["recorded", "grown"])[0]
         self.seed = self.scenario["seeds"][0]
         self.weights = {one["country"]: in_one(one["weight"]) for one in self.scenario["demand"]}
-        rows, fair, curves, swings, self.about = [], [], [], [], {}
+        rows, fair, curves, swings, days, self.about = [], [], [], [], {}, {}
         for path in sorted((folder / "points").glob("*/*/point.json")):
             about = json.loads(path.read_text())
             jobs = pd.read_parquet(path.parent / "jobs.parquet")
@@ -48,10 +49,17 @@ class Again:
                 swings.append(one.assign(quantity=name, end=end, **who))
                 continue
             self.about.setdefault(about["label"], about)
+            if (about["sizes"], about["seed"]) == (self.rule, self.seed):
+                days[about["label"]] = day(hours)
+                if about["label"] == AS_IS:
+                    self.demand = demand(about, jobs)
             curve, numbers = evenness(found, self.given(about["sites"]))
             rows.append(masked(found, jobs).assign(**who))
             curves.append(curve.assign(**who))
             fair.append({**who, **numbers})
+        most = max(days, key=lambda label: days[label]["held_back_mw"].sum())
+        shown = {AS_IS, self.focus} | ({most} if days[most]["held_back_mw"].sum() > 0 else set())
+        self.power = pd.concat([days[label].assign(option=label) for label in shown])
         self.seeds = pd.concat(rows, ignore_index=True)
         self.curves = pd.concat(curves, ignore_index=True)
         self.fair = pd.DataFrame(fair)
@@ -111,6 +119,12 @@ class Again:
         rows = self.beside(dimension, names)
         rows = rows[rows["option"].isin([AS_IS, self.focus])]
         return rows.rename(columns={"slice": dimension}).dropna(axis="columns", how="all")
+
+    def effort(self) -> pd.DataFrame:
+        names = ["use_pct", "away_pct", "data_tb", "restarts", "lost_acch", "energy_mwh",
+                 "moved_mwh", "moved_mw"]  # fmt: skip
+        rows = self.levels[self.levels["dimension"] == "all"]
+        return rows[["option", "size_rule", "seeds", *names]]
 
     def options(self) -> pd.DataFrame:
         names = ["wait_mean_h", "wait_p50_h", "wait_p90_h", "wait_p99_h", "in_promise_pct",
@@ -425,6 +439,8 @@ def own(folder: Path) -> dict[str, pd.DataFrame]:
         "pareto": again.pareto(), "years": again.years(), "lorenz": again.lorenz(),
         "sites": again.slices("site"), "countries": again.slices("country"),
         "groups": again.slices("group"), "sizes": again.slices("size"),
+        "kinds": again.slices("kind"), "effort": again.effort(),
+        "demand": again.demand, "power": again.power,
         "tornado-wait": again.tornado("wait_mean_h"),
         "tornado-cost": again.tornado("cost_eur_per_acch"),
         "unknowns": again.unknowns(), "map": again.map(),
@@ -447,7 +463,7 @@ def compared(there: dict[str, pd.DataFrame], made: dict[str, pd.DataFrame]) -> l
 
 
 KEYS = ("option", "size_rule", "seed", "dimension", "slice", "quantity", "site", "country",
-        "group", "size", "year", "kind")  # fmt: skip
+        "group", "size", "year", "kind", "hour_utc")  # fmt: skip
 
 
 def compare(name: str, told: pd.DataFrame, own: pd.DataFrame) -> list[str]:

@@ -182,7 +182,7 @@ def _slices(about: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[tuple
 def _exponents(sizes: Ints) -> Ints:
     """The power of two from each size on."""
     known = np.arange(int(sizes.max(initial=1)) + 1)
-    table = np.ceil(np.log2(np.maximum(known, 1))).astype(np.int16)
+    table: Ints = np.ceil(np.log2(np.maximum(known, 1))).astype(np.int64)
     return table[sizes]
 
 
@@ -254,7 +254,7 @@ def _people(every: _Jobs, dimension: str, slices: Coded) -> People:
     work = every.work
     asked = np.bincount(of, work, count)
     at = of[every.served] * every.sites + every.site[every.served]
-    paid = np.bincount(at, work[every.served], count * every.sites).reshape(count, -1)
+    paid = _sums(at, work[every.served], count * every.sites).reshape(count, -1)
     served = paid.sum(axis=1)
     ran = np.bincount(of[every.ran], minlength=count)
     found = {
@@ -263,8 +263,8 @@ def _people(every: _Jobs, dimension: str, slices: Coded) -> People:
         "served_acch": served,
         "unserved_pct": _over(100 * (asked - served), asked),
         "away_pct": _over(100 * np.bincount(of[every.away], minlength=count), ran),
-        "data_tb": np.bincount(of[every.came], every.moved[every.came], count) / 1e6,
-        "restarts": np.bincount(of[every.again], every.restarts[every.again], count),
+        "data_tb": _sums(of[every.came], every.moved[every.came], count) / 1e6,
+        "restarts": _sums(of[every.again], every.restarts[every.again], count),
     }
     found |= _waits(every, of[every.waited], count)
     few: tuple[str, ...] = ()
@@ -310,6 +310,11 @@ def _quantiles(values: Ints, order: Ints, first: Ints, number: Ints, percent: in
     below, above = (values[order[first[some] + each]] for each in (low, high))
     result[some] = below + (above - below) * (at - low)
     return result
+
+
+def _sums(of: Ints, weights: Floats, count: int) -> Floats:
+    """Sums by slice, numbers also where there is nothing to add."""
+    return np.bincount(of, weights, count).astype(np.float64)
 
 
 def _over(above: Any, below: Any) -> Floats:

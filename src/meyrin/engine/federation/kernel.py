@@ -7,7 +7,8 @@ order of rank. In the pass, as `engine.decide` with one reservation for each sit
   among equals to the first site;
 - else the site where it would start first is kept for it, if nothing is kept there yet. Jobs
   behind may use what leaves that start untouched (EASY, on every site). Without backfill nobody
-  behind it starts at that site.
+  behind it starts at that site. A pass gives up looking for sites to keep after a hundred jobs
+  that would start sooner where something is kept already.
 
 A job that only its home may run makes its home a site with a queue of its own. Sites that no job
 joins with another are best replayed one by one: it is the same, and faster.
@@ -33,10 +34,12 @@ from meyrin.engine.federation.state import (
     FREE_REPAIRS,
     GAP,
     LAST,
+    LOOKS,
     NEXT,
     NOW,
     OPEN,
     OPEN_SLOTS,
+    VAIN,
     WAKE,
     World,
 )
@@ -109,23 +112,16 @@ def _arrivals(w: World, now: int, changed: Any) -> None:
     while at[NEXT] < count and jobs.ready[at[NEXT]] == now:
         job = at[NEXT]
         at[NEXT] += 1
-        if jobs.low[job] or whole or not sorted_:
-            join(w, job)
-            whole = whole or not jobs.low[job]
-        elif waits(w) == 0:
-            site = _best_now(w, job, now)
-            if site >= 0:
-                _start(w, job, site, now)
-            else:
-                join(w, job)
-                whole = True
-        elif alone and at[OPEN] == 0 and jobs.rank[job] > at[LAST]:
-            if _fits(w, job, 0, now):
-                _start(w, job, 0, now)
-            else:
-                join(w, job)
-        else:
-            join(w, job)
+        # alone, or with nobody before it: whether it starts changes nothing for who waits
+        nobody = waits(w) == 0
+        behind = alone and at[OPEN] == 0 and jobs.rank[job] > at[LAST]
+        tried = sorted_ and not whole and jobs.low[job] == 0 and (nobody or behind)
+        site = _best_now(w, job, now) if tried else -1
+        if site >= 0:
+            _start(w, job, site, now)
+            continue
+        join(w, job)
+        if jobs.low[job] == 0 and (nobody or not tried):
             whole = True
     if whole:
         _pass(w, now)
@@ -253,19 +249,27 @@ def _pass(w: World, now: int) -> None:
     st, at = w.state, w.state.at
     places, lanes = len(st.free), len(st.tree.waiting) - 1
     opened = (1 << places) - 1
+    at[VAIN] = 0
     for site in range(places):
         st.shadow[site] = FAR
         st.spare[site] = st.free[site]
-    for site in range(places):
-        refresh(w, site, now, opened)
     for lane in range(lanes):
-        st.found[lane] = following(w, lane, 0)
-    lane = _first(w)
-    while st.found[lane] != NONE:
-        rank = st.found[lane]
-        opened = _look(w, st.tree.job[rank] + 0, now, opened)
-        st.found[lane] = following(w, lane, rank + 1)
+        st.found[lane] = -1  # under zero: look again from the rank -1 - found on
+    first, last = 0, places
+    while True:
+        for site in range(first, last):
+            refresh(w, site, now, opened if at[VAIN] < LOOKS else 0)
         lane = _first(w)
+        rank = st.found[lane]
+        if rank == NONE:
+            break
+        st.found[lane] = -2 - rank
+        site, kept = _look(w, st.tree.job[rank] + 0, now, opened)
+        if kept:
+            opened &= ~(1 << site)
+        first, last = site, site + 1
+        if site < 0:
+            first, last = 0, places if at[VAIN] == LOOKS else 0
     at[OPEN] = opened
 
 
@@ -273,30 +277,45 @@ def _pass(w: World, now: int) -> None:
 def _first(w: World) -> Any:
     """The lane whose next job is first."""
     found = w.state.found
-    lane = 0
-    for other in range(1, len(found) - 1):
-        if found[other] < found[lane]:
-            lane = other
-    return lane
+    best = 0
+    for lane in range(len(found) - 1):
+        if found[lane] < 0:
+            found[lane] = following(w, lane, -1 - found[lane])
+        if found[lane] < found[best]:
+            best = lane
+    return best
 
 
 @lean
-def _look(w: World, job: int, now: int, opened: Any) -> Any:
-    """Start the job, or keep a site for it, or do nothing; the sites at which nothing is kept."""
+def _look(w: World, job: int, now: int, opened: Any) -> tuple[int, bool]:
+    """Start the job, or keep a site for it, or do nothing; at which site (-1: none), and whether
+    it is kept."""
+    at = w.state.at
     site = _best_now(w, job, now)
     if site >= 0:
         leave(w, job)
         _start(w, job, site, now)
-    elif w.jobs.allowed[job] & opened:
-        site = _best_later(w, job, now)
-        if site < 0 or (opened >> site) & 1 == 0:
-            return opened
+        return site, False
+    if at[VAIN] >= LOOKS or w.jobs.allowed[job] & opened == 0:
+        return -1, False
+    site = _best_later(w, job, now)
+    if site >= 0 and (opened >> site) & 1:
         _keep(w, job, site, now)
-        opened &= ~(1 << site)
-    else:
-        return opened
-    refresh(w, site, now, opened)
-    return opened
+        return site, True
+    if site >= 0 and _may_open(w, job, opened):
+        at[VAIN] += 1
+    return -1, False
+
+
+@lean
+def _may_open(w: World, job: int, opened: Any) -> Any:
+    """Whether its group's part leaves room for it at a site where nothing is kept."""
+    st, group = w.state, w.jobs.group[job]
+    for site in range(len(st.free)):
+        left = w.sites.most[site, group] - st.held[site, group]
+        if (w.jobs.allowed[job] & opened) >> site & 1 and need(w, job, site) <= left:
+            return True
+    return False
 
 
 @lean

@@ -30,17 +30,18 @@ def low_pass(w: World, now: int) -> None:
         while st.tail[site] >= 0 and st.free[site] < st.low_used[site]:
             _put_off(w, st.tail[site], site, now)
         st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
-    measure(st.room, lane)
-    rank = following(w, lane, 0)
-    while rank != NONE:
+    rank = -1
+    while True:
+        measure(st.room, lane)
+        rank = following(w, lane, rank + 1)
+        if rank == NONE:
+            return
         job = st.tree.job[rank] + 0
         site = _roomiest(w, job, now)
         if site >= 0:
             leave(w, job)
             _start(w, job, site, now)
             st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
-            measure(st.room, lane)
-        rank = following(w, lane, rank + 1)
 
 
 @lean

@@ -17,13 +17,15 @@ Bytes = npt.NDArray[np.int8]
 
 FAR = 2**60
 SLOTS = 1024  # waiting jobs whose earliest starts are remembered
+LOOKS = 100  # waiting jobs that a pass may look at for a reservation and find none
 HOUR_S = 3600
 
 # places in `State.at`
 NOW, NEXT, GAP, WAKE, LAST, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(10)
 TIDY_FROM = 10  # so many ends in the heap leave no room for more than what may run at once
 BOUNDED = 11  # 1 where groups have limits
-COUNTERS = 12
+VAIN = 12  # such looks of this pass
+COUNTERS = 13
 
 
 class Jobs(NamedTuple):

@@ -5,7 +5,7 @@ Works out no difference and draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.plan import measures
+from meyrin.plan.report import byhour
 from meyrin.plan.scenario import AS_IS
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Study:
 
     `served` has the work of each country with its contribution, `swings` the points at ends of
     ranges: `per_seed`'s rows for all jobs, with the columns `quantity` and `end` before them.
-    `focus` is the option that the page is about.
+    `focus` is the option that the page is about. `played` has the note of each option's first
+    point, `day` and `asked` the hours of a day (`byhour`), of the first seed and size rule.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Study:
     served: pd.DataFrame
     swings: pd.DataFrame
     sites: Mapping[str, list[dict[str, Any]]]
+    played: Mapping[str, Mapping[str, Any]]
+    day: pd.DataFrame
+    asked: pd.DataFrame
     ranges: tuple[Range, ...]
     sources: Mapping[str, str]
     inputs: Mapping[str, str]
@@ -139,10 +144,11 @@ def gather(
     rows, fair, served, swings = [], [], [], []
     sites: dict[str, list[dict[str, Any]]] = {}
     about: Mapping[str, Any] = {}
+    first: dict[str, tuple[Path, measures.Measured]] = {}
     for done, (point, folder) in enumerate(zip(points, folders, strict=True), 1):
         found = read(folder)
         measured = found.rows
-        keys = dict(zip(KEYS, (point.label, point.sizes, point.seed), strict=True))
+        keys: dict[str, Any] = dict(zip(KEYS, (point.label, point.sizes, point.seed), strict=True))
         if point.ends:
             (quantity, end), *_ = point.ends
             one = measured[measured["dimension"] == measures.ALL]
@@ -150,6 +156,7 @@ def gather(
         else:
             about = about or found.about
             sites.setdefault(point.label, list(found.about["sites"]))
+            first.setdefault(point.label, (folder, found))
             given = contributions(found.about["sites"], weights)
             rows.append(_led(measures.mask(found), keys))
             fair.append({**keys, **measures.fairness(measured, given)})
@@ -157,6 +164,7 @@ def gather(
             curve = measures.lorenz(mine.set_index("slice")["served_acch"].to_dict(), given)
             served.append(_led(curve, keys))
         told(done, len(points))
+    day = dict(_days(first, focus_of(options, focus)))
     return Study(
         name=scenario.file.name,
         facility=scenario.facility.name,
@@ -173,6 +181,15 @@ def gather(
         served=pd.concat(served, ignore_index=True),
         swings=pd.concat(swings, ignore_index=True) if swings else pd.DataFrame(),
         sites=sites,
+        played={label: found.about for label, (_, found) in first.items()},
+        day=pd.concat(
+            [
+                _led(byhour.sites_by_hour(folder), {"option": label})
+                for label, folder in day.items()
+            ],
+            ignore_index=True,
+        ),
+        asked=byhour.demand_by_hour(first[AS_IS][0], about),
         ranges=tuple(ranges),
         sources=_sources(scenario),
         inputs=about["inputs"],
@@ -181,6 +198,20 @@ def gather(
         version=str(about["meyrin"]),
         command=command,
     )
+
+
+def _days(
+    first: Mapping[str, tuple[Path, measures.Measured]], focus: str
+) -> Iterator[tuple[str, Path]]:
+    """As things are, the focus, and the option that moves most energy, if any does."""
+    moved = {
+        label: float(found.rows.loc[found.rows["dimension"] == measures.ALL, "moved_mwh"].iloc[0])
+        for label, (_, found) in first.items()
+    }
+    most = max(moved, key=lambda label: moved[label])
+    for label in first:
+        if label in (AS_IS, focus) or (label == most and moved[most] > 0):
+            yield label, first[label][0]
 
 
 def _led(frame: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:
