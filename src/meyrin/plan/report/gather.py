@@ -164,7 +164,6 @@ def gather(
             curve = measures.lorenz(mine.set_index("slice")["served_acch"].to_dict(), given)
             served.append(_led(curve, keys))
         told(done, len(points))
-    day = dict(_days(first, focus_of(options, focus)))
     return Study(
         name=scenario.file.name,
         facility=scenario.facility.name,
@@ -182,13 +181,7 @@ def gather(
         swings=pd.concat(swings, ignore_index=True) if swings else pd.DataFrame(),
         sites=sites,
         played={label: found.about for label, (_, found) in first.items()},
-        day=pd.concat(
-            [
-                _led(byhour.sites_by_hour(folder), {"option": label})
-                for label, folder in day.items()
-            ],
-            ignore_index=True,
-        ),
+        day=_day(first, focus_of(options, focus)),
         asked=byhour.demand_by_hour(first[AS_IS][0], about),
         ranges=tuple(ranges),
         sources=_sources(scenario),
@@ -198,6 +191,15 @@ def gather(
         version=str(about["meyrin"]),
         command=command,
     )
+
+
+def _day(first: Mapping[str, tuple[Path, measures.Measured]], focus: str) -> pd.DataFrame:
+    """A day at the sites, for each option worth showing."""
+    days = [
+        _led(byhour.sites_by_hour(folder), {"option": label})
+        for label, folder in _days(first, focus)
+    ]
+    return pd.concat(days, ignore_index=True)
 
 
 def _days(
