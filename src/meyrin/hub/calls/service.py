@@ -249,6 +249,15 @@ def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
 def _new(
     step: Step, project_id: str, charged_type: str, amount_s: int, *, start_s: int, end_s: int
 ) -> Allocation:
+    check_new(charged_type, amount_s, start_s, end_s)
+    name = new_id("allocation", step.entropy)
+    return Allocation(
+        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
+    )
+
+
+def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> None:
+    """Raise InvalidInput for what can't be an allocation."""
     check_amount(amount_s)
     if not (charged_type.strip() and len(charged_type) <= 64 and charged_type.isprintable()):
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
@@ -258,10 +267,6 @@ def _new(
             hint="seconds since the epoch, the end after the start",
             field="end_s",
         )
-    name = new_id("allocation", step.entropy)
-    return Allocation(
-        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
-    )
 
 
 def _open(
