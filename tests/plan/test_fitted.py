@@ -6,15 +6,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import tomllib
 
 import numpy as np
 import pytest
+from tests.components import ROOT
 
 from meyrin.cli.main import run as main
 from meyrin.cli.session import Session
+from meyrin.domain.errors import InvalidInput
 from meyrin.plan import fit_page
 from meyrin.plan.fit_check import apart, check
 from meyrin.plan.fitted import BURST_GAP_S, DAY_S, HOUR_S, WEEK_H, Fit, bursts, draw, fit
+from meyrin.plan.outcome import ABOUT_FILE
+from meyrin.plan.scenario import load_scenario
+from meyrin.plan.study import contents_of, points, run_point
 from meyrin.plan.workload import Log
 
 SPAN_S, MACHINE = 70 * DAY_S, 64
@@ -60,7 +67,7 @@ def made(log: Log) -> Fit:
     return fitted(log)
 
 
-def drawn(made: Fit, seed: int = 1, work: float | None = None, grown: float = 0.0):
+def drawn(made: Fit, seed: int = 1, work: float | None = None, grown: float = 1.0):
     work = made.jobs * made.work_each if work is None else work
     return draw(made, np.random.default_rng(seed), work, SPAN_S, grown)
 
@@ -181,3 +188,32 @@ def test_a_log_that_is_too_short_is_refused(tmp_path, capsys):
     assert meyrin("plan", "fit", tmp_path / "log.swf", "--out", tmp_path / "f") == 2
     assert "a fit needs 100" in capsys.readouterr().err
     assert not (tmp_path / "f").exists()
+
+
+def test_a_scenario_takes_a_fit_and_says_what_is_no_fit(tmp_path, made):
+    folder = tmp_path / "study"
+    shutil.copytree(ROOT / "examples" / "small", folder)
+    scenario = folder / "scenario.toml"
+    said = tomllib.loads(scenario.read_text())
+    text = scenario.read_text() + PART
+    scenario.write_text(text)
+    (folder / "fit.json").write_text("{}")
+    point = points(load_scenario(scenario))[0]
+    with pytest.raises(InvalidInput, match="no fit: format"):
+        run_point(point)
+    (folder / "fit.json").write_text(made.model_dump_json())
+    point = points(load_scenario(scenario))[0]
+    files = run_point(point)
+    assert files == run_point(point, contents_of(point))
+    about = json.loads(files[ABOUT_FILE])
+    assert about["counts"]["jobs"] > 0
+    assert len(said["workload"]) + 1 == len(load_scenario(scenario).file.workload)
+
+
+PART = """
+[[workload]]
+name = "more"
+generator = "fitted"
+fit = "fit.json"
+load = { value = 0.05, unit = "1", source = "a test" }
+"""

@@ -226,17 +226,16 @@ def _tenths(run: Ints) -> Ints:
 
 
 def draw(
-    fit: Fit, chance: np.random.Generator, work: float, length_s: int, grown: float = 0.0
+    fit: Fit, chance: np.random.Generator, work: float, length_s: int, grown: float = 1.0
 ) -> dict[str, Any]:
     """Jobs of about `work` accelerator-seconds over `length_s`, in order of submission.
 
-    More work makes more people, not faster ones. With `grown` sizes are times this factor, and
-    jobs as many fewer.
+    More work makes more people, not faster ones. Sizes are times `grown`, and jobs as
+    many fewer.
     """
-    factor = grown or 1.0
-    count = max(1, round(work / (fit.drawn_each * factor)))
+    count = max(1, round(work / (fit.drawn_each * grown)))
     parts = [
-        _drawn(kind, chance, max(1, round(count * part)), factor)
+        _drawn(kind, chance, max(1, round(count * part)), grown)
         for kind, part in zip(fit.kinds, fit.jobs_of(), strict=True)
     ]
     offsets = np.cumsum([0, *(int(part["burst"][-1]) + 1 for part in parts)])
