@@ -223,11 +223,10 @@ def _announced(name: str) -> Callable[[], object]:
     from importlib.metadata import entry_points  # noqa: PLC0415
 
     package = INSPECT_EVALS.rstrip("/")
-    places = [lambda: importlib.import_module(f"{package}.{name}")]
-    places += [each.load for each in entry_points(group="inspect_ai") if each.name == package]
-    for place in places:
+    announced = [each.value for each in entry_points(group="inspect_ai") if each.name == package]
+    for place in (f"{package}.{name}", *announced):
         try:
-            made = getattr(place(), name, None)
+            made = getattr(importlib.import_module(place), name, None)
         except ModuleNotFoundError as error:
             if error.name != f"{package}.{name}":
                 raise InvalidInput(
