@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,7 @@ def trust(place: Facility) -> Path:
     return path
 
 
+@pytest.mark.timeout(300 if RUNS <= 4 else 7200)
 def test_one_root_at_two_sites_in_and_out_of_the_jail_however_spread_out(place: Facility) -> None:
     """One series, and each site is paid; `MEYRIN_SUITE_RUNS=20` for the full size."""
     first = one_way(place, 0, WAYS[0])  # before anybody trusts its key
@@ -112,34 +116,42 @@ def test_one_root_at_two_sites_in_and_out_of_the_jail_however_spread_out(place: 
         assert "the site's key was not separated" in done.stdout  # these agents share their account
 
 
-def test_a_job_that_is_lost_in_the_middle_leaves_no_evidence(place: Facility) -> None:
-    """Cancelled while it runs, as a site's end would do: the words say so, and there is no file."""
-    import threading
+def end_site(place: Facility, name: str) -> None:
+    """As if the power of the whole site was cut: agent, keeper, jobs and jails."""
+    agent = place.agents[name]
+    here = os.fsencode(agent.folder)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            mine = here in (folder / "cmdline").read_bytes()
+            if mine or (folder / "cwd").readlink().is_relative_to(agent.folder):
+                os.kill(int(folder.name), signal.SIGKILL)
+    agent.process.ended()
 
+
+def test_a_site_that_is_lost_in_the_middle_leaves_no_evidence(place: Facility) -> None:
+    """Its power is cut while the run goes on; the words and the page say so when it is back."""
     out = place.root / "out-lost"
-    done = []
-
-    def test() -> None:
-        done.append(
-            place.meyrin(
-                "suite", "run", "safety", "--model", str(trained("good")), "--site", "alpha",
-                "--out", str(out), "--json",
-            )
-        )  # fmt: skip
-
-    running = threading.Thread(target=test)
-    running.start()
-    with place.hub.client() as client:
+    command = ("suite", "run", "safety", "--model", str(trained("good")), "--site", "alpha",
+               "--out", str(out), "--json")  # fmt: skip
+    with place.hub.client() as client, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(place.meyrin, *command)
 
         def newest() -> bool:
-            job = client.jobs(limit=1).jobs[0]
-            return job.name == "suite-safety" and job.state == "running"
+            found = client.jobs(limit=1).jobs
+            return bool(found) and (found[0].name, found[0].state) == ("suite-safety", "running")
 
         wait_for(newest, "the job to run")
-        client.cancel(client.jobs(limit=1).jobs[0].job)
-    running.join()
-    assert done[0].returncode == 1
-    assert "no evidence" in json.loads(done[0].stdout)["error"]["message"]
+        job = client.jobs(limit=1).jobs[0].job
+        work = place.agents["alpha"].folder / "work"
+        wait_for(lambda: any(work.glob("*/run/shard-0/spec.json")), "the run to begin")
+        end_site(place, "alpha")
+        place.agents["alpha"].start()
+        done = running.result()
+        ended = client.job(job)
+    assert done.returncode == 1, done.stdout
+    assert "no evidence" in json.loads(done.stdout)["error"]["message"]
+    assert ended.job.state == "failed"
+    assert not ended.files
     assert not list(out.rglob("*")) if out.exists() else True
 
 
