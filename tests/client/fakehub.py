@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.client import fake_owners
+
 from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
@@ -744,6 +746,7 @@ def administration(method: str, path: str) -> Any:
         "POST /sites/alps/agent-token": AgentSecret(agent_secret="myr_agent"),
         "DELETE /sites/alps/agent-token": None,
     }
+    answers |= fake_owners.answers()
     call = f"{method} {path}"
     if call not in answers:
         raise NotFound("there is nothing at this address", call=call)

@@ -211,6 +211,12 @@ BODIES = {
         "project": "lab",
         "files": [{"name": "report.html", "sha256": DIGEST, "size": len(DATA)}],
     },
+    "POST /api/v1/owners/months/{month}/comments": lambda world: {
+        "owner": "ours",
+        "words": "why?",
+        "key": world.hub.key(),
+    },
+    "POST /api/v1/owners/speakers": lambda _: {"owner": "ours", "person": "gone"},
     "POST /api/v1/people": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects/{name}/members": lambda _: {"person": "gone"},
@@ -220,6 +226,10 @@ BODIES = {
     "POST /api/v1/sites/{name}/offers": lambda _: {
         "partition": "gpu",
         "owners": [{"owner": "ours", "weight": 1}],
+    },
+    "POST /api/v1/sites/{name}/offers/{offer}/shares": lambda world: {
+        "owners": [{"owner": "theirs", "weight": 2}],
+        "from_s": world.hub.clock.now_s + 60,
     },
     "POST /api/v1/sites/{name}/offers/{offer}/end": lambda _: {},
     "POST /api/v1/sites/{name}/operators": lambda _: {"person": "olga"},
@@ -231,6 +241,7 @@ HEADERS = {"GET /api/v1/trace": {"x-pseudonym-key": "k" * 32}}
 QUERIES = {
     "PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)},
     "GET /api/v1/ledger/owners": {"month": "2027-01"},
+    "GET /api/v1/owners/return": {"year": 2027},
     "GET /api/v1/trace": {"site": "alps"},
 }
 CONTENT = {"PUT /api/v1/uploads/{sha256}": DATA}
@@ -245,11 +256,12 @@ def address(world, path):
         "attempt": world.work.attempt,
         "sha256": DIGEST,
         "name": "gone" if "/people/" in path else name,
-        "person": "gone" if "members" in path else "olga",
+        "person": "gone" if "members" in path or "speakers" in path else "olga",
         "token": world.token,
         "offer": world.offer,
         "allocation": world.allocation,
-        "month": "2020-01",
+        "month": "2027-01" if "owners" in path else "2020-01",
+        "owner": "ours",
         "plan": world.plan,
     }
     if path.startswith("/plans/"):

@@ -72,7 +72,7 @@ class Machine:
         )
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
-        self.worker = Worker(self.database, modes_of(settings))
+        self.worker = Worker(self.database, modes_of(settings), settings.freeze_day)
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
         )

@@ -25,6 +25,7 @@ from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.owners.routes import router as owners
 from meyrin.hub.plans.routes import router as plans
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
@@ -62,6 +63,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         outside,
         sites,
         ledger,
+        owners,
         calls,
         changes,
         pace,

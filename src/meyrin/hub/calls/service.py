@@ -234,6 +234,11 @@ def visible(
     return [of_row(row) for row in rows], names, following
 
 
+def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
+    """Those of these allocations whose holder pays. One query, or none for none."""
+    return frozenset(store.paid_among(step, allocation_ids)) if allocation_ids else frozenset()
+
+
 # --- inside
 
 
