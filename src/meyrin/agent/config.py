@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from meyrin.agent import quiet
 from meyrin.domain.errors import InvalidInput
@@ -132,6 +132,13 @@ class SlurmConfig(BaseModel):
     """Seconds until a command that does not end counts as no answer."""
     submits_at_once: int = Field(default=2, ge=1, le=16)
     """How many submissions run at the same time."""
+    push: bool = True
+    """Whether nodes may tell the agent of starts and ends at once, by a UDP datagram; it finds
+    out by itself whether they reach it."""
+    push_port: int = Field(default=0, ge=0, le=65_535)
+    """The port for that, where a firewall wants to know it; 0: any free one."""
+    push_address: IPvAnyAddress | None = None
+    """This machine's address as nodes see it; absent: the one that nodes are reached from."""
     rest_url: str = ""
     """slurmrestd: `http://HOST:PORT`, or `unix:/path/to/socket`."""
     rest_user: str | None = None

@@ -26,6 +26,7 @@ from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refuse
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.evaluations import trust as evidence
 from meyrin.hub.identity import service as identity
 from meyrin.hub.migrations import run as migrate
@@ -71,7 +72,7 @@ class Machine:
         )
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
-        self.worker = Worker(self.database)
+        self.worker = Worker(self.database, modes_of(settings), settings.freeze_day)
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
         )
