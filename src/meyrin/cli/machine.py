@@ -69,7 +69,7 @@ class Machine:
         )
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
-        self.worker = Worker(self.database)
+        self.worker = Worker(self.database, settings.leaver_grace_s)
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
         )

@@ -15,12 +15,14 @@ from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.proposals_routes import router as proposals
+from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
+from meyrin.hub.jobs.leaving_routes import router as leaving
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
 from meyrin.hub.plans.routes import router as plans
@@ -33,6 +35,7 @@ from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
+from meyrin.hub.sites.terms_routes import router as terms
 
 log = structlog.get_logger("meyrin.hub")
 _QUIET = ("/api/v1/agent/", "/static/")
@@ -59,10 +62,13 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         identity,
         outside,
         sites,
+        terms,
         ledger,
         calls,
+        roles,
         proposals,
         jobs,
+        leaving,
         evaluations,
         broker,
         agents,

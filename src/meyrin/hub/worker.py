@@ -12,7 +12,7 @@ from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import proposals, tranches
 from meyrin.hub.calls import service as calls
-from meyrin.hub.jobs import attempts
+from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
@@ -20,6 +20,7 @@ from meyrin.hub.plumbing.world import BROKER
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
+_LEFT_EVERY_MS = 10_000
 _GATHER_S = 0.05  # between steps that placed something: fewer, larger ones
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
@@ -27,13 +28,15 @@ _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leaver_grace_s: int = 300) -> None:
         self.database = database
+        self.leaver_grace_s = leaver_grace_s
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
         self._turn_until_ms = 0
         self._swept_ms = 0
+        self._left_ms = 0
 
     def start(self) -> None:
         collector.seldom()
@@ -55,6 +58,7 @@ class Worker:
                 if self._my_turn():
                     placed = broker.step_once(self.database)
                     self._sweep()
+                    self._end_leavers()
             except WorldMoved:
                 continue
             except MeyrinError as error:
@@ -80,6 +84,16 @@ class Worker:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
                 log.info("tranches.changed", tranches=changed)
+
+    def _end_leavers(self) -> None:
+        """Every ten seconds: jobs of people who left their project end."""
+        now_ms = self.database.clock_ms()
+        if abs(now_ms - self._left_ms) >= _LEFT_EVERY_MS:
+            self._left_ms = now_ms
+            with self.database.write() as step:
+                ended = leaving.end_jobs(step, self.leaver_grace_s)
+            if ended:
+                log.info("leavers.ended", jobs=ended)
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

@@ -37,6 +37,9 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    leaver_grace_s: int = 300
+    """Seconds after which running jobs of somebody who left their project are ended; what waits is
+    cancelled at once. More than the longest wall time lets them run to their end."""
     modes_dir: str = ""
     """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""

@@ -21,7 +21,7 @@ from meyrin.hub.sites import service as sites
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 Word = Annotated[str, Form(max_length=200)]
 PAGE = 50
 DEFAULTS = {
@@ -158,7 +158,7 @@ def one(request: Request, proposal: str, call: Person) -> Response:
 
 @router.get("/officer", include_in_schema=False)
 def officer(
-    request: Request, call: Admin, after: Annotated[str, Query(max_length=64)] = ""
+    request: Request, call: Officer, after: Annotated[str, Query(max_length=64)] = ""
 ) -> Response:
     """What waits for an officer, with its clocks; the most urgent first."""
     with call.read() as step:
@@ -174,7 +174,9 @@ def officer(
 
 
 @router.post("/officer/{proposal}", include_in_schema=False)
-def decide(proposal: str, call: Admin, act: Annotated[str, Form()], reason: Word = "") -> Response:
+def decide(
+    proposal: str, call: Officer, act: Annotated[str, Form()], reason: Word = ""
+) -> Response:
     """Grant or refuse, with a reason."""
     if act not in {"grant", "refuse"}:
         raise InvalidInput("choose grant or refuse", field="act")
