@@ -22,7 +22,7 @@ site_terms = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("set_ms", sa.BigInteger, nullable=False),
     sa.Column("set_by", sa.String, nullable=False),
-    sa.UniqueConstraint("site_id", "version"),
+    sa.UniqueConstraint("site_id", "version", name="uq_site_terms_version"),
 )
 
 terms_accepted = sa.Table(

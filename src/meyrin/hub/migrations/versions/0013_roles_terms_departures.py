@@ -58,7 +58,7 @@ def _terms() -> None:
         sa.Column("set_by", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_site_terms_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_site_terms")),
-        sa.UniqueConstraint("site_id", "version", name=op.f("uq_site_terms_site_id")),
+        sa.UniqueConstraint("site_id", "version", name="uq_site_terms_version"),
     )
     op.create_table(
         "terms_accepted",
