@@ -278,6 +278,10 @@ ELSEWHERE = {
     "/api/v1/sites/lab/drift": "agents/test_limits.py",
     "/api/v1/plans": "plans/test_plans.py",
     "/api/v1/trace": "plans/test_live.py",
+    "/api/v1/terms": "sites/test_terms.py",
+    "/api/v1/sites/lab/terms/accepted": "sites/test_terms.py",
+    "/api/v1/projects/lab/departures": "jobs/test_leaving.py",
+    "/api/v1/roles": "calls/test_roles.py",
 }
 
 

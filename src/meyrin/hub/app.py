@@ -31,6 +31,7 @@ from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
@@ -75,6 +76,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         apply,
         plans,
         plan_pages,
+        people_pages,
         trace,
         reports,
     ):

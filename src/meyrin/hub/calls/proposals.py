@@ -272,6 +272,10 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
 def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     """Take one's own ask back while it waits. Again is fine."""
     found = one(step, actor, proposal_id)
+    if _row(step, proposal_id).person_id != actor.person:
+        raise NotAllowed(
+            "only whoever asked takes an ask back", hint="an officer refuses it, with a reason"
+        )
     if found.state == WITHDRAWN:
         return found
     if not store.change_waiting(step, proposal_id, state=WITHDRAWN, decided_ms=step.now_ms):

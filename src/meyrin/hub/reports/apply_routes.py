@@ -17,6 +17,8 @@ from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import terms as site_terms
+from meyrin.hub.sites.terms_routes import accepted
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
@@ -54,6 +56,7 @@ def ask(
     purpose: Word = "",
     months: Word = "",
     charged_type: Word = "",
+    terms: Annotated[list[str], Form(max_length=100)] = [],  # noqa: B006 - read only
 ) -> Response:
     """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
     said = {
@@ -72,6 +75,9 @@ def ask(
             if made.submit_ms == step.now_ms:
                 audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
                            state=made.state)  # fmt: skip
+            for each in terms:
+                site, _, version = each.partition(" ")
+                accepted(step, call, site, version)
     except MeyrinError as error:
         with call.read() as step:
             return _form(request, call, step, said, error, STATUS[type(error)])
@@ -134,6 +140,11 @@ def _form(
             "key": step.entropy().hex(),
             "modes": request.app.state.modes,
             "own": own[::-1],
+            "open_terms": [
+                one
+                for one in site_terms.listed(step, call.actor, "", PAGE)[0]
+                if one.accepted_ms is None
+            ],
         },
     )
     return respond(request, call.actor, step.now_ms, view, status)

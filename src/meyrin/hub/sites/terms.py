@@ -124,8 +124,9 @@ def listed(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[Terms
     return [_terms(row) for row in rows], following
 
 
-def accept(step: Step, actor: Actor, name: str, version: str) -> Terms:
-    """Accept the version in force, once; again keeps the first time. Conflict for another."""
+def accept(step: Step, actor: Actor, name: str, version: str) -> tuple[Terms, bool]:
+    """Accept the version in force, once; again keeps the first time. Whether that is new.
+    Conflict for another version."""
     assert actor.person is not None, "the route asked for a person"
     row = store.of_site(step, name, actor.person)
     if row is None or row.version != version:
@@ -136,9 +137,9 @@ def accept(step: Step, actor: Actor, name: str, version: str) -> Terms:
             version=now.version,
         )
     made = {"terms_id": row.id, "person_id": actor.person, "at_ms": step.now_ms}
-    step.add_new(store.terms_accepted, [made])
+    new = bool(step.add_new(store.terms_accepted, [made]))
     step.ring(world.BROKER)
-    return one(step, actor, name)
+    return one(step, actor, name), new
 
 
 # --- for the broker and for submitting

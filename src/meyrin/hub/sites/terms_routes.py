@@ -78,8 +78,8 @@ def acceptances(name: str, call: Operator, after: After = "", limit: Limit = 50)
 
 def accepted(step: Step, call: Call, name: str, version: str) -> terms.Terms:
     """Accept, and keep that in the audit the first time."""
-    made = terms.accept(step, call.actor, name, version)
-    if made.accepted_ms == step.now_ms:
+    made, new = terms.accept(step, call.actor, name, version)
+    if new:
         audit.note(step, call.actor.name, "terms.accept", name, version=made.version,
                    digest=made.digest)  # fmt: skip
     return made
