@@ -13,7 +13,7 @@ from meyrin.domain.site import Partition
 from meyrin.domain.units import Unit
 from meyrin.hub.agents import service as agents
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import proposals
+from meyrin.hub.calls import changing, proposals
 from meyrin.hub.identity import outside
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.provider import Claims
@@ -228,7 +228,7 @@ def full(wide):
             outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
             audit.note(step, "root", "test.act", f"thing-{number}")
         propose(hub, f"a{number:02}")
-        hub.award("lab", hours=1)
+        resume(hub, hub.award("lab", hours=1))
         add_rows(hub, f"r{number:02}")
         hub.clock.pass_s(1)
         hub.submit()
@@ -244,6 +244,13 @@ def propose(hub, name):
         proposals.ask(step, actor, said, hub.app.state.modes)
 
 
+def resume(hub, allocation):
+    wanted = changing.Wanted("resume", allocation, hub.key(), "it was never paused")
+    actor = hub.actor("root")
+    with hub.write() as step:
+        changing.ask(step, actor, wanted)
+
+
 def hub_root():
     from meyrin.hub.plumbing.authz import Actor
 
@@ -257,6 +264,8 @@ LISTS = {
     "/api/v1/projects/lab/members": ("members", "name"),
     "/api/v1/projects/lab/entries": ("entries", "id"),
     "/api/v1/allocations": ("allocations", "id"),
+    "/api/v1/changes": ("changes", "id"),
+    "/api/v1/pace": ("paces", "id"),
     "/api/v1/sites": ("sites", "name"),
     "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),
@@ -274,9 +283,13 @@ LISTS = {
 
 # lists of things that only their own tests can make; those count the queries too
 ELSEWHERE = {
+    "/api/v1/agent/usage": "usage/test_late.py",
     "/api/v1/sites/lab/queue": "sites/test_queue.py",
     "/api/v1/sites/lab/drift": "agents/test_limits.py",
     "/api/v1/plans": "plans/test_plans.py",
+    "/api/v1/pace/off": "calls/test_pace_routes.py",
+    "/api/v1/reclaims": "calls/test_reclaiming.py",
+    "/api/v1/notices": "calls/test_pace_routes.py",
     "/api/v1/trace": "plans/test_live.py",
     "/api/v1/terms": "sites/test_terms.py",
     "/api/v1/sites/lab/terms/accepted": "sites/test_terms.py",
@@ -339,7 +352,7 @@ def add_some(hub):
     mark = hub.key().replace("key-", "n")
     hub.submit()
     hub.steps()
-    hub.award("lab", hours=1)
+    resume(hub, hub.award("lab", hours=1))
     hub.person(mark)
     with hub.write() as step:
         identity.new_project(step, mark, lead=hub.people["root"].id)

@@ -203,6 +203,12 @@ BODIES = {
         "reason": "test",
     },
     "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
+    "POST /api/v1/allocations/{allocation}/changes": lambda world: {
+        "kind": "pause",
+        "key": world.hub.key(),
+        "reason": "test",
+    },
+    "POST /api/v1/changes/{change_id}/decide": lambda _: {"grant": True, "reason": "test"},
     "POST /api/v1/forecast": lambda _: {"script": "x", "project": "lab", "walltime_s": 60},
     "POST /api/v1/gates/decisions": lambda _: {"project": "lab", "plan": DIGEST, "runs": []},
     "POST /api/v1/gates/keys": lambda _: {"name": "alps", "public": DIGEST},
@@ -337,6 +343,7 @@ def test_what_every_kind_of_caller_gets(sqlite_template, tmp_path):
 
 
 HARM = {
+    "POST /api/v1/allocations/{allocation}/changes": 1,
     "POST /api/v1/agent/hello": -1,
     "POST /api/v1/jobs": -1,
     "POST /api/v1/forecast": -1,
@@ -416,6 +423,9 @@ OF_LAB = (
     "/api/v1/projects/{project}/entries",
     "/api/v1/projects/{project}/statement",
     "/api/v1/allocations?project={project}",
+    "/api/v1/changes?project={project}",
+    "/api/v1/pace?project={project}",
+    "/api/v1/reclaims?project={project}",
     "/api/v1/gates/plans?project={project}",
     "/api/v1/gates/runs?project={project}",
     "/api/v1/gates/decisions?project={project}",

@@ -137,6 +137,8 @@ def _said(found: SiteDetail) -> list[str]:
         lines.append(f"agent {about.version}" + (f", speaks to {speaks}" if speaks else ""))
     if found.credential_ms is not None:
         lines.append(f"credential of {moment(found.credential_ms)}")
+    if about.news:
+        lines.append(about.news)
     if about.trouble:
         lines.append(f"to be mended there: {about.trouble}")
     return lines + [f"rule: {rule}" for rule in about.rules]

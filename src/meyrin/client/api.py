@@ -44,6 +44,7 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.allocations import Allocations
     from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
     from meyrin.wire.ledger import StatementView, VerifyReply
@@ -116,6 +117,12 @@ class Client:
         from meyrin.client.calls import Calls  # noqa: PLC0415
 
         return Calls(self.connection)
+
+    @cached_property
+    def allocations(self) -> Allocations:
+        from meyrin.client.allocations import Allocations  # noqa: PLC0415
+
+        return Allocations(self.connection)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -35,6 +35,7 @@ PREFIX = {
     "role": "rol",
     "terms": "trm",
     "departure": "dep",
+    "change": "chg",
 }
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

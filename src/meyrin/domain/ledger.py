@@ -41,6 +41,8 @@ class EntryKind(StrEnum):
     VOID = "void"  # hold → allocation
     CORRECT = "correct"  # allocation → delivered, or back
     EXPIRE = "expire"  # allocation → expired
+    TRANSFER = "transfer"  # allocation → share, and share → another allocation
+    RECLAIM = "reclaim"  # allocation → share
 
 
 @dataclass(frozen=True, slots=True)

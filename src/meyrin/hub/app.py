@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
+from meyrin.hub.calls.changes_routes import router as changes
 from meyrin.hub.calls.modes.shipped import modes_of
+from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
@@ -66,6 +68,8 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         terms,
         ledger,
         calls,
+        changes,
+        pace,
         roles,
         proposals,
         jobs,

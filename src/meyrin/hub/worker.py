@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import proposals, tranches
+from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
@@ -28,8 +30,11 @@ _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
-    def __init__(self, database: Database, leaver_grace_s: int = 300) -> None:
+    def __init__(
+        self, database: Database, modes: Sequence[Mode] = (), leaver_grace_s: int = 300
+    ) -> None:
         self.database = database
+        self.modes = modes
         self.leaver_grace_s = leaver_grace_s
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -80,10 +85,16 @@ class Worker:
                 if waiting:
                     proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
+                watched = pace.watch(step, self.modes)
+                reclaimed = reclaiming.sweep(step, self.modes, watched)
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
                 log.info("tranches.changed", tranches=changed)
+            if watched:
+                log.info("allocations.watched", allocations=len(watched))
+            if reclaimed:
+                log.info("allocations.reclaimed", allocations=len(reclaimed))
 
     def _end_leavers(self) -> None:
         """Every ten seconds: jobs of people who left their project end."""

@@ -53,7 +53,10 @@ class About(Body):
     """What an agent says of itself and its site: shown to people, and nothing more.
 
     `version` is Meyrin's, `scheduler` the batch system's own, `transport` how the agent speaks
-    to it; `rules` are the site's rules in words, `trouble` what its operator should mend.
+    to it, `news` how starts and ends come to it; `rules` are the site's rules in words, `trouble`
+    what its operator should mend.
+    `rules_mark` is another one whenever these rules, or the veto, are others: what was refused
+    under those before may be offered again.
     """
 
     version: str = ""
@@ -62,6 +65,8 @@ class About(Body):
     rules: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=100)] = ()
     offers: Annotated[tuple[ProposedOffer, ...], Field(max_length=1000)] = ()
     trouble: Annotated[str, Field(max_length=2000)] = ""
+    rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
+    news: Annotated[str, Field(max_length=300)] = ""
 
 
 class SiteDetail(Body):

@@ -20,7 +20,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import drift, joining, queue
+from meyrin.hub.sites import drift, joining, queue, refusals
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -215,6 +215,8 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
 def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> None:
     moves, updates, measured, voided = [], [], [], []
     runs = _runs_known(step, current)
+    refused = [a.site_id for each, a, _ in current if each.phase == "refused"]
+    version = refusals.version(step, refused[0]) if refused else 0
     for each, attempt, job in current:
         again = each.run - runs.get(attempt.id, 0)
         if attempt.state in ("ended", "refused"):
@@ -225,7 +227,9 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
             continue
         path = _path(JobState(job.state), each, again)
         moves.append(
-            change.Move(job, path, attempt.id, detail=each.why, values=_values(each, job, attempt))
+            change.Move(
+                job, path, attempt.id, detail=each.why, values=_values(each, job, attempt, version)
+            )
         )
         updates.append(_attempt_update(each, attempt))
         if each.phase == "ended" and each.usage is not None and _started(each):
@@ -300,15 +304,17 @@ def _final(each: Report) -> JobState:
     return JobState.FAILED
 
 
-def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any]) -> dict[str, Any]:
+def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any], version: int) -> dict[str, Any]:
     values: dict[str, Any] = {"site_word": each.site_word}
     if each.phase == "refused":
-        refused_by = job.refused_by if each.for_now else f"{job.refused_by} {attempt.site}"
+        refused_by = job.refused_by
+        if not each.for_now:
+            refused_by = refusals.with_no(refused_by, attempt.site, version, each.rules_mark)
         values |= {
             "attempt": None,
             "site": None,
             "partition": None,
-            "refused_by": refused_by.strip(),
+            "refused_by": refused_by,
             "reason": f"{attempt.site} said no: {each.why}",
         }
     elif each.phase == "ended":

@@ -33,7 +33,7 @@ from meyrin.engine.model import (
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.broker.fits import fitting
-from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.jobs.submit import as_waiting, check_with_terms, project_of, without
@@ -41,8 +41,8 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.sites import refusals, terms
 from meyrin.hub.sites import service as sites
-from meyrin.hub.sites import terms
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
 # how many waiting jobs are looked at: the first ones, and more while those find no place
@@ -91,7 +91,7 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
     rows = attempts.waiting(step, window) if room else []
-    funds = calls.funds(step, sorted({row.project_id for row in rows}))
+    funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
     return Snapshot(State(version, states, tuple(funds), waiting), policy)
 
@@ -161,11 +161,12 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
         if asked[row.request_id].array_limit
     }
     active = Counter(attempts.active_in_arrays(step, limits))
+    known = refusals.in_force(step) if any(row.refused_by for row in rows) else frozenset()
     lacking = terms.missing(step, {row.person_id for row in rows})
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        job = replace(job, job=row.id, refused_by=tuple(row.refused_by.split()))
+        job = replace(job, job=row.id, refused_by=refusals.counting(row.refused_by, known))
         job = without(job, lacking.get(row.person_id, ()))
         limit = limits.get(row.family)
         if limit is not None:
@@ -198,7 +199,7 @@ def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0)
         and rows[placement.job].state == JobState.ADMITTED
         and (placement.site, placement.partition) in offers
     ]
-    funded = calls.allocate(
+    funded = paying.allocate(
         step,
         [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
     )
@@ -307,7 +308,7 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     """The state with this project's allocations too; those ahead in the queue keep theirs."""
     if any(funds.project == project_id for funds in state.funds):
         return state
-    return replace(state, funds=(*state.funds, *calls.funds(step, [project_id])))
+    return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
 
 
 def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:

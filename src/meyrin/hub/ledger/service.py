@@ -29,6 +29,7 @@ from meyrin.domain.site import OwnerShare
 from meyrin.hub.ledger import store
 from meyrin.hub.ledger.book import Book
 from meyrin.hub.ledger.check import Finding, close_month, verify
+from meyrin.hub.ledger.moving import reclaim, sources, transfer, used_by_day
 from meyrin.hub.ledger.statement import Statement, entries, owners, statement
 from meyrin.hub.ledger.store import Locked, Posting, Trail, accounts
 from meyrin.hub.plumbing.database import Step
@@ -56,9 +57,13 @@ __all__ = [
     "owners",
     "promise",
     "promised",
+    "reclaim",
     "release",
     "settle",
+    "sources",
     "statement",
+    "transfer",
+    "used_by_day",
     "verify",
     "void",
     "with_free",

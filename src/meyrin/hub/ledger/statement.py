@@ -121,6 +121,7 @@ def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
         EntryKind.GRANT,
         EntryKind.PROMISE,
         EntryKind.WITHDRAW,
+        EntryKind.RECLAIM,
         EntryKind.SETTLE,
         EntryKind.CORRECT,
     )
@@ -172,8 +173,7 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
             if kind == AccountKind.DELIVERED:
                 delivered[offer_id, owner] += amount_s
     closing = _balance(rows)
-    into = (EntryKind.GRANT, EntryKind.RELEASE)  # what is only promised is not granted yet
-    granted_s = sum(int(row.amount_s) for row in rows if row.kind in into)
+    granted_s = sum(_granted_s(row) for row in rows)
     return TypeStatement(
         charged_type,
         _balance(past),
@@ -182,6 +182,16 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
         closing,
         granted_s - closing.granted_s,
     )
+
+
+def _granted_s(row: sa.Row[Any]) -> int:
+    """What these entries added to what was granted. What is only promised is not granted yet."""
+    if row.kind in (EntryKind.GRANT, EntryKind.RELEASE):
+        return int(row.amount_s)
+    if row.kind in (EntryKind.TRANSFER, EntryKind.RECLAIM):
+        came = row.credit_account.startswith(f"{AccountKind.ALLOCATION}:")
+        return int(row.amount_s) if came else -int(row.amount_s)
+    return 0
 
 
 def _balance(rows: Iterable[sa.Row[Any]]) -> Balance:

@@ -23,6 +23,7 @@ from meyrin.hub.plumbing.only_added import guard
 
 _NO_FLOOR = -(2**62)
 _MAY_BE_NEGATIVE = (AccountKind.SHARE, AccountKind.ALLOCATION)
+_NEVER_BELOW = (EntryKind.HOLD, EntryKind.EXPIRE, EntryKind.TRANSFER, EntryKind.RECLAIM)
 
 accounts = sa.Table(
     "accounts",
@@ -61,6 +62,12 @@ entries = sa.Table(
     sa.Index("uq_entries_attempt_part", "attempt", "part", unique=True),
     sa.Index("ix_entries_project_id_id", "project_id", "id"),
     sa.Index("ix_entries_at_ms", "at_ms"),
+    sa.Index(
+        "ix_entries_given",
+        "allocation_id",
+        sqlite_where=sa.text("attempt IS NULL"),
+        postgresql_where=sa.text("attempt IS NULL"),
+    ),
 )
 
 # what was in a month when it was closed: the check that nothing was slipped in later
@@ -240,7 +247,7 @@ class Posting:
         )
         self._deltas[debit] = self._deltas.get(debit, 0) - amount_s
         self._deltas[credit] = self._deltas.get(credit, 0) + amount_s
-        if kind in (EntryKind.HOLD, EntryKind.EXPIRE):
+        if kind in _NEVER_BELOW and debit.startswith(f"{AccountKind.ALLOCATION}:"):
             self._strict.add(debit)
 
     def write(self) -> None:

@@ -40,6 +40,9 @@ class HubSettings:
     leaver_grace_s: int = 300
     """Seconds after which running jobs of somebody who left their project are ended; what waits is
     cancelled at once. More than the longest wall time lets them run to their end."""
+    evidence_key_file: str = ""
+    """The key that this hub countersigns evidence with, the same at all its replicas; empty:
+    `hub.key` in `dir`, made when it is first needed."""
     modes_dir: str = ""
     """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""

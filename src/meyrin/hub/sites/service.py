@@ -20,7 +20,7 @@ from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.sites import store
+from meyrin.hub.sites import refusals, store
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
 SILENT_AFTER_S = 60
@@ -138,8 +138,8 @@ def announce(
 ) -> Site:
     """What the site has now: all its partitions; those left out are gone.
 
-    From now on `incarnation` is the agent's. The world moves only if a partition changed.
-    `about` (None keeps what is known) is shown to people.
+    From now on `incarnation` is the agent's. The world moves only if a partition or the site's
+    own rules changed. `about` (None keeps what is known) is shown to people.
     """
     specs = {one.name: _spec(one) for one in partitions}
     if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
@@ -158,7 +158,8 @@ def announce(
         )
     known = None if about is None else dict(about)
     store.set_announced(step, site_id, kind, start, known)
-    if _replace_partitions(step, site_id, specs):
+    other_rules = known is not None and refusals.mark_of(known) != refusals.mark_of(row.about)
+    if _replace_partitions(step, site_id, specs) or other_rules:
         world.moved(step)
     now = tuple(sorted(partitions, key=lambda one: one.name))
     site = replace(as_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
@@ -231,7 +232,10 @@ def resume(step: Step, actor: Actor, name: str) -> Site:
 def allow_projects(step: Step, actor: Actor, name: str, project_ids: Iterable[str] | None) -> Site:
     """Let only these projects use a site; None lets everyone. For its operators."""
     value = None if project_ids is None else sorted(set(project_ids))
-    return _set(step, actor, name, "allowed_projects", value)
+    row = run_by(step, actor, name)
+    if store.set_field(step, row.id, store.sites.c.allowed_projects, value):
+        refusals.forget(step, row.id)
+    return site(step, row.id)
 
 
 def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
@@ -305,7 +309,7 @@ def lend(
         store.offer_shares,
         [{"offer_id": offer_id, "owner": one.owner, "weight": one.weight} for one in owners],
     )
-    world.moved(step)
+    refusals.forget(step, row.id)
     shares = tuple(sorted(owners, key=lambda share: share.owner))
     return Offer(offer_id, name, partition, start_s, end_s, shares)
 
@@ -329,7 +333,7 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) ->
         )
     if end_s != offer.end_s:
         store.set_offer_end(step, offer_id, end_s)
-        world.moved(step)
+        refusals.forget(step, row.id)
 
 
 def offers_of(step: Step, site: Site) -> list[Offer]:

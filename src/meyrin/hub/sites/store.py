@@ -24,6 +24,8 @@ sites = sa.Table(
     sa.Column("allowed_projects", Json),  # ids of projects; SQL NULL lets everyone in
     sa.Column("closed_ms", sa.BigInteger),
     sa.Column("about", Json),  # what its agent says of itself: the fields of wire.agents.About
+    # rises when what the site or the hub lets in there changes: old refusals no longer count
+    sa.Column("rules_version", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("not_now", sa.String),  # why its agent takes nothing new at present
     sa.Column("terms_id", sa.String),  # the version of its terms that is in force
     sa.Column("lend_proposed", sa.Boolean, nullable=False, server_default=sa.false()),
