@@ -116,6 +116,7 @@ STATUS = {
     "invalid_input": 422,
     "bad_directive": 422,
     "refused": 409,
+    "terms_missing": 409,
     "not_allowed": 403,
     "not_logged_in": 401,
     "not_found": 404,
