@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from meyrin.client.allocations import Allocations
     from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
+    from meyrin.client.owners import Owners
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -129,6 +130,12 @@ class Client:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def owners(self) -> Owners:
+        from meyrin.client.owners import Owners  # noqa: PLC0415
+
+        return Owners(self.connection)
 
     @cached_property
     def plans(self) -> Plans:

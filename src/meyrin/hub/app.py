@@ -14,6 +14,7 @@ from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.changes_routes import router as changes
+from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
@@ -27,12 +28,14 @@ from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.leaving_routes import router as leaving
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.owners.routes import router as owners
 from meyrin.hub.plans.routes import router as plans
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.hours_pages import router as hours
 from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
@@ -67,8 +70,10 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         sites,
         terms,
         ledger,
+        owners,
         calls,
         changes,
+        awards,
         pace,
         roles,
         proposals,
@@ -77,6 +82,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         evaluations,
         broker,
         agents,
+        hours,
         apply,
         plans,
         plan_pages,

@@ -15,9 +15,11 @@ from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, leaving
+from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
+from meyrin.hub.sites import capacity
 
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
@@ -31,10 +33,15 @@ class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
     def __init__(
-        self, database: Database, modes: Sequence[Mode] = (), leaver_grace_s: int = 300
+        self,
+        database: Database,
+        modes: Sequence[Mode] = (),
+        freeze_day: int = 8,
+        leaver_grace_s: int = 300,
     ) -> None:
         self.database = database
         self.modes = modes
+        self.freeze_day = freeze_day
         self.leaver_grace_s = leaver_grace_s
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -87,6 +94,7 @@ class Worker:
                 changed = tranches.sweep(step)
                 watched = pace.watch(step, self.modes)
                 reclaimed = reclaiming.sweep(step, self.modes, watched)
+            self._months()
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
@@ -95,6 +103,15 @@ class Worker:
                 log.info("allocations.watched", allocations=len(watched))
             if reclaimed:
                 log.info("allocations.reclaimed", allocations=len(reclaimed))
+
+    def _months(self) -> None:
+        """What changed of partitions is noted; months whose day has come are frozen."""
+        with self.database.write() as step:
+            capacity.note(step, step.started_s)
+        with self.database.write() as step:
+            frozen = owners.freeze_due(step, self.freeze_day)
+        if frozen:
+            log.info("statements.frozen", months=frozen)
 
     def _end_leavers(self) -> None:
         """Every ten seconds: jobs of people who left their project end."""

@@ -75,12 +75,12 @@ def one(proposal: str, call: Person) -> ProposalView:
 
 
 @router.post("/proposals/{proposal}/decide")
-def decide(proposal: str, body: Decision, call: Officer) -> ProposalView:
+def decide(proposal: str, body: Decision, request: Request, call: Officer) -> ProposalView:
     """Grant or refuse what waits, with a reason."""
     with call.write() as step:
         made = proposals.decide(
             step, call.actor, proposal, grant=body.grant, reason=body.reason,
-            amount_s=body.amount_s,
+            amount_s=body.amount_s, modes=request.app.state.modes,
         )  # fmt: skip
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip

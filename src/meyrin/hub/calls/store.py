@@ -28,6 +28,8 @@ allocations = sa.Table(
     sa.Column("closed_ms", sa.BigInteger),
     # a rule's first, second … grant to a project; null where no rule counts
     sa.Column("turn", sa.Integer),
+    # by which door its holder came: entitled (free) or paid
+    sa.Column("door", sa.String(16), nullable=False, server_default="entitled"),
     # the mode that it was asked for in; empty where a person awarded it outright
     sa.Column("mode", sa.String(63), nullable=False, server_default=""),
     sa.Column("paused_ms", sa.BigInteger),
@@ -42,6 +44,7 @@ allocations = sa.Table(
     sa.Index("ix_allocations_pace", "pace", "id"),
     sa.Index("ix_allocations_watch_s", "watch_s"),
     sa.Index("ix_allocations_project_id", "project_id", "charged_type"),
+    sa.Index("ix_allocations_door", "door", "end_s"),
     sa.Index("uq_allocations_rule_turn", "rule", "project_id", "charged_type", "turn", unique=True),
 )
 
@@ -188,6 +191,27 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
     statement = sa.select(a.id).where(a.id.in_(sorted(allocation_ids)), over)
     return [row.id for row in step.rows(statement)]
+
+
+def only_paying(step: Step) -> list[str]:
+    """Projects with a current paid allocation and no entitled one that lasts."""
+    a, other = allocations.c, allocations.alias("other")
+    free = sa.exists().where(
+        other.c.project_id == a.project_id,
+        other.c.door != "paid",
+        other.c.end_s > step.now_s,
+        other.c.closed_ms.is_(None),
+    )
+    current = sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+    listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
+    return [row.project_id for row in step.rows(listed.order_by(a.project_id))]
+
+
+def paid_among(step: Step, allocation_ids: Collection[str]) -> list[str]:
+    """Those of the given allocations whose holder pays."""
+    a = allocations.c
+    listed = sa.select(a.id).where(step.among(a.id, allocation_ids), a.door == "paid")
+    return [row.id for row in step.rows(listed)]
 
 
 def watch_again(step: Step, allocation_ids: Collection[str]) -> None:

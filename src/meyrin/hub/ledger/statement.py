@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.ledger import AccountKind, Balance, EntryKind, month_bounds_ms
 from meyrin.hub.ledger import store
+from meyrin.hub.ledger.months import use
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, page
 
@@ -114,17 +115,10 @@ def statement(step: Step, project_id: str, month: str | None = None) -> Statemen
 
 
 def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
-    """Granted and delivered of every owner in a month. One query."""
+    """Granted and delivered of every owner in a month. Two queries."""
     start_ms, end_ms = month_bounds_ms(month)
     e = store.entries.c
-    kinds = (
-        EntryKind.GRANT,
-        EntryKind.PROMISE,
-        EntryKind.WITHDRAW,
-        EntryKind.RECLAIM,
-        EntryKind.SETTLE,
-        EntryKind.CORRECT,
-    )
+    kinds = (EntryKind.GRANT, EntryKind.PROMISE, EntryKind.WITHDRAW, EntryKind.RECLAIM)
     rows = _sums(
         step,
         sa.and_(e.at_ms >= start_ms, e.at_ms < end_ms),
@@ -137,8 +131,8 @@ def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
             kind, offer_id, owner = _owner_of(account)
             if kind == AccountKind.SHARE:
                 granted[offer_id, owner, row.charged_type] -= amount_s
-            elif kind == AccountKind.DELIVERED:
-                delivered[offer_id, owner, row.charged_type] += amount_s
+    for each in use(step, [month]):
+        delivered[each.offer_id, each.owner, each.charged_type] += each.amount_s
     return tuple(
         OwnerMonth(month, *key, granted[key], delivered[key])
         for key in sorted(granted.keys() | delivered.keys())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.execute(
         "INSERT INTO roles (id, scope, thing, role, holder, organisation, given_ms, given_by)"
         " SELECT 'rol_' || substr(id, 5), 'facility', '', 'programme-officer', id, '',"
-        " created_ms, 'migration 0013' FROM people WHERE admin"
+        " created_ms, 'migration 0014' FROM people WHERE admin"
     )
 
 
