@@ -65,6 +65,7 @@ def about(config: AgentConfig, batch: BatchSystem, trouble: str = "", mark: str 
         rules=in_words(config),
         offers=tuple(proposed(one) for one in config.offer),
         trouble=trouble[:2000],
+        news=str(getattr(batch, "news", ""))[:300],
         rules_mark=mark,
     )
 

@@ -42,7 +42,7 @@ from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.report import of_batch
-from meyrin.agent.results import bring_back
+from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
 from meyrin.domain.site import Partition
@@ -310,7 +310,8 @@ class Agent:
         """Bring back the files that ended jobs left, then forget what is wholly told."""
         for attempt in self.journal.results_due():
             item = self._items[attempt]
-            bring_back(self.hub, item, folder_of(self.config, item).path)
+            seal = sealing(self.config, self.site, item)
+            bring_back(self.hub, item, folder_of(self.config, item).path, seal)
             self.journal.results_sent(attempt)
         done = self.journal.forgettable()
         if not done:

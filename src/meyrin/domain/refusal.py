@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_OFFER = "no_offer"
     NO_ALLOCATION = "no_allocation"
     ALLOCATION_ENDED = "allocation_ended"
+    ALLOCATION_PAUSED = "allocation_paused"
     TRANCHE_WAITS = "tranche_waits"
     BALANCE = "balance"
     # at this partition, not now

@@ -47,6 +47,7 @@ class Funds:
     """A project's allocation of one charged type: what is free, what is held, when it ends.
 
     `next_s` is what its next tranche brings, once what `waits_for` names has come about.
+    `paused` says why nothing may be taken from it now; empty where it may.
     """
 
     project: str
@@ -57,6 +58,7 @@ class Funds:
     end_s: int
     next_s: int = 0
     waits_for: str = ""
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class FakeSlurm:
         self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
+        self.names_after_s = 0  # accounting hears of a job's name so long after its start
 
     @property
     def now_s(self) -> int:
@@ -103,6 +104,12 @@ class FakeSlurm:
         self.jobs.append(job)
         self.recorded.append(job)
         return number
+
+    def accounted_as(self, job: FakeJob) -> tuple[str, str]:
+        """Name and partition, as far as accounting has heard of them."""
+        since = job.submit_s if job.start_s is None else job.start_s
+        known = self.now_s >= since + self.names_after_s
+        return (job.name, "main") if known else ("allocation", "")
 
     def cancel(self, number: int) -> None:
         for job in self.jobs:
@@ -325,7 +332,7 @@ class FakeCommands:
         numbers = set(said["jobs"].split(",")) if "jobs" in said else None
         rows = []
         for job in self.cluster.recorded:
-            if (names is None or job.name in names) and (
+            if (names is None or self.cluster.accounted_as(job)[0] in names) and (
                 numbers is None or str(job.number) in numbers
             ):
                 table = self._accounting_values(job)
@@ -351,8 +358,8 @@ class FakeCommands:
             "AllocTRES": "cpu=1,mem=10M,node=1" if started else "",
             "ConsumedEnergyRaw": "" if job.energy_j is None else str(job.energy_j),
             "NodeList": "n1" if started else "None assigned",
-            "Partition": "main",
-            "JobName": job.name,
+            "Partition": self.cluster.accounted_as(job)[1],
+            "JobName": self.cluster.accounted_as(job)[0],
         }
 
 

@@ -40,10 +40,20 @@ class TrancheView(Body):
     reason: str
 
 
+class PauseView(Body):
+    """Nothing new is taken from an allocation; where an officer did it, one has to end it."""
+
+    since_ms: int
+    by: str
+    officer: bool
+    reason: str
+
+
 class AllocationView(Body):
     """From `start_s` until just before `end_s`; `rule` is what granted it.
 
     `promised_s` is what later tranches bring; it can't be used yet and is not in the balance.
+    `mode` is the way by which it was asked for, empty where it was awarded outright.
     """
 
     id: str
@@ -55,6 +65,8 @@ class AllocationView(Body):
     reason: str
     created_ms: int
     closed_ms: int | None
+    mode: str = ""
+    paused: PauseView | None = None
     balance: BalanceView
     promised_s: int = 0
     tranches: tuple[TrancheView, ...] = ()

@@ -52,6 +52,8 @@ def _measured(row: sa.Row[Any], used: UsageBody, said: CorrectionBody) -> usage.
         charged_type=row.charged_type,
         rate=Fraction(row.rate_num, row.rate_den),
         usage=used,
+        placed_s=row.placed_ms // 1000,
+        ended_ms=row.end_ms or row.placed_ms,
         revision=said.revision,
     )
 

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from meyrin.hub.agents import late, limits, service
+from meyrin.hub.evaluations import receipts
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
@@ -155,10 +156,17 @@ def take_output(request: Request, body: OutputBody, call: Agent) -> OutputReply:
 
 
 @router.post("/results")
-def results(body: ResultsBody, call: Agent) -> None:
+def results(request: Request, body: ResultsBody, call: Agent) -> None:
     """Which result files an ended attempt left; their bytes were uploaded before."""
+    state = request.app.state
+    site, said = _site(call), body.state
+    brought, why = receipts.receive(
+        call.database, state.blobs, state.settings, site, body.attempt, body.files
+    )
+    if why:
+        said = why if said == "complete" else f"{said}; {why}"
     with call.write() as step:
-        service.results(step, _site(call), body)
+        service.results(step, site, body.model_copy(update={"files": brought, "state": said}))
 
 
 @router.post("/queue")

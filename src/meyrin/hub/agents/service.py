@@ -19,7 +19,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import drift, joining, queue, refusals
+from meyrin.hub.sites import capacity, drift, joining, queue, refusals
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -49,7 +49,7 @@ def who(step: Step, site_id: str) -> SelfReply:
         title=site.title,
         now_ms=step.now_ms,
         incarnation=site.incarnation,
-        answers=bool(site.incarnation) and step.now_s - heard_s <= sites.SILENT_AFTER_S,
+        answers=bool(site.incarnation) and step.now_s - heard_s <= capacity.SILENT_AFTER_S,
         drained=site.drained_reason,
         lent=sorted(partition for name, partition in lent if name == site.name),
     )
@@ -369,6 +369,8 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
             charged_type=attempt.charged_type,
             rate=Fraction(attempt.rate_num, attempt.rate_den),
             usage=each.usage,
+            placed_s=attempt.placed_ms // 1000,
+            ended_ms=each.end_ms or each.at_ms,
         )
     ]
 

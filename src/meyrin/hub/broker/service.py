@@ -33,7 +33,7 @@ from meyrin.engine.model import (
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.broker.fits import fitting
-from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.jobs.submit import as_waiting, check_somewhere, project_of
@@ -91,7 +91,7 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
     rows = attempts.waiting(step, window) if room else []
-    funds = calls.funds(step, sorted({row.project_id for row in rows}))
+    funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
     return Snapshot(State(version, states, tuple(funds), waiting), policy)
 
@@ -197,7 +197,7 @@ def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0)
         and rows[placement.job].state == JobState.ADMITTED
         and (placement.site, placement.partition) in offers
     ]
-    funded = calls.allocate(
+    funded = paying.allocate(
         step,
         [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
     )
@@ -304,7 +304,7 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     """The state with this project's allocations too; those ahead in the queue keep theirs."""
     if any(funds.project == project_id for funds in state.funds):
         return state
-    return replace(state, funds=(*state.funds, *calls.funds(step, [project_id])))
+    return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
 
 
 def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:

@@ -183,6 +183,11 @@ def _node(step: Step, charged_type: str) -> NodeShape:
     return min(shapes, key=lambda shape: (shape.accelerators, shape.cores, shape.memory_mb))
 
 
+def charged_s(step: Step, charged_type: str, amount_s: int, unit: Unit) -> int:
+    """Seconds of `unit` as seconds of a type, exactly, by the nodes that have it."""
+    return convert(amount_s, unit, Unit.ACCELERATOR, _node(step, charged_type))
+
+
 def _amount_s(wanted: Ask, node: NodeShape) -> int:
     amount_s = convert(wanted.amount_h * HOUR_S, wanted.unit, Unit.ACCELERATOR, node)
     check_amount(amount_s)
@@ -253,6 +258,7 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
         start_s=step.now_s,
         end_s=end_s,
         reason=f"{row['mode']} {row['id']}: {reason}"[:200],
+        mode=row["mode"],
     )
     store.change_waiting(
         step,

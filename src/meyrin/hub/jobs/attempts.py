@@ -167,6 +167,15 @@ def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
     return row
 
 
+def by_id(step: Step, attempt_id: str) -> sa.Row[Any] | None:
+    """The attempt with project and request of its job, at whichever site, if there is one."""
+    return step.one(
+        sa.select(attempts, jobs.c.project_id, jobs.c.request_id)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(attempts.c.id == attempt_id)
+    )
+
+
 def ended_between(
     step: Step, site_id: str, from_ms: int, until_ms: int, after: str, limit: int
 ) -> list[sa.Row[Any]]:

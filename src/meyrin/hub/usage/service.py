@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from meyrin.domain.units import charge_s
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import shares
 from meyrin.hub.usage.store import usage_records
 from meyrin.wire.agents import UsageBody
 
@@ -27,7 +27,11 @@ _FACTS = ("elapsed_s", "used_s", "cpu_ms", "max_rss_kb", "energy_j", "source")
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a site measured of one attempt. `rate` is accelerators charged per second."""
+    """What a site measured of one attempt. `rate` is accelerators charged per second.
+
+    The owners' shares are those that were in force at `placed_s`; the use counts in the month of
+    `ended_ms`.
+    """
 
     site_id: str
     batch_job: str
@@ -36,6 +40,8 @@ class Measured:
     charged_type: str
     rate: Fraction
     usage: UsageBody
+    placed_s: int
+    ended_ms: int
     revision: int = 0
 
     @property
@@ -63,14 +69,19 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
         return 0
     first = {each.attempt: each for each in measured}
     before = _latest(step, list(first))
-    shares = sites.shares_of(step, {each.offer_id for each in measured})
+    owned = shares.shares_at(step, {(each.offer_id, each.placed_s) for each in measured})
     new = [each for each in first.values() if each.attempt not in before]
     step.add(usage_records, [_row(step, each, 0) for each in new])
     ledger.settle(
         step,
         [
             ledger.Settlement(
-                each.attempt, each.used_s, shares[each.offer_id], each.offer_id, "measured use"
+                each.attempt,
+                each.used_s,
+                owned[each.offer_id, each.placed_s],
+                each.offer_id,
+                "measured use",
+                ended_ms=each.ended_ms,
             )
             for each in new
         ],
@@ -87,9 +98,10 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
                 step,
                 each.attempt,
                 each.used_s,
-                shares[each.offer_id],
+                owned[each.offer_id, each.placed_s],
                 each.offer_id,
                 "the site corrected its record",
+                each.ended_ms,
             )
     return corrected
 
