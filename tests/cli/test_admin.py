@@ -29,6 +29,7 @@ NO_HUB = (
     "plan publish",
 )
 # the words, the call that the hub sees, and a word of the answer for people
+AWARDS = Path(__file__).parents[2] / "examples" / "awards.csv"
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
@@ -48,7 +49,7 @@ CASES: list[tuple[str, str, str]] = [
     ("project create home --lead ada", "POST /projects", "project grant home"),
     ("project show home", "GET /projects/home", "all_1"),
     (
-        "project grant home --hours 1 --type core --until 2030-01-01 --reason test",
+        "project grant home --hours 1 --type core --until 2030-01-01 --reason test --door paid",
         "POST /allocations",
         "1.000 core hours",
     ),
@@ -100,6 +101,8 @@ CASES: list[tuple[str, str, str]] = [
     ("project reclaim home --dry-run", "GET /reclaims?project=home&limit=50", "less than 20 %"),
     ("project reclaim", "POST /reclaims/run", "1.000"),
     ("project answer all_1 --reason later", "POST /allocations/all_1/changes", "chg_1"),
+    ("award export home", "GET /awards?project=home&limit=500", "E-1,home,core,3600,1970-01-01"),
+    (f"award import {AWARDS}", "POST /awards/import", "made 1 award; 0 known before"),
     ("project changes --state done", "GET /changes?state=done&limit=50", "chg_1"),
     ("project decide chg_1 --grant --reason good", "POST /changes/chg_1/decide", "chg_1"),
     ("site allow alps climate genome", "PUT /sites/alps/projects", "climate, genome"),
@@ -188,6 +191,8 @@ def test_secrets_stand_alone_on_standard_output(meyrin: Meyrin, capsys: Capture)
         "project transfer all_1 all_2 --reason x",
         "project decide chg_1 --reason x",
         "project reclaim home",
+        "award import no-such-file --map award",
+        "award export --csv --json",
         "project pace home --off",
         "call ask Big --hours 5 --type core",
         "call decide prp_1 --grant --reason=",

@@ -25,10 +25,15 @@ from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import JoinReply, SelfReply
 from meyrin.wire.allocations import (
+    AwardList,
+    AwardRow,
     ChangeList,
     ChangeView,
+    ImportedView,
+    ImportReply,
     NoticeList,
     NoticeView,
+    OutgoingAward,
     PacedAllocation,
     PaceList,
     PaceView,
@@ -571,6 +576,14 @@ def administration(method: str, path: str) -> Any:
             earliest_s=None, latest_s=None, words="too little is used",
         ),
     )  # fmt: skip
+    award = AwardRow(
+        award="E-1", project="home", charged_type="core", amount_s=3600, start_s=0, end_s=86400,
+        reason="elsewhere",
+    )  # fmt: skip
+    brought = ImportedView(
+        line=2, award="E-1", project="home", charged_type="core", amount_s=3600, state="new",
+        allocation_id="all_1", new_project=False,
+    )  # fmt: skip
     idle = ReclaimView(
         allocation_id="all_1", project="home", charged_type="core", number=1, state="announced",
         rule="less than 20 % used", due_s=86400, takes_s=3600, waits="", reason="",
@@ -687,6 +700,8 @@ def administration(method: str, path: str) -> Any:
         "POST /allocations/all_1/changes": change,
         "GET /changes": ChangeList(changes=[change], next=""),
         "POST /changes/chg_1/decide": change,
+        "GET /awards": AwardList(awards=[OutgoingAward(id="all_1", row=award)], next=""),
+        "POST /awards/import": ImportReply(dry_run=False, rows=[brought]),
         "GET /reclaims": ReclaimList(reclaims=[idle], next=""),
         "POST /reclaims/run": Reclaimed(reclaims=[idle]),
         "GET /pace": PaceList(paces=[paced], next=""),

@@ -281,6 +281,7 @@ LISTS = {
     "/api/v1/allocations": ("allocations", "id"),
     "/api/v1/changes": ("changes", "id"),
     "/api/v1/pace": ("paces", "id"),
+    "/api/v1/awards": ("awards", "id"),
     "/api/v1/sites": ("sites", "name"),
     "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),

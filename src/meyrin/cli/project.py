@@ -150,6 +150,13 @@ Hours are of one accelerator of that type, or of one core for the type `core`. W
 @click.option(
     "--tranche", "later", multiple=True, metavar="KEY=VALUE,...", help="A later part; repeatable."
 )
+@click.option(
+    "--door",
+    type=click.Choice(["entitled", "paid"]),
+    default="entitled",
+    show_default=True,
+    help="Whether its holder pays; paid jobs go behind entitled ones.",
+)
 @asks_hub
 def grant(
     session: Session,

@@ -53,3 +53,23 @@ class Allocations(Room):
     def run_reclaims(self) -> allocations.Reclaimed:
         """Do now what the hub's clock does each minute. For officers."""
         return self._post(allocations.Reclaimed, "reclaims", "run", again=True)
+
+    def awards(
+        self, project: str | None = None, *, ended: bool = False, after: str = "", limit: int = 50
+    ) -> allocations.AwardList:
+        """Awards as `import_awards` takes them."""
+        return self._get(
+            allocations.AwardList,
+            "awards",
+            project=project,
+            ended="true" if ended else "",
+            after=after,
+            limit=limit,
+        )
+
+    def import_awards(
+        self, rows: list[allocations.LinedAward], *, dry_run: bool = False
+    ) -> allocations.ImportReply:
+        """Award all rows that are not known yet, or none. For officers."""
+        said = allocations.AwardImport(rows=rows, dry_run=dry_run)
+        return self._post(allocations.ImportReply, "awards", "import", said=said, again=True)

@@ -14,6 +14,7 @@ from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
 from meyrin.hub.calls.changes_routes import router as changes
+from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
@@ -32,6 +33,7 @@ from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.hours_pages import router as hours
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
@@ -66,12 +68,14 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         owners,
         calls,
         changes,
+        awards,
         pace,
         proposals,
         jobs,
         evaluations,
         broker,
         agents,
+        hours,
         apply,
         plans,
         plan_pages,

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meyrin.domain.ledger import MAX_AMOUNT_S
+from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
-from meyrin.wire.calls import Said
+from meyrin.wire.calls import Name, Said
 from meyrin.wire.jobs import Body
 from meyrin.wire.ledger import AllocationView, OfferId, Owner
 
@@ -146,3 +146,70 @@ class Reclaimed(Body):
     """What a run of the step has settled."""
 
     reclaims: list[ReclaimView]
+
+
+class AwardRow(Body):
+    """One award as files have it. `award` is its name where it comes from.
+
+    `amount_s` is in whole seconds of the charged type, `start_s` and `end_s` are moments. `lead`
+    and `title` make a project that is not there yet. `promised_s` waits in tranches: it goes out
+    so that nobody overlooks it, and does not come in.
+    """
+
+    award: Annotated[str, Field(min_length=1, max_length=200)]
+    project: Name
+    charged_type: Annotated[str, Field(min_length=1, max_length=64)]
+    amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)]
+    start_s: Annotated[int, Field(ge=0, le=2**53)]
+    end_s: Annotated[int, Field(ge=0, le=2**53)]
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+    owner: Owner = "facility"
+    offer_id: OfferId = ""
+    mode: Annotated[str, Field(max_length=63)] = ""
+    title: Annotated[str, Field(max_length=200)] = ""
+    lead: Annotated[str, Field(max_length=63)] = ""
+    promised_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
+
+
+class LinedAward(Body):
+    """A row and where it stood."""
+
+    line: Annotated[int, Field(ge=0, le=2**31)]
+    row: AwardRow
+
+
+class AwardImport(Body):
+    """All rows of a file, awarded together or not at all; `dry_run` says what would be."""
+
+    rows: Annotated[list[LinedAward], Field(max_length=5000)]
+    dry_run: bool = False
+
+
+class ImportedView(Body):
+    """`new` was awarded now (or would be), `known` was before. No id in a dry run of a new one."""
+
+    line: int
+    award: str
+    project: str
+    charged_type: str
+    amount_s: int
+    state: str
+    allocation_id: str
+    new_project: bool
+
+
+class ImportReply(Body):
+    dry_run: bool
+    rows: list[ImportedView]
+
+
+class OutgoingAward(Body):
+    """`id` is the allocation's."""
+
+    id: str
+    row: AwardRow
+
+
+class AwardList(Body):
+    awards: list[OutgoingAward]
+    next: str

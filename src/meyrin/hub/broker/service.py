@@ -34,6 +34,7 @@ from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
+from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.jobs.submit import as_waiting, check_somewhere, project_of
@@ -83,17 +84,27 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     """Read the world in a fixed number of queries. Not `when_full`: no waiting jobs are read
     while there is no room for any."""
     version = world.version(step)
-    occupied = _occupied(step)
+    policy = store.current(step)
+    occupied = _occupied(step, paid_counts=policy.paid_percent > 0)
     states = _with_occupied(
         sites.partition_states(step, step.now_s, hub_start_s=step.started_s), occupied
     )
-    policy = store.current(step)
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
-    rows = attempts.waiting(step, window) if room else []
+    rows, more = _waiting(step, window) if room else ([], False)
     funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
-    return Snapshot(State(version, states, tuple(funds), waiting), policy)
+    return Snapshot(State(version, states, tuple(funds), waiting, more), policy)
+
+
+def _waiting(step: Step, window: int) -> tuple[list[sa.Row[Any]], bool]:
+    """The first waiting jobs, those of projects that can only pay apart, and whether there may be
+    more of the others: paid work must not hide them."""
+    payers = paying.payers(step)
+    if not payers:
+        return attempts.waiting(step, window), False
+    others = attempts.waiting(step, window, but=payers)
+    return [*others, *attempts.waiting(step, window, of=payers)], len(others) == window
 
 
 def _has_room(state: PartitionState) -> bool:
@@ -106,13 +117,16 @@ def _has_room(state: PartitionState) -> bool:
     return not (partition.whole_node and whole)
 
 
-def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
+def _occupied(step: Step, *, paid_counts: bool = False) -> dict[tuple[str, str], list[Occupied]]:
+    """What is at each partition; which of it is paid work only where that counts."""
     result: defaultdict[tuple[str, str], list[Occupied]] = defaultdict(list)
-    for row in attempts.live(step):
+    rows = attempts.live(step)
+    paid = calls.paid_of(step, {row.allocation_id for row in rows}) if paid_counts else frozenset()
+    for row in rows:
         shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
         end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
         result[row.site, row.partition].append(
-            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s)
+            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s, row.allocation_id in paid)
         )
     return result
 

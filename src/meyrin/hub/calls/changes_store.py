@@ -142,3 +142,14 @@ def answers_wait(step: Step, allocation_ids: Collection[str]) -> set[str]:
         step.among(c.allocation_id, allocation_ids), c.kind == "exempt", c.state == "asked"
     )
     return {row.allocation_id for row in step.rows(asked)}
+
+
+def imported_by_name(step: Step, names: Collection[str]) -> list[sa.Row[Any]]:
+    return step.rows(sa.select(imported).where(step.among(imported.c.name, names)))
+
+
+def imported_names(step: Step, allocation_ids: Collection[str]) -> dict[str, str]:
+    """What imported allocations are called where they come from."""
+    i = imported.c
+    found = sa.select(i.allocation_id, i.name).where(step.among(i.allocation_id, allocation_ids))
+    return {row.allocation_id: row.name for row in step.rows(found)}

@@ -54,6 +54,8 @@ def listed(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[Notic
     )
     key = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else None
     rows, following = cut(step.rows(page(statement, n.id, key, limit, newest=True)), limit, "id")
+    if not rows:
+        return [], ""
     names = identity.project_names(step, {row.project_id for row in rows})
     found = [
         Notice(row.id, names[row.project_id], row.allocation_id, row.words, row.created_ms)

@@ -50,7 +50,8 @@ def award(body: NewAward, call: Admin) -> AllocationView:
         project = identity.project_by_name(step, call.actor, body.project)
         made = _awarded(step, project.id, body)
         audit.note(step, call.actor.name, "allocation.award", made.id, project=project.name,
-                   amount_s=made.amount_s, type=made.charged_type, reason=body.reason)  # fmt: skip
+                   amount_s=made.amount_s, type=made.charged_type, reason=body.reason,
+                   door=made.door)  # fmt: skip
         balance = ledger.balances(step, [made.id])[made.id]
         parts = tranches.of(step, [made.id]).get(made.id, [])
     return view(made, project.name, balance, parts)
@@ -90,6 +91,7 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
             end_s=body.end_s,
             reason=body.reason,
             source=source,
+            door=body.door,
         )
     total_s = sum(part.amount_s for part in body.tranches)
     if total_s != body.amount_s:
@@ -117,6 +119,7 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
         end_s=body.end_s,
         reason=body.reason,
         source=source,
+        door=body.door,
     )
 
 
@@ -133,6 +136,7 @@ def view(
         reason=one.reason,
         created_ms=one.created_ms,
         closed_ms=one.closed_ms,
+        door=one.door,
         mode=one.mode,
         paused=None if one.paused is None else PauseView(**asdict(one.paused)),
         balance=BalanceView(**asdict(balance)),

@@ -26,6 +26,7 @@ from meyrin.hub.plumbing.paging import cut
 
 AWARD = "award"
 STARTER = "starter"
+ENTITLED, PAID = "entitled", "paid"  # the doors by which hours are come by
 _MAX_SECONDS = 2**53
 
 
@@ -57,7 +58,8 @@ class Pause:
 class Allocation:
     """`amount_s` is what was granted in all; the balance says what became of it.
 
-    `mode` is the way by which it was asked for, where there was one.
+    `mode` is the way by which it was asked for, where there was one. `door` is entitled (free) or
+    paid.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Allocation:
     closed_ms: int | None = None
     mode: str = ""
     paused: Pause | None = None
+    door: str = ENTITLED
 
     @property
     def over_s(self) -> int:
@@ -123,6 +126,7 @@ def award(
     source: Source = FACILITY,
     promised: bool = False,
     mode: str = "",
+    door: str = ENTITLED,
 ) -> Allocation:
     """A new allocation, for a reason that is kept. Each call awards anew.
 
@@ -130,7 +134,7 @@ def award(
     """
     check_reason(reason)
     new = _new(step, project_id, charged_type, amount_s, start_s=start_s, end_s=end_s)
-    allocation = replace(new, reason=reason, mode=mode)
+    allocation = replace(new, reason=reason, mode=mode, door=door)
     _open(step, allocation, source, turn=None, promised=promised)
     return allocation
 
@@ -245,6 +249,15 @@ def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
 def _new(
     step: Step, project_id: str, charged_type: str, amount_s: int, *, start_s: int, end_s: int
 ) -> Allocation:
+    check_new(charged_type, amount_s, start_s, end_s)
+    name = new_id("allocation", step.entropy)
+    return Allocation(
+        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
+    )
+
+
+def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> None:
+    """Raise InvalidInput for what can't be an allocation."""
     check_amount(amount_s)
     if not (charged_type.strip() and len(charged_type) <= 64 and charged_type.isprintable()):
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
@@ -254,10 +267,6 @@ def _new(
             hint="seconds since the epoch, the end after the start",
             field="end_s",
         )
-    name = new_id("allocation", step.entropy)
-    return Allocation(
-        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
-    )
 
 
 def _open(
@@ -276,6 +285,7 @@ def _open(
         "created_ms": new.created_ms,
         "turn": turn,
         "mode": new.mode,
+        "door": new.door,
     }
     if not step.add_new(store.allocations, [row]):
         return False
@@ -314,4 +324,5 @@ def of_row(row: sa.Row[Any]) -> Allocation:
         row.closed_ms,
         row.mode,
         pause,
+        row.door,
     )
