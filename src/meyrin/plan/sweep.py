@@ -37,6 +37,7 @@ READING = (  # what comes before and after the points does not
     "plan/differences.py",
     "plan/impact.py",
     "plan/measures.py",
+    "plan/on_facility.py",
     "plan/places.py",
     "plan/report",
     "plan/sweep.py",
