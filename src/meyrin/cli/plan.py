@@ -15,6 +15,7 @@ from meyrin.cli.progress import Line
 from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.terminal import data, data_json, say
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.plan.sweep import Place, Standing
@@ -116,6 +117,13 @@ def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> No
         f"{line.total} points ({line.kept} kept from before), {len(files)} files,"
         f" {time.perf_counter() - begun:.0f} s, at most {_peak_mib():,} MiB of memory a process"
     )
+    missing = report.nobody_says(files)
+    if missing:
+        say(
+            f"nobody says {show_count(len(missing), 'number')}; most worth knowing:"
+            f" {'; '.join(missing[:3])}. Put them into {loaded.facility_path} with their source:"
+            " the page lists all"
+        )
 
 
 def _peak_mib() -> int:
