@@ -209,6 +209,7 @@ class Words:
         waits = self.slices(hit[1])
         return (
             len(waits) > 1
+            and {hit[2], hit[4]} <= set(waits.index)
             and math.isclose(waits[hit[2]], waits.min(), abs_tol=1e-12)
             and changed(hit[3], waits.min())
             and math.isclose(waits[hit[4]], waits.max(), abs_tol=1e-12)

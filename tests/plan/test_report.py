@@ -62,9 +62,6 @@ def test_a_number_changed_in_a_sentence_is_found(words: second_words.Words) -> N
     numbers = 0
     for sentence in said:
         for hit in re.finditer(r"\d+(?:\.\d+)?", sentence):
-            around = sentence[max(0, hit.start() - 3) : hit.end() + 3]
-            if around.strip("(; ") in second_words.FIXED or "CO2" in around:
-                continue
             other = f"{float(hit[0]) * 1.02 + 1:.4g}"
             changed = sentence[: hit.start()] + other + sentence[hit.end() :]
             assert list(words.sentence(changed)), changed
