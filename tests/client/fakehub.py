@@ -17,11 +17,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.client import fake_owners
+
 from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import JoinReply, SelfReply
+from meyrin.wire.allocations import (
+    AwardList,
+    AwardRow,
+    ChangeList,
+    ChangeView,
+    ImportedView,
+    ImportReply,
+    NoticeList,
+    NoticeView,
+    OutgoingAward,
+    PacedAllocation,
+    PaceList,
+    PaceView,
+    Reclaimed,
+    ReclaimList,
+    ReclaimView,
+)
 from meyrin.wire.calls import (
     ClocksView,
     ModeClockView,
@@ -549,6 +568,31 @@ def administration(method: str, path: str) -> Any:
         closed_ms=None,
         balance=balance,
     )
+    paced = PacedAllocation(
+        id="all_1",
+        allocation=allocation,
+        pace=PaceView(
+            verdict="slow", used_s=0, expected_s=3600, left_s=3600, weeks=[0], ends_s=None,
+            earliest_s=None, latest_s=None, words="too little is used",
+        ),
+    )  # fmt: skip
+    award = AwardRow(
+        award="E-1", project="home", charged_type="core", amount_s=3600, start_s=0, end_s=86400,
+        reason="elsewhere",
+    )  # fmt: skip
+    brought = ImportedView(
+        line=2, award="E-1", project="home", charged_type="core", amount_s=3600, state="new",
+        allocation_id="all_1", new_project=False,
+    )  # fmt: skip
+    idle = ReclaimView(
+        allocation_id="all_1", project="home", charged_type="core", number=1, state="announced",
+        rule="less than 20 % used", due_s=86400, takes_s=3600, waits="", reason="",
+    )  # fmt: skip
+    change = ChangeView(
+        id="chg_1", kind="extend", allocation_id="all_1", to_id="", project="home", amount_s=3600,
+        end_s=None, state="done", reason="more", asked_by="ada", asked_ms=DAY_MS,
+        decided_by="root", decided_ms=DAY_MS, answer="good",
+    )  # fmt: skip
     sheet = TypeStatementView(
         charged_type="core",
         opening=balance,
@@ -653,7 +697,24 @@ def administration(method: str, path: str) -> Any:
             ],
         ),
         "POST /ledger/months/2026-10/close": None,
-        "POST /allocations/all_1/extend": allocation,
+        "POST /allocations/all_1/changes": change,
+        "GET /changes": ChangeList(changes=[change], next=""),
+        "POST /changes/chg_1/decide": change,
+        "GET /awards": AwardList(awards=[OutgoingAward(id="all_1", row=award)], next=""),
+        "POST /awards/import": ImportReply(dry_run=False, rows=[brought]),
+        "GET /reclaims": ReclaimList(reclaims=[idle], next=""),
+        "POST /reclaims/run": Reclaimed(reclaims=[idle]),
+        "GET /pace": PaceList(paces=[paced], next=""),
+        "GET /pace/off": PaceList(paces=[paced], next=""),
+        "GET /notices": NoticeList(
+            notices=[
+                NoticeView(
+                    id=7, project="home", allocation_id="all_1", words="too little", created_ms=1
+                )
+            ],
+            next="",
+        ),
+        "POST /notices/7/seen": None,
         "PUT /sites/alps/projects": site,
         "GET /allocations": AllocationList(allocations=[allocation], next=""),
         "POST /allocations": allocation,
@@ -700,6 +761,7 @@ def administration(method: str, path: str) -> Any:
         "POST /sites/alps/agent-token": AgentSecret(agent_secret="myr_agent"),
         "DELETE /sites/alps/agent-token": None,
     }
+    answers |= fake_owners.answers()
     call = f"{method} {path}"
     if call not in answers:
         raise NotFound("there is nothing at this address", call=call)

@@ -47,6 +47,7 @@ from meyrin.wire.agents import (
     Work,
 )
 from meyrin.wire.jobs import Accepted, JobDetail, Submission
+from meyrin.wire.sites import About
 
 T = TypeVar("T")
 NOW_MS = 1_800_000_000_000
@@ -286,6 +287,7 @@ class ScriptedAgent:
     secret: str
     partitions: tuple[Partition, ...]
     incarnation: str = "first"
+    rules_mark: str = ""
 
     def post(self, path: str, body: Any) -> Any:
         client = self.hub.client(secret=self.secret)
@@ -299,6 +301,7 @@ class ScriptedAgent:
             version="1",
             batch_kind="scripted",
             partitions=list(self.partitions),
+            about=About(rules_mark=self.rules_mark) if self.rules_mark else None,
         )
         assert self.post("hello", body).status_code == 200
 
@@ -335,7 +338,7 @@ class ScriptedAgent:
         return self.said(work, "running", **({"start_ms": self.hub.clock()} | known))
 
     def refused(self, work: Work, why: str = "house rule") -> Report:
-        return self.said(work, "refused", why=why, batch_job=None)
+        return self.said(work, "refused", why=why, batch_job=None, rules_mark=self.rules_mark)
 
     def ended(self, work: Work, exit_code: int = 0, elapsed_s: int = 10, **known: Any) -> Report:
         end_ms = self.hub.clock()

@@ -9,16 +9,17 @@ from tests.hub.evaluations.rows import add_rows
 from tests.hub.facility import chunk
 
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
-from meyrin.domain.site import Partition
+from meyrin.domain.site import OwnerShare, Partition
 from meyrin.domain.units import Unit
 from meyrin.hub.agents import service as agents
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import proposals
+from meyrin.hub.calls import changing, proposals
 from meyrin.hub.identity import outside
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.provider import Claims
 from meyrin.hub.jobs import eligible, output
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import Submission
@@ -214,6 +215,12 @@ def test_cancelling_an_element_or_an_array(wide):
 def full(wide):
     """Thirty of everything, some of them later."""
     hub = wide
+    # something was lent thirty months ago
+    with hub.write() as step:
+        owner = (OwnerShare("ours", 1),)
+        past_s = step.now_s - 30 * 31 * 86_400
+        sites.lend(step, "alps", "past", owner, start_s=past_s, end_s=past_s + 5)
+        owners.speak(step, hub_root(), "ours", "root")
     with hub.write() as step:
         lab, _ = sites.enrol(step, "lab")
     for number in range(30):
@@ -227,8 +234,9 @@ def full(wide):
             outside.add_organisation(step, f"o{number:02}", f"o{number:02}.example", "")
             outside.enter(step, Claims("i", f"g{number:02}", f"g{number:02}", "", "else.example"))
             audit.note(step, "root", "test.act", f"thing-{number}")
+        remark(hub, f"p{number:02}")
         propose(hub, f"a{number:02}")
-        hub.award("lab", hours=1)
+        resume(hub, hub.award("lab", hours=1))
         add_rows(hub, f"r{number:02}")
         hub.clock.pass_s(1)
         hub.submit()
@@ -237,11 +245,25 @@ def full(wide):
     return hub
 
 
+def remark(hub, name):
+    actor = hub.actor("root")
+    with hub.write() as step:
+        owners.speak(step, actor, "ours", name)
+        owners.comment(step, actor, "2027-01", "ours", "why?", name)
+
+
 def propose(hub, name):
     said = proposals.Ask(name, name, name, "sme", "try", 5000, Unit.ACCELERATOR, 3, "core")
     actor = hub.actor("root")
     with hub.write() as step:
         proposals.ask(step, actor, said, hub.app.state.modes)
+
+
+def resume(hub, allocation):
+    wanted = changing.Wanted("resume", allocation, hub.key(), "it was never paused")
+    actor = hub.actor("root")
+    with hub.write() as step:
+        changing.ask(step, actor, wanted)
 
 
 def hub_root():
@@ -257,6 +279,9 @@ LISTS = {
     "/api/v1/projects/lab/members": ("members", "name"),
     "/api/v1/projects/lab/entries": ("entries", "id"),
     "/api/v1/allocations": ("allocations", "id"),
+    "/api/v1/changes": ("changes", "id"),
+    "/api/v1/pace": ("paces", "id"),
+    "/api/v1/awards": ("awards", "id"),
     "/api/v1/sites": ("sites", "name"),
     "/api/v1/sites/lab/credentials": ("credentials", "id"),
     "/api/v1/tokens": ("tokens", "id"),
@@ -265,6 +290,9 @@ LISTS = {
     "/api/v1/audit": ("rows", "id"),
     "/api/v1/proposals": ("proposals", "id"),
     "/api/v1/proposals/all": ("proposals", "id"),
+    "/api/v1/owners/speakers": ("speakers", "person"),
+    "/api/v1/owners/months": ("months", "month"),
+    "/api/v1/owners/months/2027-01/comments": ("comments", "id"),
     "/api/v1/gates/keys": ("keys", "public"),
     "/api/v1/gates/plans": ("plans", "digest"),
     "/api/v1/gates/runs": ("runs", "digest"),
@@ -274,9 +302,13 @@ LISTS = {
 
 # lists of things that only their own tests can make; those count the queries too
 ELSEWHERE = {
+    "/api/v1/agent/usage": "usage/test_late.py",
     "/api/v1/sites/lab/queue": "sites/test_queue.py",
     "/api/v1/sites/lab/drift": "agents/test_limits.py",
     "/api/v1/plans": "plans/test_plans.py",
+    "/api/v1/pace/off": "calls/test_pace_routes.py",
+    "/api/v1/reclaims": "calls/test_reclaiming.py",
+    "/api/v1/notices": "calls/test_pace_routes.py",
     "/api/v1/trace": "plans/test_live.py",
 }
 
@@ -296,7 +328,7 @@ def test_every_list_of_the_api_is_here(sqlite_hub):
         if "next" in schema["components"]["schemas"].get(reply.rpartition("/")[2], {}).get(
             "properties", {}
         ):
-            found.add(path.replace("{name}", "lab"))
+            found.add(path.replace("{name}", "lab").replace("{month}", "2027-01"))
     assert found == set(LISTS) | set(ELSEWHERE)
 
 
@@ -335,7 +367,7 @@ def add_some(hub):
     mark = hub.key().replace("key-", "n")
     hub.submit()
     hub.steps()
-    hub.award("lab", hours=1)
+    resume(hub, hub.award("lab", hours=1))
     hub.person(mark)
     with hub.write() as step:
         identity.new_project(step, mark, lead=hub.people["root"].id)
@@ -346,6 +378,7 @@ def add_some(hub):
         outside.enter(step, Claims("i", mark, f"guest-{mark}", "", "else.example"))
         audit.note(step, "root", "test.act", mark)
         identity.add_member(step, hub_root(), "lab", mark, "member")
+    remark(hub, mark)
     propose(hub, f"a{mark}")
     add_rows(hub, mark)
 

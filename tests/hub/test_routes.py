@@ -190,6 +190,13 @@ BODIES = {
         "reason": "test",
     },
     "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
+    "POST /api/v1/allocations/{allocation}/changes": lambda world: {
+        "kind": "pause",
+        "key": world.hub.key(),
+        "reason": "test",
+    },
+    "POST /api/v1/awards/import": lambda _: {"rows": []},
+    "POST /api/v1/changes/{change_id}/decide": lambda _: {"grant": True, "reason": "test"},
     "POST /api/v1/forecast": lambda _: {"script": "x", "project": "lab", "walltime_s": 60},
     "POST /api/v1/gates/decisions": lambda _: {"project": "lab", "plan": DIGEST, "runs": []},
     "POST /api/v1/gates/keys": lambda _: {"name": "alps", "public": DIGEST},
@@ -205,6 +212,12 @@ BODIES = {
         "project": "lab",
         "files": [{"name": "report.html", "sha256": DIGEST, "size": len(DATA)}],
     },
+    "POST /api/v1/owners/months/{month}/comments": lambda world: {
+        "owner": "ours",
+        "words": "why?",
+        "key": world.hub.key(),
+    },
+    "POST /api/v1/owners/speakers": lambda _: {"owner": "ours", "person": "gone"},
     "POST /api/v1/people": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects/{name}/members": lambda _: {"person": "gone"},
@@ -214,6 +227,10 @@ BODIES = {
     "POST /api/v1/sites/{name}/offers": lambda _: {
         "partition": "gpu",
         "owners": [{"owner": "ours", "weight": 1}],
+    },
+    "POST /api/v1/sites/{name}/offers/{offer}/shares": lambda world: {
+        "owners": [{"owner": "theirs", "weight": 2}],
+        "from_s": world.hub.clock.now_s + 60,
     },
     "POST /api/v1/sites/{name}/offers/{offer}/end": lambda _: {},
     "POST /api/v1/sites/{name}/operators": lambda _: {"person": "olga"},
@@ -225,6 +242,7 @@ HEADERS = {"GET /api/v1/trace": {"x-pseudonym-key": "k" * 32}}
 QUERIES = {
     "PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)},
     "GET /api/v1/ledger/owners": {"month": "2027-01"},
+    "GET /api/v1/owners/return": {"year": 2027},
     "GET /api/v1/trace": {"site": "alps"},
 }
 CONTENT = {"PUT /api/v1/uploads/{sha256}": DATA}
@@ -239,11 +257,12 @@ def address(world, path):
         "attempt": world.work.attempt,
         "sha256": DIGEST,
         "name": "gone" if "/people/" in path else name,
-        "person": "gone" if "members" in path else "olga",
+        "person": "gone" if "members" in path or "speakers" in path else "olga",
         "token": world.token,
         "offer": world.offer,
         "allocation": world.allocation,
-        "month": "2020-01",
+        "month": "2027-01" if "owners" in path else "2020-01",
+        "owner": "ours",
         "plan": world.plan,
     }
     if path.startswith("/plans/"):
@@ -296,6 +315,7 @@ def test_what_every_kind_of_caller_gets(sqlite_template, tmp_path):
 
 
 HARM = {
+    "POST /api/v1/allocations/{allocation}/changes": 1,
     "POST /api/v1/agent/hello": -1,
     "POST /api/v1/jobs": -1,
     "POST /api/v1/forecast": -1,
@@ -355,6 +375,10 @@ OF_LAB = (
     "/api/v1/projects/{project}/entries",
     "/api/v1/projects/{project}/statement",
     "/api/v1/allocations?project={project}",
+    "/api/v1/changes?project={project}",
+    "/api/v1/pace?project={project}",
+    "/api/v1/awards?project={project}",
+    "/api/v1/reclaims?project={project}",
     "/api/v1/gates/plans?project={project}",
     "/api/v1/gates/runs?project={project}",
     "/api/v1/gates/decisions?project={project}",

@@ -30,6 +30,7 @@ SAME_H = 0.5 / 3600
 N = r"(?:[-\N{MINUS SIGN}]?[\d.,]*\d(?:e[+-]?\d+)?|unknown)"
 SPAN = rf"{N}(?: (?:s|min|h|days))?"
 CHANGE = rf"no change|{SPAN} (?:less|more)"
+SIZES = {"recorded": "job sizes as recorded", "grown": "job sizes grown with the machine"}
 KINDS = {"country": "country", "group": "group", "size of job": "size"}
 FIXED = (  # digits that are no findings, as they stand
     "Gini; 0 is what each gave, 1 is all for one", "Student's t, 95 %", "95 % interval", "CO2",
@@ -122,17 +123,20 @@ class Words:
                 yield f"cannot be accounted for: <{tag}> {words}"
 
     def table(self) -> Iterator[str]:
-        """The table of options as it is shown."""
-        body = self.page.partition('aria-label="Options: table"')[2].partition("</table>")[0]
-        lines = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)[1:]
-        mine = [row for row in self.rows.values() if row.size_rule == self.rule]
-        if len(lines) != len(mine):
-            yield f"{len(lines)} options are shown, {len(mine)} are right"
-        for line in lines:
-            cells = [html.unescape(one) for one in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)]
-            row = self.row(AS_IS if cells[0] == "today" else cells[0])
-            if not all(self.cells(cells, row)):
-                yield f"not so: {cells}"
+        """The tables of options as they are shown, one for each size rule."""
+        for rule in sorted({rule for _, rule in self.rows}):
+            head = f'aria-label="Options with {SIZES[rule]}: table"'
+            body = self.page.partition(head)[2].partition("</table>")[0]
+            lines = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)[1:]
+            mine = [row for row in self.rows.values() if row.size_rule == rule]
+            if len(lines) != len(mine):
+                yield f"{len(lines)} options are shown, {len(mine)} are right"
+            for line in lines:
+                cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)
+                cells = [html.unescape(one) for one in cells]
+                row = self.row(AS_IS if cells[0] == "today" else cells[0], rule)
+                if not all(self.cells(cells, row)):
+                    yield f"not so: {cells}"
 
     def cells(self, cells: list[str], row: Any) -> Iterator[bool]:
         yield spanned(cells[2], row.wait_mean_h)
@@ -221,8 +225,10 @@ class Words:
         return len(waits) > 1 and bool((waits.abs() < SAME_H).all())
 
     def even(self, hit: re.Match[str]) -> bool:
-        fair = self.again.fairness().set_index(["option", "size_rule"])["gini"]
-        return plain(hit[1], fair[AS_IS, self.rule]) and plain(hit[2], fair[self.focus, self.rule])
+        fair = self.again.fairness().set_index(["option", "size_rule"])
+        a, b = fair.loc[(AS_IS, self.rule)], fair.loc[(self.focus, self.rule)]
+        numbers = (a["gini"], b["gini"], a["best_to_worst"], b["best_to_worst"])
+        return all(plain(told, value) for told, value in zip(hit.groups(), numbers, strict=True))
 
     def costs(self, hit: re.Match[str]) -> bool:
         change = self.then.cost_eur_change
@@ -331,7 +337,8 @@ FORMS: list[tuple[str, Check]] = [
       rf" (.+) least \(({CHANGE})\)\."),
      Words.whom),
     ((r"Evenness among countries \(Gini; 0 is what each gave, 1 is all for one\):"
-     rf" ({N}) today, ({N}) then\."), Words.even),
+     rf" ({N}) today, ({N}) then\. For what they gave, the best served country gets ({N}) times the"
+      rf" worst served today, ({N}) times then\."), Words.even),
     ((rf"Running it costs (?P<cost>{N} [kMG]?EUR) over the (?P<days>{N}) days \(machines and"
      r" buildings written off, upkeep, energy\), (?:as much as|"
      rf"(?P<more>{N} [kMG]?EUR) (?P<way>less|more) than) today\."), Words.costs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import random
@@ -10,18 +11,19 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from tests.suites.test_facts import RUN, a_sample
 
-from meyrin.domain.errors import Failed, MeyrinError, NotAllowed
+from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotAllowed
 from meyrin.suites import bundle, facts, keys
-from meyrin.suites.bundle import FACTS, STATEMENT
+from meyrin.suites.bundle import FACTS, RECEIPT, STATEMENT
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.facts import Facts
 from meyrin.suites.keys import Trusted
+from meyrin.suites.receipt import JOB_KNOWN, SITE_KNOWN, Receipt, countersign
 from meyrin.suites.verify import as_data, verify
 
 SITE, HUB, STRANGER = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -49,17 +51,38 @@ def some_facts(model: Path | None) -> Facts:
     return Facts(run, samples)
 
 
+def handed_in(model: Path, key_is: str = bundle.APART) -> bytes:
+    """What a job leaves."""
+    logs = {"0/a.eval": b"log" * 99}
+    return bundle.draft(some_facts(model), model, logs, b"{}\n", key_is)
+
+
+def sealed(model: Path, key_is: str = bundle.APART, secret: bytes = SITE) -> bytes:
+    """What its agent makes of it."""
+    return bundle.seal(handed_in(model, key_is), secret, model, "a-1", "17")
+
+
+def received(raw: bytes, at_ms: int = 5000, secret: bytes = HUB) -> bytes:
+    return countersign(raw, secret, Receipt("the-hub", at_ms, "a-1", (SITE_KNOWN, JOB_KNOWN)))
+
+
 @pytest.fixture(scope="module")
 def raw(model: Path) -> bytes:
     """Signed by the site and the hub."""
-    made = bundle.pack(some_facts(model), SITE, model, {"0/a.eval": b"log" * 99}, b"{}\n")
-    return bundle.countersign(made, HUB)
+    return received(sealed(model))
 
 
 def test_it_verifies_and_says_what_rests_on_what(raw: bytes, model: Path) -> None:
     found = verify(raw, TRUST, model)
     assert found.trusted
-    assert {name for _, name, _ in found.signers} == {"site", "hub"}
+    assert [(each.role, each.name) for each in found.signers] == [
+        ("site", "alpha"),
+        ("hub", "the-hub"),
+    ]
+    assert found.missing == ()
+    assert (found.word.attempt, found.word.job) == ("a-1", "17")
+    assert found.receipt is not None
+    assert found.receipt.received_ms == 5000
     files = {file for claim in found.claims for file in claim.files}
     assert files == set(bundle.unzipped(raw))
     assert as_data(found)["root"] == some_facts(model).root
@@ -96,7 +119,7 @@ def test_any_changed_byte_of_a_member_is_found_where_the_zip_is_made_anew(raw: b
 
 def test_members_come_and_go_unseen_never(raw: bytes) -> None:
     members = bundle.unzipped(raw)
-    for name in members:
+    for name in members.keys() - {RECEIPT}:  # without that it is what it was before the hub had it
         rest = {n: content for n, content in members.items() if n != name}
         with pytest.raises(Failed, match="this is no evidence"):
             verify(bundle.zipped(rest))
@@ -104,6 +127,71 @@ def test_members_come_and_go_unseen_never(raw: bytes) -> None:
         verify(bundle.zipped({**members, "more.txt": b"x"}))
     with pytest.raises(Failed, match="this is no evidence"):
         verify(raw + b"x")
+
+
+# --- two signatures
+
+
+def test_what_a_job_handed_in_is_signed_by_nobody(model: Path) -> None:
+    with pytest.raises(Failed, match="no site has signed it"):
+        verify(handed_in(model))
+
+
+def test_the_statement_binds_what_was_handed_in_to_the_attempt(model: Path) -> None:
+    found = verify(sealed(model))
+    assert found.word.handed_in == hashlib.sha256(handed_in(model)).hexdigest()
+    other = bundle.unzipped(bundle.seal(handed_in(model), SITE, model, "a-2", "18"))
+    assert other[STATEMENT] != bundle.unzipped(sealed(model))[STATEMENT]
+
+
+def test_a_missing_signature_is_named_with_what_it_means(model: Path) -> None:
+    alone = verify(sealed(model), TRUST[:1])
+    (missing,) = alone.missing
+    assert missing.what == "the hub's signature"
+    assert "no gate takes it" in missing.means
+    unknown = verify(received(sealed(model)))
+    assert [each.what.split(" key ")[0] for each in unknown.missing] == [
+        "somebody who vouches for the site's",
+        "somebody who vouches for the hub's",
+    ]
+    with pytest.raises(NotAllowed, match="no hub"):
+        verify(sealed(model), TRUST[:1], hub=True)
+
+
+def test_a_key_that_jobs_could_read_is_said_to_be_one(model: Path) -> None:
+    apart, shared = verify(sealed(model), TRUST[:1]), verify(sealed(model, bundle.SHARED))
+    assert any("could not" in claim.says for claim in apart.claims)
+    assert any("was not separated" in claim.says for claim in shared.claims)
+    assert any("could have signed in its name" in each.means for each in shared.missing)
+    here = verify(bundle.pack(some_facts(model), SITE, model, {}))
+    assert any("no attempt of a job" in claim.says for claim in here.claims)
+
+
+def test_a_receipt_for_another_statement_does_not_count(raw: bytes, model: Path) -> None:
+    receipt = bundle.unzipped(raw)[RECEIPT]
+    other = bundle.unzipped(bundle.seal(handed_in(model), SITE, model, "a-2", "18"))
+    with pytest.raises(Failed, match="another statement"):
+        verify(bundle.zipped({**other, RECEIPT: receipt}))
+    with pytest.raises(Conflict, match="another hub"):
+        received(raw, secret=STRANGER)
+    assert received(raw, at_ms=9) == raw
+
+
+def test_a_replaced_key_counts_for_what_a_hub_had_before(model: Path) -> None:
+    """And a revoked one never."""
+    ended = (replace(TRUST[0], ended_ms=6000), TRUST[1])
+    assert verify(received(sealed(model), 5000), ended).trusted
+    with pytest.raises(NotAllowed, match="it came later"):
+        verify(received(sealed(model), 6000), ended)
+    with pytest.raises(NotAllowed, match="no trusted hub says"):
+        verify(sealed(model), ended, hub=False)
+    with pytest.raises(NotAllowed, match="no trusted hub says"):
+        verify(received(sealed(model), 5000, STRANGER), ended, hub=False)
+    for which in (0, 1):
+        revoked = list(TRUST)
+        revoked[which] = replace(TRUST[which], revoked_ms=9000)
+        with pytest.raises(NotAllowed, match="revoked"):
+            verify(received(sealed(model), 5000), revoked)
 
 
 @pytest.mark.parametrize("other", [b"", b"PK", b"no zip at all" * 50, b"\0" * 1000])
@@ -208,7 +296,7 @@ def test_it_is_a_research_object(raw: bytes, tmp_path: Path) -> None:
         file.extractall(tmp_path)
     crate = ROCrate(tmp_path)
     listed = {entity.id for entity in crate.data_entities}
-    assert listed == set(bundle.unzipped(raw)) - {bundle.CRATE}
+    assert listed == set(bundle.unzipped(raw)) - {bundle.CRATE, RECEIPT}
     assert "seed 7" in str(crate.root_dataset["name"])
 
 
@@ -243,7 +331,7 @@ def test_its_envelope_is_dsse(raw: bytes) -> None:
 @pytest.fixture
 def place(raw: bytes, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     (tmp_path / "evidence.zip").write_bytes(raw)
-    told = [{"name": t.name, "role": t.role, "public": t.public} for t in TRUST]
+    told = [asdict(each) for each in TRUST]
     (tmp_path / "trust.json").write_text(json.dumps({"keys": told}))
 
     def meyrin(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -264,7 +352,7 @@ def test_exit_codes_of_verify(
     assert "signed by" in good.stdout
     unnamed = place("verify", "evidence.zip")
     assert unnamed.returncode == 0
-    assert "nobody vouches" in unnamed.stderr
+    assert "somebody who vouches for the site's key" in unnamed.stderr
     (tmp_path / "trust.json").write_text('{"keys": []}')
     assert place("verify", "evidence.zip", "--trust", "trust.json").returncode == 4
     (tmp_path / "evidence.zip").write_bytes(raw[:-1])

@@ -35,8 +35,12 @@ KINDS = {
     "single": 9, "multi": 4, "array": 2, "gres": 6, "bad": 5, "overtime": 2, "cancelled": 4,
     "requeued": 2,
 }  # fmt: skip
-ELEMENTS = 4
+ELEMENTS, AT_ONCE = 4, 2
 CLUSTERS = ("alpha", "beta")
+_ELEMENT = """came=$(date +%s%N); sleep 1
+echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $came $(date +%s%N)" \\
+    >> {file}
+"""
 _AGAIN = """if [ -z "$SLURM_RESTART_COUNT" ]; then
     scontrol requeue "$SLURM_JOB_ID"; sleep 600; exit 9
 fi
@@ -92,8 +96,14 @@ class Load:
         )  # fmt: skip
         base = replace(base, resources=wanted, walltime_s=600, requeue=kind == "requeued")
         if kind == "array":
-            return replace(base, array=ArraySpec(tuple(range(ELEMENTS))))
+            script = base.script + _ELEMENT.format(file=self.arrays)
+            return replace(base, script=script, array=ArraySpec(tuple(range(ELEMENTS)), AT_ONCE))
         return replace(base, walltime_s=2) if kind == "overtime" else base
+
+    @property
+    def arrays(self) -> Path:
+        """Where each element says which it is, and when it ran."""
+        return self.marks.parent / "arrays"
 
     def lines(self) -> dict[int, int]:
         return {int(p.name): len(p.read_text().splitlines()) for p in self.marks.iterdir()}
@@ -159,6 +169,8 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
     marks = folder / "marks"
     marks.mkdir()
     marks.chmod(0o777)
+    (folder / "arrays").touch()
+    (folder / "arrays").chmod(0o666)
     url = f"sqlite:///{tmp_path / 'hub.sqlite'}"
     with facility(tmp_path, url) as place:
         place.hub.environ["MEYRIN_HUB_LEASE_S"] = "2"
@@ -182,6 +194,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
         finally:
             books.close()
         check_kinds(place, load)
+        check_arrays(load)
     print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
 
 
@@ -249,6 +262,16 @@ def check_charged_as_accounted(books: Books, said: dict[str, Said]) -> str:
         f"{len(rows)} attempts measured, {dict(sources)}, {ours} accelerator-seconds charged,"
         f" {theirs} in sacct; requeued runs: {sum(s.runs > 1 for s in said.values())}"
     )
+
+
+def check_arrays(load: Load) -> None:
+    """Elements know which they are, and no more of them run at once than was asked."""
+    said = [tuple(map(int, line.split())) for line in load.arrays.read_text().splitlines()]
+    for job in load.jobs["array"]:
+        ours = sorted(each for each in said if each[0] == job)
+        assert [each[1:3] for each in ours] == [(n, ELEMENTS) for n in range(ELEMENTS)], ours
+        for *_, came, _ in ours:
+            assert sum(begin <= came < end for *_, begin, end in ours) <= AT_ONCE, ours
 
 
 def check_kinds(place: Facility, load: Load) -> None:

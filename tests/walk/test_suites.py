@@ -48,15 +48,21 @@ def test_two_sites_have_one_root_and_each_is_paid(place: Facility) -> None:
             assert job.used_s > 0
             assert client.explain(str(found["job"])).summary
         assert not client.verify().findings
-    keys = []
+    trust = place.root / "trust.json"
     for site in ("alpha", "beta"):
         public = place.meyrin("evidence", "key", str(place.root / site / "site.key")).stdout.strip()
-        keys.append({"name": site, "role": "site", "public": public})
-    trust = place.root / "trust.json"
-    trust.write_text(json.dumps({"keys": keys}))
+        assert place.meyrin("gate", "trust", site, public).returncode == 0
+    three = run_at(place, "alpha", model, "--out", str(place.root / "out-both"))
+    trust.write_text(place.meyrin("evidence", "keys", "--json").stdout)
+    said = place.meyrin("evidence", "verify", str(three["evidence"]), "--trust", str(trust))
+    assert said.returncode == 0, said.stderr
+    assert "signed by site alpha and hub hub" in said.stdout
+    assert "the site's key was not separated" in said.stdout  # these agents share their account
+    # those from before an administrator named the keys have the site's signature alone
     for found in (one, other):
         done = place.meyrin("evidence", "verify", str(found["evidence"]), "--trust", str(trust))
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 4, done.stderr
+        assert "no hub that you trust has countersigned it" in done.stderr
 
 
 def test_a_job_that_is_lost_in_the_middle_leaves_no_evidence(place: Facility) -> None:

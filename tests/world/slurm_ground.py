@@ -57,6 +57,7 @@ class SlurmGround(Ground):
 
     def _run(self, command: Sequence[str], given: str, environment: Mapping[str, str]) -> Done:
         """One of Slurm's commands; the controller may be killed right after a submission."""
+        self._end_orphans()
         done = self.commands(command, given, environment)
         if Path(command[0]).name == "sbatch" and self.world.chance.happens("amnesia"):
             chance = self.world.chance.of("amnesia/what")
@@ -107,6 +108,10 @@ class SlurmGround(Ground):
         for job in self.cluster.waiting():
             self._begin(job)
 
+    def _end_orphans(self) -> None:
+        for job in self.cluster.orphans_over_time():
+            self._end(job, obeys=False)
+
     def _begin(self, job: FakeJob) -> None:
         node = self.cluster.begin(job)
         attempt = ask.attempt_of(job.name) or ""
@@ -151,7 +156,7 @@ class SlurmGround(Ground):
         assert job.start_s is not None
         assert job.end_s is not None
         run.end_ms, run.how, run.exit_code = self.clock(), how, exit_code
-        run.elapsed_s = job.end_s - job.start_s
+        run.elapsed_s = max(0, job.end_s - job.start_s)  # as the site's accounting has it
         self.world.tell(f"{self.site.name}: {run.attempt[-4:]} ends: {how} {exit_code}")
 
     def _plan(self, job: FakeJob) -> Any:

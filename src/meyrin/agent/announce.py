@@ -42,13 +42,16 @@ class Announcer:
         if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= LOOK_EVERY_MS:
             self.look()
 
-    def saying(self, config: AgentConfig, *troubles: str) -> tuple[list[Partition], About]:
+    def saying(
+        self, config: AgentConfig, mark: str, *troubles: str
+    ) -> tuple[list[Partition], About]:
         trouble = "; ".join(each for each in troubles if each)
-        return shown(config.rules, self._partitions), about(config, self._batch, trouble)
+        return shown(config.rules, self._partitions), about(config, self._batch, trouble, mark)
 
 
-def about(config: AgentConfig, batch: BatchSystem, trouble: str = "") -> About:
-    """Shown on the site's page. `trouble` is what the operator should mend."""
+def about(config: AgentConfig, batch: BatchSystem, trouble: str = "", mark: str = "") -> About:
+    """Shown on the site's page. `trouble` is what the operator should mend, `mark` a word for
+    the rules in force."""
     slurm = config.batch == "slurm"
     return About(
         version=__version__,
@@ -57,6 +60,8 @@ def about(config: AgentConfig, batch: BatchSystem, trouble: str = "") -> About:
         rules=in_words(config),
         offers=tuple(proposed(one) for one in config.offer),
         trouble=trouble[:2000],
+        news=str(getattr(batch, "news", ""))[:300],
+        rules_mark=mark,
     )
 
 

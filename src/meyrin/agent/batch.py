@@ -6,6 +6,7 @@ Every call takes many attempts at once, because asking a batch system is what co
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -139,6 +140,32 @@ class ShowsQueue(Protocol):
 
     def whole_queue(self) -> tuple[QueueEntry, ...]:
         """Everybody's, as far as the agent's user may see it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What an attempt used, by accounting, where that is not what was told when it ended.
+
+    `revision` rises with each such word on the attempt.
+    """
+
+    attempt: str
+    batch_job: str
+    usage: Usage
+    revision: int
+
+
+@runtime_checkable
+class LooksAgain(Protocol):
+    """A batch system whose accounting may know better after an end was told and forgotten."""
+
+    def late(self) -> tuple[Late, ...]:
+        """What the hub does not have yet; looks at accounting when that is due."""
+        ...
+
+    def late_told(self, taken: Collection[Late], unknown: Collection[Late]) -> None:
+        """The hub has those that it took; of the unknown it knows no end."""
         ...
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from meyrin.agent import veto
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
+from meyrin.agent.slurm import push
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import MeyrinError, NotLoggedIn
@@ -83,6 +84,17 @@ def _slurm_findings(config: AgentConfig, facts: ClusterFacts) -> Iterator[Findin
     if not facts.accounting:
         words = "Slurm keeps no accounting: use is measured by our wrapper and marked so"
         yield Finding(False, words)
+
+
+def push_findings(config: AgentConfig) -> Iterator[Finding]:
+    """What an agent here found out about nodes that tell it their news at once."""
+    if config.batch != "slurm" or not config.slurm.push:
+        return
+    known = push.read(config.dir / "slurm" / push.REACHED)
+    if known.word:
+        hint = "starts and ends are seen all the same, only later; to mend it, let nodes send UDP"
+        hint += " to slurm.push_port, or say slurm.push = false"
+        yield Finding(False, known.in_words(), hint if known.word == "no" else "")
 
 
 def no_account(facts: ClusterFacts) -> Finding | None:

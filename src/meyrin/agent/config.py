@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from meyrin.agent import quiet
 from meyrin.domain.errors import InvalidInput
@@ -123,10 +123,22 @@ class SlurmConfig(BaseModel):
     times the controller's own message time-out."""
     accounting_wait_s: float = Field(default=60.0, ge=0, le=86_400)
     """Seconds to wait for accounting after an end before the wrapper's own measure is told."""
+    second_look_days: int = Field(default=35, ge=0, le=400)
+    """Days for which accounting is asked again about each job that ended, so that late and
+    corrected records are charged right: the longest month, and four days to close it. 0: never."""
+    second_look_every_h: int = Field(default=24, ge=1, le=168)
+    """Hours between two such questions about a job, after the first two (10 minutes, 1 hour)."""
     command_timeout_s: float = Field(default=60.0, ge=1, le=600)
     """Seconds until a command that does not end counts as no answer."""
     submits_at_once: int = Field(default=2, ge=1, le=16)
     """How many submissions run at the same time."""
+    push: bool = True
+    """Whether nodes may tell the agent of starts and ends at once, by a UDP datagram; it finds
+    out by itself whether they reach it."""
+    push_port: int = Field(default=0, ge=0, le=65_535)
+    """The port for that, where a firewall wants to know it; 0: any free one."""
+    push_address: IPvAnyAddress | None = None
+    """This machine's address as nodes see it; absent: the one that nodes are reached from."""
     rest_url: str = ""
     """slurmrestd: `http://HOST:PORT`, or `unix:/path/to/socket`."""
     rest_user: str | None = None
@@ -191,12 +203,19 @@ class AgentConfig(BaseModel):
     """The site's own rules."""
     offer: tuple[Offer, ...] = ()
     """What the site proposes to lend, as [[offer]] tables."""
+    evidence_key: Path | None = None
+    """The key that the site signs evidence with, best in a place that jobs can't read, such as a
+    disk of the agent's machine alone; absent: `site.key` in `dir`, made at the first run."""
     partition: tuple[Partition, ...] = ()
     """What there is to give, as [[partition]] tables; with `slurm`, absent: as Slurm says."""
     slurm: SlurmConfig = SlurmConfig()
     """How to speak to Slurm."""
     limits: LimitsConfig = LimitsConfig()
     """Whether Slurm's accounts and limits follow projects and balances."""
+
+    @property
+    def evidence_key_file(self) -> Path:
+        return self.evidence_key or self.dir / "site.key"
 
     @property
     def credential(self) -> str:
@@ -247,5 +266,10 @@ def load(path: Path) -> AgentConfig:
     )
     veto = config.rules.veto
     rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})
-    files = {"dir": base / config.dir, "credential_file": base / config.credential_file}
+    key = config.evidence_key
+    files = {
+        "dir": base / config.dir,
+        "credential_file": base / config.credential_file,
+        "evidence_key": None if key is None else base / key,
+    }
     return config.model_copy(update={**files, "slurm": slurm, "rules": rules})

@@ -56,6 +56,7 @@ class Door:
         self._shut_until_s = 0
         self._shut_s = 0
         self._broken = ""
+        self._asked_anew = 0
 
     # --- what is inside
 
@@ -155,6 +156,11 @@ class Door:
     def try_now(self) -> None:
         """The operator mended something: ask the veto again at once. Safe in a signal handler."""
         self._shut_until_s = 0
+        self._asked_anew += 1
+
+    def mark(self) -> str:
+        """A word for the rules in force; another one when they are others."""
+        return site_rules.mark(self.config, self._asked_anew)
 
     # --- what the hub is told
 

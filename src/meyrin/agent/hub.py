@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from meyrin import __version__
+from meyrin.agent.batch import Late
 from meyrin.client import transfer
 from meyrin.client.connection import Connection, read
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import (
     Chunk,
+    CorrectionBody,
+    CorrectionsBody,
+    CorrectionsReply,
+    CountedList,
     FollowBody,
     HelloBody,
     HelloReply,
@@ -27,6 +33,7 @@ from meyrin.wire.agents import (
     ReportsReply,
     ResultsBody,
     SelfReply,
+    UsageBody,
 )
 from meyrin.wire.jobs import Body, FileView
 from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply
@@ -105,6 +112,31 @@ class Hub:
         """Send pieces of output; returns how much the hub has of each stream (-1: no more)."""
         reply = self._post("output", OutputBody.model_construct(chunks=chunks))
         return read(OutputReply, reply).sizes
+
+    def correct(self, late: Sequence[Late]) -> CorrectionsReply:
+        """Tell what ended attempts used, where that is not what was told before."""
+        body = CorrectionsBody(
+            corrections=[
+                CorrectionBody(
+                    attempt=each.attempt,
+                    batch_job=each.batch_job,
+                    usage=UsageBody(**asdict(each.usage)),
+                    revision=each.revision,
+                )
+                for each in late
+            ]
+        )
+        return read(CorrectionsReply, self._post("usage", body))
+
+    def counted(self, from_ms: int, until_ms: int, after: str = "") -> CountedList:
+        """A page of what the hub counted for attempts that ended here in a time."""
+        answer = self.connection.call(
+            "GET",
+            "/agent/usage",
+            repeatable=True,
+            params={"from_ms": from_ms, "until_ms": until_ms, "after": after, "limit": 500},
+        )
+        return read(CountedList, answer.content)
 
     def queue(self, jobs: list[QueuedJob], left_out: int, at_ms: int) -> None:
         """The site's whole queue now, in place of the one before."""

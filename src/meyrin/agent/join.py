@@ -222,6 +222,7 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
     partitions = _partitions(config, facts)
     yield from check.site_findings(config, partitions, facts)
     yield from check.veto_findings(config, partitions)
+    yield from check.push_findings(config)
     connection = Connection(config.hub, config.credential)
     try:
         yield from check.hub_findings(connection, Hub(connection, "").who, now_ms, joined=joined)

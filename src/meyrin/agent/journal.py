@@ -172,10 +172,10 @@ class Journal:
         """The hub acknowledged them; a newer report of the same attempt stays."""
         with self._write() as db:
             for each in reports:
-                db.execute(
-                    "DELETE FROM reports WHERE attempt = ? AND body = ?",
-                    (each.attempt, each.model_dump_json()),
-                )
+                kept = db.execute("SELECT body FROM reports WHERE attempt = ?", (each.attempt,))
+                # as values: the text may be of an earlier version, with fewer fields
+                if any(Report.model_validate_json(body) == each for (body,) in kept.fetchall()):
+                    db.execute("DELETE FROM reports WHERE attempt = ?", (each.attempt,))
                 if each.phase in ("ended", "refused"):
                     db.execute(
                         "UPDATE attempts SET stage = 'told' WHERE attempt = ?", (each.attempt,)

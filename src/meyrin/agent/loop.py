@@ -19,8 +19,9 @@ from typing import Any
 
 import structlog
 
+from meyrin.agent import late
 from meyrin.agent.announce import Announcer
-from meyrin.agent.batch import BatchJob, BatchSystem, Output, Phase, ShowsQueue, Start
+from meyrin.agent.batch import BatchJob, BatchSystem, LooksAgain, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential
 from meyrin.agent.door import Door, Way
@@ -31,11 +32,12 @@ from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
-from meyrin.agent.results import bring_back
+from meyrin.agent.report import of_batch
+from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFull, Unreachable
 from meyrin.domain.site import Partition
-from meyrin.wire.agents import Report, UsageBody
+from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
@@ -106,7 +108,7 @@ class Agent:
 
     def _saying(self) -> tuple[list[Partition], About]:
         file = self.watched.trouble if self.watched else ""
-        return self.announcer.saying(self.config, file, self.door.trouble())
+        return self.announcer.saying(self.config, self.door.mark(), file, self.door.trouble())
 
     def settings_once(self) -> None:
         """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
@@ -220,13 +222,14 @@ class Agent:
 
     def _start_or_no(self, item: Item) -> Start | Report | None:
         """Its start, the site's no, or None when it is tried again later."""
-        attempt = item.work.attempt
+        attempt, mark = item.work.attempt, self.door.mark()
         verdict = self.door.verdict(self.site, item)
         if verdict.way is Way.HELD:
             return None
         if verdict.way is not Way.IN:
             later = verdict.way is Way.NOT_NOW
-            return self._report(attempt, "refused", why=verdict.why, for_now=later)
+            known = {"why": verdict.why, "for_now": later, "rules_mark": mark}
+            return self._report(attempt, "refused", **known)
         try:
             return start_of(self.config, self.site, item, self.hub.fetch_input)
         except Unreachable:
@@ -267,34 +270,9 @@ class Agent:
             self._stop.wait(_GATHER_S)
 
     def _of_batch(self, job: BatchJob) -> Report:
-        wanted = self._items[job.attempt].request.output_files
         now_ms = self.clock_ms()
         handed_ms = self._handed_ms.get(job.attempt, now_ms)
-        usage = None
-        if job.usage is not None:
-            usage = UsageBody(
-                elapsed_s=job.usage.elapsed_s,
-                cpu_ms=job.usage.cpu_ms,
-                max_rss_kb=job.usage.max_rss_kb,
-                source=job.usage.source,
-            )
-        return Report(
-            attempt=job.attempt,
-            epoch=self._items[job.attempt].work.epoch,
-            phase=job.phase.value,
-            at_ms=handed_ms if job.phase is Phase.QUEUED else now_ms,
-            batch_job=job.batch_job,
-            start_ms=job.start_ms,
-            end_ms=job.end_ms,
-            end=job.end,
-            exit_code=job.exit_code,
-            signal=job.signal,
-            why=job.why,
-            site_word=job.site_word,
-            usage=usage,
-            results_follow=bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
-            run=job.run,
-        )
+        return of_batch(job, self._items[job.attempt], handed_ms, now_ms)
 
     def send_once(self) -> bool:
         """Tell the hub what is noted; output goes before the end that it belongs to.
@@ -317,7 +295,8 @@ class Agent:
         """Bring back the files that ended jobs left, then forget what is wholly told."""
         for attempt in self.journal.results_due():
             item = self._items[attempt]
-            bring_back(self.hub, item, folder_of(self.config, item).path)
+            seal = sealing(self.config, self.site, item)
+            bring_back(self.hub, item, folder_of(self.config, item).path, seal)
             self.journal.results_sent(attempt)
         done = self.journal.forgettable()
         if not done:
@@ -380,6 +359,7 @@ class Agent:
             self._thread("recover", self._recover_or_wait),
             self._thread("queue", self._queue_or_wait),
             self._thread("limits", self._limits_or_wait),
+            self._thread("late", self._late_or_wait),
         ]
         self._thread("lease", lambda: self.lease_once(20.0))
         self._stop.wait()
@@ -442,6 +422,11 @@ class Agent:
     def _limits_or_wait(self) -> None:
         self.keep_limits_once()
         self._stop.wait(None if self.keeper is None else self.config.limits.every_s)
+
+    def _late_or_wait(self) -> None:
+        if isinstance(self.batch, LooksAgain):
+            late.tell(self.batch, self.hub)
+        self._stop.wait(late.EVERY_S)
 
     def _recover_or_wait(self) -> None:
         self.recover_once()

@@ -9,7 +9,7 @@ from meyrin.agent.batch import BatchSystem
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.local import LocalBatch
 from meyrin.agent.slurm import ask
-from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.batch import Hearing, SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport, runner
 from meyrin.agent.slurm.transport import Transport
 from meyrin.domain.errors import InvalidInput
@@ -60,5 +60,7 @@ def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
         poll_s=(how.poll_min_s, max(how.poll_min_s, how.poll_max_s)),
         doubt_s=how.doubt_s,
         accounting_wait_s=how.accounting_wait_s,
+        second_look=(how.second_look_days, how.second_look_every_h),
         at_once=how.submits_at_once,
+        hearing=Hearing(how.push, str(how.push_address or "") or None, how.push_port),
     )

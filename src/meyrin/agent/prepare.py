@@ -85,9 +85,11 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
 
 
 def of_site(config: AgentConfig) -> dict[str, str]:
-    """What runs of suites need of the site: its own Meyrin, and where its key lies."""
+    """What runs of suites need of the site: its own Meyrin, and where its key lies, which they
+    try to read, so that the evidence can say whether a job could."""
     data = os.environ.get("MEYRIN_SUITE_DATA")
-    found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_DIR": str(config.dir.resolve())}
+    key = str(config.evidence_key_file.resolve())
+    found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_KEY": key}
     return found | ({"MEYRIN_SUITE_DATA": data} if data else {})
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
+from meyrin.agent.seal import seal
 from meyrin.domain.errors import MeyrinError, Unreachable
 from meyrin.wire.jobs import FileView
+
+EVIDENCE = "evidence.zip"
+Seal = Callable[[Path], Path]  # what a job left under that name → what is brought back
 
 
 def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
@@ -32,8 +38,12 @@ def _glob(folder: Path, pattern: str) -> list[Path]:
         return []
 
 
-def bring_back(hub: Hub, item: Item, folder: Path) -> None:
-    """Upload the results of one ended attempt and say which there are. May be repeated."""
+def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None) -> None:
+    """Upload the results of one ended attempt and say which there are. May be repeated.
+
+    Where `sealed_by` is given, the evidence goes as what it makes of it, or not at all.
+    """
+    sealed: list[Path] = []
     views: list[FileView] = []
     patterns = item.request.output_files
     missing = [pattern for pattern in patterns if not matches(folder, (pattern,))]
@@ -44,7 +54,11 @@ def bring_back(hub: Hub, item: Item, folder: Path) -> None:
             missing.append(f"{shown} (its name is no text)")
             continue
         try:
-            sent = hub.upload(path)
+            if sealed_by is not None and name == EVIDENCE:
+                sealed.append(sealed_by(path))
+                sent = hub.upload(sealed[-1])
+            else:
+                sent = hub.upload(path)
         except Unreachable:
             raise
         except (OSError, MeyrinError) as error:
@@ -53,3 +67,14 @@ def bring_back(hub: Hub, item: Item, folder: Path) -> None:
         views.append(sent.model_copy(update={"name": name}))
     state = "complete" if not missing else "not found: " + ", ".join(missing)
     hub.results(item.work.attempt, item.work.epoch, state, views)
+    for path in sealed:
+        path.unlink(missing_ok=True)
+
+
+def sealing(config: AgentConfig, site: str, item: Item) -> Seal | None:
+    """How the evidence of this job is sealed; None where the job is no run of a suite."""
+    from meyrin.suites import handed  # noqa: PLC0415 - only for jobs that leave results
+
+    if not handed.is_run(item.request):
+        return None
+    return lambda path: seal(config, site, item, path)

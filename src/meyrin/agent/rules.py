@@ -6,6 +6,8 @@ may be offered again. What a program of the site's own says is in `veto.py`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -45,6 +47,20 @@ def closed(rules: Rules, now_s: int) -> str:
         there = datetime.fromtimestamp(end, UTC).astimezone(ZoneInfo(rules.time_zone))
         return f"quiet hours until {there:%a %H:%M} ({rules.time_zone})"
     return ""
+
+
+def mark(config: AgentConfig, asked_anew: int = 0) -> str:
+    """Another word whenever what decides here is other: the rules, the accounts that the veto is
+    shown, the veto's own program; and when the operator says so (`asked_anew`)."""
+    slurm = config.slurm
+    facts = [config.rules.model_dump_json(), slurm.accounts, slurm.default_account, asked_anew]
+    known = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    if config.rules.veto is not None:
+        try:
+            known.update(config.rules.veto.read_bytes())
+        except OSError:
+            known.update(b"gone")
+    return known.hexdigest()[:16]
 
 
 def in_words(config: AgentConfig) -> tuple[str, ...]:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from meyrin.agent.check import Finding
 
-ENTRIES = {"join": Entry("meyrin.cli.agent_join:command", "Let this site join a hub.")}
+ENTRIES = {
+    "join": Entry("meyrin.cli.agent_join:command", "Let this site join a hub."),
+    "compare": Entry("meyrin.cli.agent_compare:command", "The site's accounting, and Meyrin's."),
+}
 
 
 @click.group(
@@ -25,7 +28,7 @@ ENTRIES = {"join": Entry("meyrin.cli.agent_join:command", "Let this site join a 
     cls=LazyGroup,
     entries=ENTRIES,
     invoke_without_command=True,
-    subcommand_metavar="[join ...]",
+    subcommand_metavar="[join|compare ...]",
     epilog="A site joins with the line that `meyrin site enrol NAME` prints at the hub.",
 )
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE",

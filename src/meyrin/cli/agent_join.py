@@ -187,6 +187,8 @@ def _try(at: Place, config: AgentConfig, wait_min: int) -> None:
             )
         used = f", {outcome.job.usage.elapsed_s} s measured" if outcome.job.usage else ""
         say(f"      It ran and was seen to end{used}")
+        if news := getattr(batch, "news", ""):
+            say(f"      {news[:1].upper()}{news[1:]}")
     finally:
         batch.leave()
         lock.close()

@@ -1,7 +1,8 @@
-"""The second act of `make demo`: a trained model is tested at a site, and a gate decides on it.
+"""The second act of `make demo`: from an ask to hours that grow on evidence, and hours that stop.
 
-One plan, two models. The first opens the next tranche; the second, worse one is stopped, and
-the reasons are those of the gate.
+An ask is granted at once; more hours are promised in tranches, each behind one gate. A model is
+trained, tested at a site and decided on: the gate opens the next tranche. A second, worse model
+comes to the same gate, and the tranche after that is stopped, with the reasons of the gate.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from pathlib import Path
 
 from meyrin.client.api import Client
 from meyrin.domain.errors import Failed
-from meyrin.wire.ledger import NewAward
 
 TINY = Path(__file__).resolve().parents[3] / "examples" / "tiny"
 SEED = "7"
 SUITES = {"capability": (300, 126), "safety": (360, 174)}  # samples, clusters
-NEXT_S = 40 * 3600
-END_S = 4_070_908_800  # 2099-01-01
+PROJECT, GATE, FAMILY = "tiny-models", "more-hours", "tiny"
+FIRST_H, NEXT_H, LAST_H = 20, 40, 80
 PLAN = """
-gate = "second-tranche"
+gate = "more-hours"
 family = "tiny"
-says = "more hours once it adds, declines harm and admits what it does not know"
+says = "more hours for a model that adds, declines harm and admits what it does not know"
 expires = 2099-12-31
 owner = {{ name = "ada", key = "{ada}" }}
 reviewer = {{ name = "grace", key = "{grace}" }}
@@ -110,16 +110,20 @@ def second_act(folder: Path, client: Client, title: Callable[[str], None]) -> bo
     for name in ("train.py", "train.sh"):
         shutil.copy(TINY / name, place / name)
     act = Act(place, client, title)
-    title("A plan for the next tranche, signed before any model is looked at")
+    title("An ask for hours, granted at once by rule")
+    act.meyrin("call", "ask", PROJECT, "--hours", "10", "--type", "virtual")
+    title("A plan for more, signed before any model is looked at; tranches behind its gate")
     digest = _plan(act)
+    _promise(act)
     title("A tiny transformer, trained at a site and tested in a jail")
     _train(act, "good")
-    released = _decide(act, "good", digest, code=0)
-    if released:
-        _release(act)
+    opened = _decide(act, "good", digest, code=0) and _tranches(act) == ["released"] * 2 + [
+        "waiting"
+    ]
     title("A second, worse model before the same gate")
     _train(act, "worse", "--behaviour", "bad", "--start", "good", "--steps", "150")
-    return released and not _decide(act, "worse", digest, code=3)
+    stopped = not _decide(act, "worse", digest, code=3)
+    return opened and stopped and _tranches(act) == ["released", "released", "stopped"]
 
 
 def _plan(act: Act) -> str:
@@ -128,8 +132,20 @@ def _plan(act: Act) -> str:
     act.meyrin("gate", "plan", "make", "plan.toml")
     for name, role in (("ada", "owner"), ("grace", "reviewer")):
         act.meyrin("gate", "plan", "sign", "plan.json", "--key", f"{name}.key", "--as", role)
+    act.meyrin("gate", "plan", "register", "plan.json", "--project", PROJECT)
     told = json.loads((act.folder / "plan.json").read_text(encoding="utf-8"))
     return str(told["digest"])
+
+
+def _promise(act: Act) -> None:
+    """What an administrator awards: a first part now, two more behind the gate."""
+    plan = json.loads((act.folder / "plan.json").read_text(encoding="utf-8"))["plan"]
+    behind = f"gate={GATE},family={FAMILY},reviewer={plan['reviewer']['key']}"
+    act.meyrin(
+        "project", "grant", PROJECT, "--hours", str(FIRST_H), "--type", "virtual",
+        "--until", "2099-01-01", "--reason", "staged", "--tranche", f"hours={NEXT_H},{behind}",
+        "--tranche", f"hours={LAST_H},{behind}",
+    )  # fmt: skip
 
 
 def _train(act: Act, name: str, *options: str) -> None:
@@ -137,7 +153,7 @@ def _train(act: Act, name: str, *options: str) -> None:
     if "--start" in options:
         inputs.append("--input=good")
     label = act.meyrin(
-        "submit", "--parsable", *inputs, f"--output-files={name}/*",
+        "submit", "--parsable", f"--account={PROJECT}", *inputs, f"--output-files={name}/*",
         f"--export=PYTHON={sys.executable}", "train.sh", "--out", name, *options,
     )  # fmt: skip
     act.meyrin("logs", "-f", label)
@@ -148,26 +164,28 @@ def _decide(act: Act, name: str, digest: str, *, code: int) -> bool:
     runs = [
         (
             "suite", "run", suite, "--model", name, "--seed", SEED, "--samples", str(samples),
-            "--plan", digest, "--out", f"{suite}-{name}",
+            "--plan", digest, "--project", PROJECT, "--out", f"{suite}-{name}",
         )
         for suite, (samples, _) in SUITES.items()
     ]  # fmt: skip
     act.together(*runs)
     files = [f"{suite}-{name}/evidence.zip" for suite in SUITES]
-    act.meyrin("evidence", "verify", files[0], "--model", name)
-    act.meyrin("gate", "decide", "plan.json", *files, "--ledger", "tries.jsonl", code=code)
+    act.meyrin("evidence", "keys")
+    known = act.client.gates.keys().model_dump_json()
+    (act.folder / "trust.json").write_text(known, encoding="utf-8")
+    for file in files:
+        act.meyrin("evidence", "verify", file, "--trust", "trust.json", "--model", name)
+    act.meyrin("gate", "decide", "plan.json", *files, "--project", PROJECT, code=code)
     return code == 0
 
 
-def _release(act: Act) -> None:
-    """What the gate opened, as the ledger has it."""
-    last = (act.folder / "tries.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-    decision = json.loads(last)
-    reason = f"gate second-tranche: {decision.get('verdict', 'pass')}"
-    award = NewAward(
-        project="home", charged_type="virtual", amount_s=NEXT_S,
-        end_s=END_S,
-        reason=reason,
-    )  # fmt: skip
-    act.client.ledger.award(award)
-    print(f"   the next tranche: {NEXT_S // 3600} hours of `virtual` for project home ({reason})")
+def _tranches(act: Act) -> list[str]:
+    """The states of the staged allocation's tranches, as the ledger has them."""
+    granted = act.client.ledger.allocations(PROJECT).allocations
+    (staged,) = [each for each in granted if each.tranches]
+    for part in staged.tranches:
+        hours = f"{part.given_s // 3600} of {part.amount_s // 3600} hours"
+        print(f"   tranche {part.number}: {part.state:9} {hours:18} {part.reason}")
+    free, promised = staged.balance.free_s // 3600, staged.promised_s // 3600
+    print(f"   to use now: {free} hours of `virtual`; still promised: {promised}", flush=True)
+    return [part.state for part in staged.tranches]

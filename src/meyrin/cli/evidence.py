@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
-from meyrin.cli.session import Session, json_option, pass_session
-from meyrin.cli.terminal import clean, data, data_json, say
+from meyrin.cli.listing import show_list
+from meyrin.cli.session import Session, json_option, lists, pass_session
+from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput, NotFound
 
 HERE = "meyrin.cli.evidence"
@@ -16,6 +17,7 @@ ENTRIES = {
     "verify": Entry(f"{HERE}:verify", "Whether evidence is whole, and who signed it."),
     "sign": Entry(f"{HERE}:sign", "Countersign evidence that verifies."),
     "key": Entry(f"{HERE}:key", "Make a key, or show the public half of one."),
+    "keys": Entry(f"{HERE}:keys_", "Whose signatures count, as the hub publishes it."),
 }
 
 
@@ -42,7 +44,10 @@ Exit codes: 0 whole (and trusted, with --trust), 1 changed or no evidence,
 def verify(session: Session, file: Path, trust: Path | None, model: Path | None) -> None:
     """Whether evidence is whole, offline, and which claim rests on which file.
 
-    A trust file lists {"keys": [{"name": ..., "role": "site" or "hub", "public": ...}]}.
+    The site's agent signs what a job handed in, the hub countersigns it when it comes. A missing
+    signature is named, with what its lack means. A trust file lists whose keys count:
+    {"keys": [{"name": ..., "role": "site" or "hub", "public": ...}]}; `meyrin evidence keys --json`
+    writes one.
     """
     from meyrin.suites import keys  # noqa: PLC0415
     from meyrin.suites.verify import as_data  # noqa: PLC0415
@@ -55,31 +60,37 @@ def verify(session: Session, file: Path, trust: Path | None, model: Path | None)
         return
     for claim in found.claims:
         data(clean(f"ok  {claim.says}  [{', '.join(claim.files)}]"))
-    if not found.trusted:
-        for _, _, public in found.signers:
-            say(f"note: signed with the key {public}, for which nobody vouches: give --trust FILE")
+    for each in found.missing:
+        say(clean(f"missing: {each.what}: {each.means}"))
 
 
 @click.command("sign", epilog="Example: meyrin evidence sign evidence.zip --key hub.key")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", required=True, type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--trust", type=click.Path(path_type=Path), metavar="FILE", help="Whose keys count.")
+@click.option("--name", default="hub", show_default=True, help="Who says that it came.")
 @json_option
 @pass_session
-def sign(session: Session, file: Path, key: Path, trust: Path | None) -> None:
-    """Countersign evidence, as a hub does; only if it verifies first.
+def sign(session: Session, file: Path, key: Path, trust: Path | None, name: str) -> None:
+    """Countersign evidence, offline; only if it verifies first. Hubs do it by themselves.
 
-    With --trust, only if the site's key is in that file.
+    With --trust, only if the site's key is in that file. Such a receipt says of no job that it is
+    known, as only a hub can.
     """
-    from meyrin.suites import bundle, keys  # noqa: PLC0415
+    from meyrin.suites import keys, receipt  # noqa: PLC0415
     from meyrin.suites.verify import verify as check  # noqa: PLC0415
 
     secret = keys.read(key)
-    sites = [each for each in keys.read_trust(trust) if each.role == "site"] if trust else None
     raw = _read(file)
-    check(raw, sites)
+    found = check(raw, keys.read_trust(trust) if trust else None, hub=False)
+    said = receipt.Receipt(
+        name,
+        int(session.clock() * 1000),
+        found.word.attempt,
+        (receipt.SITE_KNOWN,) if trust else (),
+    )
     draft = file.with_name(f".{file.name}.part")
-    draft.write_bytes(bundle.countersign(raw, secret))
+    draft.write_bytes(receipt.countersign(raw, secret, said))
     draft.replace(file)
     if session.json:
         data_json({"evidence": str(file), "public": keys.public_of(secret)})
@@ -102,6 +113,38 @@ def key(session: Session, file: Path, name: str, role: str) -> None:
         data_json({"keys": [{"name": name, "role": role, "public": public}]})
     else:
         data(public)
+
+
+@click.command(
+    "keys",
+    epilog="""\b
+Examples:
+  meyrin evidence keys
+  meyrin evidence keys --json > trust.json
+""",
+)
+@lists
+def keys_(session: Session, limit: int, after: str) -> None:
+    """Whose signatures of evidence count, as the hub publishes it; with --json a trust file.
+
+    An ended key was replaced: what a hub received before still counts. Nothing counts that a
+    revoked key has signed.
+    """
+    with session.client() as hub:
+        page = hub.gates.keys(after=after, limit=limit)
+    rows = [
+        (
+            each.name,
+            each.role,
+            each.public,
+            moment(each.since_ms),
+            moment(each.revoked_ms or each.ended_ms) if each.revoked_ms or each.ended_ms else "-",
+            "revoked" if each.revoked_ms else "ended" if each.ended_ms else "counts",
+        )
+        for each in page.keys
+    ]
+    empty = "No key counts yet. `meyrin gate trust SITE KEY` names one."
+    show_list(session, page, "NAME ROLE KEY SINCE UNTIL STATE", rows, empty)
 
 
 def _read(file: Path) -> bytes:

@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.argument("public")
 @click.option("--role", type=click.Choice(["site", "hub"]), default="site", show_default=True)
-@click.option("--end", is_flag=True, help="Let it count no more.")
+@click.option("--end", is_flag=True, help="It was replaced: what comes from now on won't count.")
+@click.option("--revoke", is_flag=True, help="Others may have it: nothing it signed counts.")
 @asks_hub
-def trust(session: Session, name: str, public: str, role: str, end: bool) -> None:
-    """Let evidence count that the site NAME signs with the key PUBLIC. For administrators."""
+def trust(session: Session, name: str, public: str, role: str, end: bool, revoke: bool) -> None:
+    """Let evidence count that the site NAME signs with the key PUBLIC. For administrators.
+
+    A site that takes a new key: name the new one, then --end the old one. What the hub received
+    before still counts. A key that others may have is ended with --revoke. `meyrin evidence keys`
+    lists them all.
+    """
     with session.client() as hub:
-        if end:
-            hub.gates.distrust(public)
-            show_one(session, None, f"evidence signed with this key of {name} counts no more")
+        if end or revoke:
+            hub.gates.distrust(public, revoked=revoke)
+            what = "that was signed" if revoke else "signed from now on"
+            show_one(session, None, f"evidence {what} with this key of {name} counts no more")
             return
         made = hub.gates.trust(name, public, role)
     show_one(session, made, f"evidence that {name} signs with this key counts")

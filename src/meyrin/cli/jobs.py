@@ -25,7 +25,7 @@ from meyrin.cli.terminal import (
 )
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.states import JobState
-from meyrin.domain.units import show_count, show_duration, show_hours
+from meyrin.domain.units import show_count, show_duration, show_energy, show_hours
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
@@ -162,6 +162,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
         ("comment", clean(found.comment)),
         ("array", ", ".join(f"{n} {state}" for state, n in sorted(found.array.items()))),
         ("cost", _cost(found)),
+        ("energy", _energy(found)),
         ("array cost", ", ".join(filter(None, map(_cost, found.array_costs)))),
         ("results", _results(found)),
     ]
@@ -190,6 +191,14 @@ def _cost(of: JobDetail | CostView) -> str:
     used = f"{show_hours(of.used_s)} {kind} ({of.used_s} s)" if of.used_s else ""
     held = f"{show_hours(of.held_s)} {kind} held" if of.held_s else ""
     return ", ".join(filter(None, (used, held)))
+
+
+def _energy(found: JobDetail) -> str:
+    """As the site recorded it; said to be unknown only where there was any use."""
+    if found.energy_j is not None:
+        return show_energy(found.energy_j)
+    used = any(each.measured_by for each in found.attempts)
+    return "unknown: its site records none" if used else ""
 
 
 def _results(found: JobDetail) -> str:

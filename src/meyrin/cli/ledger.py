@@ -19,10 +19,19 @@ if TYPE_CHECKING:
     from meyrin.wire.ledger import BalanceView, TypeStatementView
 
 HERE = "meyrin.cli.ledger"
+OWNERS = "meyrin.cli.owners"
 ENTRIES = {
     "entries": Entry(f"{HERE}:entries", "A project's entries, newest first."),
     "statement": Entry(f"{HERE}:statement", "What a project had, used and has."),
     "owners": Entry(f"{HERE}:owners", "What every owner gave in a month."),
+    "months": Entry(f"{OWNERS}:months", "Owners' statements, by month."),
+    "month": Entry(f"{OWNERS}:month", "What owners were entitled to, and got."),
+    "returns": Entry(f"{OWNERS}:returns", "Return coefficients of a year."),
+    "publish": Entry(f"{OWNERS}:publish", "Show a frozen month to everybody."),
+    "comments": Entry(f"{OWNERS}:comments", "What owners said of a month."),
+    "comment": Entry(f"{OWNERS}:comment", "Say something of a month for an owner."),
+    "speakers": Entry(f"{OWNERS}:speakers", "Who speaks for which owner."),
+    "speak": Entry(f"{OWNERS}:speak", "Let a person speak for an owner."),
     "close-month": Entry(f"{HERE}:close_month", "Let a month change no more."),
     "verify": Entry(f"{HERE}:verify", "Whether the ledger adds up."),
 }

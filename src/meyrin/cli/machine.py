@@ -26,6 +26,8 @@ from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refuse
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.modes.shipped import modes_of
+from meyrin.hub.evaluations import trust as evidence
 from meyrin.hub.identity import service as identity
 from meyrin.hub.migrations import run as migrate
 from meyrin.hub.plumbing.authz import Actor
@@ -36,6 +38,7 @@ from meyrin.hub.plumbing.relay import Relay
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import service as sites
 from meyrin.hub.worker import Worker
+from meyrin.suites import keys
 
 log = structlog.get_logger("meyrin.hub")
 
@@ -69,7 +72,7 @@ class Machine:
         )
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
-        self.worker = Worker(self.database)
+        self.worker = Worker(self.database, modes_of(settings), settings.freeze_day)
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
         )
@@ -163,6 +166,7 @@ class Machine:
                 _, secret = sites.enrol(step, site.name, site.title)
                 sites.lend(step, site.name, site.partition.name, site.owners, start_s=step.now_s)
             self._grant_starter(step, home.id, site.partition.charged_type)
+            evidence.trust(step, actor, site.name, "site", keys.make(folder / "site.key"))
         if secret is not None:
             write_private(credential, secret + "\n")
         config = folder / "agent.toml"

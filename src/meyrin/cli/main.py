@@ -48,6 +48,7 @@ COMMANDS = {
     "evidence": Entry("meyrin.cli.evidence:group", "Check what a test left behind.", TEST),
     "site": Entry("meyrin.cli.site:group", "Sites and what they lend.", RUN_IT),
     "call": Entry("meyrin.cli.call:group", "Ways to get hours, and which fits.", RUN_IT),
+    "award": Entry("meyrin.cli.award:group", "Awards from elsewhere, in and out.", RUN_IT),
     "project": Entry("meyrin.cli.project:group", "Projects, members, grants.", RUN_IT),
     "gate": Entry("meyrin.cli.gate:group", "More hours on evidence: plans, verdicts.", RUN_IT),
     "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),

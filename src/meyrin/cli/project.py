@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
 import click
 
+from meyrin.cli.bodies import read_body, typed_s
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list, show_one
 from meyrin.cli.moments import parse_day
+from meyrin.cli.pace import pace_words
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
-from meyrin.cli.tranches import next_words, parse_tranche, tranche_table
-from meyrin.domain.errors import InvalidInput
-from meyrin.domain.units import HOUR_S, show_hours
+from meyrin.cli.tranches import next_words, parse_tranche, pause_words, tranche_table
+from meyrin.domain.units import show_hours
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-Model = TypeVar("Model", bound="BaseModel")
 HERE = "meyrin.cli.project"
+ALLOCATIONS = "meyrin.cli.allocations"
+PACE = "meyrin.cli.pace"
+IDLE = "meyrin.cli.idle"
 ENTRIES = {
     "list": Entry(f"{HERE}:list_projects", "The projects that you may see."),
     "create": Entry(f"{HERE}:create", "A new project."),
     "show": Entry(f"{HERE}:show", "One project: members, allocations."),
     "grant": Entry(f"{HERE}:grant", "Award hours to a project."),
-    "extend": Entry(f"{HERE}:extend", "Give an allocation more time or hours."),
+    "extend": Entry(f"{ALLOCATIONS}:extend", "More time or hours for an allocation."),
+    "transfer": Entry(f"{ALLOCATIONS}:transfer", "Move hours to another allocation."),
+    "pause": Entry(f"{ALLOCATIONS}:pause", "Let no new job take from an allocation."),
+    "resume": Entry(f"{ALLOCATIONS}:resume", "End a pause."),
+    "changes": Entry(f"{ALLOCATIONS}:changes", "What was asked for and done, and why."),
+    "pace": Entry(f"{PACE}:pace", "Whether too little or too much is used."),
+    "notices": Entry(f"{PACE}:notices", "What to know about your hours."),
+    "reclaim": Entry(f"{IDLE}:reclaim", "Idle hours that go back by rule."),
+    "answer": Entry(f"{IDLE}:answer", "Say why idle hours shall stay."),
+    "decide": Entry(f"{ALLOCATIONS}:decide", "Answer what a lead asked for."),
     "member": Entry(f"{HERE}:member", "Add or remove members."),
 }
 MEMBER = {
@@ -83,12 +90,14 @@ def show(session: Session, name: str) -> None:
     with session.client() as hub:
         found = hub.projects.show(name)
         members = hub.projects.members(name, limit=PAGE).members
-        granted = hub.ledger.allocations(name, limit=PAGE).allocations
+        paced = hub.allocations.pace(name, limit=PAGE).paces
+    granted = [one.allocation for one in paced]
     if session.json:
         answer = {
             "project": found.model_dump(mode="json"),
             "members": [one.model_dump(mode="json") for one in members],
             "allocations": [one.model_dump(mode="json") for one in granted],
+            "paces": {one.allocation.id: one.pace.model_dump(mode="json") for one in paced},
         }
         data_json(answer)
         return
@@ -103,16 +112,17 @@ def show(session: Session, name: str) -> None:
             show_hours(one.balance.used_s),
             moment(one.end_s * 1000),
             one.rule,
+            pace.verdict,
         )
-        for one in granted
+        for one, pace in ((each.allocation, each.pace) for each in paced)
     ]
-    titles = "ALLOCATION TYPE GRANTED_H> FREE_H> HELD_H> USED_H> UNTIL RULE~"
+    titles = "ALLOCATION TYPE GRANTED_H> FREE_H> HELD_H> USED_H> UNTIL RULE~ PACE"
     empty = f"no allocation yet: `meyrin project grant {name}`"
     lines = [clean(f"{found.name}: {found.title}"), "", table(columns("NAME CALLED~ ROLE"), people)]
     lines += ["", table(columns(titles), rows) if rows else empty]
     parts = tranche_table(granted)
     data("\n".join([*lines, "", parts] if parts else lines))
-    for words in next_words(granted):
+    for words in [*next_words(granted), *pause_words(granted), *pace_words(paced)]:
         say(words)
 
 
@@ -140,6 +150,13 @@ Hours are of one accelerator of that type, or of one core for the type `core`. W
 @click.option(
     "--tranche", "later", multiple=True, metavar="KEY=VALUE,...", help="A later part; repeatable."
 )
+@click.option(
+    "--door",
+    type=click.Choice(["entitled", "paid"]),
+    default="entitled",
+    show_default=True,
+    help="Whether its holder pays; paid jobs go behind entitled ones.",
+)
 @asks_hub
 def grant(
     session: Session,
@@ -152,13 +169,11 @@ def grant(
     **said: str,
 ) -> None:
     """Award hours to a project. For administrators."""
-    if (hours is None) == (seconds is None):
-        raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
+    first_s = typed_s(hours, seconds, needed=True)
     from meyrin.wire.ledger import NewAward  # noqa: PLC0415
 
-    first_s = (seconds or 0) if hours is None else hours * HOUR_S
     parts = [parse_tranche(text) for text in later]
-    award = _read(
+    award = read_body(
         NewAward,
         amount_s=first_s + sum(int(str(part["amount_s"])) for part in parts),
         tranches=[{"amount_s": first_s}, *parts] if parts else [],
@@ -172,59 +187,6 @@ def grant(
     if made.promised_s:
         words += f"; {show_hours(made.promised_s)} more are promised in tranches"
     show_one(session, made, f"{said['project']} was granted {words}")
-
-
-@click.command(
-    "extend",
-    epilog="""\b
-Examples:
-  meyrin project extend all_4k2m0000000000ab --until 2027-07-01 --reason 'late machine'
-  meyrin project extend all_4k2m0000000000ab --hours 500 --reason 'second tranche'
-`meyrin project show NAME` lists a project's allocations. One that is over is awarded anew.
-""",
-)
-@click.argument("allocation")
-@click.option("--hours", type=click.IntRange(1), help="So many accelerator-hours more.")
-@click.option("--seconds", type=click.IntRange(1), help="Accelerator-seconds instead.")
-@click.option("--until", metavar="DAY", help="YYYY-MM-DD, UTC: the new day it ends.")
-@click.option("--reason", required=True, metavar="TEXT", help="Kept in the ledger.")
-@click.option("--owner", default="facility", show_default=True, help="Out of whose share.")
-@click.option("--offer", "offer_id", default="", metavar="ID", help="Out of which offer.")
-@asks_hub
-def extend(
-    session: Session,
-    /,
-    allocation: str,
-    hours: int | None,
-    seconds: int | None,
-    until: str | None,
-    **said: str,
-) -> None:
-    """Let an allocation last longer, add hours to it, or both. For administrators."""
-    if hours is not None and seconds is not None:
-        raise InvalidInput("how much?", hint="give --hours or --seconds", field="--hours")
-    from meyrin.wire.ledger import Extension  # noqa: PLC0415
-
-    more = _read(
-        Extension,
-        amount_s=(seconds or 0) if hours is None else hours * HOUR_S,
-        end_s=None if until is None else parse_day(until, "--until"),
-        **said,
-    )
-    with session.client() as hub:
-        made = hub.ledger.extend(allocation, more)
-    words = f"{show_hours(made.balance.granted_s)} {made.charged_type} hours"
-    show_one(session, made, f"{made.id} has {words} until {moment(made.end_s * 1000)}")
-
-
-def _read(model: type[Model], **given: object) -> Model:
-    """The body that was typed; else InvalidInput with the first thing that is wrong."""
-    try:
-        return model.model_validate(given)
-    except ValueError as error:
-        raise InvalidInput(
-            "the amounts or names can't be read", hint=str(error).splitlines()[-2].strip()
-        ) from error
 
 
 @click.group("member", cls=LazyGroup, entries=MEMBER)

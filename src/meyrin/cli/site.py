@@ -32,6 +32,7 @@ ENTRIES = {
     "resume": Entry(f"{HERE}:resume", "Send new jobs there again."),
     "allow": Entry(f"{HERE}:allow", "Say which projects may use it."),
     "offer": Entry(f"{HERE}:offer", "Lend a partition, for its owners."),
+    "shares": Entry("meyrin.cli.site_shares:shares", "Whose an offer is, and from when on."),
     "end-offer": Entry(f"{HERE}:end_offer", "End an offer early."),
     "credentials": Entry(f"{HERE}:credentials", "What its agent logs in with, and when it did."),
     "revoke": Entry(f"{HERE}:revoke", "Refuse its agent from now on."),
@@ -137,6 +138,8 @@ def _said(found: SiteDetail) -> list[str]:
         lines.append(f"agent {about.version}" + (f", speaks to {speaks}" if speaks else ""))
     if found.credential_ms is not None:
         lines.append(f"credential of {moment(found.credential_ms)}")
+    if about.news:
+        lines.append(about.news)
     if about.trouble:
         lines.append(f"to be mended there: {about.trouble}")
     return lines + [f"rule: {rule}" for rule in about.rules]
@@ -293,6 +296,7 @@ def allow(session: Session, name: str, projects: tuple[str, ...], everyone: bool
 Examples:
   meyrin site offer alps gpu --owner uni
   meyrin site offer alps gpu --owner uni=3 --owner state=1 --until 2027-01-01
+  meyrin site offer alps gpu --owner uni --price-cents 190    who pays, pays 1.90 an hour
 Owners are whoever paid; the numbers are the weights of their parts.
 """,
 )
@@ -301,6 +305,12 @@ Owners are whoever paid; the numbers are the weights of their parts.
 @click.option("--owner", "owners", multiple=True, required=True, metavar="NAME[=WEIGHT]")
 @click.option("--from", "start", metavar="DAY", help="YYYY-MM-DD, UTC; now, if left out.")
 @click.option("--until", "end", metavar="DAY", help="YYYY-MM-DD, UTC; on and on, if left out.")
+@click.option(
+    "--price-cents",
+    type=click.IntRange(0, 10**9),
+    metavar="N",
+    help="Of an accelerator-hour (or core-hour), for who comes by the paid door.",
+)
 @asks_hub
 def offer(
     session: Session,
@@ -309,17 +319,21 @@ def offer(
     owners: tuple[str, ...],
     start: str | None,
     end: str | None,
+    price_cents: int | None,
 ) -> None:
     """Lend a partition for its owners, for a time or on and on."""
-    shares = [_share(word) for word in owners]
+    shares = [share_of(word) for word in owners]
     start_s = None if start is None else parse_day(start, "--from")
     end_s = None if end is None else parse_day(end, "--until")
     with session.client() as hub:
-        made = hub.sites.offer(name, partition, shares, start_s=start_s, end_s=end_s)
+        made = hub.sites.offer(
+            name, partition, shares, start_s=start_s, end_s=end_s, price_cents=price_cents
+        )
     show_one(session, made, f"{name} lends {partition}: offer {made.id}")
 
 
-def _share(word: str) -> OwnerShare:
+def share_of(word: str) -> OwnerShare:
+    """`NAME` or `NAME=WEIGHT`; else InvalidInput."""
     owner, equals, weight = word.partition("=")
     if equals and not (weight.isascii() and weight.isdigit()):
         raise InvalidInput(

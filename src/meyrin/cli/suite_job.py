@@ -50,8 +50,7 @@ def as_job(session: Session, ask: Ask, suite: str, asked: dict[str, Any]) -> int
 
 def request(ask: Ask, asked: dict[str, Any]) -> JobRequest:
     """The run as an ordinary job."""
-    from meyrin.suites import evidence  # noqa: PLC0415
-    from meyrin.suites.job import SCRIPT  # noqa: PLC0415
+    from meyrin.suites.handed import FILE, SCRIPT  # noqa: PLC0415
 
     limits = ask.suite.limits
     return JobRequest(
@@ -65,14 +64,14 @@ def request(ask: Ask, asked: dict[str, Any]) -> JobRequest:
             memory_mb=limits.memory_mb * ask.at_once + 512,
         ),
         walltime_s=limits.walltime_s + SLACK_S,
-        output_files=(evidence.FILE,),
+        output_files=(FILE,),
         comment=f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}",
     )
 
 
 def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
     """What travels: the ask, the model's files by their content, a suite that is not installed."""
-    from meyrin.suites.job import ASK, MODEL, SUITE  # noqa: PLC0415
+    from meyrin.suites.handed import ASK, MODEL, SUITE  # noqa: PLC0415
 
     brought = "/" in suite and bool(ask.suite.folder)
     package = Path(ask.suite.folder).name if brought else ""
@@ -99,12 +98,21 @@ def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
 
 
 def _bring(session: Session, hub: Client, label: str, ask: Ask) -> int:
-    from meyrin.suites import evidence  # noqa: PLC0415
+    from meyrin.suites.handed import FILE  # noqa: PLC0415
     from meyrin.suites.verify import verify  # noqa: PLC0415
 
-    (path,) = hub.fetch(label, ask.out, [evidence.FILE])
-    facts = verify(path.read_bytes(), model=ask.folder).facts
-    run = facts.run
+    came = hub.results(label)
+    if not any(each.name == FILE for each in came.files):
+        raise Failed(
+            f"no evidence: job {label} brought none back: {came.results}",
+            hint=f"`meyrin logs {label}` has what it said",
+            job=label,
+        )
+    (path,) = hub.fetch(label, ask.out, [FILE])
+    found = verify(path.read_bytes(), model=ask.folder)
+    if found.receipt is None:
+        say(clean(f"note: {came.results}; no gate takes it so"))
+    facts, run = found.facts, found.facts.run
     wrong = (run.suite, run.version, run.seed, run.fingerprints.plan) != (
         ask.suite.name, ask.suite.version, ask.seed, ask.plan,
     )  # fmt: skip

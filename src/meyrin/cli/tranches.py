@@ -68,3 +68,16 @@ def next_words(allocations: Sequence[AllocationView]) -> list[str]:
             way = f"through {gate}" if gate else f"on {moment(first.from_s * 1000)}"
             said.append(f"{one.id}: {hours} {one.charged_type} hours come next, {way}")
     return said
+
+
+def pause_words(allocations: Sequence[AllocationView]) -> list[str]:
+    """Which of these are paused, by whom, why, and who ends it."""
+    said = []
+    for one in allocations:
+        if one.paused is not None:
+            who = "an officer" if one.paused.officer else "a lead"
+            said.append(
+                f"{one.id} is paused since {moment(one.paused.since_ms)} by {one.paused.by}: "
+                f"{one.paused.reason}; {who} ends it: `meyrin project resume {one.id}`"
+            )
+    return said

@@ -104,12 +104,29 @@ class Sites(Room):
         *,
         start_s: int | None = None,
         end_s: int | None = None,
+        price_cents: int | None = None,
     ) -> sites.OfferView:
         """Lend a partition for its owners, from now or `start_s` until `end_s`."""
         said = sites.NewOffer(
-            partition=partition, owners=list(owners), start_s=start_s, end_s=end_s
+            partition=partition,
+            owners=list(owners),
+            start_s=start_s,
+            end_s=end_s,
+            price_cents=price_cents,
         )
         return self._post(sites.OfferView, "sites", name, "offers", said=said)
+
+    def shares(self, name: str, offer: str) -> sites.ShareTerms:
+        """Whose an offer is, from when on; all changes."""
+        return self._get(sites.ShareTerms, "sites", name, "offers", offer, "shares")
+
+    def change_shares(
+        self, name: str, offer: str, owners: Sequence[OwnerShare], from_s: int
+    ) -> sites.ShareTerms:
+        """Let an offer be of these owners from `from_s` on."""
+        said = sites.NewShares(owners=list(owners), from_s=from_s)
+        where = ("sites", name, "offers", offer, "shares")
+        return self._post(sites.ShareTerms, *where, said=said, again=True)
 
     def end_offer(self, name: str, offer: str, end_s: int | None = None) -> None:
         said = sites.OfferEnd(end_s=end_s)

@@ -44,8 +44,10 @@ from meyrin.wire.jobs import (
 
 if TYPE_CHECKING:
     from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.allocations import Allocations
     from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
+    from meyrin.client.owners import Owners
     from meyrin.wire.ledger import StatementView, VerifyReply
 
 Model = TypeVar("Model", bound=Body)
@@ -118,10 +120,22 @@ class Client:
         return Calls(self.connection)
 
     @cached_property
+    def allocations(self) -> Allocations:
+        from meyrin.client.allocations import Allocations  # noqa: PLC0415
+
+        return Allocations(self.connection)
+
+    @cached_property
     def ledger(self) -> Ledger:
         from meyrin.client.admin import Ledger  # noqa: PLC0415
 
         return Ledger(self.connection)
+
+    @cached_property
+    def owners(self) -> Owners:
+        from meyrin.client.owners import Owners  # noqa: PLC0415
+
+        return Owners(self.connection)
 
     @cached_property
     def plans(self) -> Plans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from meyrin.client.admin import Room
+from meyrin.client.admin import Room, path
 from meyrin.wire import evaluations as wire
 
 
@@ -15,8 +15,12 @@ class Gates(Room):
         said = wire.NewKey(name=name, role=role, public=public)
         return self._post(wire.KeyView, "gates", "keys", said=said, again=True)
 
-    def distrust(self, public: str) -> None:
-        self._send("DELETE", "gates", "keys", public, again=True)
+    def distrust(self, public: str, *, revoked: bool = False) -> None:
+        """Let what it signs from now on count no more; revoked: nor what it has signed."""
+        asked = {"revoked": "true"} if revoked else {}
+        self._connection.call(
+            "DELETE", path("gates", "keys", public), repeatable=True, params=asked
+        )
 
     def keys(self, *, after: str = "", limit: int = 50) -> wire.KeyList:
         return self._get(wire.KeyList, "gates", "keys", after=after, limit=limit)

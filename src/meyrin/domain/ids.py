@@ -32,6 +32,7 @@ PREFIX = {
     "token": "tok",
     "owner": "own",
     "proposal": "prp",
+    "change": "chg",
 }
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

@@ -41,6 +41,8 @@ class EntryKind(StrEnum):
     VOID = "void"  # hold → allocation
     CORRECT = "correct"  # allocation → delivered, or back
     EXPIRE = "expire"  # allocation → expired
+    TRANSFER = "transfer"  # allocation → share, and share → another allocation
+    RECLAIM = "reclaim"  # allocation → share
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Hold:
 class Settlement:
     """What an attempt used, of which offer, and who paid for that offer.
 
-    `record` is the key of the usage record that says so.
+    `record` is the key of the usage record that says so. `ended_ms` is when the use ended, where
+    that is known: it says in which month the use counts.
     """
 
     attempt: str
@@ -76,6 +79,7 @@ class Settlement:
     offer_id: str
     reason: str
     record: str = ""
+    ended_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,30 @@ def split(attempt: str, used_s: int, shares: Sequence[OwnerShare]) -> dict[str, 
     return parts
 
 
+def apportion(amount: int, weights: Mapping[str, int], seed: str) -> dict[str, int]:
+    """`amount` split by weights into integers that add up exactly: the largest remainder method.
+
+    Each name gets its exact part rounded down; what is left over goes, one by one, to the largest
+    remainders (Hamilton's method, Balinski and Young 1982). Equal remainders are put in order by
+    the SHA-256 of `seed`, a slash and the name: nobody can choose it, anybody can check it. An
+    amount below zero is split as its opposite is.
+    """
+    total = sum(weights.values())
+    if total < 1 or any(weight < 0 for weight in weights.values()):
+        raise InvalidInput("weights are whole numbers from 0 on, and one is above zero")
+    sign, size = (-1, -amount) if amount < 0 else (1, amount)
+    parts = {name: size * weight // total for name, weight in weights.items()}
+    left = size - sum(parts.values())
+
+    def turn(name: str) -> tuple[int, str]:
+        digest = hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+        return -(size * weights[name] % total), digest
+
+    for name in sorted(weights, key=turn)[:left]:
+        parts[name] += 1
+    return {name: sign * part for name, part in parts.items()}
+
+
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
@@ -184,3 +212,14 @@ def month_bounds_ms(month: str) -> tuple[int, int]:
     start = datetime(year, number, 1, tzinfo=UTC)
     end = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
     return int(start.timestamp()) * 1000, int(end.timestamp()) * 1000
+
+
+def month_at(at_ms: int) -> str:
+    """The month (UTC) of a moment, such as `2026-11`."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m}"
+
+
+def months_between(first: str, last: str) -> tuple[str, ...]:
+    """All months from `first` to `last`, both included; none where `last` is earlier."""
+    start, end = (12 * int(month[:4]) + int(month[5:]) - 1 for month in (first, last))
+    return tuple(f"{n // 12:04d}-{n % 12 + 1:02d}" for n in range(start, end + 1))

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_OFFER = "no_offer"
     NO_ALLOCATION = "no_allocation"
     ALLOCATION_ENDED = "allocation_ended"
+    ALLOCATION_PAUSED = "allocation_paused"
     TRANCHE_WAITS = "tranche_waits"
     BALANCE = "balance"
     # at this partition, not now
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     SITE_DRAINED = "site_drained"
     BALANCE_HELD = "balance_held"
     BUSY = "busy"
+    PAID_BEHIND = "paid_behind"
     ARRAY_LIMIT = "array_limit"
     # before any partition is looked at
     HELD = "held"
@@ -46,6 +48,7 @@ PASSING = frozenset(
         Reason.SITE_DRAINED,
         Reason.BALANCE_HELD,
         Reason.BUSY,
+        Reason.PAID_BEHIND,
         Reason.ARRAY_LIMIT,
         Reason.HELD,
         Reason.BEGIN,

@@ -151,6 +151,11 @@ def show_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def show_energy(energy_j: int) -> str:
+    """`5,400,000 J (1.500 kWh)`: joules as they were recorded, and what people are billed in."""
+    return f"{energy_j:,} J ({energy_j / 3_600_000:,.3f} kWh)"
+
+
 def show_hours(seconds: int) -> str:
     """Accelerator-seconds as hours with three decimals; exact seconds stay in the data."""
     return f"{seconds / HOUR_S:,.3f}"

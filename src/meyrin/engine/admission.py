@@ -147,22 +147,30 @@ def check_funds(
     def no(reason: Reason, asked: int | str | None, limit: int | str | None) -> Refusal:
         return Refusal(reason, place.site, place.partition.name, asked, limit)
 
-    current = [f for f in mine if f.start_s <= now_s < f.end_s]
-    if not current:
-        charged_type = place.partition.charged_type
+    charged_type = place.partition.charged_type
+    lasting = [f for f in mine if f.start_s <= now_s < f.end_s]
+    current = [f for f in lasting if not f.paused]
+    if not lasting:
         to_come = [f.start_s for f in mine if now_s < f.start_s]
         if to_come or not mine:
             return no(Reason.NO_ALLOCATION, charged_type, min(to_come, default=None))
         return no(Reason.ALLOCATION_ENDED, charged_type, max(f.end_s for f in mine))
+    if not current:
+        return no(Reason.ALLOCATION_PAUSED, charged_type, min(f.paused for f in lasting))
     if hold_s is None or any(f.free_s >= hold_s for f in current):
         return None
+    waits_for, paused = next_tranche(current, hold_s), paused_that_could(lasting, hold_s)
     ever_s = max(f.free_s + f.held_s for f in current)
-    if ever_s < hold_s:
-        waits_for = next_tranche(current, hold_s)
-        if waits_for:
-            return no(Reason.TRANCHE_WAITS, hold_s, waits_for)
-        return no(Reason.BALANCE, hold_s, ever_s)
-    return no(Reason.BALANCE_HELD, hold_s, max(f.free_s for f in current))
+    said: tuple[Reason, int | str, int | str]
+    if ever_s >= hold_s:
+        said = (Reason.BALANCE_HELD, hold_s, max(f.free_s for f in current))
+    elif waits_for:
+        said = (Reason.TRANCHE_WAITS, hold_s, waits_for)
+    elif paused:
+        said = (Reason.ALLOCATION_PAUSED, charged_type, paused)
+    else:
+        said = (Reason.BALANCE, hold_s, ever_s)
+    return no(*said)
 
 
 def next_tranche(current: Sequence[Funds], hold_s: int) -> str:
@@ -171,13 +179,26 @@ def next_tranche(current: Sequence[Funds], hold_s: int) -> str:
     return min((f.waits_for for f in enough), default="")
 
 
-def pay(mine: Sequence[Funds], hold_s: int, now_s: int) -> list[Funds]:
-    """The allocations after a hold of `hold_s` on the one that ends first among those with enough.
+def paused_that_could(lasting: Sequence[Funds], hold_s: int) -> str:
+    """Why an allocation is paused that could carry the hold; empty where there is none."""
+    enough = [f.paused for f in lasting if f.paused and f.free_s + f.held_s >= hold_s]
+    return min(enough, default="")
+
+
+def payer_of(mine: Sequence[Funds], hold_s: int, now_s: int) -> Funds:
+    """Of the allocations with enough: entitled before paid, then the one that ends first.
 
     The caller has asked `check_funds`; that none has enough is a bug.
     """
-    enough = [f for f in mine if f.start_s <= now_s < f.end_s and f.free_s >= hold_s]
-    payer = min(enough, key=lambda f: (f.end_s, f.start_s, f.free_s, f.held_s))
+    enough = [
+        f for f in mine if f.start_s <= now_s < f.end_s and f.free_s >= hold_s and not f.paused
+    ]
+    return min(enough, key=lambda f: (f.paid, f.end_s, f.start_s, f.free_s, f.held_s))
+
+
+def pay(mine: Sequence[Funds], hold_s: int, now_s: int) -> list[Funds]:
+    """The allocations after a hold of `hold_s` on the one that pays."""
+    payer = payer_of(mine, hold_s, now_s)
     left = list(mine)
     left.remove(payer)
     left.append(replace(payer, free_s=payer.free_s - hold_s, held_s=payer.held_s + hold_s))

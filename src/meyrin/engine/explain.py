@@ -82,7 +82,11 @@ _WORDS: dict[Reason, tuple[str, str]] = {
     ),
     Reason.ALLOCATION_ENDED: (
         "the project's allocation of {asked} hours, which {place} charges, has ended",
-        "ask for it to be prolonged, or use a partition that charges what the project has",
+        "ask for new hours (`meyrin call ask`), or use a partition that charges what there is",
+    ),
+    Reason.ALLOCATION_PAUSED: (
+        "the project's allocation of {asked} hours, which {place} charges, is paused: {limit}",
+        "ask whoever paused it for its end (`meyrin project resume`); running jobs go on",
     ),
     Reason.TRANCHE_WAITS: (
         "would hold {asked} hours at {place}, more than is released; more wait for {limit}",
@@ -108,6 +112,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "needs {asked} nodes at {place}; {limit} have room now for its whole wall time",
         "wait, or ask for a shorter --time or fewer resources",
     ),
+    Reason.PAID_BEHIND: (
+        "is paid work; ahead of entitled work that may hold {limit} % of {place}, here {asked} %",
+        "wait until entitled jobs have their places, or ask for hours that are free of charge",
+    ),
     Reason.ARRAY_LIMIT: (
         "its array runs at most {limit} elements at once",
         "wait for one to end, or raise the number after % in --array",
@@ -119,6 +127,11 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "wait for that job, or submit again without --dependency",
     ),
 }
+# a balance that no shorter job would fit either
+_USED_UP = (
+    "would hold {asked} hours at {place}; the project's allocation is used up{over}",
+    "ask for more (`meyrin project extend --hours`), or move some (`meyrin project transfer`)",
+)
 _DURATION = frozenset({Reason.WALLTIME})
 _HOURS = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE, Reason.BALANCE_HELD})
 _ABSENT = {Reason.DEPENDENCY: ("another job", "not yet met"), Reason.ARRAY_LIMIT: ("", "a few")}
@@ -233,13 +246,20 @@ def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
 
 
 def _clash(refusal: Refusal) -> str:
-    return _WORDS[refusal.reason][0].format(**_facts(refusal))
+    return _words(refusal)[0].format(**_facts(refusal))
 
 
 def _way_out(refusal: Refusal) -> str:
     if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
         return "choose a partition with accelerators"
-    return _WORDS[refusal.reason][1].format(**_facts(refusal))
+    return _words(refusal)[1].format(**_facts(refusal))
+
+
+def _words(refusal: Refusal) -> tuple[str, str]:
+    used_up = refusal.reason is Reason.BALANCE and isinstance(refusal.limit, int)
+    if used_up and int(refusal.limit or 0) <= 0:
+        return _USED_UP
+    return _WORDS[refusal.reason]
 
 
 def _facts(refusal: Refusal) -> dict[str, str]:
@@ -250,7 +270,14 @@ def _facts(refusal: Refusal) -> dict[str, str]:
         "asked": _shown(refusal.reason, refusal.asked) or asked,
         "limit": _shown(refusal.reason, refusal.limit) or limit,
         "limit_mb": str(refusal.limit),
+        "over": _over(refusal.limit),
     }
+
+
+def _over(limit: int | str | None) -> str:
+    return (
+        f", and overdrawn by {show_hours(-limit)}" if isinstance(limit, int) and limit < 0 else ""
+    )
 
 
 def _shown(reason: Reason, value: int | str | None) -> str:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SHORTEST_S = 60  # a wall time below a minute is no way out
 _ROUNDS = 4  # one change may bring another limit into sight
 _TOO_FEW = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE})
-_MONEY = frozenset({Reason.NO_ALLOCATION, Reason.ALLOCATION_ENDED}) | _TOO_FEW
+_NONE_NOW = {Reason.NO_ALLOCATION, Reason.ALLOCATION_ENDED, Reason.ALLOCATION_PAUSED}
+_MONEY = frozenset(_NONE_NOW) | _TOO_FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,11 @@ def _shorter(
     """The longest wall time that the balance carries: what is free, else what is held too."""
     shaped = _shaped(changed, place)
     key = (job.project, shaped.charged_type)
-    mine = [f for f in funds if (f.project, f.charged_type) == key and f.start_s <= now_s < f.end_s]
+    mine = [
+        f
+        for f in funds
+        if (f.project, f.charged_type) == key and f.start_s <= now_s < f.end_s and not f.paused
+    ]
     rate = place.partition.charge_rate(shaped.asked, shaped.nodes)
     for balance_s in (max(f.free_s for f in mine), max(f.free_s + f.held_s for f in mine)):
         walltime_s = balance_s * rate.denominator // rate.numerator

@@ -13,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meyrin import __version__
 from meyrin.hub.agents.routes import router as agents
 from meyrin.hub.broker.routes import router as broker
+from meyrin.hub.calls.changes_routes import router as changes
+from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
+from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.evaluations.routes import router as evaluations
@@ -23,12 +26,14 @@ from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
+from meyrin.hub.owners.routes import router as owners
 from meyrin.hub.plans.routes import router as plans
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.hours_pages import router as hours
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
@@ -60,12 +65,17 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         outside,
         sites,
         ledger,
+        owners,
         calls,
+        changes,
+        awards,
+        pace,
         proposals,
         jobs,
         evaluations,
         broker,
         agents,
+        hours,
         apply,
         plans,
         plan_pages,

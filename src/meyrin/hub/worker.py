@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Sequence
 
 import structlog
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import kernels
 from meyrin.hub.broker import service as broker
-from meyrin.hub.calls import proposals, tranches
+from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts
+from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import BROKER
+from meyrin.hub.sites import capacity
 
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
@@ -27,8 +31,10 @@ _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, modes: Sequence[Mode] = (), freeze_day: int = 8) -> None:
         self.database = database
+        self.modes = modes
+        self.freeze_day = freeze_day
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -76,10 +82,26 @@ class Worker:
                 if waiting:
                     proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
+                watched = pace.watch(step, self.modes)
+                reclaimed = reclaiming.sweep(step, self.modes, watched)
+            self._months()
             if expired:
                 log.info("allocations.expired", allocations=len(expired))
             if changed:
                 log.info("tranches.changed", tranches=changed)
+            if watched:
+                log.info("allocations.watched", allocations=len(watched))
+            if reclaimed:
+                log.info("allocations.reclaimed", allocations=len(reclaimed))
+
+    def _months(self) -> None:
+        """What changed of partitions is noted; months whose day has come are frozen."""
+        with self.database.write() as step:
+            capacity.note(step, step.started_s)
+        with self.database.write() as step:
+            frozen = owners.freeze_due(step, self.freeze_day)
+        if frozen:
+            log.info("statements.frozen", months=frozen)
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

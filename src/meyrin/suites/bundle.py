@@ -9,8 +9,13 @@ from the members: there is no byte that could be changed unseen.
     model.json               the model's files
     model.sig, model.pub     model-signing's signature of them, and the key that it is checked with
     reached.jsonl            connections that the model asked for, if it did
+    job.json                 whether what ran it could read the key that it is signed with
     ro-crate-metadata.json   which file is what, for people and archives
-    statement.json           an in-toto test result about all files above, signed by site and hub
+    statement.json           an in-toto test result about all files above, signed by the site
+    receipt.json             the hub's signature of that, with when it came: see `receipt`
+
+What a job hands in is a bundle without statement: a *draft*. The site's agent seals it, and binds
+it to the attempt that left it.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +41,9 @@ from meyrin.suites.facts import Facts, SampleFact, canonical
 
 STATEMENT, FACTS, CRATE = "statement.json", "facts.jsonl", "ro-crate-metadata.json"
 MODEL, MODEL_SIGNATURE, REACHED = "model.json", "model.sig", "reached.jsonl"
-MODEL_KEY = "model.pub"
+MODEL_KEY, JOB, RECEIPT = "model.pub", "job.json", "receipt.json"
+# where the key was while the run went on
+APART, SHARED, WITH_RUN, UNKNOWN = "apart", "shared", "with the run", "unknown"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
@@ -47,47 +54,88 @@ ABOUT = {
     MODEL_SIGNATURE: "Signature of the model's files by model-signing",
     MODEL_KEY: "Public key of that signature",
     REACHED: "Connections that the model asked for, and what came of them",
+    JOB: "Whether what ran it could read the key that it is signed with",
     STATEMENT: "Signed in-toto statement about all other files",
 }
+_ADDED = {MODEL_SIGNATURE, MODEL_KEY, CRATE, STATEMENT, RECEIPT}  # by those who sign
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a site says beside the facts. `attempt` and `job` are "" where no job was behind it;
+    `handed_in` is the SHA-256 of the draft; `key` says where the key was."""
+
+    attempt: str = ""
+    job: str = ""
+    handed_in: str = ""
+    key: str = UNKNOWN
+
+
+def draft(
+    facts: Facts, model: Path | None, logs: Mapping[str, bytes], reached: bytes, key_is: str
+) -> bytes:
+    """What a run hands in to be signed."""
+    members = {FACTS: all_facts.dump(facts), **{f"log/{n}": raw for n, raw in logs.items()}}
+    members[JOB] = canonical({"site_key": key_is})
+    if reached:
+        members[REACHED] = reached
+    if model is not None:
+        members[MODEL] = canonical([list(each) for each in model_files(model)])
+    return _bounded(zipped(members))
+
+
+def seal(
+    handed_in: bytes, secret: bytes, model: Path | None, attempt: str = "", job: str = ""
+) -> bytes:
+    """The bundle of a draft, signed with the site's key. Whoever signs has checked it before."""
+    members = drafted(unzipped(handed_in))
+    facts = all_facts.parse(members[FACTS], FACTS)
+    word = replace(word_of(members), attempt=attempt, job=job)
+    if model is not None:
+        members[MODEL_SIGNATURE] = _sign_weights(model, secret)
+        members[MODEL_KEY] = weights_public(secret)
+    members[CRATE] = _crate(facts, members)
+    payload = canonical(statement(facts, members, word))
+    members[STATEMENT] = envelope(payload, [signature(payload, secret)])
+    return _bounded(zipped(members))
 
 
 def pack(
     facts: Facts, secret: bytes, model: Path | None, logs: Mapping[str, bytes], reached: bytes = b""
 ) -> bytes:
-    """The bundle of a run, signed with the site's key."""
-    members = {FACTS: all_facts.dump(facts), **{f"log/{n}": raw for n, raw in logs.items()}}
-    if reached:
-        members[REACHED] = reached
-    if model is not None:
-        members[MODEL] = canonical([list(each) for each in model_files(model)])
-        members[MODEL_SIGNATURE] = _sign_weights(model, secret)
-        members[MODEL_KEY] = weights_public(secret)
-    members[CRATE] = _crate(facts, members)
-    payload = canonical(statement(facts, members))
-    members[STATEMENT] = envelope(payload, [_signature(payload, secret)])
-    raw = zipped(members)
+    """The bundle of a run that its own program signs, with no job behind it."""
+    return seal(draft(facts, model, logs, reached, WITH_RUN), secret, model)
+
+
+def drafted(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What of a bundle's members was handed in."""
+    return {name: raw for name, raw in members.items() if name not in _ADDED}
+
+
+def word_of(members: Mapping[str, bytes]) -> Word:
+    """What the draft in these members lets a site say of it."""
+    parts = drafted(members)
+    told = json.loads(parts.get(JOB, b"{}"))
+    where = str(told.get("site_key", UNKNOWN)) if isinstance(told, dict) else UNKNOWN
+    digest = hashlib.sha256(zipped(parts)).hexdigest()
+    return Word(handed_in=digest, key=where if where in {APART, SHARED, WITH_RUN} else UNKNOWN)
+
+
+def _bounded(raw: bytes) -> bytes:
     if len(raw) > MOST_BYTES:
         raise InvalidInput(f"the evidence would be {len(raw)} bytes; the most is {MOST_BYTES}")
     return raw
 
 
-def countersign(raw: bytes, secret: bytes) -> bytes:
-    """The same bundle with one more signature. Whoever signs should have verified it before."""
-    members = unzipped(raw)
-    payload, signatures = opened(members[STATEMENT])
-    mine = _signature(payload, secret)
-    others = [each for each in signatures if each["public"] != mine["public"]]
-    return zipped({**members, STATEMENT: envelope(payload, [*others, mine])})
-
-
 # --- the statement
 
 
-def statement(facts: Facts, members: Mapping[str, bytes]) -> dict[str, Any]:
-    """The test result: about every other file of the bundle, and about the model."""
+def statement(facts: Facts, members: Mapping[str, bytes], word: Word) -> dict[str, Any]:
+    """The test result: about every file but the signatures, and the model, with the site's word."""
     run = facts.run
     prints = run.fingerprints
-    subjects = [_descriptor(n, members[n]) for n in sorted(members) if n != STATEMENT]
+    about = sorted(set(members) - {STATEMENT, RECEIPT})
+    subjects = [descriptor(name, members[name]) for name in about]
     return {
         "_type": STATEMENT_TYPE,
         "subject": subjects,
@@ -100,7 +148,12 @@ def statement(facts: Facts, members: Mapping[str, bytes]) -> dict[str, Any]:
             ],
             "passedTests": _tests(facts.samples, passed=True),
             "failedTests": _tests(facts.samples, passed=False),
-            "meyrin": {"root": facts.root, "samples": len(facts.samples), "run": asdict(run)},
+            "meyrin": {
+                "root": facts.root,
+                "samples": len(facts.samples),
+                "run": asdict(run),
+                "site": asdict(word),
+            },
         },
     }
 
@@ -129,7 +182,7 @@ def _tests(samples: tuple[SampleFact, ...], *, passed: bool) -> list[str]:
     ]
 
 
-def _descriptor(name: str, raw: bytes) -> dict[str, Any]:
+def descriptor(name: str, raw: bytes) -> dict[str, Any]:
     return {"name": name, "digest": {"sha256": hashlib.sha256(raw).hexdigest()}}
 
 
@@ -142,7 +195,7 @@ def pae(payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def _signature(payload: bytes, secret: bytes) -> dict[str, str]:
+def signature(payload: bytes, secret: bytes) -> dict[str, str]:
     public = keys.public_of(secret)
     mark = base64.b64encode(keys.sign(secret, pae(payload))).decode()
     keyid = hashlib.sha256(bytes.fromhex(public)).hexdigest()

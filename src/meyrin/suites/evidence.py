@@ -1,4 +1,8 @@
-"""From an ask to a signed bundle: run, pack, sign, and keep or leave no file at all."""
+"""From an ask to evidence: run, pack, and keep or leave no file at all.
+
+A job hands in what a site's agent then signs; a run outside of any job is signed here, by whoever
+ran it, and says so.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,35 @@ from pathlib import Path
 from meyrin.suites import bundle, execute, keys
 from meyrin.suites.execute import Ask, OnProgress
 from meyrin.suites.facts import Facts
+from meyrin.suites.handed import FILE
 from meyrin.suites.spec import LOGS, REACHED
-
-FILE = "evidence.zip"
 
 
 def make(ask: Ask, key: Path, progress: OnProgress) -> tuple[Facts, Path]:
-    """Run a suite and write its evidence into the out folder, signed with the key in a file.
+    """Run a suite here and write its evidence into the out folder, signed with the key in a file.
 
     Raises MeyrinError and leaves no evidence when anything is missing.
     """
+    keys.make(key)
+    found, target = hand_in(ask, bundle.WITH_RUN, progress)
+    signed = bundle.seal(target.read_bytes(), keys.read(key), ask.folder)
+    return found, _kept(signed, target)
+
+
+def hand_in(ask: Ask, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
+    """Run a suite and write what is to be signed; `key_is` says where the site's key was."""
     target = ask.out / FILE
     target.unlink(missing_ok=True)
-    keys.make(key)
     found = execute.run(ask, progress)
-    raw = bundle.pack(found, keys.read(key), ask.folder, _logs(ask), _reached(ask))
+    raw = bundle.draft(found, ask.folder, _logs(ask), _reached(ask), key_is)
+    return found, _kept(raw, target)
+
+
+def _kept(raw: bytes, target: Path) -> Path:
     draft = target.with_suffix(".part")
     draft.write_bytes(raw)
     draft.replace(target)
-    return found, target
+    return target
 
 
 def _shards(ask: Ask) -> list[Path]:

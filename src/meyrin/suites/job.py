@@ -1,7 +1,8 @@
 """A run of a suite as a job at a site: reads `ask.json`, leaves `evidence.zip`, or nothing.
 
-The script in the job is `SCRIPT`; what else it needs came with it as inputs: the model's files
-below `model/`, and below `suite/` a suite that is installed nowhere.
+The script in the job is `handed.SCRIPT`; what else it needs came with it as inputs: the model's
+files below `model/`, and below `suite/` a suite that is installed nowhere. What it leaves is not
+signed: the site's agent does that, outside of the job, with a key that is not this program's.
 """
 
 from __future__ import annotations
@@ -16,22 +17,12 @@ from types import FrameType
 from typing import Any
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
-from meyrin.suites import evidence, summary
+from meyrin.suites import bundle, evidence, summary
 from meyrin.suites.execute import Ask
+from meyrin.suites.handed import ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
-ASK, MODEL, SUITE, RUN = "ask.json", "model", "suite", "run"
-SITE_KEY = "site.key"
 EVERY = 0.1  # of all samples, between two lines of progress
-SCRIPT = """#!/bin/bash
-# The test of a model in a jail at this site: see `meyrin suite run`.
-python="${MEYRIN_PYTHON:-python3}"
-if ! "$python" -c 'import meyrin.suites, inspect_ai' 2>/dev/null; then
-    echo "no evidence: this site runs no suites: $python lacks meyrin[suites]" >&2
-    exit 1
-fi
-exec "$python" -m meyrin.suites.job
-"""
 
 
 def main() -> int:
@@ -40,8 +31,7 @@ def main() -> int:
     try:
         ask = read_ask(Path.cwd(), os.environ)
         _say(f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, at {ask.site}")
-        key = Path(os.environ.get("MEYRIN_SITE_DIR", ".")) / SITE_KEY
-        found, path = evidence.make(ask, key, _Progress())
+        found, path = evidence.hand_in(ask, reach(os.environ.get("MEYRIN_SITE_KEY")), _Progress())
     except MeyrinError as error:
         _say(error.message)
         _say(error.hint)
@@ -49,7 +39,7 @@ def main() -> int:
     except OSError as error:
         _say(f"no evidence: {error.filename or 'a file'}: {error.strerror or error}")
         return 1
-    path.replace(Path.cwd() / evidence.FILE)
+    path.replace(Path.cwd() / FILE)
     for line in summary.lines(found):
         _say(line)
     return 0
@@ -77,6 +67,17 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{ASK} can't be read: {error}") from error
+
+
+def reach(key: str | None) -> str:
+    """Whether a job at this site could read the site's key: tried, by a job that has no need to."""
+    if not key:
+        return bundle.UNKNOWN
+    try:
+        Path(key).open("rb").close()
+    except OSError:
+        return bundle.APART
+    return bundle.SHARED
 
 
 class _Progress:

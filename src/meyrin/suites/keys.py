@@ -26,11 +26,17 @@ _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # o
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """Somebody whose signature counts, as what, under which public key."""
+    """Somebody whose signature counts, as what, under which public key.
+
+    A key that was replaced has `ended_ms`: what a hub received before still counts. One that got
+    into wrong hands has `revoked_ms`: nothing that it signed counts, whenever that was.
+    """
 
     name: str
     role: str
     public: str
+    ended_ms: int | None = None
+    revoked_ms: int | None = None
 
 
 def make(path: Path) -> str:
@@ -112,15 +118,25 @@ def weights_key(secret: bytes) -> EllipticCurvePrivateKey:
 
 
 def read_trust(path: Path) -> tuple[Trusted, ...]:
-    """A trust file: `{"keys": [{"name": …, "role": "site" or "hub", "public": …}, …]}`."""
+    """A trust file: `{"keys": [{"name": …, "role": "site" or "hub", "public": …}, …]}`.
+
+    `ended_ms` and `revoked_ms` may stand beside, as `meyrin evidence keys --json` writes them.
+    """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))["keys"]
         found = tuple(
-            Trusted(str(each["name"]), str(each["role"]), str(each["public"])) for each in told
+            Trusted(
+                str(each["name"]),
+                str(each["role"]),
+                str(each["public"]),
+                _moment(each.get("ended_ms")),
+                _moment(each.get("revoked_ms")),
+            )
+            for each in told
         )
     except OSError as error:
         raise NotFound(f"{path} can't be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"{path} is no trust file",
             hint='{"keys": [{"name": "alpha", "role": "site", "public": "64 hex digits"}]}',
@@ -129,3 +145,7 @@ def read_trust(path: Path) -> tuple[Trusted, ...]:
         if each.role not in ROLES or len(each.public) != 64:
             raise InvalidInput(f"{path}: {each.name} is no key of a site or a hub")
     return found
+
+
+def _moment(told: object) -> int | None:
+    return None if told is None else int(str(told))

@@ -1,6 +1,7 @@
 """Checks a bundle offline, from itself and a trust file, and says which claim rests on what.
 
-Needs neither Inspect nor a hub nor the network. A check that can't be made is not passed.
+Needs neither Inspect nor a hub nor the network. A check that can't be made is not passed, and a
+signature that is missing is named with what its lack means. Who signed stands in `signers`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,31 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from meyrin.domain.errors import Failed, NotAllowed
+from meyrin.domain.errors import Failed
 from meyrin.suites import bundle, keys
 from meyrin.suites import facts as all_facts
-from meyrin.suites.bundle import CRATE, FACTS, MODEL, MODEL_KEY, MODEL_SIGNATURE, STATEMENT
+from meyrin.suites.bundle import (
+    CRATE,
+    FACTS,
+    JOB,
+    MODEL,
+    MODEL_KEY,
+    MODEL_SIGNATURE,
+    RECEIPT,
+    STATEMENT,
+    Word,
+)
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.facts import Facts, canonical
 from meyrin.suites.keys import Trusted
+from meyrin.suites.receipt import JOB_KNOWN, Receipt, parse
+from meyrin.suites.signers import Signer, check_trust, who_signed
+from meyrin.suites.signers import words as _by
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +46,48 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A signature, or a vouching for one, that is not there, and what that means."""
+
+    what: str
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
-    """A bundle that is whole. `signers` are (name, role, public key); names only if trusted."""
+    """A bundle that is whole. A signer without a name is one whom the trust file does not name."""
 
     facts: Facts
     claims: tuple[Claim, ...]
-    signers: tuple[tuple[str, str, str], ...]
+    signers: tuple[Signer, ...]
+    word: Word
+    receipt: Receipt | None
+    missing: tuple[Missing, ...]
 
     @property
     def trusted(self) -> bool:
-        return any(role == "site" for _, role, _ in self.signers)
+        """Whether the site of the run signed with a key that counts."""
+        return any(each.role == "site" and each.name for each in self.signers)
 
 
 def verify(
-    raw: bytes, trust: Sequence[Trusted] | None = None, model: Path | None = None
+    raw: bytes,
+    trust: Sequence[Trusted] | None = None,
+    model: Path | None = None,
+    *,
+    hub: bool | None = None,
 ) -> Verified:
     """Check everything that the bundle says of itself, and who signed it.
 
     Raises Failed when anything is not as it was signed. With `trust`, raises NotAllowed unless
-    the site of the run, and a hub where the file names any, are among the signers. With `model`,
-    that folder must be the model that was tested.
+    the site of the run has signed with a key that counts, and a hub too: where `hub` says so, or
+    by default where the trust names any. With `model`, that folder must be what was tested.
     """
     members = _checked("the bundle is not whole", lambda: bundle.unzipped(raw))
+    if FACTS in members and STATEMENT not in members:
+        raise _broken(
+            "no site has signed it. It is what a job handed in, and anybody could have written it"
+        )
     needed = {FACTS, STATEMENT, CRATE}
     if not needed <= set(members):
         raise _broken(f"it lacks {', '.join(sorted(needed - set(members)))}")
@@ -61,23 +96,83 @@ def verify(
     )
     _check_signatures(payload, signatures)
     facts = _checked("the facts", lambda: all_facts.parse(members[FACTS], FACTS))
-    if canonical(bundle.statement(facts, members)) != payload:
+    word = _checked("the site's word", lambda: _word(payload, members))
+    if canonical(bundle.statement(facts, members, word)) != payload:
         raise _broken(f"the signed statement is not about these files: {_first(payload, members)}")
+    receipt, received_by = _receipt(members)
     claims = [
-        Claim(f"nothing was changed since {len(signatures)} signed it", tuple(sorted(members))),
+        Claim("nothing was changed since the site signed it", tuple(sorted(members))),
         Claim(f"{len(facts.samples)} samples have the root {facts.root[:16]}…", (FACTS, STATEMENT)),
         Claim(_where(facts), (FACTS, STATEMENT)),
+        Claim(_how_signed(word), (STATEMENT, *((JOB,) if JOB in members else ()))),
         *_weights(members, facts),
     ]
+    if receipt is not None:
+        claims.append(Claim(_how_received(receipt), (RECEIPT, STATEMENT)))
     if model is not None:
         if weights_digest(model_files(model)) != facts.run.fingerprints.weights:
             raise _broken(f"{model} is not the model that was tested")
         claims.append(Claim(f"{model} is the model that was tested", (MODEL, FACTS)))
-    signers = _signers(signatures, trust or ())
+    signers = who_signed(signatures, received_by, receipt, facts.run.site, trust or ())
     if trust is not None:
-        _check_trust(signers, trust, facts)
+        wanted = any(each.role == "hub" for each in trust) if hub is None else hub
+        check_trust(signers, facts.run.site, wanted)
         claims.append(Claim(_by(signers), (STATEMENT,)))
-    return Verified(facts, tuple(claims), signers)
+    missing = tuple(_missing(signers, word, receipt))
+    return Verified(facts, tuple(claims), signers, word, receipt, missing)
+
+
+def _word(payload: bytes, members: Mapping[str, bytes]) -> Word:
+    """The site's word in the statement, which must be about what was handed in."""
+    told = json.loads(payload)["predicate"]["meyrin"]["site"]
+    return replace(bundle.word_of(members), attempt=str(told["attempt"]), job=str(told["job"]))
+
+
+def _receipt(members: Mapping[str, bytes]) -> tuple[Receipt | None, list[dict[str, str]]]:
+    if RECEIPT not in members:
+        return None, []
+    payload, signatures = _checked(
+        "the receipt can't be read", lambda: bundle.opened(members[RECEIPT])
+    )
+    _check_signatures(payload, signatures)
+    found = _checked("the receipt", lambda: parse(payload, members[STATEMENT]))
+    return found, signatures
+
+
+def _how_signed(word: Word) -> str:
+    if not word.attempt:
+        return "no attempt of a job is named: whoever ran it signed it"
+    said = {
+        bundle.APART: "the job tried to read the site's key and could not",
+        bundle.SHARED: "the site's key was not separated: jobs there could read it",
+    }.get(word.key, "nobody looked whether jobs could read the site's key")
+    return f"signed by the agent of attempt {word.attempt} (job {word.job}) after it ended; {said}"
+
+
+def _how_received(receipt: Receipt) -> str:
+    job = "of a job that it knows" if JOB_KNOWN in receipt.checked else "of no job that it knows"
+    when = datetime.fromtimestamp(receipt.received_ms // 1000, tz=UTC).isoformat(" ", "seconds")
+    return f"the hub {receipt.hub} received it at {when[:19]} UTC, {job}"
+
+
+def _missing(signers: Sequence[Signer], word: Word, receipt: Receipt | None) -> Iterator[Missing]:
+    if receipt is None:
+        yield Missing(
+            "the hub's signature",
+            "nobody but the site says when it was made, or that a job is behind it; "
+            "no gate takes it",
+        )
+    for each in signers:
+        if not each.name:
+            yield Missing(
+                f"somebody who vouches for the {each.role}'s key {each.public}",
+                each.why or "anybody could have signed so: give --trust FILE",
+            )
+    if word.key == bundle.SHARED:
+        yield Missing(
+            "a key apart from the jobs",
+            "whoever may run any script at this site could have signed in its name",
+        )
 
 
 def _checked(what: str, read: Callable[[], Any]) -> Any:
@@ -115,7 +210,7 @@ def _first(payload: bytes, members: Mapping[str, bytes]) -> str:
     except (ValueError, KeyError, TypeError):
         return "it is no statement"
     for name, raw in sorted(members.items()):
-        if name != STATEMENT and signed.get(name) != hashlib.sha256(raw).hexdigest():
+        if name not in {STATEMENT, RECEIPT} and signed.get(name) != hashlib.sha256(raw).hexdigest():
             return name
     missing = sorted(set(signed) - set(members))
     return missing[0] if missing else "what it says of the run is not what the facts say"
@@ -174,42 +269,6 @@ def _check_weights(told: dict[str, Any], key: bytes, listed: list[tuple[str, str
         raise ValueError("it is about other files")
 
 
-# --- who signed
-
-
-def _signers(
-    signatures: list[dict[str, str]], trust: Sequence[Trusted]
-) -> tuple[tuple[str, str, str], ...]:
-    known = {each.public: each for each in trust}
-    found = []
-    for each in signatures:
-        who = known.get(each["public"])
-        found.append((who.name, who.role, who.public) if who else ("", "", each["public"]))
-    return tuple(found)
-
-
-def _check_trust(
-    signers: Sequence[tuple[str, str, str]], trust: Sequence[Trusted], facts: Facts
-) -> None:
-    site = any(role == "site" and name == facts.run.site for name, role, _ in signers)
-    if not site:
-        raise NotAllowed(
-            f"nobody whom you trust signed it for the site {facts.run.site}",
-            hint="is the site's key in the trust file?",
-            site=facts.run.site,
-        )
-    wants_hub = any(each.role == "hub" for each in trust)
-    if wants_hub and not any(role == "hub" for _, role, _ in signers):
-        raise NotAllowed(
-            "no hub that you trust has countersigned it", hint="`meyrin evidence sign` does"
-        )
-
-
-def _by(signers: Sequence[tuple[str, str, str]]) -> str:
-    named = [f"{role} {name}" for name, role, _ in signers if role]
-    return f"signed by {' and '.join(named)}"
-
-
 def as_data(found: Verified) -> dict[str, Any]:
     """For `--json`."""
     return {
@@ -217,6 +276,11 @@ def as_data(found: Verified) -> dict[str, Any]:
         "root": found.facts.root,
         "samples": len(found.facts.samples),
         "trusted": found.trusted,
-        "signers": [{"name": n, "role": r, "public": p} for n, r, p in found.signers],
+        "signers": [asdict(each) for each in found.signers],
+        "site_signed": True,
+        "hub_signed": found.receipt is not None,
+        "site": asdict(found.word),
+        "receipt": None if found.receipt is None else asdict(found.receipt),
+        "missing": [asdict(each) for each in found.missing],
         "claims": [{"says": each.says, "files": list(each.files)} for each in found.claims],
     }

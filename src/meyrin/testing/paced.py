@@ -85,6 +85,20 @@ class PacedSlurm(FakeSlurm):
         """Whatever runs on a node, also what the controller has forgotten."""
         return [job for job in self.recorded if job.state == "RUNNING"]
 
+    def orphans_over_time(self) -> list[FakeJob]:
+        """What runs on a node past its wall time and is unknown to the controller.
+
+        A real cluster kills it at the latest when its node registers with the controller.
+        """
+        return [
+            job
+            for job in self.running()
+            if not job.listed
+            and job.start_s is not None
+            and job.walltime_s is not None
+            and self.now_s > job.start_s + job.walltime_s
+        ]
+
     def asked_to_end(self, job: FakeJob) -> bool:
         return any(each is job for each in self._asked)
 

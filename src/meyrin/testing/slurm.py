@@ -24,6 +24,7 @@ from pathlib import Path
 from time import gmtime, strftime
 
 from meyrin.agent.slurm.command import FIELD, ROW, Done
+from meyrin.agent.slurm.words import duration_s
 
 CONFIG = """AccountingStorageType   = accounting_storage/slurmdbd
 ClusterName             = fake
@@ -44,7 +45,8 @@ NODE = (
 
 @dataclass
 class FakeJob:
-    """One run of a job. `listed` is whether the controller knows it still."""
+    """One run of a job. `listed` is whether the controller knows it still; accounting has its
+    times and its energy as they are here, so a corrected record is a changed one."""
 
     number: int
     name: str
@@ -56,7 +58,9 @@ class FakeJob:
     code: int = 0
     restarts: int = 0
     listed: bool = True
+    energy_j: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    walltime_s: int | None = None
 
 
 class FakeSlurm:
@@ -71,20 +75,41 @@ class FakeSlurm:
         self.next_number = 1
         self.up = True
         self.holds = False
+        self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
+        self.names_after_s = 0  # accounting hears of a job's name so long after its start
 
     @property
     def now_s(self) -> int:
         return int(self._clock_s())
 
-    def submit(self, name: str, script: str, environment: Mapping[str, str]) -> int:
+    def submit(
+        self,
+        name: str,
+        script: str,
+        environment: Mapping[str, str],
+        walltime_s: int | None = None,
+    ) -> int:
         number = self.next_number
         self.next_number += 1
-        job = FakeJob(number, name, script, self.now_s, environment=dict(environment))
+        job = FakeJob(
+            number,
+            name,
+            script,
+            self.now_s,
+            environment=dict(environment),
+            walltime_s=walltime_s,
+        )
         self.jobs.append(job)
         self.recorded.append(job)
         return number
+
+    def accounted_as(self, job: FakeJob) -> tuple[str, str]:
+        """Name and partition, as far as accounting has heard of them."""
+        since = job.submit_s if job.start_s is None else job.start_s
+        known = self.now_s >= since + self.names_after_s
+        return (job.name, "main") if known else ("allocation", "")
 
     def cancel(self, number: int) -> None:
         for job in self.jobs:
@@ -122,7 +147,12 @@ class FakeSlurm:
                 first = job.number if first is None else first
             elif job.start_s is not None:
                 again = FakeJob(
-                    job.number, job.name, job.script, job.submit_s, environment=job.environment
+                    job.number,
+                    job.name,
+                    job.script,
+                    job.submit_s,
+                    environment=job.environment,
+                    walltime_s=job.walltime_s,
                 )
                 job.listed = False
                 self.jobs.append(again)
@@ -215,6 +245,7 @@ class Mortal:
 
 
 _NO_ANSWER = Done(1, "", "error: Unable to contact slurm controller (connect failure)")
+_NO_DATABASE = Done(1, "", "sacct: error: Problem talking to the database: Connection refused")
 _TIMED_OUT = Done(1, "", "error: Socket timed out on send/recv operation")
 
 
@@ -247,7 +278,8 @@ class FakeCommands:
     ) -> Done:
         said = dict(each.removeprefix("--").partition("=")[::2] for each in options)
         if name == "sbatch":
-            number = self.cluster.submit(said["job-name"], given, environment)
+            walltime_s = duration_s(said.get("time", ""))
+            number = self.cluster.submit(said["job-name"], given, environment, walltime_s)
             return Done(0, f"{number}\n", "")
         if name == "scancel":
             for each in options:
@@ -256,7 +288,8 @@ class FakeCommands:
         if name == "squeue":
             return Done(0, self._squeue(said), "")
         if name == "sacct":
-            return Done(0, self._sacct(said), "")
+            rows = self._sacct(said)
+            return _NO_DATABASE if rows is None else Done(0, rows, "")
         return Done(0, self._scontrol(options) if name == "scontrol" else "", "")
 
     def _scontrol(self, options: list[str]) -> str:
@@ -292,12 +325,14 @@ class FakeCommands:
             "%j": job.name,
         }
 
-    def _sacct(self, said: Mapping[str, str]) -> str:
+    def _sacct(self, said: Mapping[str, str]) -> str | None:
+        if self.cluster.accounting_away:
+            return None
         names = set(said["name"].split(",")) if "name" in said else None
         numbers = set(said["jobs"].split(",")) if "jobs" in said else None
         rows = []
         for job in self.cluster.recorded:
-            if (names is None or job.name in names) and (
+            if (names is None or self.cluster.accounted_as(job)[0] in names) and (
                 numbers is None or str(job.number) in numbers
             ):
                 table = self._accounting_values(job)
@@ -307,7 +342,9 @@ class FakeCommands:
 
     def _accounting_values(self, job: FakeJob) -> dict[str, str]:
         started = job.start_s is not None
-        elapsed = (job.end_s or self.cluster.now_s) - job.start_s if job.start_s is not None else 0
+        until_s = job.end_s or self.cluster.now_s
+        # a clock that stepped back: slurmdbd says 0, never less
+        elapsed = max(0, until_s - job.start_s) if job.start_s is not None else 0
         return {
             "JobIDRaw": str(job.number),
             "User": self.cluster.user,
@@ -319,9 +356,10 @@ class FakeCommands:
             "ElapsedRaw": str(elapsed),
             "NNodes": "1",
             "AllocTRES": "cpu=1,mem=10M,node=1" if started else "",
+            "ConsumedEnergyRaw": "" if job.energy_j is None else str(job.energy_j),
             "NodeList": "n1" if started else "None assigned",
-            "Partition": "main",
-            "JobName": job.name,
+            "Partition": self.cluster.accounted_as(job)[1],
+            "JobName": self.cluster.accounted_as(job)[0],
         }
 
 

@@ -92,7 +92,7 @@ class FakeRestd:
             self._recorded(job)
             for job in self.cluster.recorded
             if ("step" not in query or str(job.number) in query["step"])
-            and ("job_name" not in query or job.name in query["job_name"])
+            and ("job_name" not in query or self.cluster.accounted_as(job)[0] in query["job_name"])
         ]
         if not jobs and self.version == OLD:
             return self._bad(200, 9003, "Nothing found with query", jobs=[])
@@ -154,16 +154,16 @@ class FakeRestd:
         held = [{"type": name, "name": "", "count": 1} for name in ("cpu", "node")]
         return {
             "job_id": job.number,
-            "name": job.name,
+            "name": self.cluster.accounted_as(job)[0],
             "user": self.cluster.user,
-            "partition": "main",
+            "partition": self.cluster.accounted_as(job)[1],
             "state": {"current": self._word(job.state), "reason": "None"},
             "exit_code": code if self.version == OLD else self._code(job.code),
             "time": {
                 "submission": job.submit_s,
                 "start": job.start_s or 0,
                 "end": job.end_s or 0,
-                "elapsed": until - job.start_s if job.start_s is not None else 0,
+                "elapsed": max(0, until - job.start_s) if job.start_s is not None else 0,
             },
             "allocation_nodes": 1 if began else 0,
             "nodes": "n1" if began else "None assigned",

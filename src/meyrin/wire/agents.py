@@ -6,6 +6,7 @@ self     who the hub takes the caller for
 hello    what the site is and which attempts the agent still knows
 lease    work to do: starts and cancels; waits for some when there is none
 reports  what became of attempts; may be repeated, each carries the attempt's epoch
+usage    what accounting says late, or otherwise than before; and what the hub has counted
 output   pieces of output files, by offset; may be repeated
 results  the files that a job left and that were asked for
 """
@@ -116,18 +117,21 @@ class LeaseReply(Body):
 
 
 class UsageBody(Body):
-    """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper)."""
+    """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper).
+    None is what was not measured: unknown, and never nothing."""
 
     elapsed_s: Annotated[int, Field(ge=0)]
     cpu_ms: int | None = None
     max_rss_kb: int | None = None
+    energy_j: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     source: str = "batch"
 
 
 class Report(Body):
     """What became of an attempt, complete in itself: a later phase holds the earlier times.
 
-    Refused `for_now`: the site says no today, not to this job; it may be asked again.
+    Refused `for_now`: the site says no today, not to this job; it may be asked again. Else it is
+    a no under the rules of `rules_mark`, and may be asked again when they are others.
     `run` counts how often its batch system took it back into the queue after it had run.
     """
 
@@ -146,6 +150,7 @@ class Report(Body):
     usage: UsageBody | None = None
     results_follow: bool = False
     for_now: bool = False
+    rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
     run: Annotated[int, Field(ge=0)] = 0
 
 
@@ -157,6 +162,52 @@ class ReportsReply(Body):
     """`stale` attempts are no longer the current ones of their jobs: end them, forget them."""
 
     stale: list[str]
+
+
+class CorrectionBody(Body):
+    """What an ended attempt used, where accounting says it late or otherwise than before.
+
+    `revision` rises with each word on the attempt (its end was 0): one that is behind is left out.
+    """
+
+    attempt: str
+    batch_job: str
+    usage: UsageBody
+    revision: Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class CorrectionsBody(Body):
+    corrections: Annotated[list[CorrectionBody], Field(max_length=1000)]
+
+
+class CorrectionsReply(Body):
+    """`taken` are known to the hub now; of `unknown` ones it knows no end at this site."""
+
+    taken: list[str]
+    unknown: list[str]
+
+
+class CountedView(Body):
+    """What the hub counted of an attempt that ended at the site. Without `measured_by` nothing
+    was measured; `corrections` counts its records after the first."""
+
+    attempt: str
+    job: str
+    batch_job: str | None
+    placed_ms: int
+    start_ms: int | None
+    end_ms: int | None
+    charged_type: str
+    elapsed_s: int | None
+    used_s: int
+    energy_j: int | None
+    measured_by: str | None
+    corrections: int
+
+
+class CountedList(Body):
+    counted: list[CountedView]
+    next: str
 
 
 class Chunk(Body):

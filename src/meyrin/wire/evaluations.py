@@ -27,6 +27,9 @@ class KeyView(Body):
     public: str
     since_ms: int
     ended_ms: int | None
+    """Replaced: what a hub received before still counts."""
+    revoked_ms: int | None = None
+    """In wrong hands: nothing that it signed counts."""
 
 
 class KeyList(Body):

@@ -48,7 +48,11 @@ class PlaceView(Body):
 
 
 class AttemptView(Body):
-    """One try at a site. Times are milliseconds since the epoch; None: not yet, or unknown."""
+    """One try at a site. Times are milliseconds since the epoch; None: not yet, or unknown.
+
+    `elapsed_s`, `energy_j` and `measured_by` are of its latest usage record: `batch` is the
+    site's own accounting, `wrapper` our wrapper.
+    """
 
     attempt: str
     number: int
@@ -68,6 +72,9 @@ class AttemptView(Body):
     end: str | None
     why: str
     others: list[PlaceView]
+    elapsed_s: int | None = None
+    energy_j: int | None = None
+    measured_by: str | None = None
 
 
 class EventView(Body):
@@ -123,7 +130,8 @@ class JobDetail(Body):
     """One job with its timeline, its attempts and what it cost.
 
     For the number of an array: its first element; `array` counts all elements by state, and
-    `array_costs` sums what all of them cost.
+    `array_costs` sums what all of them cost. `energy_j` is of all its attempts that used
+    anything, and None where a site did not record that of one of them.
     """
 
     job: JobView
@@ -137,6 +145,7 @@ class JobDetail(Body):
     charged_type: str | None
     results: str
     files: list[FileView]
+    energy_j: int | None = None
 
 
 class RefusalView(Body):

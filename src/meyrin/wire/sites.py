@@ -11,13 +11,29 @@ from meyrin.wire.jobs import Body
 
 
 class OfferView(Body):
-    """Lent from `start_s` until just before `end_s`; None has no end yet."""
+    """Lent from `start_s` until just before `end_s`; None has no end yet.
+
+    `price_cents` is what an hour costs by the paid door, where that was said.
+    """
 
     id: str
     partition: str
     start_s: int
     end_s: int | None
     owners: list[OwnerShare]
+    price_cents: int | None = None
+
+
+class ShareTerm(Body):
+    """Whose an offer is from `from_s` on; 0 is its beginning."""
+
+    from_s: int
+    owners: list[OwnerShare]
+
+
+class ShareTerms(Body):
+    offer: str
+    terms: list[ShareTerm]
 
 
 class SiteView(Body):
@@ -53,7 +69,10 @@ class About(Body):
     """What an agent says of itself and its site: shown to people, and nothing more.
 
     `version` is Meyrin's, `scheduler` the batch system's own, `transport` how the agent speaks
-    to it; `rules` are the site's rules in words, `trouble` what its operator should mend.
+    to it, `news` how starts and ends come to it; `rules` are the site's rules in words, `trouble`
+    what its operator should mend.
+    `rules_mark` is another one whenever these rules, or the veto, are others: what was refused
+    under those before may be offered again.
     """
 
     version: str = ""
@@ -62,6 +81,8 @@ class About(Body):
     rules: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=100)] = ()
     offers: Annotated[tuple[ProposedOffer, ...], Field(max_length=1000)] = ()
     trouble: Annotated[str, Field(max_length=2000)] = ""
+    rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
+    news: Annotated[str, Field(max_length=300)] = ""
 
 
 class SiteDetail(Body):
@@ -142,12 +163,20 @@ class OperatorBody(Body):
 
 
 class NewOffer(Body):
-    """Without `start_s` from now on."""
+    """Without `start_s` from now on. `price_cents`: of an hour of an accelerator, or core."""
 
     partition: str
     owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
     start_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
     end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    price_cents: Annotated[int, Field(ge=0, le=10**9)] | None = None
+
+
+class NewShares(Body):
+    """Other owners, or other weights, from `from_s` on; all of them are named."""
+
+    owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
+    from_s: Annotated[int, Field(ge=0, le=2**53)]
 
 
 class OfferEnd(Body):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from meyrin.agent.batch import BatchJob, Phase, Start
 from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.spool import TOLD, News
 from meyrin.agent.slurm.transport import Transport
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.units import NodeShape
@@ -112,6 +113,7 @@ class Run:
             there = batch.look_up(tuple(start.attempt for start in due))
             batch.submit(tuple(start for start in due if start.attempt not in there))
             self.handed.update(start.attempt for start in due)
+        batch.watcher.read_told(self._hints())
         try:
             batch.step()
         except Unreachable:
@@ -123,6 +125,13 @@ class Run:
                 self.ended[job.attempt] = job
         self.cursor = told.cursor
         batch.forget(tuple(job.attempt for job in told.jobs if job.phase is Phase.ENDED))
+
+    def _hints(self) -> list[News]:
+        """What nodes tell at once: early, late, repeated, of runs that never were, or nothing."""
+        chance = self.faults.random
+        some = chance.sample(sorted(self.starts), min(3, len(self.starts)))
+        kinds = [(attempt, chance.choice(TOLD), chance.choice([0, 0, 1])) for attempt in some]
+        return [News(attempt, kind, f"{attempt}.{run}.{kind}") for attempt, kind, run in kinds]
 
     def _open(self) -> SlurmBatch:
         made = SlurmBatch(

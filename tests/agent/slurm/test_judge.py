@@ -174,3 +174,11 @@ def test_a_copy_that_ended_says_nothing_of_the_run_that_goes_on_beside_it():
     assert (job.end, job.exit_code) == ("exit", 0)
     assert job.usage is not None
     assert job.usage.elapsed_s == 2050
+
+
+def test_a_clock_that_stepped_back_makes_a_length_of_nothing_not_less():
+    back = acct("COMPLETED", start_s=300, end_s=188)
+    assert usage(Witnesses(accounting=(back,))).elapsed_s == 0
+    run = Run(0, "7", 300, end_s=188, code=0)
+    assert usage(Witnesses(runs=(run,))).elapsed_s == 0
+    assert usage(Witnesses(queue=row("COMPLETED", start_s=300, end_s=188))).elapsed_s == 0

@@ -29,6 +29,7 @@ def played(folder: Path, number: int, count: int, *, forgets: float = 0.05) -> R
     faults = Faults(random.Random(number), lost=0.05, silent=0.1, late=0.1, kill=0.01)
     clock = Clock()
     cluster = FakeSlurm(clock)
+    cluster.names_after_s = 5
     commands = FakeCommands(cluster, faults)
 
     def speak() -> Transport:

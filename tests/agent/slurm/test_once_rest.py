@@ -28,6 +28,7 @@ def test_every_submission_runs_once_over_slurmrestd(tmp_path: Path, version: str
     faults = Faults(random.Random(number), lost=0.05, silent=0.1, late=0.1, kill=0.01)
     clock = Clock()
     cluster = FakeSlurm(clock)
+    cluster.names_after_s = 5
     restd = FakeRestd(cluster, faults, version)
     config = SlurmConfig(rest_url="http://fake:6820", rest_version=version)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
 
 from meyrin.agent.batch import BatchSystem
+from meyrin.agent.slurm.batch import SlurmBatch
 
 
 class TestSlurm(BatchSystemContract):
@@ -47,3 +48,24 @@ class TestSlurm(BatchSystemContract):
         assert env["SLURM_SUBMIT_DIR"] == str(tmp_path)
         assert env["SLURM_PROCID"] == env["SLURM_LOCALID"] == env["SLURM_NODEID"] == "0"
         assert {"HOME", "PATH", "USER"} <= set(env)
+
+    def test_an_element_of_an_array_is_a_job_of_its_own_there(
+        self, batch: BatchSystem, tmp_path: Path
+    ) -> None:
+        """The script sees Meyrin's array; whoever looks at Slurm sees one job, and whose it is."""
+        out = tmp_path / "out"
+        script = (
+            'echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT"\n'
+            'squeue -h -j "$SLURM_JOB_ID" -o "%i|%j|%k"'
+        )
+        array = {"JOB_ID": "40", "TASK_ID": "3", "TASK_COUNT": "8"}
+        more = tuple((f"SLURM_ARRAY_{name}", value) for name, value in array.items())
+        one = start(batch, tmp_path, script, stdout=str(out), job=43, environment=more)
+        job = run(batch, one)
+        words = f"{job.batch_job}|meyrin-{one.attempt}|Meyrin job 43 a job"
+        assert out.read_text().splitlines() == ["40 3 8", words]
+
+    def test_nodes_tell_their_news_at_once(self, batch: SlurmBatch, tmp_path: Path) -> None:
+        run(batch, start(batch, tmp_path, "true"))
+        assert batch.push.works
+        assert batch.news.startswith("nodes tell starts and ends at once (UDP to 127.0.0.1 port")

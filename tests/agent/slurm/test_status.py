@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -238,3 +239,34 @@ def test_one_look_serves_all_jobs_and_looks_grow_rare(site):
     site.pass_s(600, step_s=0.5)
     assert site.commands.asked["squeue"] <= 600 / 30 + 6
     assert site.commands.asked["sacct"] == 0
+
+
+def test_what_accounting_cant_name_yet_the_queue_names(site):
+    """Slurm 22.05 tells accounting a job's name up to five seconds after its start."""
+    site.cluster.names_after_s = 1000
+    site.submit()
+    site.cluster.holds = False
+    site.pass_s(4)
+    assert (site.seen().phase, site.seen().end, site.seen().exit_code) == (Phase.ENDED, "exit", 3)
+    assert site.seen().usage.source == "batch"
+
+
+def test_a_row_without_a_name_that_the_queue_does_not_bear_out_is_not_ours(site):
+    """The controller forgot us and gave our id to the next one, which ended."""
+    site.cluster.names_after_s = 1000
+    site.submit()
+    job = site.job()
+    site.cluster.recorded.remove(job)
+    other = replace(job, name="allocation", state="COMPLETED", code=0, script="")
+    other.submit_s, other.start_s, other.end_s = (
+        job.submit_s + 1,
+        job.submit_s + 1,
+        job.submit_s + 1,
+    )
+    site.cluster.recorded.append(other)
+    site.batch.watcher._due["a"] = 0.0
+    site.pass_s(6)
+    assert site.seen().phase is Phase.QUEUED
+    job.state, job.start_s, job.end_s = "COMPLETED", job.submit_s, job.submit_s  # in the queue
+    site.pass_s(6)
+    assert site.seen().phase is Phase.QUEUED

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool ü")
 
 
-def made(spool: Spool, folder: Path, script: str, **other: Any) -> Start:
+def made(
+    spool: Spool, folder: Path, script: str, words: Mapping[str, str] | None = None, **other: Any
+) -> Start:
     fields: dict[str, Any] = {
         "attempt": str(uuid.uuid4()),
         "job": 7,
@@ -38,7 +41,7 @@ def made(spool: Spool, folder: Path, script: str, **other: Any) -> Start:
     }
     one = Start(script=f"#!/bin/bash\n{script}\n", **(fields | other))
     environment = environment_of(one)
-    text = job_file(one, spool.own_output(one.attempt), 1, environment)
+    text = job_file(one, spool.own_output(one.attempt), 1, environment, words or {})
     spool.prepare(one.attempt, one.script, text)
     return one
 

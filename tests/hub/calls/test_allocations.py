@@ -12,6 +12,7 @@ from meyrin.domain.errors import InvalidInput, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.engine.admission import pay
 from meyrin.engine.model import Funds
+from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
 from meyrin.hub.ledger.service import Balance, Hold
 from meyrin.hub.plumbing.world import BROKER
@@ -26,7 +27,9 @@ def do(books):
 
     def call(verb, *arguments, **more):
         with books.database.write() as step:
-            return getattr(calls, verb)(step, *arguments, **more)
+            return getattr(paying if verb in {"allocate", "funds"} else calls, verb)(
+                step, *arguments, **more
+            )
 
     return call
 
@@ -96,8 +99,8 @@ def test_the_one_that_ends_first_pays(do, books):
     result = do("allocate", wants)
     assert result == {"0": soon, "1": late, "2": Refusal(Reason.BALANCE_HELD, asked=60, limit=40)}
     with books.database.read() as step:
-        assert calls.allocate(step, [("try", "prj_a", "h100", 100)]) == {"try": soon}
-        funds = list(calls.funds(step, ["prj_a"]))
+        assert paying.allocate(step, [("try", "prj_a", "h100", 100)]) == {"try": soon}
+        funds = list(paying.funds(step, ["prj_a"]))
     after = pay(funds, 60, NOW_S)
     assert [f.end_s for f in after if f.held_s] == [NOW_S + 100]
 

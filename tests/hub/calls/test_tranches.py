@@ -22,8 +22,8 @@ from meyrin.domain.errors import Conflict, InvalidInput
 from meyrin.domain.ledger import Source
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.tranche import Action, State, given_s
+from meyrin.hub.calls import paying, tranches
 from meyrin.hub.calls import service as calls
-from meyrin.hub.calls import tranches
 from meyrin.hub.calls.tranches import Part, Ruling
 from meyrin.hub.ledger.service import Hold
 
@@ -82,7 +82,7 @@ class Room:
     def refusal(self, amount_s, project="prj_a"):
         with self.books.database.read() as step:
             want = [("a", project, "h100", amount_s)]
-            return calls.allocate(step, want)["a"]
+            return paying.allocate(step, want)["a"]
 
 
 @pytest.fixture
@@ -214,12 +214,12 @@ def test_looking_and_deciding_take_a_fixed_number_of_statements(room, books):
     for _ in range(2):
         room.awarded(Part(1, NOW_S), gated(10))
     with books.counted() as few, books.database.read() as step:
-        calls.funds(step, ["prj_a"])
+        paying.funds(step, ["prj_a"])
     count = len(few)
     for _ in range(20):
         room.awarded(Part(1, NOW_S), gated(10))
     with books.counted() as many, books.database.read() as step:
-        calls.funds(step, ["prj_a"])
+        paying.funds(step, ["prj_a"])
     assert len(many) == count == 2
 
 

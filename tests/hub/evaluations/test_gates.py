@@ -12,14 +12,19 @@ from tests.suites.gate import planted
 from tests.suites.gate.planted import OWNER, REVIEWER, claim, draw, plan
 from tests.suites.gate.planted import run as run_of
 
+from meyrin.domain.job import InputFile
 from meyrin.hub.calls import tranches
-from meyrin.suites import bundle, keys
+from meyrin.suites import bundle, handed, keys
 from meyrin.suites.gate.plan import Plan
 from meyrin.suites.gate.signing import SignedPlan, public_of, sign
+from meyrin.suites.verify import verify
+from meyrin.wire.agents import ResultsBody
+from meyrin.wire.jobs import FileView
 
 SITE_KEY = bytes.fromhex("44" * 32)
 FALSE_KEY = bytes.fromhex("55" * 32)
 HOUR_MS = 3_600_000
+MODEL = b"seventeen"
 
 
 class Gate:
@@ -39,10 +44,27 @@ class Gate:
                 reason="staged",
             ).id  # fmt: skip
         self.answer(self.root.post("/api/v1/gates/keys", json=self.key()), 201)
+        self.work = self.job()
+
+    def job(self, by="ada", **changed):
+        """An attempt of a job that runs a suite on the model, as its agent was given it."""
+        self.upload(MODEL, self.hub.client(by))
+        brought = InputFile("model/weights.bin", hashlib.sha256(MODEL).hexdigest(), len(MODEL))
+        asked = {"script": handed.SCRIPT, "inputs": (brought,), "output_files": (handed.FILE,)}
+        self.hub.submit(by=by, **{**asked, **changed})
+        self.hub.agents["alps"].hello()
+        assert self.hub.steps()
+        return max(self.hub.agents["alps"].lease().work, key=lambda work: work.job)
+
+    def upload(self, raw, client):
+        digest = hashlib.sha256(raw).hexdigest()
+        about = {"offset": 0, "size": len(raw)}
+        self.answer(client.put(f"/api/v1/uploads/{digest}", params=about, content=raw), 200)
+        return digest
 
     @staticmethod
     def key():
-        return {"name": "alpha", "role": "site", "public": keys.public_of(SITE_KEY)}
+        return {"name": "alps", "role": "site", "public": keys.public_of(SITE_KEY)}
 
     @staticmethod
     def answer(reply, status):
@@ -67,30 +89,32 @@ class Gate:
         """A run that begins a while from now; the clock goes past it."""
         began_ms = self.hub.clock.now_ms + later_ms
         scores = draw(made.claim[0], rate, 0.0, np.random.default_rng(seed))
-        told = {"started_ms": began_ms, "ended_ms": began_ms + 5, **changed}
+        told = {"started_ms": began_ms, "ended_ms": began_ms + 5, "site": "alps", **changed}
         found = run_of(made.claim[0], made, scores, **told)
         # a model server: nobody packs weights here, so their digest is only told
         self.hub.clock.now_ms += max(later_ms, 0) + 10
         return found
 
-    def packed(self, facts, secret=SITE_KEY) -> bytes:
+    def packed(self, facts, secret=SITE_KEY, attempt=None) -> bytes:
+        """What the site's agent makes of what the job left; of a model that is a digest here."""
         members = {bundle.FACTS: bundle.all_facts.dump(facts)}
+        members[bundle.JOB] = bundle.canonical({"site_key": bundle.APART})
+        members[bundle.MODEL] = bundle.canonical([list(each) for each in FILES])
+        work = self.work
+        word = replace(
+            bundle.word_of(members),
+            attempt=work.attempt if attempt is None else attempt,
+            job=str(work.job),
+        )
         members |= weights_of(facts, secret)
         members[bundle.CRATE] = bundle._crate(facts, members)
-        payload = bundle.canonical(bundle.statement(facts, members))
-        mark = [bundle._signature(payload, secret)]
+        payload = bundle.canonical(bundle.statement(facts, members, word))
+        mark = [bundle.signature(payload, secret)]
         return bundle.zipped({**members, bundle.STATEMENT: bundle.envelope(payload, mark)})
 
     def bring(self, raw: bytes, status=201, client=None, project="lab"):
         client = client or self.ada
-        digest = hashlib.sha256(raw).hexdigest()
-        self.answer(
-            client.put(
-                f"/api/v1/uploads/{digest}", params={"offset": 0, "size": len(raw)}, content=raw
-            ),
-            200,
-        )
-        said = {"project": project, "bundle": digest}
+        said = {"project": project, "bundle": self.upload(raw, client)}
         return self.answer(client.post("/api/v1/gates/runs", json=said), status)
 
     def decide(self, made: Plan, *runs, status=201, client=None):
@@ -110,13 +134,12 @@ class Gate:
 
 
 def weights_of(facts, secret):
-    """The list of a model's files and its signature, for a model that is only a digest here."""
+    """The signature of a model's files, for a model that is only a digest here."""
     from meyrin.suites.environment import weights_digest
 
     listed = FILES
     assert weights_digest(listed) == facts.run.fingerprints.weights
     return {
-        bundle.MODEL: bundle.canonical([list(each) for each in listed]),
         bundle.MODEL_SIGNATURE: SIGNED[secret],
         bundle.MODEL_KEY: bundle.weights_public(secret),
     }
@@ -126,7 +149,7 @@ def weights_of(facts, secret):
 def model(tmp_path_factory):
     """A model of one file, and its signature by each key."""
     folder = tmp_path_factory.mktemp("model")
-    (folder / "weights.bin").write_bytes(b"seventeen")
+    (folder / "weights.bin").write_bytes(MODEL)
     from meyrin.suites.environment import model_files
 
     FILES.extend(model_files(folder))
@@ -197,6 +220,8 @@ def test_evidence_counts_only_with_a_key_that_an_administrator_named(gate):
     gate.bring(gate.packed(facts, FALSE_KEY), 403)
     other_site = replace(facts, run=replace(facts.run, site="beta"))
     gate.bring(gate.packed(other_site), 403)
+    gate.bring(gate.packed(facts, attempt=""), 403)
+    gate.bring(gate.packed(facts, attempt="none-such"), 403)
     raw = bytearray(gate.packed(facts))
     raw[len(raw) // 2] ^= 1
     assert "this is no evidence" in gate.bring(bytes(raw), 422)["error"]["message"]
@@ -306,3 +331,88 @@ def test_lists_cost_the_same_for_one_or_many(gate):
     first = gate.ada.get("/api/v1/gates/runs", params={"limit": 2}).json()
     rest = gate.ada.get("/api/v1/gates/runs", params={"limit": 2, "after": first["next"]}).json()
     assert [len(first["runs"]), len(rest["runs"]), rest["next"]] == [2, 1, ""]
+
+
+def test_only_a_run_of_a_suite_and_nothing_else_can_be_behind_evidence(gate):
+    """A job with its own script or variables, on another model, of another project, too early."""
+    made = gate.plan()
+    gate.register(made)
+    good = gate.work
+    facts = gate.facts(made, 0.995)
+    other = InputFile("model/weights.bin", hashlib.sha256(b"x").hexdigest(), 1)
+    gate.upload(b"x", gate.ada)
+    for changed in (
+        {"script": "#!/bin/sh\ntrue\n"},
+        {"environment": (("PYTHONPATH", "mine"),)},
+        {"arguments": ("-c", "print()")},
+        {"inputs": (other,)},
+        {"inputs": ()},
+        {"inputs": (replace(other, name="meyrin/__init__.py"),)},
+    ):
+        gate.work = gate.job(**changed)
+        said = gate.bring(gate.packed(facts), 403)["error"]["message"]
+        assert "can't be signed" in said, changed
+    gate.work = good
+    early = replace(facts, run=replace(facts.run, started_ms=1000))
+    assert "before its job was placed" in gate.bring(gate.packed(early), 403)["error"]["message"]
+    gate.hub.project("second", "ada")
+    assert (
+        "not of project"
+        in gate.bring(gate.packed(facts), 403, project="second")["error"]["message"]
+    )
+    assert gate.bring(gate.packed(facts))["run"]["site"] == "alps"
+
+
+def test_the_hub_countersigns_what_an_agent_brings_back(gate):
+    """And a person fetches it with both signatures, and a key file checks it offline."""
+    made = gate.plan()
+    gate.register(made)
+    agent, work = gate.hub.agents["alps"], gate.work
+    raw = gate.packed(gate.facts(made, 0.995))
+    agent.finish(work)
+
+    def bring(content, name=handed.FILE):
+        digest = gate.upload(content, gate.hub.client("alps"))
+        view = FileView(name=name, sha256=digest, size=len(content))
+        body = ResultsBody(attempt=work.attempt, epoch=work.epoch, state="complete", files=[view])
+        assert agent.post("results", body).status_code in {200, 204}
+        return gate.hub.detail(work.job)
+
+    assert bring(raw, "other.txt").results == "complete"
+    assert bring(raw).results == "complete"
+    fetched = gate.ada.get(f"/api/v1/jobs/{work.job}/files/{handed.FILE}")
+    assert fetched.status_code == 200, fetched.text
+    listed = gate.hub.client().get("/api/v1/gates/keys").json()["keys"]
+    assert [(each["name"], each["role"]) for each in sorted(listed, key=lambda k: k["role"])] == [
+        ("hub", "hub"),
+        ("alps", "site"),
+    ]
+    trust = [keys.Trusted(each["name"], each["role"], each["public"]) for each in listed]
+    found = verify(fetched.content, trust)
+    assert (found.missing, found.receipt.attempt) == ((), work.attempt)
+    run = gate.bring(fetched.content)
+    assert {each["role"] for each in run["signers"]} == {"site", "hub"}
+    # a draft, or what a stranger signed, stays without the hub's signature, and the page says so
+    for wrong in (
+        bundle.zipped(bundle.drafted(bundle.unzipped(raw))),
+        gate.packed(gate.facts(made, 0.9), FALSE_KEY),
+        b"no bundle",
+    ):
+        assert "is not countersigned" in bring(wrong).results
+
+
+def test_a_revoked_key_takes_its_evidence_along_and_a_replaced_one_does_not(gate):
+    made = gate.plan()
+    gate.register(made)
+    first = gate.bring(gate.packed(gate.facts(made, 0.995)))
+    later = gate.packed(gate.facts(made, 0.99, seed=2))
+    public = gate.key()["public"]
+    gate.answer(gate.ada.delete(f"/api/v1/gates/keys/{public}"), 403)
+    assert gate.root.delete(f"/api/v1/gates/keys/{public}").status_code == 204
+    assert "ended" in gate.bring(later, 403)["error"]["message"]
+    assert gate.decide(made, first)["decision"]["verdict"] == "pass"
+    assert gate.root.delete(f"/api/v1/gates/keys/{public}?revoked=true").status_code == 204
+    again = gate.plan(made_ms=gate.hub.clock.now_ms)
+    gate.register(again)
+    said = gate.decide(again, first, status=409)["error"]["message"]
+    assert "revoked" in said

@@ -45,6 +45,8 @@ TABLES = [
     sites_store.partitions,
     sites_store.offers,
     sites_store.offer_shares,
+    sites_store.share_terms,
+    sites_store.capacities,
     world,
 ]
 

@@ -13,10 +13,12 @@ import sqlalchemy as sa
 import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be loaded
 
 from meyrin.domain.site import OwnerShare
+from meyrin.hub.calls import changes_store
 from meyrin.hub.calls import store as calls_store
 from meyrin.hub.identity import store as identity_store
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.ledger import store
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.database import Database, metadata
 from meyrin.hub.plumbing.world import world
@@ -28,6 +30,12 @@ TABLES = [
     store.closed_months,
     calls_store.allocations,
     calls_store.tranches,
+    changes_store.changes,
+    changes_store.reclaims,
+    changes_store.notices,
+    changes_store.notices_seen,
+    changes_store.imported,
+    audit.audit,
     identity_store.people,
     identity_store.projects,
     identity_store.members,

@@ -102,6 +102,7 @@ def test_a_closed_month_takes_no_more_entries(two_months):
         two_months.close_month("2027-02")
     two_months.clock.now_ms = FEBRUARY_MS + CLOSE_AFTER_MS
     two_months.close_month("2027-01")
+    two_months.close_month("2027-01")  # again: nothing changes
     before = two_months.statement("prj_a", "2027-01")
     two_months.clock.now_ms = FEBRUARY_MS - 5000  # the clock jumped back
     two_months.grant("all_0001", 5, "late")

@@ -16,6 +16,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import shares as dated
 
 ROOT = Actor(person="per_root", admin=True)
 GPU = Partition("gpu", 4, 64, 512_000, 4, "h100", 86400, features=("ib", "nvme"))
@@ -269,7 +270,7 @@ def test_an_offer_holds_from_its_start_until_just_before_its_end(house, alps):
                 ("cpu", False),
                 ("gpu", there),
             ]
-        assert sites.shares_of(step, {offer.id, "off_none"}) == {offer.id: offer.shares}
+        assert dated.shares_at(step, {(offer.id, 5)}) == {(offer.id, 5): offer.shares}
         assert sites.ids_of(step, {"alps", "jura"}) == {"alps": alps.id}
 
 
@@ -385,7 +386,7 @@ def test_many_sites_take_as_many_queries_as_few(house, many):
             offers = sites.offers_at(step, step.now_s)
         assert len(offers) == many
         with house.counted(1):
-            sites.shares_of(step, [offer.id for offer in offers.values()])
+            dated.shares_at(step, {(offer.id, 5) for offer in offers.values()})
         with house.counted(1):
             sites.ids_of(step, [f"s{number:02}" for number in range(many)])
         seen, after = [], ""

@@ -5,7 +5,7 @@ What an operator may rely on:
   it run once, whatever is lost or killed on the way (`sender`).
 - Only positive words end a job; a controller that is away changes nothing (`watcher`, `judge`).
 - Elapsed time is Slurm's own, to the second, from accounting; without it, or where it stays
-  silent, the wrapper's, marked so.
+  silent, the wrapper's, marked so. What accounting says otherwise later is told (`late`).
 - A script runs unmodified. `SLURM_*` about the run are Slurm's, the array's are Meyrin's, and
   Meyrin's own number is `MEYRIN_JOB_ID`.
 - The agent's `dir` must be on a file system that the nodes share.
@@ -14,23 +14,26 @@ What an operator may rely on:
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from meyrin.agent.batch import BatchJob, Changes, Output, Phase, QueueEntry, Start
+from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, QueueEntry, Start
 from meyrin.agent.keeper_process import base_environment
-from meyrin.agent.slurm import ask, spool
+from meyrin.agent.queue import site_secret
+from meyrin.agent.slurm import ask, late, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
+from meyrin.agent.slurm.push import REACHED, Push, seen_from, words_for
 from meyrin.agent.slurm.sender import Sender
 from meyrin.agent.slurm.snapshot import entries
-from meyrin.agent.slurm.store import Job, Store
+from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import Transport
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -38,15 +41,27 @@ from meyrin.domain.site import Partition
 
 log = structlog.get_logger("meyrin.slurm")
 _TICK_S = 0.2  # between looks at the spool
+_TOLD_TICK_S = 1.0  # where nodes tell news at once: only what got lost is found so
 _IDLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Whether nodes may tell the agent their news at once, and how they reach it: `address` None
+    is found out, `port` 0 is any."""
+
+    wanted: bool = True
+    address: str | None = None
+    port: int = 0
 
 
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them. `start` begins its own work in
-    the background; without it, whoever holds it calls `step` (as tests with a clock of their
-    own do).
+    `places` None: partitions are as the cluster describes them. `second_look` is for how many
+    days accounting is asked again about what ended, and every how many hours. `start` begins its
+    own work in the background; without it, whoever holds it calls `step` (as tests with a clock
+    of their own do).
     """
 
     kind = "slurm"
@@ -63,7 +78,9 @@ class SlurmBatch:
         poll_s: tuple[float, float] = (2.0, 30.0),
         doubt_s: float | None = None,
         accounting_wait_s: float = 60.0,
+        second_look: tuple[int, int] = (35, 24),
         at_once: int = 2,
+        hearing: Hearing = Hearing(),
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self.transport = transport
@@ -92,6 +109,21 @@ class SlurmBatch:
             doubt_s=self._doubt_s,
             has_accounting=self._has_accounting,
         )
+        self.second = late.SecondLook(
+            self.store,
+            transport,
+            clock_s,
+            days=second_look[0],
+            every_h=second_look[1],
+            has_accounting=self._has_accounting,
+        )
+        key = site_secret(folder / "push.key", secrets.token_bytes)
+        self._hearing = hearing
+        self.push = Push(
+            self.spool, key, folder / REACHED, self._heard, clock_s=clock_s, port=hearing.port
+        )
+        self._addresses: tuple[str, ...] = ()
+        self._next_news_s = 0.0
         self._stop = threading.Event()
         self._to_send, self._to_look = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
@@ -112,11 +144,19 @@ class SlurmBatch:
             }
             self.store.remember("facts", json.dumps(self._facts))
             self.scheduler = f"Slurm {facts.version}".strip()
+            own = self._hearing.address
+            self._addresses = (own,) if own else seen_from([n.address for n in facts.nodes])
+            self._open_push()
             if self._given is None:
                 self._found = ask.discovered(facts)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
         return tuple(place.partition for place in self.places().values())
+
+    def _open_push(self) -> None:
+        """Whoever drives it by `step` has nobody who listens."""
+        if self._threads and self._hearing.wanted:
+            self.push.open(self._addresses)
 
     def places(self) -> dict[str, Place]:
         """Our partitions by name, and how each is asked of Slurm."""
@@ -156,6 +196,7 @@ class SlurmBatch:
         environment = spool.environment_of(start)
         own = self.spool.own_output(start.attempt)
         stdout = start.stdout or own
+        words = words_for(self.push.key, start.attempt) if self._hearing.wanted else {}
         job = Job(
             submission=ask.submission(
                 start,
@@ -173,7 +214,7 @@ class SlurmBatch:
         why = ask.objection(start, places) or spool.objection(start, environment)
         if why:
             end(job, "not_started", why)
-        return job, start.script, spool.job_file(start, own, self._grace_s, environment)
+        return job, start.script, spool.job_file(start, own, self._grace_s, environment, words)
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)
@@ -181,7 +222,7 @@ class SlurmBatch:
     def changes(self, cursor: str, wait_s: float) -> Changes:
         deadline = time.monotonic() + wait_s
         while True:
-            self.watcher.read_news()
+            self._read_news()
             told = self.book.since(cursor)
             left = deadline - time.monotonic()
             if told.jobs or left <= 0 or self._stop.is_set():
@@ -189,8 +230,30 @@ class SlurmBatch:
             if self.watcher.due():
                 self._to_look.set()
             with self.book.changed:
-                if not self.book.since(cursor).jobs:
-                    self.book.changed.wait(min(_TICK_S, left))
+                if not self.book.since(cursor).jobs and not self.push.waits():
+                    self.book.changed.wait(min(self._tick_s(), left))
+
+    def _tick_s(self) -> float:
+        return _TOLD_TICK_S if self.push.works else _TICK_S
+
+    def _heard(self) -> None:
+        with self.book.changed:
+            self.book.changed.notify_all()
+
+    def _read_news(self) -> None:
+        """What wrappers told at once, and now and then what they left in the spool."""
+        told = self.push.take()
+        if told:
+            self.watcher.read_told(told)
+        now = time.monotonic()
+        if now >= self._next_news_s or not self.push.works:
+            self._next_news_s = now + self._tick_s()
+            self.push.found(self.watcher.read_news())
+
+    @property
+    def news(self) -> str:
+        """How starts and ends come to the agent, in words."""
+        return self.push.ledger.known.in_words()
 
     def cancel(self, attempts: tuple[str, ...]) -> None:
         self.sender.cancel(attempts)
@@ -201,8 +264,22 @@ class SlurmBatch:
         return None if job is None else Output(job.stdout, job.stderr)
 
     def forget(self, attempts: tuple[str, ...]) -> None:
-        for attempt in self.book.forget(attempts, int(self._clock_s())):
+        now_s = int(self._clock_s())
+
+        def keep(job: Job) -> PutAway | None:
+            runs, seconds = self.spool.runs(job.attempt), self.spool.seconds(job.attempt)
+            one = late.ended(job, runs, seconds, now_s)
+            return None if one is None else self.second.keep(one)
+
+        for attempt in self.book.forget(attempts, now_s, keep):
             self.spool.forget(attempt)
+
+    def late(self) -> tuple[Late, ...]:
+        self.second.look_once()
+        return self.second.pending()
+
+    def late_told(self, taken: Collection[Late], unknown: Collection[Late]) -> None:
+        self.second.told(taken, unknown)
 
     def whole_queue(self) -> tuple[QueueEntry, ...]:
         """What waits and runs on the cluster, anybody's."""
@@ -213,6 +290,7 @@ class SlurmBatch:
         self._stop.set()
         self._to_send.set()
         self._to_look.set()
+        self.push.close()
         for thread in self._threads:
             thread.join(10)
         self.sender.close()
@@ -233,11 +311,12 @@ class SlurmBatch:
             )
             self._threads.append(thread)
             thread.start()
+        self._open_push()
         return self
 
     def step(self) -> None:
         """All its work once. Raises Unreachable when Slurm does not answer."""
-        self.watcher.read_news()
+        self._read_news()
         self._send()
         self._look()
 
@@ -264,7 +343,7 @@ class SlurmBatch:
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                wanted.wait(_IDLE_S)
+                wanted.wait(min(_IDLE_S, max(0.02, self.watcher.next_s())))
                 wanted.clear()
 
 

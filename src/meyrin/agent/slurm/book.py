@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from meyrin.agent.batch import BatchJob, Changes
-from meyrin.agent.slurm.store import Job, Stage, Store
+from meyrin.agent.slurm.store import Job, PutAway, Stage, Store
 
 
 class Book:
@@ -74,12 +74,15 @@ class Book:
         with self.changed:
             return {a: self.jobs[a].seen for a in attempts if a in self.jobs}
 
-    def forget(self, attempts: Sequence[str], now_s: int) -> list[str]:
-        """Those that have ended are dropped; returns them."""
+    def forget(
+        self, attempts: Sequence[str], now_s: int, keep: Callable[[Job], PutAway | None]
+    ) -> list[str]:
+        """Those that have ended are dropped; returns them. `keep` says what stays of each."""
         with self.changed:
             over = [a for a in attempts if a in self.jobs and self.jobs[a].stage is Stage.ENDED]
             if over:
-                self.store.forget(over, now_s)
+                kept = [one for a in over if (one := keep(self.jobs[a])) is not None]
+                self.store.forget(over, now_s, kept)
             for attempt in over:
                 del self.jobs[attempt]
             return over

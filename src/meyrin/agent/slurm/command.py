@@ -134,7 +134,9 @@ class CommandTransport:
     ) -> list[AccountingRow]:
         since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(max(0, since_s)))
         options = ["--noheader", "--parsable2", "--duplicates", f"--delimiter={FIELD}"]
-        options += [f"--user={self.user}", f"--starttime={since}", f"--format={_SACCT_FORMAT}"]
+        # what accounting can't name yet it takes for root's: ids are asked for as they are
+        who = "--allusers" if batch_jobs else f"--user={self.user}"
+        options += [who, f"--starttime={since}", f"--format={_SACCT_FORMAT}"]
         asked: list[list[str]] = [[]]
         if batch_jobs:
             asked = [[f"--jobs={','.join(some)}"] for some in _parts(batch_jobs)]
@@ -144,7 +146,11 @@ class CommandTransport:
         found: list[AccountingRow] = []
         for more in asked:
             rows = _accounting_rows(self._text("sacct", options + more))
-            found += [row for row in rows if not wanted or row.name in wanted]
+            found += [
+                row
+                for row in rows
+                if not wanted or row.name in wanted or (batch_jobs and row.unnamed)
+            ]
         return found
 
     def health(self) -> Health:

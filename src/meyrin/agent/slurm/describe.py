@@ -74,6 +74,7 @@ def node(line: str) -> NodeFacts:
         gres=words.gres(f.get("Gres", "")),
         features=words.listed(f.get("AvailableFeatures", "")),
         partitions=words.listed(f.get("Partitions", "")),
+        address=f.get("NodeAddr", ""),
     )
 
 

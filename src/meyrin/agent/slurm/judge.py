@@ -204,6 +204,12 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     return start_s, end_s
 
 
+def runs_closed(w: Witnesses) -> int:
+    """How many runs accounting has from begin to end, copies apart."""
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
+
+
 def usage(w: Witnesses) -> Usage | None:
     """What all its runs used. The site's accounting where it is closed, else the wrapper."""
     rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
@@ -214,7 +220,7 @@ def usage(w: Witnesses) -> Usage | None:
         cpu = [row.cpu_ms for row in closed if row.cpu_ms is not None]
         energy = [row.energy_j for row in closed if row.energy_j is not None]
         return Usage(
-            elapsed_s=sum(row.elapsed_s or 0 for row in closed) + _length(uncounted),
+            elapsed_s=sum(max(0, row.elapsed_s or 0) for row in closed) + _length(uncounted),
             cpu_ms=sum(cpu) if cpu else None,
             max_rss_kb=max(rss) if rss else None,
             energy_j=sum(energy) if energy else None,
@@ -226,11 +232,12 @@ def usage(w: Witnesses) -> Usage | None:
     row = w.queue
     if row is None or row.start_s is None or row.end_s is None or base(row.state) not in ENDS:
         return None
-    return Usage(row.end_s - row.start_s)  # the controller's own times; it has no accounting
+    return Usage(max(0, row.end_s - row.start_s))  # the controller's own times, no accounting
 
 
 def _length(runs: Sequence[Run]) -> int:
-    return sum((run.end_s or 0) - (run.start_s or run.end_s or 0) for run in runs)
+    """The seconds of these runs; 0 for one over whose length the clock stepped back."""
+    return sum(max(0, (run.end_s or 0) - (run.start_s or run.end_s or 0)) for run in runs)
 
 
 def _cpu(runs: Sequence[Run]) -> int | None:

@@ -110,7 +110,8 @@ class Rest:
         for some in _chunks(sorted(ids, key=int)):
             for job in self._accounted({"step": ",".join(some)}):
                 row = accounting_row(job, self._version())
-                if row.user in ("", self.user) and (not wanted or row.name in wanted):
+                named = row.user in ("", self.user) and (not wanted or row.name in wanted)
+                if named or (batch_jobs and row.unnamed):
                     rows.append(row)
         return rows
 

@@ -137,6 +137,7 @@ def _node(one: dict[str, Any], members: dict[str, list[str]]) -> NodeFacts:
         gres=words.gres(v.text(one.get("gres"))),
         features=v.listed(one.get("features")),
         partitions=v.listed(one.get("partitions")) or tuple(members.get(str(one.get("name")), ())),
+        address=v.text(one.get("address")),
     )
 
 

@@ -5,6 +5,7 @@
     a/UUID/start.N, end.N, never.N   facts of run N, by the wrapper; whole once they end in a dot
     a/UUID/second.S  at second S a further copy came and ended at once
     news/UUID.N.KIND       an empty file: there is a new fact. The agent removes what it has read
+    push                   where wrappers tell of it at once too (`push`); absent: nowhere
 
 Only ever read and written by one user. It must lie on a file system that the nodes share; where
 they do not, jobs do not run (Slurm can't start the wrapper's script) and say so.
@@ -16,11 +17,12 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 from meyrin.agent.batch import Start
 from meyrin.domain.errors import InvalidInput
@@ -31,6 +33,7 @@ _SLURM_KEEPS = re.compile(r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$)|
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
+TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,16 @@ class Spool:
     def wrapper(self, attempt: str) -> str:
         """The batch script: it goes to Slurm as text."""
         text = _wrapper().replace("@FOLDER@", quoted(self.folder(attempt)))
+        text = text.replace("@PUSH@", quoted(str(self.root / "push")))
         return text.replace("@NEWS@", quoted(f"{self._news}/{attempt}"))
+
+    def invite(self, places: Iterable[str]) -> None:
+        """Say where wrappers tell their news to, as bash opens it; nowhere when there is none."""
+        text = "".join(f"{place}\n" for place in places)
+        if text:
+            _write(str(self.root / "push"), text, 0o600)
+        else:
+            (self.root / "push").unlink(missing_ok=True)
 
     def claimed(self, attempt: str) -> bool:
         """Whether a copy of it ever began on a node."""
@@ -129,6 +141,15 @@ class Spool:
                     known = found.get(int(number)) or Run(int(number), lines[0])
                     found[int(number)] = _READ[kind](known, lines)
         return [found[number] for number in sorted(found)]
+
+    def told(self, news: News) -> Run | None:
+        """What one piece of news says, read by its name: a folder's list may be seen late on a
+        shared file system, a file that is opened is not."""
+        number = news.file.rsplit(".", 2)[1]
+        lines = self._fact(news.attempt, f"{news.kind}.{number}") if number.isdigit() else None
+        if lines is None or news.kind not in _READ:
+            return None
+        return _READ[news.kind](Run(int(number), lines[0]), lines)
 
     def seconds(self, attempt: str) -> list[int]:
         """When further copies came and ended at once."""
@@ -235,8 +256,15 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def job_file(start: Start, own_output: str, grace_s: int, environment: dict[str, str]) -> str:
-    """The file that the wrapper reads: assignments, the last of which says that it is whole."""
+def job_file(
+    start: Start,
+    own_output: str,
+    grace_s: int,
+    environment: dict[str, str],
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The file that the wrapper reads: assignments, the last of which says that it is whole.
+    `words` is what it says with each kind of news, so that the agent believes it."""
     stdout = start.stdout or own_output
     warn = start.warn_signal
     lines = [
@@ -252,6 +280,7 @@ def job_file(start: Start, own_output: str, grace_s: int, environment: dict[str,
         f"limit={start.walltime_s if start.walltime_s % 60 else ''}",
         f"grace={max(1, grace_s)}",
         "mask=0022",
+        *(f"word_{kind}={quoted(word)}" for kind, word in words.items()),
         "environment=(",
         *(quoted(f"{name}={value}") for name, value in environment.items()),
         ")",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from meyrin.agent.batch import BatchJob, Phase, Usage
 from meyrin.agent.slurm.transport import Gres, Submission
@@ -30,6 +31,11 @@ CREATE TABLE IF NOT EXISTS needs (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS scripts (digest TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (attempt TEXT PRIMARY KEY, at_s INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS put_away (
+    attempt TEXT PRIMARY KEY, due_s INTEGER, pending INTEGER NOT NULL, body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS put_away_due ON put_away (due_s);
+CREATE INDEX IF NOT EXISTS put_away_pending ON put_away (pending) WHERE pending;
 CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -48,7 +54,8 @@ class Job:
     """One attempt. The only value here that changes; the adapter's lock guards it.
 
     `number` orders what was told; `first_s` is when Slurm was first asked, `asked_s` when last.
-    `looks` counts times that it was looked for in vain since then, the last at `looked_s`.
+    `looks` counts times that it was looked for in vain since then, the last at `looked_s`; `rows`
+    are the runs of it that accounting had closed at its end.
     """
 
     submission: Submission
@@ -68,10 +75,22 @@ class Job:
     cancelled_s: int = 0
     over_s: int | None = None
     listed_s: int = 0
+    rows: int = 0
 
     @property
     def attempt(self) -> str:
         return self.seen.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PutAway:
+    """An ended attempt that is looked at again at `due_s` (None: no more), as its adapter has it;
+    `pending` where there is something of it to tell."""
+
+    attempt: str
+    due_s: int | None
+    pending: bool
+    body: dict[str, Any]
 
 
 class Store:
@@ -145,8 +164,8 @@ class Store:
             ).fetchone()
         return data.decode("utf-8", "surrogateescape"), text.decode("utf-8", "surrogateescape")
 
-    def forget(self, attempts: Sequence[str], now_s: int) -> None:
-        """Keep nothing but that they were."""
+    def forget(self, attempts: Sequence[str], now_s: int, kept: Sequence[PutAway] = ()) -> None:
+        """Keep nothing but that they were, and what second looks need."""
         each = [(attempt,) for attempt in attempts]
         with self._write() as db:
             db.executemany("DELETE FROM jobs WHERE attempt = ?", each)
@@ -155,6 +174,35 @@ class Store:
                 "INSERT OR IGNORE INTO forgotten VALUES (?, ?)", [(a, now_s) for a in attempts]
             )
             db.execute("DELETE FROM scripts WHERE digest NOT IN (SELECT script FROM needs)")
+            _put_away(db, kept)
+
+    # --- second looks
+
+    def due(self, now_s: int, most: int) -> list[dict[str, Any]]:
+        """Attempts put away that are to be looked at by now, the longest due first."""
+        return self._bodies(
+            "SELECT body FROM put_away WHERE due_s <= ? ORDER BY due_s LIMIT ?", (now_s, most)
+        )
+
+    def pending(self, most: int) -> list[dict[str, Any]]:
+        """Those of which there is something to tell."""
+        return self._bodies("SELECT body FROM put_away WHERE pending LIMIT ?", (most,))
+
+    def put_away(self, attempt: str) -> dict[str, Any] | None:
+        found = self._bodies("SELECT body FROM put_away WHERE attempt = ?", (attempt,))
+        return found[0] if found else None
+
+    def looked(self, changed: Sequence[PutAway], gone: Sequence[str]) -> None:
+        """What a look left: attempts as they are now, and those whose window is over."""
+        if changed or gone:
+            with self._write() as db:
+                _put_away(db, changed)
+                db.executemany("DELETE FROM put_away WHERE attempt = ?", [(a,) for a in gone])
+
+    def _bodies(self, statement: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
+        with self._lock:
+            rows = self._db.execute(statement, values).fetchall()
+        return [json.loads(body) for (body,) in rows]
 
     def remember(self, name: str, value: str) -> None:
         with self._write() as db:
@@ -174,6 +222,16 @@ def _put(db: sqlite3.Connection, job: Job) -> None:
     body = json.dumps(_pack(job), separators=(",", ":"))
     row = (job.attempt, job.stage is not Stage.ENDED, body)
     db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
+
+
+def _put_away(db: sqlite3.Connection, kept: Sequence[PutAway]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO put_away VALUES (?, ?, ?, ?)",
+        [
+            (one.attempt, one.due_s, one.pending, json.dumps(one.body, separators=(",", ":")))
+            for one in kept
+        ],
+    )
 
 
 def _count(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:

@@ -135,6 +135,12 @@ class AccountingRow:
     energy_j: int | None = None
     node_list: str = ""
 
+    @property
+    def unnamed(self) -> bool:
+        """Slurm tells accounting the name of a job some seconds after it began; the row of one
+        that has ended before is whole but for its name and partition."""
+        return self.name in ("", "allocation") and not self.partition
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -166,7 +172,8 @@ class PartitionFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node as Slurm describes it. `state` is its word, such as `IDLE+DRAIN`."""
+    """A node as Slurm describes it. `state` is its word, such as `IDLE+DRAIN`; `address` is what
+    the controller reaches it by."""
 
     name: str
     state: str
@@ -175,6 +182,7 @@ class NodeFacts:
     gres: tuple[Gres, ...] = ()
     features: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +251,8 @@ class Transport(Protocol):
     ) -> list[AccountingRow]:
         """What accounting says of the own jobs with these names that were there after
         `since_s`, every run of each. `batch_jobs` narrows the search where the ids are known:
-        rows of other names that have these ids are not returned. No names: all own jobs."""
+        rows of other names that have these ids are not returned, but those that have no name yet
+        are (`unnamed`). No names: all own jobs."""
         ...
 
     def cancel(self, batch_jobs: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ less often the less happens. A controller that does not answer changes no job's 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import structlog
@@ -18,13 +18,14 @@ from meyrin.agent.slurm.ask import attempt_of
 from meyrin.agent.slurm.book import Book, adopt, end
 from meyrin.agent.slurm.judge import ENDS, Witnesses, base
 from meyrin.agent.slurm.sender import SKEW_S
-from meyrin.agent.slurm.spool import Run, Spool
+from meyrin.agent.slurm.spool import News, Run, Spool
 from meyrin.agent.slurm.store import Job, Stage
 from meyrin.agent.slurm.transport import AccountingRow, QueueRow, Transport
 from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
 _ACCOUNTING_EVERY_S = 1.0
+_CLOSES_S = 0.3  # that Slurm needs to close a job whose script has ended
 _MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
 _ABSENT = "not in the queue"
@@ -71,6 +72,11 @@ class Watcher:
         now = self.clock_s()
         return now >= self._next_accounting_s and any(at <= now for at in list(self._due.values()))
 
+    def next_s(self) -> float:
+        """In how many seconds something is to be asked of accounting, at the earliest."""
+        at = min(list(self._due.values()), default=float("inf"))
+        return max(at, self._next_accounting_s) - self.clock_s()
+
     def look_once(self) -> None:
         """One bounded look at what is due. Unreachable: the controller does not answer, and
         nothing has changed."""
@@ -82,11 +88,26 @@ class Watcher:
 
     # --- the wrapper's word
 
-    def read_news(self) -> None:
+    def read_told(self, told: Iterable[News]) -> None:
+        """Look at what wrappers hint at, by name; nothing follows from what is not there."""
+        facts = {each: self.spool.told(each) for each in told}
+        runs = {each.attempt: run for each, run in facts.items() if run is not None}
+
+        def how(job: Job) -> None:
+            self._take(job, runs[job.attempt])
+
+        self.book.change(runs, how)
+        for each, run in facts.items():
+            job = self.book.jobs.get(each.attempt)
+            if run is not None and run.ended and job is not None and run.number >= job.seen.run:
+                self._note_over(each.attempt, self.clock_s())
+                self._ask_soon(each.attempt)
+
+    def read_news(self) -> list[News]:
         """Take what wrappers have said since; asks Slurm nothing."""
         news = self.spool.news()
         if not news:
-            return
+            return news
         now = self.clock_s()
         kinds: defaultdict[str, set[str]] = defaultdict(set)
         for each in news:
@@ -94,20 +115,25 @@ class Watcher:
         runs = {attempt: self.spool.runs(attempt) for attempt in kinds}
 
         def how(job: Job) -> None:
-            if job.stage is Stage.SENDING and runs[job.attempt]:
-                adopt(job, runs[job.attempt][-1].batch_job)
-            if job.stage is Stage.SENT and runs[job.attempt]:
-                self._hear(job, runs[job.attempt][-1])
+            if runs[job.attempt]:
+                self._take(job, runs[job.attempt][-1])
 
         self.book.change(list(kinds), how)
         for attempt, said in kinds.items():
             if said & {"end", "never"}:
                 self._note_over(attempt, now)
-            if said & {"end", "never", "second"}:
-                self._due[attempt] = 0.0
+                self._ask_soon(attempt)
             if "second" in said:
+                self._due[attempt] = 0.0
                 log.info("slurm.second_copy", attempt=attempt)
         self.spool.put_away(news)
+        return news
+
+    def _take(self, job: Job, run: Run) -> None:
+        if job.stage is Stage.SENDING:
+            adopt(job, run.batch_job)
+        if job.stage is Stage.SENT:
+            self._hear(job, run)
 
     def _hear(self, job: Job, run: Run) -> None:
         """It runs: positive, whatever the controller knows yet."""
@@ -121,6 +147,11 @@ class Watcher:
             why="",
             site_word=None,
         )
+
+    def _ask_soon(self, attempt: str) -> None:
+        """Its script is over; Slurm needs a moment to close it."""
+        at = self.clock_s() + _CLOSES_S
+        self._due[attempt] = min(at, self._due.get(attempt, at))
 
     def _note_over(self, attempt: str, now: float) -> None:
         job = self.book.jobs.get(attempt)
@@ -204,9 +235,10 @@ class Watcher:
             names = [job.submission.name for job in jobs]
             since = min(job.first_s for job in jobs) - SKEW_S
             try:
-                for each in self.transport.accounting(
+                found = self.transport.accounting(
                     names, since, [job.seen.batch_job for job in jobs]
-                ):
+                )
+                for each in self._named(found, jobs):
                     rows[each.name].append(each)
                 answered = True
             except Unreachable as error:
@@ -215,6 +247,24 @@ class Watcher:
             ours = _ordered(job, rows[job.submission.name])
             self._judge(job, self._witnesses(job, ours, has=has), now, answered=answered)
         self._keep()
+
+    def _named(self, rows: Sequence[AccountingRow], jobs: Sequence[Job]) -> Iterator[AccountingRow]:
+        """Rows with their names. What has ended and accounting can't name yet, the queue names:
+        the same id, submitted and ended in the same second. Else it waits till it has a name, as
+        does a job that accounting knows several runs of."""
+        yield from (row for row in rows if not row.unnamed)
+        runs = Counter(row.batch_job for row in rows)
+        nameless = {
+            row.batch_job: row
+            for row in rows
+            if row.unnamed and row.end_s is not None and runs[row.batch_job] == 1
+        }
+        asked = [job.submission.name for job in jobs if job.seen.batch_job in nameless]
+        for one in self.transport.queue(asked) if asked else ():
+            row = nameless.get(one.batch_job)
+            same = row is not None and (row.submit_s, row.end_s) == (one.submit_s, one.end_s)
+            if row is not None and same and base(one.state) in ENDS:
+                yield replace(row, name=one.name, partition=one.partition)
 
     def _witnesses(self, job: Job, rows: tuple[AccountingRow, ...], *, has: bool) -> Witnesses:
         return Witnesses(
@@ -256,7 +306,7 @@ class Watcher:
         live = w.queue is not None and base(w.queue.state) not in ENDS
         if _final(job, w):
             ended = judge.ending(job.seen, replace(w, queue=None) if live else w)
-            return None if ended is None else _ending_as(ended)
+            return None if ended is None else _ending_as(ended, w)
         if job.over_s is not None and self._polled_s < job.over_s:
             self._next_poll_s = min(self._next_poll_s, now)  # perhaps it waits again
             return None
@@ -267,7 +317,7 @@ class Watcher:
         if closed or waited or not w.has_accounting:
             ended = judge.ending(job.seen, w)
             if ended is not None:
-                return _ending_as(ended)
+                return _ending_as(ended, w)
         unknown = judge.unknown_word(w)
         if unknown is not None:
             return lambda one: _say(one, unknown) if one.seen.site_word != unknown else None
@@ -293,7 +343,7 @@ class Watcher:
         limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
         if ended is None and claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
             return lambda one: end(one, "lost", _NO_WORD)
-        return _ending_as(ended) if ended is not None else _shown_missing(int(now))
+        return _ending_as(ended, w) if ended is not None else _shown_missing(int(now))
 
 
 def _shown_missing(now: int) -> Callable[[Job], None]:
@@ -321,9 +371,9 @@ def _send_again(job: Job, now: int, spool: Spool) -> None:
     job.seen = replace(job.seen, phase=Phase.QUEUED, site_word=None)
 
 
-def _ending_as(ended: BatchJob) -> Callable[[Job], None]:
+def _ending_as(ended: BatchJob, w: Witnesses) -> Callable[[Job], None]:
     def how(job: Job) -> None:
-        job.stage, job.seen = Stage.ENDED, ended
+        job.stage, job.seen, job.rows = Stage.ENDED, ended, judge.runs_closed(w)
 
     return how
 

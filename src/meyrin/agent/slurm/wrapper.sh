@@ -2,12 +2,20 @@
 # Meyrin's wrapper: claims one attempt, runs its script unmodified, leaves facts for the agent.
 # The site's own shell, nothing else needed; it opens no file of the job before it has the claim.
 umask 077
-a=@FOLDER@ news=@NEWS@
+a=@FOLDER@ news=@NEWS@ push=@PUSH@
 id=${SLURM_JOB_ID:?} run=${SLURM_RESTART_COUNT:-0}
 
+hint() { # KIND : a word to the agent that there is a fact. It may get lost; nobody waits for it.
+    local word=word_$1 to
+    [ "${!word}" ] || return 0
+    { while read -r to; do
+        case $to in /dev/udp/*) printf 'meyrin1 %s %s %s %s\n' "${a##*/}" "$run" "$1" "${!word}" >"$to" ;; esac
+    done <"$push"; } 2>/dev/null
+    return 0
+}
 tell() { # KIND LINE... : a fact, whole once its last line is a dot; then word that there is one
     local kind=$1; shift
-    printf '%s\n' "$@" . >"$a/$kind.$run" && : >"$news.$run.$kind"
+    printf '%s\n' "$@" . >"$a/$kind.$run" && : >"$news.$run.$kind" && hint "$kind"
 }
 not_started() { printf -v now '%(%s)T' -1; tell never "$id" "$now" "$1"; exit 64; }
 
@@ -98,7 +106,7 @@ printf -v ended '%(%s)T' -1
 over=no; [ -z "$limit" ] || [ ! -e "$a/over.$run" ] || over=yes
 umask 077
 { printf '%s\n' "$id" "$began" "$ended" "$code" "$over"; times; echo .; } >"$a/end.$run" &&
-    : >"$news.$run.end"
+    : >"$news.$run.end" && hint end
 [ "$code" ] || exit 255 # not known: bash lost it
 if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
     trap - $signals

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import paying
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service as sites
@@ -22,12 +22,13 @@ def wanted(step: Step, site_id: str) -> LimitsReply:
     names = identity.open_projects(step, site.allowed_projects)
     left: defaultdict[str, dict[str, int]] = defaultdict(dict)
     over: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for each in calls.funds(step, names) if names else ():
+    for each in paying.funds(step, names) if names else ():
         if each.charged_type not in types:
             continue
         if each.start_s <= step.now_s < each.end_s:
             sums = left[each.project]
-            more = max(0, each.free_s) + each.held_s
+            # of a paused one, what is on hold alone: jobs that are there go on
+            more = (0 if each.paused else max(0, each.free_s)) + each.held_s
             sums[each.charged_type] = sums.get(each.charged_type, 0) + more
         else:
             over[each.project].setdefault(each.charged_type, 0)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from meyrin.hub.agents import limits, service
+from meyrin.hub.agents import late, limits, service
+from meyrin.hub.evaluations import receipts
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import joining
 from meyrin.hub.sites import service as sites
 from meyrin.wire.agents import (
+    CorrectionsBody,
+    CorrectionsReply,
+    CountedList,
     FollowBody,
     HelloBody,
     HelloReply,
@@ -38,6 +43,7 @@ from meyrin.wire.queue import ForgetQueueBody, QueueBody
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Agent = Annotated[Call, Depends(Allow(Access.AGENT))]
+Moment = Annotated[int, Query(ge=0, lt=2**62, description="milliseconds since 1970")]
 
 
 def _site(call: Call) -> str:
@@ -125,6 +131,22 @@ def reports(body: ReportsBody, call: Agent) -> ReportsReply:
         return ReportsReply(stale=service.report(step, _site(call), body.reports))
 
 
+@router.post("/usage")
+def correct(body: CorrectionsBody, call: Agent) -> CorrectionsReply:
+    """What accounting says of ended attempts late, or otherwise than before; may be repeated."""
+    with call.write() as step:
+        return late.correct(step, _site(call), body.corrections)
+
+
+@router.get("/usage")
+def counted(
+    call: Agent, from_ms: Moment, until_ms: Moment, after: After = "", limit: Limit = 50
+) -> CountedList:
+    """Attempts that ended at the caller's site in a time, and what was counted for each."""
+    with call.read() as step:
+        return late.counted(step, _site(call), from_ms, until_ms, after, limit)
+
+
 @router.post("/output")
 def take_output(request: Request, body: OutputBody, call: Agent) -> OutputReply:
     """Pieces of output by offset; may be repeated."""
@@ -134,10 +156,17 @@ def take_output(request: Request, body: OutputBody, call: Agent) -> OutputReply:
 
 
 @router.post("/results")
-def results(body: ResultsBody, call: Agent) -> None:
+def results(request: Request, body: ResultsBody, call: Agent) -> None:
     """Which result files an ended attempt left; their bytes were uploaded before."""
+    state = request.app.state
+    site, said = _site(call), body.state
+    brought, why = receipts.receive(
+        call.database, state.blobs, state.settings, site, body.attempt, body.files
+    )
+    if why:
+        said = why if said == "complete" else f"{said}; {why}"
     with call.write() as step:
-        service.results(step, _site(call), body)
+        service.results(step, site, body.model_copy(update={"files": brought, "state": said}))
 
 
 @router.post("/queue")

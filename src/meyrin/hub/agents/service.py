@@ -19,7 +19,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import drift, joining, queue
+from meyrin.hub.sites import capacity, drift, joining, queue, refusals
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -49,7 +49,7 @@ def who(step: Step, site_id: str) -> SelfReply:
         title=site.title,
         now_ms=step.now_ms,
         incarnation=site.incarnation,
-        answers=bool(site.incarnation) and step.now_s - heard_s <= sites.SILENT_AFTER_S,
+        answers=bool(site.incarnation) and step.now_s - heard_s <= capacity.SILENT_AFTER_S,
         drained=site.drained_reason,
         lent=sorted(partition for name, partition in lent if name == site.name),
     )
@@ -214,6 +214,8 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
 def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> None:
     moves, updates, measured, voided = [], [], [], []
     runs = _runs_known(step, current)
+    refused = [a.site_id for each, a, _ in current if each.phase == "refused"]
+    version = refusals.version(step, refused[0]) if refused else 0
     for each, attempt, job in current:
         again = each.run - runs.get(attempt.id, 0)
         if attempt.state in ("ended", "refused"):
@@ -224,7 +226,9 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
             continue
         path = _path(JobState(job.state), each, again)
         moves.append(
-            change.Move(job, path, attempt.id, detail=each.why, values=_values(each, job, attempt))
+            change.Move(
+                job, path, attempt.id, detail=each.why, values=_values(each, job, attempt, version)
+            )
         )
         updates.append(_attempt_update(each, attempt))
         if each.phase == "ended" and each.usage is not None and _started(each):
@@ -299,15 +303,17 @@ def _final(each: Report) -> JobState:
     return JobState.FAILED
 
 
-def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any]) -> dict[str, Any]:
+def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any], version: int) -> dict[str, Any]:
     values: dict[str, Any] = {"site_word": each.site_word}
     if each.phase == "refused":
-        refused_by = job.refused_by if each.for_now else f"{job.refused_by} {attempt.site}"
+        refused_by = job.refused_by
+        if not each.for_now:
+            refused_by = refusals.with_no(refused_by, attempt.site, version, each.rules_mark)
         values |= {
             "attempt": None,
             "site": None,
             "partition": None,
-            "refused_by": refused_by.strip(),
+            "refused_by": refused_by,
             "reason": f"{attempt.site} said no: {each.why}",
         }
     elif each.phase == "ended":
@@ -363,6 +369,8 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
             charged_type=attempt.charged_type,
             rate=Fraction(attempt.rate_num, attempt.rate_den),
             usage=each.usage,
+            placed_s=attempt.placed_ms // 1000,
+            ended_ms=each.end_ms or each.at_ms,
         )
     ]
 

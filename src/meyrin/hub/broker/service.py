@@ -33,6 +33,7 @@ from meyrin.engine.model import (
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.broker.fits import fitting
+from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
@@ -41,6 +42,7 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.sites import refusals
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
@@ -82,17 +84,27 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     """Read the world in a fixed number of queries. Not `when_full`: no waiting jobs are read
     while there is no room for any."""
     version = world.version(step)
-    occupied = _occupied(step)
+    policy = store.current(step)
+    occupied = _occupied(step, paid_counts=policy.paid_percent > 0)
     states = _with_occupied(
         sites.partition_states(step, step.now_s, hub_start_s=step.started_s), occupied
     )
-    policy = store.current(step)
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
-    rows = attempts.waiting(step, window) if room else []
-    funds = calls.funds(step, sorted({row.project_id for row in rows}))
+    rows, more = _waiting(step, window) if room else ([], False)
+    funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
-    return Snapshot(State(version, states, tuple(funds), waiting), policy)
+    return Snapshot(State(version, states, tuple(funds), waiting, more), policy)
+
+
+def _waiting(step: Step, window: int) -> tuple[list[sa.Row[Any]], bool]:
+    """The first waiting jobs, those of projects that can only pay apart, and whether there may be
+    more of the others: paid work must not hide them."""
+    payers = paying.payers(step)
+    if not payers:
+        return attempts.waiting(step, window), False
+    others = attempts.waiting(step, window, but=payers)
+    return [*others, *attempts.waiting(step, window, of=payers)], len(others) == window
 
 
 def _has_room(state: PartitionState) -> bool:
@@ -105,13 +117,16 @@ def _has_room(state: PartitionState) -> bool:
     return not (partition.whole_node and whole)
 
 
-def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
+def _occupied(step: Step, *, paid_counts: bool = False) -> dict[tuple[str, str], list[Occupied]]:
+    """What is at each partition; which of it is paid work only where that counts."""
     result: defaultdict[tuple[str, str], list[Occupied]] = defaultdict(list)
-    for row in attempts.live(step):
+    rows = attempts.live(step)
+    paid = calls.paid_of(step, {row.allocation_id for row in rows}) if paid_counts else frozenset()
+    for row in rows:
         shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
         end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
         result[row.site, row.partition].append(
-            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s)
+            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s, row.allocation_id in paid)
         )
     return result
 
@@ -160,10 +175,11 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
         if asked[row.request_id].array_limit
     }
     active = Counter(attempts.active_in_arrays(step, limits))
+    known = refusals.in_force(step) if any(row.refused_by for row in rows) else frozenset()
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        job = replace(job, job=row.id, refused_by=tuple(row.refused_by.split()))
+        job = replace(job, job=row.id, refused_by=refusals.counting(row.refused_by, known))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:
@@ -195,7 +211,7 @@ def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0)
         and rows[placement.job].state == JobState.ADMITTED
         and (placement.site, placement.partition) in offers
     ]
-    funded = calls.allocate(
+    funded = paying.allocate(
         step,
         [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
     )
@@ -302,7 +318,7 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     """The state with this project's allocations too; those ahead in the queue keep theirs."""
     if any(funds.project == project_id for funds in state.funds):
         return state
-    return replace(state, funds=(*state.funds, *calls.funds(step, [project_id])))
+    return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
 
 
 def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:

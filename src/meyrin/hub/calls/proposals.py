@@ -139,7 +139,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
             hint="it is given once per person and project: ask for more in another mode",
         )
     if by_rule:
-        _grant(step, row, project_id, "by rule", f"{fit.mode.title}: within its limits")
+        _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), modes)
     return one(step, actor, str(row["id"]))
 
 
@@ -183,6 +183,11 @@ def _node(step: Step, charged_type: str) -> NodeShape:
     return min(shapes, key=lambda shape: (shape.accelerators, shape.cores, shape.memory_mb))
 
 
+def charged_s(step: Step, charged_type: str, amount_s: int, unit: Unit) -> int:
+    """Seconds of `unit` as seconds of a type, exactly, by the nodes that have it."""
+    return convert(amount_s, unit, Unit.ACCELERATOR, _node(step, charged_type))
+
+
 def _amount_s(wanted: Ask, node: NodeShape) -> int:
     amount_s = convert(wanted.amount_h * HOUR_S, wanted.unit, Unit.ACCELERATOR, node)
     check_amount(amount_s)
@@ -208,7 +213,14 @@ def _project(step: Step, actor: Actor, wanted: Ask) -> str:
 
 
 def decide(
-    step: Step, actor: Actor, proposal_id: str, *, grant: bool, reason: str, amount_s: int | None
+    step: Step,
+    actor: Actor,
+    proposal_id: str,
+    *,
+    grant: bool,
+    reason: str,
+    amount_s: int | None,
+    modes: Sequence[Mode] = (),
 ) -> Proposal:
     """Grant or refuse what waits, with a reason. For officers. The same decision again is fine.
 
@@ -238,11 +250,21 @@ def decide(
         check_amount(amount_s)
         values["amount_s"] = amount_s
     project = identity.project_by_name(step, actor, row.project)
-    _grant(step, values, project.id, actor.name, reason)
+    _grant(step, values, project.id, (actor.name, reason), modes)
     return one(step, actor, proposal_id)
 
 
-def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: str) -> None:
+def _grant(
+    step: Step,
+    row: dict[str, Any],
+    project_id: str,
+    said: tuple[str, str],
+    modes: Sequence[Mode],
+) -> None:
+    """Award what was asked, by the door that its mode has for such people; `said` is who decided
+    and why."""
+    who, reason = said
+    pays = any(mode.name == row["mode"] and row["kind"] in mode.pays for mode in modes)
     ends = clock.add_months(datetime.fromtimestamp(step.now_s, UTC).date(), row["months"])
     end_s = int(datetime(ends.year, ends.month, ends.day, tzinfo=UTC).timestamp()) + 86_400
     made = allocations.award(
@@ -253,6 +275,8 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
         start_s=step.now_s,
         end_s=end_s,
         reason=f"{row['mode']} {row['id']}: {reason}"[:200],
+        mode=row["mode"],
+        door=allocations.PAID if pays else allocations.ENTITLED,
     )
     store.change_waiting(
         step,

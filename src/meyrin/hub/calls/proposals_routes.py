@@ -73,12 +73,12 @@ def one(proposal: str, call: Person) -> ProposalView:
 
 
 @router.post("/proposals/{proposal}/decide")
-def decide(proposal: str, body: Decision, call: Admin) -> ProposalView:
+def decide(proposal: str, body: Decision, request: Request, call: Admin) -> ProposalView:
     """Grant or refuse what waits, with a reason."""
     with call.write() as step:
         made = proposals.decide(
             step, call.actor, proposal, grant=body.grant, reason=body.reason,
-            amount_s=body.amount_s,
+            amount_s=body.amount_s, modes=request.app.state.modes,
         )  # fmt: skip
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip

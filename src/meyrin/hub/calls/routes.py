@@ -12,6 +12,7 @@ from meyrin.domain.ledger import Balance, Source
 from meyrin.hub.calls import service, tranches
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import After, Limit
@@ -21,6 +22,7 @@ from meyrin.wire.ledger import (
     BalanceView,
     Extension,
     NewAward,
+    PauseView,
     TrancheView,
 )
 
@@ -37,7 +39,7 @@ def allocations(
     with call.read() as step:
         rows, following = service.allocations_page(step, call.actor, project, after, limit)
         parts = tranches.of(step, [row[0].id for row in rows])
-    views = [_view(*row, parts.get(row[0].id, [])) for row in rows]
+    views = [view(*row, parts.get(row[0].id, [])) for row in rows]
     return AllocationList(allocations=views, next=following)
 
 
@@ -47,9 +49,12 @@ def award(body: NewAward, call: Admin) -> AllocationView:
     with call.write() as step:
         project = identity.project_by_name(step, call.actor, body.project)
         made = _awarded(step, project.id, body)
+        audit.note(step, call.actor.name, "allocation.award", made.id, project=project.name,
+                   amount_s=made.amount_s, type=made.charged_type, reason=body.reason,
+                   door=made.door)  # fmt: skip
         balance = ledger.balances(step, [made.id])[made.id]
         parts = tranches.of(step, [made.id]).get(made.id, [])
-    return _view(made, project.name, balance, parts)
+    return view(made, project.name, balance, parts)
 
 
 @router.post("/{allocation}/extend")
@@ -64,10 +69,12 @@ def extend(allocation: str, body: Extension, call: Admin) -> AllocationView:
             amount_s=body.amount_s,
             source=Source(body.owner, body.offer_id),
         )
+        audit.note(step, call.actor.name, "allocation.extend", made.id, end_s=body.end_s,
+                   amount_s=body.amount_s or None, reason=body.reason)  # fmt: skip
         project = identity.project(step, made.project_id)
         balance = ledger.balances(step, [made.id])[made.id]
         parts = tranches.of(step, [made.id]).get(made.id, [])
-    return _view(made, project.name, balance, parts)
+    return view(made, project.name, balance, parts)
 
 
 def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
@@ -84,6 +91,7 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
             end_s=body.end_s,
             reason=body.reason,
             source=source,
+            door=body.door,
         )
     total_s = sum(part.amount_s for part in body.tranches)
     if total_s != body.amount_s:
@@ -111,10 +119,11 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
         end_s=body.end_s,
         reason=body.reason,
         source=source,
+        door=body.door,
     )
 
 
-def _view(
+def view(
     one: service.Allocation, project: str, balance: Balance, parts: list[tranches.Tranche]
 ) -> AllocationView:
     return AllocationView(
@@ -127,6 +136,9 @@ def _view(
         reason=one.reason,
         created_ms=one.created_ms,
         closed_ms=one.closed_ms,
+        door=one.door,
+        mode=one.mode,
+        paused=None if one.paused is None else PauseView(**asdict(one.paused)),
         balance=BalanceView(**asdict(balance)),
         promised_s=sum(part.promised_s for part in parts),
         tranches=tuple(

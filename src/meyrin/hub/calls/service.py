@@ -1,16 +1,13 @@
-"""Allocations: granted by a rule or awarded, extended, closed; which one pays for an attempt.
+"""Allocations: granted by a rule or awarded, extended, closed.
 
 An allocation is a granted amount of one charged type from one date to another, never assigned
-nodes. A project may have several of a type; the one that ends first among those with enough free
-pays, and one attempt is always paid by one allocation.
+nodes. Which of several pays for an attempt is said in `hub.calls.paying`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +16,6 @@ from meyrin.domain.errors import InvalidInput, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Balance, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.engine.model import Funds
 from meyrin.hub.calls import store
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
@@ -30,6 +26,7 @@ from meyrin.hub.plumbing.paging import cut
 
 AWARD = "award"
 STARTER = "starter"
+ENTITLED, PAID = "entitled", "paid"  # the doors by which hours are come by
 _MAX_SECONDS = 2**53
 
 
@@ -43,8 +40,27 @@ class StarterRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing new is taken from an allocation until whoever may ends it."""
+
+    since_ms: int
+    by: str
+    officer: bool
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """Who did it and why, as a job's refusal says it."""
+        return f"{self.reason} (by {self.by})"
+
+
+@dataclass(frozen=True, slots=True)
 class Allocation:
-    """`amount_s` is what was granted in all; the balance says what became of it."""
+    """`amount_s` is what was granted in all; the balance says what became of it.
+
+    `mode` is the way by which it was asked for, where there was one. `door` is entitled (free) or
+    paid.
+    """
 
     id: str
     project_id: str
@@ -56,6 +72,9 @@ class Allocation:
     reason: str
     created_ms: int
     closed_ms: int | None = None
+    mode: str = ""
+    paused: Pause | None = None
+    door: str = ENTITLED
 
     @property
     def over_s(self) -> int:
@@ -79,7 +98,7 @@ def grant_starter(
     """
     granted = store.by_rule(step, STARTER, project_id, charged_type)
     if granted:
-        last = _allocation(granted[-1])
+        last = of_row(granted[-1])
         balance = ledger.balances(step, [last.id])[last.id]
         live = last.over_s > step.now_s
         if live and balance.free_s + balance.held_s > 0:
@@ -91,7 +110,7 @@ def grant_starter(
     reason = f"starter: {rule.amount_s} s for the asking"
     allocation = replace(new, rule=STARTER, reason=reason)
     if not _open(step, allocation, source, turn=len(granted) + 1):
-        return _allocation(store.by_rule(step, STARTER, project_id, charged_type)[-1])
+        return of_row(store.by_rule(step, STARTER, project_id, charged_type)[-1])
     return allocation
 
 
@@ -106,6 +125,8 @@ def award(
     reason: str,
     source: Source = FACILITY,
     promised: bool = False,
+    mode: str = "",
+    door: str = ENTITLED,
 ) -> Allocation:
     """A new allocation, for a reason that is kept. Each call awards anew.
 
@@ -113,7 +134,7 @@ def award(
     """
     check_reason(reason)
     new = _new(step, project_id, charged_type, amount_s, start_s=start_s, end_s=end_s)
-    allocation = replace(new, reason=reason)
+    allocation = replace(new, reason=reason, mode=mode, door=door)
     _open(step, allocation, source, turn=None, promised=promised)
     return allocation
 
@@ -154,7 +175,7 @@ def extend(
     step.change(
         sa.update(table)
         .where(table.c.id == allocation_id)
-        .values(end_s=until_s, amount_s=table.c.amount_s + amount_s)
+        .values(end_s=until_s, amount_s=table.c.amount_s + amount_s, watch_s=0)
     )
     step.ring(world.BROKER)
     return replace(found, end_s=until_s, amount_s=found.amount_s + amount_s)
@@ -192,149 +213,51 @@ def allocation(step: Step, allocation_id: str) -> Allocation:
     row = store.one(step, allocation_id)
     if row is None:
         raise NotFound(f"there is no allocation {allocation_id}", allocation=allocation_id)
-    return _allocation(row)
+    return of_row(row)
 
 
 def allocations_page(
     step: Step, actor: Actor, project: str | None, after: str, limit: int
 ) -> tuple[list[tuple[Allocation, str, Balance]], str]:
     """One page of the allocations that `actor` may see: each with its project and balance."""
+    found, names, following = visible(step, actor, project, after, limit)
+    balances = ledger.balances(step, [each.id for each in found])
+    return [(each, names[each.id], balances[each.id]) for each in found], following
+
+
+def visible(
+    step: Step, actor: Actor, project: str | None, after: str, limit: int
+) -> tuple[list[Allocation], dict[str, str], str]:
+    """One page of the allocations that `actor` may see, and the name of each one's project."""
     project_ids: Collection[str] | None = None if actor.admin else list(actor.projects)
     if project:
         project_ids = [identity.project_by_name(step, actor, project).id]
     rows, following = cut(store.listed(step, project_ids, after, limit), limit, "id")
-    balances = ledger.balances(step, [row.id for row in rows])
-    names = identity.project_names(step, {row.project_id for row in rows})
-    shown = [(_allocation(row), names[row.project_id], balances[row.id]) for row in rows]
-    return shown, following
+    projects = identity.project_names(step, {row.project_id for row in rows})
+    names = {row.id: projects[row.project_id] for row in rows}
+    return [of_row(row) for row in rows], names, following
 
 
-def funds(step: Step, project_ids: Collection[str]) -> tuple[Funds, ...]:
-    """One row per allocation, for the engine: also those to come, and the last that ended.
-
-    Of allocations that are over, the last of a project and type is given only where there is no
-    other, so that the engine can say that it ended. Two queries.
-    """
-    found = store.of_projects(step, project_ids)
-    waiting = _waiting(found)
-    rows = [_allocation(row) for row in found]
-    shown: list[Allocation] = []
-    kinds: defaultdict[tuple[str, str], list[Allocation]] = defaultdict(list)
-    for row in rows:
-        kinds[row.project_id, row.charged_type].append(row)
-    for same in kinds.values():
-        live = [each for each in same if each.over_s > step.now_s]
-        shown += live or [max(same, key=lambda each: each.over_s)]
-    balances = ledger.balances(step, [each.id for each in shown])
-    return tuple(
-        Funds(
-            each.project_id,
-            each.charged_type,
-            balances[each.id].free_s,
-            balances[each.id].held_s,
-            each.start_s,
-            each.over_s,
-            *waiting.get(each.id, (0, "")),
-        )
-        for each in shown
-    )
-
-
-def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str, str | Refusal]:
-    """Which allocation pays for each attempt, or why none can.
-
-    Each want is (attempt, project, charged type, seconds). What earlier wants take is gone for
-    later ones. Nothing is held yet: `ledger.hold` does that. Two queries.
-    """
-    if not wants:
-        return {}
-    found = store.of_projects(step, {want[1] for want in wants})
-    waiting = _waiting(found)
-    rows = [_allocation(row) for row in found]
-    balances = ledger.balances(step, [row.id for row in rows if row.over_s > step.now_s])
-    free = {name: balance.free_s for name, balance in balances.items()}
-    held = {name: balance.held_s for name, balance in balances.items()}
-    by_kind: defaultdict[tuple[str, str], list[Allocation]] = defaultdict(list)
-    for row in rows:
-        by_kind[row.project_id, row.charged_type].append(row)
-    result: dict[str, str | Refusal] = {}
-    for attempt, project_id, charged_type, amount_s in wants:
-        mine = by_kind[project_id, charged_type]
-        payer = _payer(mine, free, amount_s, step.now_s)
-        if payer is None:
-            result[attempt] = _why_not(
-                mine, (free, held), waiting, charged_type, amount_s, step.now_s
-            )
-        else:
-            free[payer] -= amount_s
-            held[payer] += amount_s
-            result[attempt] = payer
-    return result
+def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
+    """Those of these allocations whose holder pays. One query, or none for none."""
+    return frozenset(store.paid_among(step, allocation_ids)) if allocation_ids else frozenset()
 
 
 # --- inside
 
 
-def _payer(
-    mine: Sequence[Allocation], free: dict[str, int], amount_s: int, now_s: int
-) -> str | None:
-    """The one that ends first among those with enough, as `engine.admission.pay` chooses."""
-    enough = [
-        each for each in mine if each.start_s <= now_s < each.over_s and free[each.id] >= amount_s
-    ]
-    if not enough:
-        return None
-    return min(enough, key=lambda each: (each.over_s, each.start_s, free[each.id], each.id)).id
-
-
-def _why_not(
-    mine: Sequence[Allocation],
-    amounts: tuple[dict[str, int], dict[str, int]],
-    waiting: dict[str, tuple[int, str]],
-    charged_type: str,
-    amount_s: int,
-    now_s: int,
-) -> Refusal:
-    free, held = amounts
-    current = [each for each in mine if each.start_s <= now_s < each.over_s]
-    if not current:
-        to_come = [each.start_s for each in mine if now_s < each.start_s]
-        if to_come or not mine:
-            start_s = min(to_come, default=None)
-            return Refusal(Reason.NO_ALLOCATION, asked=charged_type, limit=start_s)
-        last_s = max(each.over_s for each in mine)
-        return Refusal(Reason.ALLOCATION_ENDED, asked=charged_type, limit=last_s)
-    ever_s = max(free[each.id] + held[each.id] for each in current)
-    if ever_s < amount_s:
-        enough = [
-            waiting[each.id][1]
-            for each in current
-            if each.id in waiting
-            and free[each.id] + held[each.id] + waiting[each.id][0] >= amount_s
-        ]
-        if enough:
-            return Refusal(Reason.TRANCHE_WAITS, asked=amount_s, limit=min(enough))
-        return Refusal(Reason.BALANCE, asked=amount_s, limit=ever_s)
-    limit = max(free[each.id] for each in current)
-    return Refusal(Reason.BALANCE_HELD, asked=amount_s, limit=limit)
-
-
-def _waiting(rows: Sequence[sa.Row[Any]]) -> dict[str, tuple[int, str]]:
-    """Of allocations with a tranche to come: what it brings, and what it waits for."""
-    return {
-        row.id: (row.next_s, f"gate {row.next_gate}" if row.next_gate else _day(row.next_from_s))
-        for row in rows
-        if row.next_s is not None
-    }
-
-
-def _day(at_s: int) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
-
-
 def _new(
     step: Step, project_id: str, charged_type: str, amount_s: int, *, start_s: int, end_s: int
 ) -> Allocation:
+    check_new(charged_type, amount_s, start_s, end_s)
+    name = new_id("allocation", step.entropy)
+    return Allocation(
+        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
+    )
+
+
+def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> None:
+    """Raise InvalidInput for what can't be an allocation."""
     check_amount(amount_s)
     if not (charged_type.strip() and len(charged_type) <= 64 and charged_type.isprintable()):
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
@@ -344,10 +267,6 @@ def _new(
             hint="seconds since the epoch, the end after the start",
             field="end_s",
         )
-    name = new_id("allocation", step.entropy)
-    return Allocation(
-        name, project_id, charged_type, amount_s, start_s, end_s, AWARD, "", step.now_ms
-    )
 
 
 def _open(
@@ -365,6 +284,8 @@ def _open(
         "reason": new.reason,
         "created_ms": new.created_ms,
         "turn": turn,
+        "mode": new.mode,
+        "door": new.door,
     }
     if not step.add_new(store.allocations, [row]):
         return False
@@ -385,7 +306,11 @@ def _used_up(last: Allocation, balance: Balance, *, live: bool) -> Refused:
     return Refused(words, refusals=(refusal,), hint="ask for an allocation")
 
 
-def _allocation(row: sa.Row[Any]) -> Allocation:
+def of_row(row: sa.Row[Any]) -> Allocation:
+    """An allocation as its row says."""
+    pause = None
+    if row.paused_ms is not None:
+        pause = Pause(row.paused_ms, row.paused_by, bool(row.paused_officer), row.paused_reason)
     return Allocation(
         row.id,
         row.project_id,
@@ -397,4 +322,7 @@ def _allocation(row: sa.Row[Any]) -> Allocation:
         row.reason,
         row.created_ms,
         row.closed_ms,
+        row.mode,
+        pause,
+        row.door,
     )

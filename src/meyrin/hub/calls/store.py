@@ -28,9 +28,23 @@ allocations = sa.Table(
     sa.Column("closed_ms", sa.BigInteger),
     # a rule's first, second … grant to a project; null where no rule counts
     sa.Column("turn", sa.Integer),
+    # by which door its holder came: entitled (free) or paid
+    sa.Column("door", sa.String(16), nullable=False, server_default="entitled"),
+    # the mode that it was asked for in; empty where a person awarded it outright
+    sa.Column("mode", sa.String(63), nullable=False, server_default=""),
+    sa.Column("paused_ms", sa.BigInteger),
+    sa.Column("paused_by", sa.String(100)),
+    sa.Column("paused_officer", sa.Boolean),
+    sa.Column("paused_reason", sa.String(MAX_REASON)),
+    # what the pace watch last found, and when it looks again
+    sa.Column("pace", sa.String(8), nullable=False, server_default=""),
+    sa.Column("watch_s", sa.BigInteger, nullable=False, server_default="0"),
     sa.CheckConstraint("start_s < end_s", name="lasts"),
     sa.CheckConstraint("amount_s > 0", name="positive"),
+    sa.Index("ix_allocations_pace", "pace", "id"),
+    sa.Index("ix_allocations_watch_s", "watch_s"),
     sa.Index("ix_allocations_project_id", "project_id", "charged_type"),
+    sa.Index("ix_allocations_door", "door", "end_s"),
     sa.Index("uq_allocations_rule_turn", "rule", "project_id", "charged_type", "turn", unique=True),
 )
 
@@ -177,3 +191,82 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
     statement = sa.select(a.id).where(a.id.in_(sorted(allocation_ids)), over)
     return [row.id for row in step.rows(statement)]
+
+
+def only_paying(step: Step) -> list[str]:
+    """Projects with a current paid allocation and no entitled one that lasts."""
+    a, other = allocations.c, allocations.alias("other")
+    free = sa.exists().where(
+        other.c.project_id == a.project_id,
+        other.c.door != "paid",
+        other.c.end_s > step.now_s,
+        other.c.closed_ms.is_(None),
+    )
+    current = sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+    listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
+    return [row.project_id for row in step.rows(listed.order_by(a.project_id))]
+
+
+def paid_among(step: Step, allocation_ids: Collection[str]) -> list[str]:
+    """Those of the given allocations whose holder pays."""
+    a = allocations.c
+    listed = sa.select(a.id).where(step.among(a.id, allocation_ids), a.door == "paid")
+    return [row.id for row in step.rows(listed)]
+
+
+def watch_again(step: Step, allocation_ids: Collection[str]) -> None:
+    """Let the pace watch look at these in its next turn: what it stood on has changed."""
+    a = allocations.c
+    step.change(sa.update(allocations).where(a.id.in_(sorted(allocation_ids))).values(watch_s=0))
+
+
+def set_pause(step: Step, allocation_id: str, values: dict[str, Any]) -> bool:
+    """Pause what runs, or end a pause (all values None); False where that changes nothing."""
+    a = allocations.c
+    pausing = values["paused_ms"] is not None
+    now = a.paused_ms.is_(None) if pausing else a.paused_ms.is_not(None)
+    changing = sa.update(allocations).where(a.id == allocation_id, now).values(**values)
+    return step.change(changing) == 1
+
+
+def off_pace(step: Step, verdicts: Collection[str], after: str, limit: int) -> list[sa.Row[Any]]:
+    """One page and one row of running allocations with such a pace, by id."""
+    a = allocations.c
+    statement = sa.select(allocations).where(a.pace.in_(sorted(verdicts)), _running(step))
+    return step.rows(page(statement, a.id, after, limit, newest=False))
+
+
+def to_watch(step: Step, most: int) -> list[sa.Row[Any]]:
+    """Running allocations that are due to be looked at, locked against a second hub's look."""
+    a = allocations.c
+    statement = sa.select(allocations).where(a.watch_s <= step.now_s, _running(step))
+    statement = statement.order_by(a.watch_s, a.id).limit(most)
+    return step.rows(statement.with_for_update(skip_locked=True))
+
+
+def paces(step: Step, allocation_ids: Collection[str]) -> dict[str, str]:
+    """What the watch found last."""
+    a = allocations.c
+    rows = step.rows(sa.select(a.id, a.pace).where(step.among(a.id, allocation_ids)))
+    return {row.id: row.pace for row in rows}
+
+
+def running(
+    step: Step, modes: Collection[str], project_ids: Collection[str] | None, after: str, limit: int
+) -> list[sa.Row[Any]]:
+    """One page and one row of running allocations of these modes, by id."""
+    a = allocations.c
+    statement = sa.select(allocations).where(a.mode.in_(sorted(modes)), _running(step))
+    if project_ids is not None:
+        statement = statement.where(a.project_id.in_(sorted(project_ids)))
+    return step.rows(page(statement, a.id, after, limit, newest=False))
+
+
+def _running(step: Step) -> sa.ColumnElement[bool]:
+    a = allocations.c
+    return sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+
+
+def by_ids(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
+    a = allocations.c
+    return step.rows(sa.select(allocations).where(step.among(a.id, allocation_ids)))

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from meyrin.hub.evaluations import service
+from meyrin.hub.evaluations import trust as known_keys
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.wire.evaluations import (
@@ -27,16 +28,17 @@ from meyrin.wire.evaluations import (
 )
 
 router = APIRouter(prefix="/api/v1/gates", tags=["gates"])
+Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
 Family = Annotated[str, Query(max_length=100, description="only of these models")]
 
 
 @router.get("/keys")
-def keys(call: Person, after: After = "", limit: Limit = 50) -> KeyList:
-    """Whose signatures of evidence count, and whose did."""
+def keys(call: Anyone, after: After = "", limit: Limit = 50) -> KeyList:
+    """Whose signatures of evidence count, and whose did. Everybody may check evidence."""
     with call.read() as step:
-        rows, following = service.keys(step, after, limit)
+        rows, following = known_keys.keys(step, after, limit)
     views = [
         KeyView(
             name=row.name,
@@ -44,6 +46,7 @@ def keys(call: Person, after: After = "", limit: Limit = 50) -> KeyList:
             public=row.public,
             since_ms=row.since_ms,
             ended_ms=row.ended_ms,
+            revoked_ms=row.revoked_ms,
         )
         for row in rows
     ]
@@ -54,17 +57,18 @@ def keys(call: Person, after: After = "", limit: Limit = 50) -> KeyList:
 def trust(body: NewKey, call: Admin) -> KeyView:
     """Let evidence count that this key has signed."""
     with call.write() as step:
-        service.trust(step, call.actor, body.name, body.role, body.public)
-    return KeyView(
-        name=body.name, role=body.role, public=body.public, since_ms=step.now_ms, ended_ms=None
-    )
+        known_keys.trust(step, call.actor, body.name, body.role, body.public)
+        return KeyView(
+            name=body.name, role=body.role, public=body.public, since_ms=step.now_ms,
+            ended_ms=None, revoked_ms=None,
+        )  # fmt: skip
 
 
 @router.delete("/keys/{public}", status_code=204)
-def distrust(public: str, call: Admin) -> None:
-    """Let evidence that this key signs count no more."""
+def distrust(public: str, call: Admin, revoked: bool = False) -> None:
+    """Let what this key signs from now on count no more; revoked: nor what it has signed."""
     with call.write() as step:
-        service.distrust(step, call.actor, public)
+        known_keys.distrust(step, call.actor, public, revoked=revoked)
 
 
 @router.get("/plans")
@@ -112,8 +116,10 @@ def runs(
 @router.post("/runs", status_code=201)
 def register_run(request: Request, body: NewRun, call: Person) -> RunView:
     """Keep the run of an uploaded bundle, if it verifies and its site's key counts."""
-    blobs = request.app.state.blobs
-    found = service.register_run(call.database, blobs, call.actor, body.project, body.bundle)
+    state = request.app.state
+    found = service.register_run(
+        call.database, state.blobs, state.settings, call.actor, body.project, body.bundle
+    )
     return _run(found)
 
 

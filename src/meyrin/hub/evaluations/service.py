@@ -2,22 +2,23 @@
 decisions, and what they do to the next tranche. Nothing is taken on a client's word.
 
 The hub's own time of receipt makes a plan count, so no date on a signature can make it older. A
-run is taken only from a bundle that its site signed with a key that an administrator named.
+run is taken only from a bundle that its site signed with a key that an administrator named, for an
+attempt of this hub, and that the hub has countersigned.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import Conflict, Failed, InvalidInput, NotFound, Refused
+from meyrin.domain.errors import Conflict, Failed, InvalidInput, NotAllowed, NotFound, Refused
 from meyrin.domain.tranche import Action
 from meyrin.hub.calls import tranches
-from meyrin.hub.evaluations import store
+from meyrin.hub.evaluations import receipts, store, trust
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import files
 from meyrin.hub.plumbing import audit
@@ -25,12 +26,15 @@ from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.paging import cut
+from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.suites.facts import Facts
 from meyrin.suites.gate.decide import Decision, Spent
 from meyrin.suites.gate.signing import SignedPlan, signed_from_data
 from meyrin.wire.jobs import FileView
 
-MOST_BYTES = 256 * 2**20
+if TYPE_CHECKING:
+    from meyrin.suites.verify import Verified
+
 MOST_RUNS = 20
 
 
@@ -62,30 +66,6 @@ class KeptDecision:
     decided_ms: int
     runs: list[str]
     decision: dict[str, Any]
-
-
-# --- whose signatures count
-
-
-def trust(step: Step, actor: Actor, name: str, role: str, public: str) -> None:
-    """Let evidence count that is signed with this key. Again: nothing changes."""
-    if role not in {"site", "hub"}:
-        raise InvalidInput(f"{role!r} signs no evidence", hint="site or hub", field="role")
-    row = {"public": public, "name": name, "role": role, "since_ms": step.now_ms}
-    if step.add_new(store.gate_keys, [{**row, "ended_ms": None}]):
-        audit.note(step, actor.name, "gate.trust", f"{role} {name}", key=public)
-
-
-def distrust(step: Step, actor: Actor, public: str) -> None:
-    """Let evidence with this key count no more; what was registered with it stays."""
-    k = store.gate_keys.c
-    changing = sa.update(store.gate_keys).where(k.public == public, k.ended_ms.is_(None))
-    if step.change(changing.values(ended_ms=step.now_ms)):
-        audit.note(step, actor.name, "gate.distrust", public)
-
-
-def keys(step: Step, after: str, limit: int) -> tuple[list[sa.Row[Any]], str]:
-    return cut(store.keys_page(step, after, limit), limit, "public")
 
 
 # --- plans
@@ -147,22 +127,34 @@ def spent(step: Step, actor: Actor, project: str, gate: str, family: str) -> Spe
 
 
 def register_run(
-    database: Database, blobs: Blobs, actor: Actor, project: str, bundle: str
+    database: Database,
+    blobs: Blobs,
+    settings: HubSettings,
+    actor: Actor,
+    project: str,
+    bundle: str,
 ) -> KeptRun:
-    """Keep the run of an uploaded bundle that verifies and that its site signed."""
+    """Keep the run of an uploaded bundle that verifies, that its site signed and a hub received.
+
+    What the site signed for an attempt of this hub, and nobody has countersigned yet, this hub
+    receives now.
+    """
     from meyrin.suites.gate.evidence import exhibit  # noqa: PLC0415 - numpy, below
     from meyrin.suites.gate.scores import scores  # noqa: PLC0415
-    from meyrin.suites.keys import Trusted  # noqa: PLC0415
-    from meyrin.suites.verify import verify  # noqa: PLC0415
 
     with database.read() as step:
         owner = identity.project_by_name(step, actor, project)
         files.check_brought(step, actor.key, [FileView(name="evidence.zip", sha256=bundle, size=0)])
-        known = [Trusted(row.name, row.role, row.public) for row in store.trusted(step)]
-    try:
-        found = verify(_bytes(blobs, bundle), known)
-    except Failed as error:
-        raise InvalidInput(error.message, hint=error.hint, field="bundle") from error
+    raw = receipts.content(blobs, bundle)
+    found, raw = _received(database, settings, raw)
+    with database.read() as step:
+        attempt = receipts.check(step, found, step.now_ms)
+    if attempt.project_id != owner.id:
+        raise NotAllowed(
+            f"the job behind this evidence is not of project {owner.name}",
+            hint="give --project as the job had it",
+        )
+    bundle = receipts.keep(database, blobs, actor.key, raw).sha256
     facts, run = found.facts, found.facts.run
     shown = exhibit("", "model", facts)
     row = {
@@ -176,7 +168,9 @@ def register_run(
         "by": actor.key,
         "run": asdict(run),
         "scores": [asdict(each) for each in scores(facts)],
-        "signers": [{"name": n, "role": r, "public": p} for n, r, p in found.signers],
+        "signers": [
+            {"name": each.name, "role": each.role, "public": each.public} for each in found.signers
+        ],
     }
     with database.write() as step:
         of_plan = run.fingerprints.plan or ""
@@ -233,6 +227,7 @@ def decide(
                     f"there is no run {digest[:12]} in {owner.name}",
                     hint="`meyrin gate evidence FILE` brings one",
                 )
+        _refuse_revoked(step, rows.values())
         made_by = kept.signed.plan
         before_us = Spent(*store.spent(step, owner.id, made_by.gate, made_by.family))
         now_ms = step.now_ms
@@ -322,21 +317,41 @@ def _keep(
     return KeptDecision(owner.name, made.decided_ms, wanted, made.as_data())
 
 
-def _bytes(blobs: Blobs, digest: str) -> bytes:
-    if blobs.size(digest) > MOST_BYTES:
-        raise InvalidInput(
-            f"evidence may have {MOST_BYTES // 2**20} MiB at most",
-            hint="run the suite in more, smaller parts",
-            field="bundle",
-        )
-    return b"".join(blobs.read(digest))
+def _received(database: Database, settings: HubSettings, raw: bytes) -> tuple[Verified, bytes]:
+    """The bundle with both signatures, and what it says."""
+    from meyrin.suites.verify import verify  # noqa: PLC0415
+
+    with database.read() as step:
+        known = trust.known(step)
+    try:
+        found = verify(raw, known, hub=False)
+        if found.receipt is None:
+            raw = receipts.countersigned(database, settings, raw)
+            with database.read() as step:
+                known = trust.known(step)
+        return verify(raw, known, hub=True), raw
+    except Failed as error:
+        raise InvalidInput(error.message, hint=error.hint, field="bundle") from error
+
+
+def _refuse_revoked(step: Step, rows: Iterable[sa.Row[Any]]) -> None:
+    """A run whose site's or hub's key was revoked since it was registered counts no more."""
+    revoked = {each.public for each in trust.known(step) if each.revoked_ms is not None}
+    for row in rows:
+        if any(each["public"] in revoked for each in row.signers):
+            raise Refused(
+                f"run {row.digest[:12]} was signed with a key that has been revoked",
+                hint="run the suite again: its evidence is signed with another key",
+            )
 
 
 def _facts(blobs: Blobs, row: sa.Row[Any]) -> Facts:
     """The facts of a run that was verified when it was registered."""
     from meyrin.suites import bundle, facts  # noqa: PLC0415 - not for a listing
 
-    return facts.parse(bundle.unzipped(_bytes(blobs, row.bundle))[bundle.FACTS], row.digest)
+    return facts.parse(
+        bundle.unzipped(receipts.content(blobs, row.bundle))[bundle.FACTS], row.digest
+    )
 
 
 def _found(step: Step, table: sa.Table, project_id: str, digest: str, noun: str) -> sa.Row[Any]:

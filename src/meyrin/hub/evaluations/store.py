@@ -28,7 +28,10 @@ gate_keys = sa.Table(
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("since_ms", sa.BigInteger, nullable=False),
+    # replaced: what came before still counts
     sa.Column("ended_ms", sa.BigInteger),
+    # in wrong hands: nothing that it signed counts
+    sa.Column("revoked_ms", sa.BigInteger),
 )
 
 gate_plans = sa.Table(
@@ -107,9 +110,8 @@ def _guard_new_tables(_target: Any, connection: sa.Connection, **options: Any) -
         install_guards(connection)
 
 
-def trusted(step: Step) -> list[sa.Row[Any]]:
-    k = gate_keys.c
-    return step.rows(sa.select(gate_keys).where(k.ended_ms.is_(None)).order_by(k.public))
+def keys_known(step: Step) -> list[sa.Row[Any]]:
+    return step.rows(sa.select(gate_keys).order_by(gate_keys.c.public))
 
 
 def keys_page(step: Step, after: str, limit: int) -> list[sa.Row[Any]]:

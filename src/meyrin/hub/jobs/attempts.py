@@ -15,6 +15,7 @@ from meyrin.domain.errors import NotFound
 from meyrin.domain.states import HOLDS_HOURS, JobState
 from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import page
 from meyrin.wire.jobs import FileView
 
 _ASK_AGAIN_MS = 10_000
@@ -24,18 +25,20 @@ def live(step: Step) -> list[sa.Row[Any]]:
     """What every attempt that has not ended occupies, and since when."""
     a = attempts.c
     columns = (a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators)
-    statement = sa.select(*columns, a.walltime_s, a.start_ms)
+    statement = sa.select(*columns, a.walltime_s, a.start_ms, a.allocation_id)
     return step.rows(statement.where(IS_LIVE))
 
 
-def waiting(step: Step, most: int) -> list[sa.Row[Any]]:
-    """Admitted jobs, the first in order."""
-    return step.rows(
-        sa.select(jobs)
-        .where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
-        .order_by(jobs.c.nice, jobs.c.id)
-        .limit(most)
-    )
+def waiting(
+    step: Step, most: int, *, of: Collection[str] = (), but: Collection[str] = ()
+) -> list[sa.Row[Any]]:
+    """Admitted jobs, the first in order; only `of` these projects, or of all `but` these."""
+    statement = sa.select(jobs).where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
+    if of:
+        statement = statement.where(jobs.c.project_id.in_(sorted(of)))
+    if but:
+        statement = statement.where(jobs.c.project_id.not_in(sorted(but)))
+    return step.rows(statement.order_by(jobs.c.nice, jobs.c.id).limit(most))
 
 
 def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:
@@ -164,6 +167,28 @@ def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:
     if row is None:
         raise NotFound(f"there is no attempt {attempt_id} at your site")
     return row
+
+
+def by_id(step: Step, attempt_id: str) -> sa.Row[Any] | None:
+    """The attempt with project and request of its job, at whichever site, if there is one."""
+    return step.one(
+        sa.select(attempts, jobs.c.project_id, jobs.c.request_id)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(attempts.c.id == attempt_id)
+    )
+
+
+def ended_between(
+    step: Step, site_id: str, from_ms: int, until_ms: int, after: str, limit: int
+) -> list[sa.Row[Any]]:
+    """Attempts that ended at a site in a time, by id, with their job's label; one row more."""
+    a = attempts.c
+    statement = (
+        sa.select(attempts, jobs.c.family, jobs.c.task)
+        .join(jobs, jobs.c.id == a.job_id)
+        .where(a.site_id == site_id, a.state == "ended", a.end_ms >= from_ms, a.end_ms < until_ms)
+    )
+    return step.rows(page(statement, a.id, after, limit, newest=False))
 
 
 def taken_back(step: Step, attempt_ids: Iterable[str]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, page
+from meyrin.hub.usage import service as usage
 from meyrin.wire.jobs import (
     AttemptView,
     CancelReply,
@@ -131,7 +132,7 @@ def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, JobReques
     return {row.id: request_of(row.spec, row.text) for row in step.rows(statement)}
 
 
-def attempt_view(row: sa.Row[Any]) -> AttemptView:
+def attempt_view(row: sa.Row[Any], used: usage.Known | None) -> AttemptView:
     return AttemptView(
         attempt=row.id,
         number=row.epoch,
@@ -151,6 +152,9 @@ def attempt_view(row: sa.Row[Any]) -> AttemptView:
         end=row.end,
         why=row.why,
         others=[PlaceView(**other) for other in row.others],
+        elapsed_s=None if used is None else used.elapsed_s,
+        energy_j=None if used is None else used.energy_j,
+        measured_by=None if used is None else used.source,
     )
 
 
@@ -163,7 +167,8 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         sa.select(attempts).where(attempts.c.job_id == row.id).order_by(attempts.c.epoch)
     )
     history = step.rows(sa.select(events).where(events.c.job_id == row.id).order_by(events.c.id))
-    costs = ledger.attempt_cost(step, [each.id for each in attempted])
+    tried = [each.id for each in attempted]
+    costs, used = ledger.attempt_cost(step, tried), usage.known(step, tried)
     listed = step.rows(
         sa.select(files).where(files.c.attempt == row.attempt).order_by(files.c.name)
     )
@@ -176,7 +181,7 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         comment=request.comment,
         array=counts,
         array_costs=_array_costs(step, [each.id for each in rows]) if len(rows) > 1 else [],
-        attempts=[attempt_view(each) for each in attempted],
+        attempts=[attempt_view(each, used.get(each.id)) for each in attempted],
         events=[
             EventView(state=e.state, at_ms=e.at_ms, detail=e.detail, attempt=e.attempt)
             for e in history
@@ -186,6 +191,7 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         charged_type=attempted[-1].charged_type if attempted else None,
         results=attempted[-1].results if attempted else "none",
         files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
+        energy_j=usage.energy_j(used.values()),
     )
 
 

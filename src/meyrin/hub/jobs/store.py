@@ -56,7 +56,7 @@ jobs = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("site", sa.String),
     sa.Column("partition", sa.String),
-    # names of sites whose own rule said no to this job, with blanks between
+    # sites whose own rule said no to this job, and under which rules (`sites/refusals.py`)
     sa.Column("refused_by", sa.String, nullable=False, server_default=""),
     sa.Column("exit_code", sa.Integer),
     sa.Column("signal", sa.Integer),

@@ -17,7 +17,7 @@ from meyrin.domain.states import JobState
 from meyrin.engine import explain
 from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
-from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import paying
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import files
 from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
@@ -187,7 +187,7 @@ def _check_admissible(step: Step, actor: Actor, news: list[_Kept]) -> None:
     if not news:
         return
     states = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
-    funds = calls.funds(step, sorted({kept.project for kept in news}))
+    funds = paying.funds(step, sorted({kept.project for kept in news}))
     for job in {as_waiting(kept.request, kept.project, 0, step.now_s) for kept in news}:
         check_somewhere(job, states, funds, step.now_s)
     brought = [FileView(name=f.name, sha256=f.sha256, size=f.size)

@@ -12,6 +12,7 @@ from meyrin.domain.ledger import (
     AccountKind,
     EntryKind,
     Settlement,
+    month_at,
     plain_reason,
     split,
 )
@@ -124,6 +125,7 @@ class Book:
         debit, credit = sides
         trail = self.trails[each.attempt]
         self._some = True
+        month = "" if kind is EntryKind.VOID else _month_of_use(each, trail)
         self._posting.entry(
             kind,
             debit,
@@ -136,5 +138,16 @@ class Book:
             part=trail.parts,
             reason=plain_reason(each.reason + words),
             record=each.record or None,
+            **self._posting.about(month),
         )
         trail.take(kind, debit, credit, amount_s)
+
+
+def _month_of_use(each: Settlement, trail: Trail) -> str:
+    """Of which month the use is: the one that was charged before, else the one it ended in.
+
+    A site's clock is not believed where it says that the use ended before it was held.
+    """
+    if trail.charged_month:
+        return trail.charged_month
+    return "" if each.ended_ms is None else month_at(max(each.ended_ms, trail.held_ms))

@@ -51,6 +51,8 @@ def close_month(step: Step, month: str) -> None:
     start_ms, end_ms = month_bounds_ms(month)
     if step.now_ms < end_ms + CLOSE_AFTER_MS:
         raise Refused(f"{month} can't be closed yet", hint="wait until an hour after its end")
+    if step.one(sa.select(closed_months.c.month).where(closed_months.c.month == month)):
+        return  # SQLite's guard refuses even an insert that would do nothing
     count, amount = _in_month(step, start_ms, end_ms)
     step.add_new(
         closed_months,

@@ -28,12 +28,14 @@ from meyrin.domain.ledger import (
 from meyrin.domain.site import OwnerShare
 from meyrin.hub.ledger import store
 from meyrin.hub.ledger.book import Book
-from meyrin.hub.ledger.check import Finding, close_month, verify
+from meyrin.hub.ledger.check import CLOSE_AFTER_MS, Finding, close_month, verify
+from meyrin.hub.ledger.moving import reclaim, sources, transfer, used_by_day
 from meyrin.hub.ledger.statement import Statement, entries, owners, statement
 from meyrin.hub.ledger.store import Locked, Posting, Trail, accounts
 from meyrin.hub.plumbing.database import Step
 
 __all__ = [
+    "CLOSE_AFTER_MS",
     "FACILITY",
     "Balance",
     "Cost",
@@ -56,9 +58,13 @@ __all__ = [
     "owners",
     "promise",
     "promised",
+    "reclaim",
     "release",
     "settle",
+    "sources",
     "statement",
+    "transfer",
+    "used_by_day",
     "verify",
     "void",
     "with_free",
@@ -281,12 +287,13 @@ def correct(
     shares: tuple[OwnerShare, ...],
     offer_id: str,
     reason: str,
+    ended_ms: int | None = None,
 ) -> bool:
     """Make `used_s` what the attempt was charged, by entries for the difference; True if any.
 
     What is still on hold is settled. What more is charged may take the allocation below zero.
     """
-    settlement = Settlement(attempt, used_s, shares, offer_id, reason)
+    settlement = Settlement(attempt, used_s, shares, offer_id, reason, ended_ms=ended_ms)
     locked = store.lock(step, attempts=[attempt])
     book = Book(step, locked, store.trails(step, [attempt]))
     if attempt not in book.trails:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.ledger import AccountKind, Balance, EntryKind, month_bounds_ms
 from meyrin.hub.ledger import store
+from meyrin.hub.ledger.months import use
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, page
 
@@ -114,16 +115,10 @@ def statement(step: Step, project_id: str, month: str | None = None) -> Statemen
 
 
 def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
-    """Granted and delivered of every owner in a month. One query."""
+    """Granted and delivered of every owner in a month. Two queries."""
     start_ms, end_ms = month_bounds_ms(month)
     e = store.entries.c
-    kinds = (
-        EntryKind.GRANT,
-        EntryKind.PROMISE,
-        EntryKind.WITHDRAW,
-        EntryKind.SETTLE,
-        EntryKind.CORRECT,
-    )
+    kinds = (EntryKind.GRANT, EntryKind.PROMISE, EntryKind.WITHDRAW, EntryKind.RECLAIM)
     rows = _sums(
         step,
         sa.and_(e.at_ms >= start_ms, e.at_ms < end_ms),
@@ -136,8 +131,8 @@ def owners(step: Step, month: str) -> tuple[OwnerMonth, ...]:
             kind, offer_id, owner = _owner_of(account)
             if kind == AccountKind.SHARE:
                 granted[offer_id, owner, row.charged_type] -= amount_s
-            elif kind == AccountKind.DELIVERED:
-                delivered[offer_id, owner, row.charged_type] += amount_s
+    for each in use(step, [month]):
+        delivered[each.offer_id, each.owner, each.charged_type] += each.amount_s
     return tuple(
         OwnerMonth(month, *key, granted[key], delivered[key])
         for key in sorted(granted.keys() | delivered.keys())
@@ -172,8 +167,7 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
             if kind == AccountKind.DELIVERED:
                 delivered[offer_id, owner] += amount_s
     closing = _balance(rows)
-    into = (EntryKind.GRANT, EntryKind.RELEASE)  # what is only promised is not granted yet
-    granted_s = sum(int(row.amount_s) for row in rows if row.kind in into)
+    granted_s = sum(_granted_s(row) for row in rows)
     return TypeStatement(
         charged_type,
         _balance(past),
@@ -182,6 +176,16 @@ def _type_statement(charged_type: str, rows: list[sa.Row[Any]]) -> TypeStatement
         closing,
         granted_s - closing.granted_s,
     )
+
+
+def _granted_s(row: sa.Row[Any]) -> int:
+    """What these entries added to what was granted. What is only promised is not granted yet."""
+    if row.kind in (EntryKind.GRANT, EntryKind.RELEASE):
+        return int(row.amount_s)
+    if row.kind in (EntryKind.TRANSFER, EntryKind.RECLAIM):
+        came = row.credit_account.startswith(f"{AccountKind.ALLOCATION}:")
+        return int(row.amount_s) if came else -int(row.amount_s)
+    return 0
 
 
 def _balance(rows: Iterable[sa.Row[Any]]) -> Balance:

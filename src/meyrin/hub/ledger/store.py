@@ -17,12 +17,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import Conflict
-from meyrin.domain.ledger import MAX_REASON, AccountKind, EntryKind
+from meyrin.domain.ledger import (
+    MAX_REASON,
+    AccountKind,
+    EntryKind,
+    month_at,
+    month_bounds_ms,
+)
 from meyrin.hub.plumbing.database import BigId, Step, metadata
 from meyrin.hub.plumbing.only_added import guard
 
 _NO_FLOOR = -(2**62)
 _MAY_BE_NEGATIVE = (AccountKind.SHARE, AccountKind.ALLOCATION)
+_NEVER_BELOW = (EntryKind.HOLD, EntryKind.EXPIRE, EntryKind.TRANSFER, EntryKind.RECLAIM)
 
 accounts = sa.Table(
     "accounts",
@@ -56,11 +63,21 @@ entries = sa.Table(
     sa.Column("part", sa.Integer),
     sa.Column("reason", sa.String(MAX_REASON), nullable=False),
     sa.Column("record", sa.String(300)),
+    # the month it counts in, where that is not the one of its date; the closed month it mends
+    sa.Column("month", sa.String(7)),
+    sa.Column("corrects", sa.String(7)),
     sa.CheckConstraint("amount_s > 0", name="positive"),
     sa.CheckConstraint("debit_account <> credit_account", name="two_sides"),
     sa.Index("uq_entries_attempt_part", "attempt", "part", unique=True),
     sa.Index("ix_entries_project_id_id", "project_id", "id"),
     sa.Index("ix_entries_at_ms", "at_ms"),
+    sa.Index("ix_entries_month", "month"),
+    sa.Index(
+        "ix_entries_given",
+        "allocation_id",
+        sqlite_where=sa.text("attempt IS NULL"),
+        postgresql_where=sa.text("attempt IS NULL"),
+    ),
 )
 
 # what was in a month when it was closed: the check that nothing was slipped in later
@@ -117,7 +134,10 @@ def delivered_account(allocation_id: str, offer_id: str, owner: str) -> str:
 
 @dataclass(slots=True)
 class Trail:
-    """One attempt as its entries tell it; `used` is what it was charged, by delivered account."""
+    """One attempt as its entries tell it; `used` is what it was charged, by delivered account.
+
+    `held_ms` is when it was first held, `charged_month` the month whose use was charged.
+    """
 
     allocation_id: str
     project_id: str
@@ -126,6 +146,8 @@ class Trail:
     asked_s: int = 0
     held_s: int = 0
     charged: bool = False
+    held_ms: int = 0
+    charged_month: str = ""
     used: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -144,6 +166,13 @@ class Trail:
             elif name.startswith(f"{AccountKind.DELIVERED}:"):
                 self.used[name] = self.used.get(name, 0) + sign * amount_s
 
+    def date(self, kind: str, at_ms: int, month: str | None) -> None:
+        """Note when that entry was made and which month it is about."""
+        if kind == EntryKind.HOLD:
+            self.held_ms = at_ms
+        elif kind in (EntryKind.SETTLE, EntryKind.CORRECT) and not self.charged_month:
+            self.charged_month = month or month_at(at_ms)
+
 
 def trails(step: Step, attempts: Collection[str]) -> dict[str, Trail]:
     """The attempts that have entries. One query."""
@@ -151,15 +180,17 @@ def trails(step: Step, attempts: Collection[str]) -> dict[str, Trail]:
     statement = (
         sa.select(e.attempt, e.allocation_id, e.project_id, e.charged_type, e.kind)
         .add_columns(e.debit_account, e.credit_account, e.amount_s)
+        .add_columns(e.at_ms, sa.func.coalesce(e.corrects, e.month).label("month"))
         .where(step.among(e.attempt, attempts))
     )
     result: dict[str, Trail] = {}
     for row in step.conn.execute(statement):
-        attempt, allocation_id, project_id, charged_type, kind, debit, credit, amount_s = row
+        attempt, allocation_id, project_id, charged_type, kind = row[:5]
         trail = result.get(attempt)
         if trail is None:
             trail = result[attempt] = Trail(allocation_id, project_id, charged_type)
-        trail.take(kind, debit, credit, amount_s)
+        trail.take(kind, row.debit_account, row.credit_account, row.amount_s)
+        trail.date(kind, row.at_ms, row.month)
     return result
 
 
@@ -226,6 +257,7 @@ class Posting:
     def __init__(self, step: Step, locked: Locked) -> None:
         self._step = step
         self._at_ms = max(step.now_ms, locked.open_from_ms)
+        self._open_from_ms = locked.open_from_ms
         self._rows: list[dict[str, Any]] = []
         self._deltas: dict[str, int] = {}
         self._strict: set[str] = set()
@@ -233,15 +265,22 @@ class Posting:
     def entry(self, kind: EntryKind, debit: str, credit: str, amount_s: int, **facts: Any) -> None:
         """Move `amount_s` from `debit` to `credit`; `facts` are the entry's other columns."""
         assert amount_s > 0, "an entry moves something"
-        blank = {"attempt": None, "part": None, "record": None}
+        blank = {"attempt": None, "part": None, "record": None, "month": None, "corrects": None}
         row = {"at_ms": self._at_ms, "kind": str(kind), "amount_s": amount_s}
         self._rows.append(
             {**blank, **facts, **row, "debit_account": debit, "credit_account": credit}
         )
         self._deltas[debit] = self._deltas.get(debit, 0) - amount_s
         self._deltas[credit] = self._deltas.get(credit, 0) + amount_s
-        if kind in (EntryKind.HOLD, EntryKind.EXPIRE):
+        if kind in _NEVER_BELOW and debit.startswith(f"{AccountKind.ALLOCATION}:"):
             self._strict.add(debit)
+
+    def about(self, month: str) -> dict[str, str]:
+        """How an entry says that it is about use of `month`: it counts there while that month is
+        open; afterwards it counts in the month of its own date, and names the one it corrects."""
+        if not month or month >= month_at(self._at_ms):
+            return {}
+        return {"month" if month_bounds_ms(month)[1] > self._open_from_ms else "corrects": month}
 
     def write(self) -> None:
         """Add the entries and change the balances. Two statements, whatever the number."""

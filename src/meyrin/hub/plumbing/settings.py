@@ -37,6 +37,11 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    freeze_day: int = 8
+    """Day of the next month (1 to 28, UTC) on which a month's owners' statement is frozen."""
+    evidence_key_file: str = ""
+    """The key that this hub countersigns evidence with, the same at all its replicas; empty:
+    `hub.key` in `dir`, made when it is first needed."""
     modes_dir: str = ""
     """Folder of mode files, the ways to get hours; empty: a starter by rule, the rest by review."""
     openid_issuer: str = ""
@@ -84,7 +89,14 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
             values[name] = text
     values |= {name: value for name, value in given.items() if value is not None}
     typed = {name: _typed(name, value, known) for name, value in values.items()}
-    return HubSettings(dir=directory, **typed)
+    found = HubSettings(dir=directory, **typed)
+    if not 1 <= found.freeze_day <= 28:
+        raise InvalidInput(
+            f"setting freeze_day is {found.freeze_day}",
+            hint="write a day that every month has, 1 to 28",
+            field="freeze_day",
+        )
+    return found
 
 
 def _typed(name: str, value: Any, known: Mapping[str, Any]) -> Any:

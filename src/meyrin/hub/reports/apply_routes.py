@@ -174,13 +174,25 @@ def officer(
 
 
 @router.post("/officer/{proposal}", include_in_schema=False)
-def decide(proposal: str, call: Admin, act: Annotated[str, Form()], reason: Word = "") -> Response:
+def decide(
+    request: Request,
+    proposal: str,
+    call: Admin,
+    act: Annotated[str, Form()],
+    reason: Word = "",
+) -> Response:
     """Grant or refuse, with a reason."""
     if act not in {"grant", "refuse"}:
         raise InvalidInput("choose grant or refuse", field="act")
     with call.write() as step:
         made = proposals.decide(
-            step, call.actor, proposal, grant=act == "grant", reason=reason, amount_s=None
+            step,
+            call.actor,
+            proposal,
+            grant=act == "grant",
+            reason=reason,
+            amount_s=None,
+            modes=request.app.state.modes,
         )
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
     return RedirectResponse("/officer", 303, SAFETY)

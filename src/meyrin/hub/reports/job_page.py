@@ -57,6 +57,7 @@ class JobPage:
     explain: ExplainView
     held_s: int
     used_s: int
+    energy_j: int | None
     charged_type: str | None
     posted: tuple[Posted, ...]
     results: str
@@ -70,6 +71,11 @@ class JobPage:
     def live(self) -> bool:
         """Whether anything may still change here."""
         return not self.ended or self.results == "pending"
+
+    @property
+    def measured(self) -> bool:
+        """Whether a site has told what it used."""
+        return any(each.measured_by for each in self.attempts)
 
     @property
     def in_the_way(self) -> list[RefusalView]:
@@ -225,6 +231,7 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
         explain=broker.explain(step, actor, label),
         held_s=detail.held_s,
         used_s=detail.used_s,
+        energy_j=detail.energy_j,
         charged_type=detail.charged_type,
         posted=tuple(
             Posted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from meyrin import __version__
 from meyrin.domain.states import JobState
@@ -19,7 +20,7 @@ def text(step: Step) -> str:
     """Everything that is measured, now. A fixed number of queries."""
     found = site_uses(step)
     counts = store.all_counts(step)
-    placed = store.placements(step)
+    placed, measured = store.placements(step), store.measured(step)
     families = [
         _family(
             "meyrin_build_info", "gauge", "Constant 1; the version is a label.",
@@ -47,6 +48,15 @@ def text(step: Step) -> str:
             [({"site": row.site}, int(row.n)) for row in placed],
         ),
         _family(
+            "meyrin_energy_joules", "gauge", "Energy of attempts, as sites recorded it, by site.",
+            [({"site": row.site}, int(row.energy_j)) for row in measured if row.known],
+        ),
+        _family(
+            "meyrin_usage_records", "gauge",
+            "Attempts whose use was measured, by site and whether their energy is known.",
+            list(_records(measured)),
+        ),
+        _family(
             "meyrin_world_version", "counter", "How often a rule or a capacity changed.",
             [({}, world.version(step))],
         ),
@@ -61,6 +71,12 @@ def _capacity(found: Iterable[SiteUse]) -> Iterable[_Sample]:
             yield {**labels, "use": "free"}, use.free
             yield {**labels, "use": "running"}, use.running
             yield {**labels, "use": "coming"}, use.coming
+
+
+def _records(measured: Iterable[Any]) -> Iterable[_Sample]:
+    for row in measured:
+        yield {"site": row.site, "energy": "known"}, int(row.known)
+        yield {"site": row.site, "energy": "unknown"}, int(row.unknown)
 
 
 def _family(name: str, kind: str, about: str, samples: Iterable[_Sample]) -> str:

@@ -53,6 +53,7 @@ def _environment() -> Environment:
         "clock",
         "day",
         "span",
+        "energy",
         "hours",
         "unit",
         "part",

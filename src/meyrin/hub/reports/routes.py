@@ -13,6 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.domain.states import JobState
+from meyrin.hub.calls import notices
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Access, Allow, Call
@@ -47,6 +48,7 @@ def _overview(step: Step, call: Call) -> View:
     counts = service.live_counts(step, call.actor)
     lines, _ = service.job_lines(step, call.actor, service.Filters(), None, service.NEWEST)
     projects, more = money.project_lines(step, call.actor, "", 20)
+    told, older = notices.listed(step, call.actor, "", 1)
     return View(
         "overview",
         "Overview",
@@ -57,6 +59,9 @@ def _overview(step: Step, call: Call) -> View:
             "lines": lines,
             "projects": projects,
             "more_projects": more,
+            "told": f"{told[0].project}: {told[0].words}" + (" (and more)" if older else "")
+            if told
+            else "",
         },
         blocks=("sites", "counts", "newest", "projects"),
         say=f"{counts['running']} jobs running, {counts['sent']} sent to sites, "

@@ -21,6 +21,7 @@ from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.reports import store
+from meyrin.hub.sites import capacity
 from meyrin.hub.sites import service as sites
 from meyrin.wire.sites import About
 
@@ -173,7 +174,7 @@ def site_state(step: Step, row: Any) -> str:
     """
     if row.last_heard_ms is None:
         return "new"
-    if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > sites.SILENT_AFTER_S:
+    if step.now_s - max(row.last_heard_ms // 1000, step.started_s) > capacity.SILENT_AFTER_S:
         return "silent"
     closed = row.drained_reason is not None or row.not_now is not None
     return "drained" if closed else "answers"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from meyrin.domain.ledger import AccountKind
 from meyrin.domain.states import MEANING, JobState
-from meyrin.domain.units import CORE, show_count, show_duration, show_hours
+from meyrin.domain.units import CORE, show_count, show_duration, show_energy, show_hours
 
 _STATES = frozenset(str(state) for state in JobState)
 
@@ -109,6 +109,10 @@ def bytes_(size: int) -> str:
 
 def hours(seconds: int) -> str:
     return show_hours(seconds)
+
+
+def energy(energy_j: int) -> str:
+    return show_energy(energy_j)
 
 
 def unit(charged_type: str) -> str:

@@ -17,6 +17,7 @@ from meyrin.hub.jobs.submit import REQUEST
 from meyrin.hub.ledger.store import accounts, entries
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites.store import offers, partitions, sites
+from meyrin.hub.usage.store import usage_records
 
 Projects = Collection[str] | None
 
@@ -138,6 +139,26 @@ def placements(step: Step) -> list[sa.Row[Any]]:
         sa.select(attempts.c.site, sa.func.count().label("n"))
         .group_by(attempts.c.site)
         .order_by(attempts.c.site)
+    )
+
+
+def measured(step: Step) -> list[sa.Row[Any]]:
+    """By site: attempts whose energy its accounting recorded, those where it did not, and the
+    joules. Of an attempt, the latest record counts."""
+    u = usage_records.c
+    later = usage_records.alias("later")
+    superseded = sa.exists().where(later.c.attempt == u.attempt, later.c.version > u.version)
+    return step.rows(
+        sa.select(
+            sites.c.name.label("site"),
+            sa.func.count(u.energy_j).label("known"),
+            (sa.func.count() - sa.func.count(u.energy_j)).label("unknown"),
+            sa.func.coalesce(sa.func.sum(u.energy_j), 0).label("energy_j"),
+        )
+        .join(sites, sites.c.id == u.site_id)
+        .where(~superseded)
+        .group_by(sites.c.name)
+        .order_by(sites.c.name)
     )
 
 

@@ -11,7 +11,7 @@ from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
-from meyrin.hub.sites import drift, joining, queue, service
+from meyrin.hub.sites import drift, joining, queue, service, shares
 from meyrin.wire.limits import SiteDrift
 from meyrin.wire.queue import SiteQueue
 from meyrin.wire.sites import (
@@ -25,10 +25,13 @@ from meyrin.wire.sites import (
     EnrolmentSecret,
     NewEnrolment,
     NewOffer,
+    NewShares,
     NewSite,
     OfferEnd,
     OfferView,
     OperatorBody,
+    ShareTerm,
+    ShareTerms,
     SiteDetail,
     SiteList,
     SiteView,
@@ -63,7 +66,7 @@ def site(name: str, call: Person) -> SiteDetail:
     """One site with its partitions and offers, and what its agent says."""
     with call.read() as step:
         found = service.site_by_name(step, name)
-        offers = service.offers_of(step, found)
+        offers = shares.with_current(step, service.offers_of(step, found))
         made_ms = joining.credential_made_ms(step, found)
     return SiteDetail(
         site=_site(found),
@@ -199,9 +202,39 @@ def lend(name: str, body: NewOffer, call: Admin) -> OfferView:
     with call.write() as step:
         start_s = step.now_s if body.start_s is None else body.start_s
         offer = service.lend(
-            step, name, body.partition, body.owners, start_s=start_s, end_s=body.end_s
+            step,
+            name,
+            body.partition,
+            body.owners,
+            start_s=start_s,
+            end_s=body.end_s,
+            price_cents=body.price_cents,
         )
+        facts = {one.owner: one.weight for one in body.owners}
+        audit.note(step, call.actor.name, "offer.lend", offer.id, site=name, owners=facts)
     return _offer(offer)
+
+
+@router.get("/{name}/offers/{offer}/shares")
+def offer_shares(name: str, offer: str, call: Person) -> ShareTerms:
+    """Whose an offer is, from when on; all changes."""
+    with call.read() as step:
+        return _terms(offer, shares.terms_of(step, name, offer))
+
+
+@router.post("/{name}/offers/{offer}/shares")
+def change_shares(name: str, offer: str, body: NewShares, call: Admin) -> ShareTerms:
+    """Let an offer be of other owners, or in other parts, from a date on."""
+    with call.write() as step:
+        found = shares.change_shares(step, name, offer, body.owners, body.from_s)
+        facts = {one.owner: one.weight for one in body.owners}
+        audit.note(step, call.actor.name, "offer.shares", offer, from_s=body.from_s, owners=facts)
+    return _terms(offer, found)
+
+
+def _terms(offer: str, found: tuple[tuple[int, shares.Shares], ...]) -> ShareTerms:
+    terms = [ShareTerm(from_s=from_s, owners=list(owners)) for from_s, owners in found]
+    return ShareTerms(offer=offer, terms=terms)
 
 
 @router.post("/{name}/offers/{offer}/end", status_code=204)
@@ -232,6 +265,7 @@ def _offer(one: service.Offer) -> OfferView:
         start_s=one.start_s,
         end_s=one.end_s,
         owners=list(one.shares),
+        price_cents=one.price_cents,
     )
 
 

@@ -20,10 +20,10 @@ from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.sites import store
+from meyrin.hub.sites import capacity, refusals, store
+from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
-SILENT_AFTER_S = 60
 MAX_PARTITIONS = 1000
 MAX_OWNERS = 200
 
@@ -61,6 +61,7 @@ class Offer:
     start_s: int
     end_s: int | None
     shares: tuple[OwnerShare, ...]
+    price_cents: int | None = None
 
 
 # --- coming and looking
@@ -125,6 +126,7 @@ def heard(step: Step, site_id: str) -> bool:
         return False
     if before is None or step.now_ms - before > SILENT_AFTER_S * 1000:
         step.ring(world.BROKER)
+        capacity.note(step)
     return True
 
 
@@ -138,8 +140,8 @@ def announce(
 ) -> Site:
     """What the site has now: all its partitions; those left out are gone.
 
-    From now on `incarnation` is the agent's. The world moves only if a partition changed.
-    `about` (None keeps what is known) is shown to people.
+    From now on `incarnation` is the agent's. The world moves only if a partition or the site's
+    own rules changed. `about` (None keeps what is known) is shown to people.
     """
     specs = {one.name: _spec(one) for one in partitions}
     if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
@@ -158,8 +160,12 @@ def announce(
         )
     known = None if about is None else dict(about)
     store.set_announced(step, site_id, kind, start, known)
-    if _replace_partitions(step, site_id, specs):
+    moved = _replace_partitions(step, site_id, specs)
+    other_rules = known is not None and refusals.mark_of(known) != refusals.mark_of(row.about)
+    if moved or other_rules:
         world.moved(step)
+    if moved or silent_since(row.last_heard_ms, step.now_s, SILENT_AFTER_S, 0) is not None:
+        capacity.note(step)
     now = tuple(sorted(partitions, key=lambda one: one.name))
     site = replace(as_site(row, now), batch_kind=kind, incarnation=start, last_heard_ms=step.now_ms)
     return site if known is None else replace(site, about=known)
@@ -169,6 +175,7 @@ def say_not_now(step: Step, site_id: str, reason: str) -> None:
     """Why the site's agent takes nothing new at present; empty when it does again."""
     if store.set_field(step, site_id, store.sites.c.not_now, reason or None):
         world.moved(step)
+        capacity.note(step)
 
 
 def _is_earlier(start: str, current: str) -> bool:
@@ -231,7 +238,10 @@ def resume(step: Step, actor: Actor, name: str) -> Site:
 def allow_projects(step: Step, actor: Actor, name: str, project_ids: Iterable[str] | None) -> Site:
     """Let only these projects use a site; None lets everyone. For its operators."""
     value = None if project_ids is None else sorted(set(project_ids))
-    return _set(step, actor, name, "allowed_projects", value)
+    row = run_by(step, actor, name)
+    if store.set_field(step, row.id, store.sites.c.allowed_projects, value):
+        refusals.forget(step, row.id)
+    return site(step, row.id)
 
 
 def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
@@ -268,13 +278,15 @@ def lend(
     *,
     start_s: int,
     end_s: int | None = None,
+    price_cents: int | None = None,
 ) -> Offer:
     """Lend a partition for its owners, from `start_s` until just before `end_s` (None: on and on).
 
     The partition need not be announced yet. Conflict when it is lent in that time already.
+    `price_cents` is what an accelerator-hour (core-hour) costs who comes by the paid door.
     """
     check_name("partition", partition)
-    _check_owners(owners)
+    check_owners(owners)
     if start_s < 0 or (end_s is not None and end_s <= start_s):
         raise InvalidInput(
             f"an offer can't last from {start_s} to {end_s}",
@@ -300,6 +312,7 @@ def lend(
                 "start_s": start_s,
                 "end_s": end_s,
                 "created_ms": step.now_ms,
+                "price_cents": price_cents,
             }
         ],
     )
@@ -307,9 +320,9 @@ def lend(
         store.offer_shares,
         [{"offer_id": offer_id, "owner": one.owner, "weight": one.weight} for one in owners],
     )
-    world.moved(step)
+    refusals.forget(step, row.id)
     shares = tuple(sorted(owners, key=lambda share: share.owner))
-    return Offer(offer_id, name, partition, start_s, end_s, shares)
+    return Offer(offer_id, name, partition, start_s, end_s, shares, price_cents)
 
 
 def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) -> None:
@@ -331,7 +344,7 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) ->
         )
     if end_s != offer.end_s:
         store.set_offer_end(step, offer_id, end_s)
-        world.moved(step)
+        refusals.forget(step, row.id)
 
 
 def offers_of(step: Step, site: Site) -> list[Offer]:
@@ -345,14 +358,6 @@ def offers_of(step: Step, site: Site) -> list[Offer]:
 def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     """Ids by name. One query."""
     return store.ids_of(step, names)
-
-
-def shares_of(step: Step, offer_ids: Iterable[str]) -> dict[str, tuple[OwnerShare, ...]]:
-    """Whose the offers are, by the offers' ids. One query."""
-    found: dict[str, tuple[OwnerShare, ...]] = {}
-    for row in store.shares_of(step, offer_ids):
-        found[row.offer_id] = (*found.get(row.offer_id, ()), OwnerShare(row.owner, row.weight))
-    return found
 
 
 def offers_at(step: Step, now_s: int) -> dict[tuple[str, str], Offer]:
@@ -372,21 +377,14 @@ def partition_states(
     return [
         PartitionState(
             site=row.site,
-            partition=_partition(row.spec),
+            partition=as_partition(row.spec),
             offered=bool(row.offered),
             drained=row.drained_reason is not None or row.not_now is not None,
-            silent_since_s=_silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
+            silent_since_s=silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
             allowed_projects=_ids(row.allowed_projects),
         )
         for row in store.partition_states(step, now_s)
     ]
-
-
-def _silent_since(
-    last_heard_ms: int | None, now_s: int, silent_after_s: int, hub_start_s: int
-) -> int | None:
-    since = max((last_heard_ms or 0) // 1000, hub_start_s)
-    return since if now_s - since > silent_after_s else None
 
 
 def operated(step: Step, actor: Actor, name: str) -> str:
@@ -415,10 +413,12 @@ def _set(step: Step, actor: Actor, name: str, column: str, value: Any) -> Site:
     row = run_by(step, actor, name)
     if store.set_field(step, row.id, store.sites.c[column], value):
         world.moved(step)
+        capacity.note(step)
     return site(step, row.id)
 
 
-def _check_owners(owners: Sequence[OwnerShare]) -> None:
+def check_owners(owners: Sequence[OwnerShare]) -> None:
+    """Raises InvalidInput for owners that an offer can't have."""
     for one in owners:
         check_name("owner", one.owner)
         if not 1 <= one.weight <= 10**12:
@@ -436,7 +436,7 @@ def _check_owners(owners: Sequence[OwnerShare]) -> None:
 def _with_partitions(step: Step, rows: list[Any]) -> list[Site]:
     found: dict[str, list[Partition]] = {row.id: [] for row in rows}
     for part in store.partitions_of(step, list(found)):
-        found[part.site_id].append(_partition(part.spec))
+        found[part.site_id].append(as_partition(part.spec))
     return [as_site(row, tuple(found[row.id])) for row in rows]
 
 
@@ -463,10 +463,6 @@ def _spec(partition: Partition) -> dict[str, Any]:
     return asdict(partition) | {"features": list(partition.features)}
 
 
-def _partition(spec: dict[str, Any]) -> Partition:
-    return Partition(**(spec | {"features": tuple(spec["features"])}))
-
-
 def _ids(stored: list[str] | None) -> tuple[str, ...] | None:
     return None if stored is None else tuple(stored)
 
@@ -479,6 +475,14 @@ def _offers(rows: list[Any]) -> list[Offer]:
         first = shares[0]
         owners = tuple(OwnerShare(row.owner, row.weight) for row in shares)
         found.append(
-            Offer(first.id, first.site, first.partition, first.start_s, first.end_s, owners)
+            Offer(
+                first.id,
+                first.site,
+                first.partition,
+                first.start_s,
+                first.end_s,
+                owners,
+                first.price_cents,
+            )
         )
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.hub.plumbing.database import Json, Step, metadata
+from meyrin.hub.plumbing.only_added import guard
 from meyrin.hub.plumbing.paging import page
 
 sites = sa.Table(
@@ -24,6 +25,8 @@ sites = sa.Table(
     sa.Column("allowed_projects", Json),  # ids of projects; SQL NULL lets everyone in
     sa.Column("closed_ms", sa.BigInteger),
     sa.Column("about", Json),  # what its agent says of itself: the fields of wire.agents.About
+    # rises when what the site or the hub lets in there changes: old refusals no longer count
+    sa.Column("rules_version", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("not_now", sa.String),  # why its agent takes nothing new at present
     sa.Column("lend_proposed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
@@ -47,6 +50,7 @@ offers = sa.Table(
     sa.Column("start_s", sa.BigInteger, nullable=False),
     sa.Column("end_s", sa.BigInteger),  # the first second that is not lent any more
     sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("price_cents", sa.BigInteger),  # of an accelerator-hour (core-hour) for who pays
     sa.CheckConstraint("end_s IS NULL OR end_s >= start_s", name="order"),
     sa.Index("ix_offers_place", "site_id", "partition"),
 )
@@ -59,6 +63,42 @@ offer_shares = sa.Table(
     sa.Column("weight", sa.BigInteger, nullable=False),
     sa.CheckConstraint("weight > 0", name="weight"),
 )
+
+# whose an offer is from a later date on; before the first one `offer_shares` hold
+share_terms = sa.Table(
+    "share_terms",
+    metadata,
+    sa.Column("offer_id", sa.ForeignKey("offers.id"), primary_key=True),
+    sa.Column("from_s", sa.BigInteger, primary_key=True),
+    sa.Column("owner", sa.String, primary_key=True),
+    sa.Column("weight", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("weight > 0", name="weight"),
+)
+
+# how much of a partition could take work from a moment on: accelerators, or cores; 0 is nothing
+capacities = sa.Table(
+    "capacities",
+    metadata,
+    sa.Column("site_id", sa.ForeignKey("sites.id"), primary_key=True),
+    sa.Column("partition", sa.String, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True),
+    sa.Column("units", sa.BigInteger, nullable=False),
+    sa.Column("charged_type", sa.String, nullable=False),
+    sa.CheckConstraint("units >= 0", name="units"),
+)
+
+_ONLY_ADDED = {
+    "share_terms": "offer_id = NEW.offer_id AND from_s = NEW.from_s AND owner = NEW.owner",
+    "capacities": "site_id = NEW.site_id AND partition = NEW.partition AND at_ms = NEW.at_ms",
+}
+
+
+@sa.event.listens_for(metadata, "after_create")
+def _guard_new_tables(_target: Any, connection: sa.Connection, **options: Any) -> None:
+    created = {table.name for table in options.get("tables") or ()}
+    if created.issuperset(_ONLY_ADDED):
+        guard(connection, _ONLY_ADDED)
+
 
 # the latest snapshot of a site's queue; `jobs` is compressed JSON, `summary` is per partition
 site_queues = sa.Table(
@@ -115,6 +155,7 @@ _OFFERS = (
         offers.c.partition,
         offers.c.start_s,
         offers.c.end_s,
+        offers.c.price_cents,
         offer_shares.c.owner,
         offer_shares.c.weight,
     )
@@ -159,15 +200,61 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     return {row.name: row.id for row in rows}
 
 
-def shares_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
+def terms_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
+    """Whose these offers are, from when on; `from_s` is 0 for the shares that they began with."""
     wanted = sorted(set(offer_ids))
     if not wanted:
         return []
-    return step.rows(
-        sa.select(offer_shares)
-        .where(offer_shares.c.offer_id.in_(wanted))
-        .order_by(offer_shares.c.offer_id, offer_shares.c.owner)
-    )
+    first, later = offer_shares.c, share_terms.c
+    zero = sa.literal(0, sa.BigInteger).label("from_s")
+    both = sa.union_all(
+        sa.select(first.offer_id, zero, first.owner, first.weight).where(
+            step.among(first.offer_id, wanted)
+        ),
+        sa.select(later.offer_id, later.from_s, later.owner, later.weight).where(
+            step.among(later.offer_id, wanted)
+        ),
+    ).subquery()
+    return step.rows(sa.select(both).order_by(both.c.offer_id, both.c.from_s, both.c.owner))
+
+
+def offers_between(step: Step, from_s: int, until_s: int, also: list[str]) -> list[sa.Row[Any]]:
+    """Offers that share a second with this time, or are named, by site, partition and start."""
+    o = offers.c
+    inside = sa.and_(o.start_s < until_s, sa.or_(o.end_s.is_(None), o.end_s > from_s))
+    wanted = sa.or_(inside, step.among(o.id, also)) if also else inside
+    columns = (o.id, o.site_id, sites.c.name.label("site"), o.partition, o.start_s, o.end_s)
+    listed = sa.select(*columns, o.price_cents).join(sites, sites.c.id == o.site_id).where(wanted)
+    return step.rows(listed.order_by(sites.c.name, o.partition, o.start_s, o.id))
+
+
+def capacity_facts(step: Step) -> list[sa.Row[Any]]:
+    """All that says how much every partition could take now."""
+    columns = (sites.c.drained_reason, sites.c.not_now, sites.c.last_heard_ms, sites.c.closed_ms)
+    listed = sa.select(partitions, *columns).join(sites, sites.c.id == partitions.c.site_id)
+    return step.rows(listed.order_by(partitions.c.site_id, partitions.c.name))
+
+
+def _last(until_ms: int | None) -> sa.ScalarSelect[Any]:
+    """When the last change of a partition's capacity up to then was."""
+    c, past = capacities.c, capacities.alias("past")
+    same = sa.and_(past.c.site_id == c.site_id, past.c.partition == c.partition)
+    wanted = sa.select(sa.func.max(past.c.at_ms)).where(same)
+    if until_ms is not None:
+        wanted = wanted.where(past.c.at_ms <= until_ms)
+    return wanted.correlate(capacities).scalar_subquery()
+
+
+def last_capacities(step: Step) -> list[sa.Row[Any]]:
+    return step.rows(sa.select(capacities).where(capacities.c.at_ms == _last(None)))
+
+
+def capacities_between(step: Step, from_ms: int, until_ms: int) -> list[sa.Row[Any]]:
+    """The changes of this time, and of each partition the last one before it."""
+    c = capacities.c
+    begins = sa.func.coalesce(_last(from_ms), from_ms)
+    listed = sa.select(capacities).where(c.at_ms >= begins, c.at_ms < until_ms)
+    return step.rows(listed.order_by(c.site_id, c.partition, c.at_ms))
 
 
 def sites_page(step: Step, after: str, limit: int) -> list[Any]:

@@ -1,12 +1,14 @@
 """Measured use becomes a charge, once.
 
-A record is keyed on (site, batch job, attempt). The same record again changes nothing; a record
-with another amount is a correction: it is kept beside the first and the ledger gets new entries.
+A record is keyed on (site, batch job, attempt). The same record again changes nothing; one with
+other facts is a correction: it is kept beside the first, and the ledger gets new entries where
+the amount differs. Messages may come twice and in any order: each carries the site's own number
+of its word (`revision`), and one that is behind what is known is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,14 +18,20 @@ import sqlalchemy as sa
 from meyrin.domain.units import charge_s
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import shares
 from meyrin.hub.usage.store import usage_records
 from meyrin.wire.agents import UsageBody
+
+_FACTS = ("elapsed_s", "used_s", "cpu_ms", "max_rss_kb", "energy_j", "source")
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a site measured of one attempt. `rate` is accelerators charged per second."""
+    """What a site measured of one attempt. `rate` is accelerators charged per second.
+
+    The owners' shares are those that were in force at `placed_s`; the use counts in the month of
+    `ended_ms`.
+    """
 
     site_id: str
     batch_job: str
@@ -32,45 +40,87 @@ class Measured:
     charged_type: str
     rate: Fraction
     usage: UsageBody
+    placed_s: int
+    ended_ms: int
+    revision: int = 0
 
     @property
     def used_s(self) -> int:
         return charge_s(self.rate, self.usage.elapsed_s)
 
 
-def record(step: Step, measured: Sequence[Measured]) -> None:
-    """Keep new records and settle their attempts; correct those that came with another amount."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the latest record of an attempt says; None was not measured."""
+
+    elapsed_s: int
+    used_s: int
+    energy_j: int | None
+    source: str
+    version: int
+
+
+def record(step: Step, measured: Sequence[Measured]) -> int:
+    """Keep new records and settle their attempts; correct those that came with other facts.
+
+    Returns how many corrections there were.
+    """
     if not measured:
-        return
+        return 0
     first = {each.attempt: each for each in measured}
     before = _latest(step, list(first))
-    shares = sites.shares_of(step, {each.offer_id for each in measured})
-    step.add(
-        usage_records,
-        [_row(step, each, 0) for each in first.values() if each.attempt not in before],
-    )
+    owned = shares.shares_at(step, {(each.offer_id, each.placed_s) for each in measured})
+    new = [each for each in first.values() if each.attempt not in before]
+    step.add(usage_records, [_row(step, each, 0) for each in new])
     ledger.settle(
         step,
         [
             ledger.Settlement(
-                each.attempt, each.used_s, shares[each.offer_id], each.offer_id, "measured use"
+                each.attempt,
+                each.used_s,
+                owned[each.offer_id, each.placed_s],
+                each.offer_id,
+                "measured use",
+                ended_ms=each.ended_ms,
             )
-            for each in first.values()
-            if each.attempt not in before
+            for each in new
         ],
     )
+    corrected = 0
     for each in first.values():
         known = before.get(each.attempt)
-        if known is not None and known.used_s != each.used_s:
-            step.add(usage_records, [_row(step, each, known.version + 1)])
+        if known is None or each.revision < known.revision or not _differs(each, known):
+            continue
+        corrected += 1
+        step.add(usage_records, [_row(step, each, known.version + 1)])
+        if known.used_s != each.used_s:
             ledger.correct(
                 step,
                 each.attempt,
                 each.used_s,
-                shares[each.offer_id],
+                owned[each.offer_id, each.placed_s],
                 each.offer_id,
                 "the site corrected its record",
+                each.ended_ms,
             )
+    return corrected
+
+
+def known(step: Step, attempts: Collection[str]) -> dict[str, Known]:
+    """The latest record of each attempt that has one. One query."""
+    if not attempts:
+        return {}
+    return {
+        name: Known(row.elapsed_s, row.used_s, row.energy_j, row.source, row.version)
+        for name, row in _latest(step, sorted(set(attempts))).items()
+    }
+
+
+def energy_j(records: Iterable[Known]) -> int | None:
+    """The energy of all of them together; unknown as soon as one of them is."""
+    found = [each.energy_j for each in records]
+    known = [amount for amount in found if amount is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
 def _latest(step: Step, attempts: list[str]) -> dict[str, sa.Row[Any]]:
@@ -82,17 +132,30 @@ def _latest(step: Step, attempts: list[str]) -> dict[str, sa.Row[Any]]:
     return {row.attempt: row for row in step.rows(statement)}
 
 
+def _differs(each: Measured, known: sa.Row[Any]) -> bool:
+    facts = _facts(each)
+    return any(facts[name] != getattr(known, name) for name in _FACTS)
+
+
+def _facts(each: Measured) -> dict[str, Any]:
+    return {
+        "elapsed_s": each.usage.elapsed_s,
+        "used_s": each.used_s,
+        "cpu_ms": each.usage.cpu_ms,
+        "max_rss_kb": each.usage.max_rss_kb,
+        "energy_j": each.usage.energy_j,
+        "source": each.usage.source,
+    }
+
+
 def _row(step: Step, each: Measured, version: int) -> dict[str, Any]:
     return {
         "site_id": each.site_id,
         "batch_job": each.batch_job,
         "attempt": each.attempt,
         "version": version,
-        "elapsed_s": each.usage.elapsed_s,
-        "used_s": each.used_s,
+        "revision": each.revision,
         "charged_type": each.charged_type,
-        "cpu_ms": each.usage.cpu_ms,
-        "max_rss_kb": each.usage.max_rss_kb,
-        "source": each.usage.source,
         "at_ms": step.now_ms,
+        **_facts(each),
     }

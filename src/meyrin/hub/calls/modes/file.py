@@ -27,6 +27,7 @@ PROMISES = ("seconds", "working-days", "weeks", "months")
 MOST_H = 10**10
 Hours = Annotated[int, Field(ge=1, le=MOST_H)]
 Months = Annotated[int, Field(ge=1, le=60)]
+Percent = Annotated[int, Field(ge=1, le=99)]
 
 KINDS: dict[str, str] = {
     "startup": "a start-up",
@@ -115,6 +116,33 @@ class Gate(Table):
     claim: str = Field(description="what must be shown")
 
 
+class Pace(Table):
+    """When too little or too much use is told, in percent of what is expected by then."""
+
+    after_percent: Percent = Field(
+        default=10, description="part of the time before it is looked at"
+    )
+    low_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=50, description="less than this part of what is expected is too little"
+    )
+    high_percent: Annotated[int, Field(ge=100, le=1000)] = Field(
+        default=150, description="more than this part of what is expected is too much"
+    )
+
+
+class Reclaim(Table):
+    """A step by which hours that nobody used go back to those who gave them."""
+
+    after_percent: Percent = Field(description="part of the time that has passed by then")
+    used_percent: Percent = Field(description="less than this part of the hours was used")
+    take_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        description="part of the unused hours that goes back"
+    )
+    notice_days: Annotated[int, Field(ge=0, le=365)] = Field(
+        default=14, description="how long before it is announced"
+    )
+
+
 class Mode(Table):
     """One way to get hours."""
 
@@ -134,6 +162,8 @@ class Mode(Table):
     step: tuple[Step, ...] = Field(strict=False, min_length=1)
     extension: Extension = Extension()
     gate: tuple[Gate, ...] = Field(default=(), strict=False)
+    pace: Pace = Pace()
+    reclaim: tuple[Reclaim, ...] = Field(default=(), strict=False)
 
     @field_validator("name")
     @classmethod
@@ -153,6 +183,8 @@ class Mode(Table):
             )
         if sum(gate.percent for gate in self.gate) >= 100:
             raise ValueError("some of the award must be usable before any gate")
+        if any(a.after_percent >= b.after_percent for a, b in itertools.pairwise(self.reclaim)):
+            raise ValueError("each reclaim comes after the one before it: raise after_percent")
         return self
 
 

@@ -1,0 +1,31 @@
+"""What a batch system says of an attempt, as the hub is told. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from meyrin.agent.batch import BatchJob, Phase
+from meyrin.agent.journal import Item
+from meyrin.wire.agents import Report, UsageBody
+
+
+def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
+    """A report that says everything up to the job's phase; `handed_ms` is when it was queued."""
+    wanted = item.request.output_files
+    return Report(
+        attempt=job.attempt,
+        epoch=item.work.epoch,
+        phase=job.phase.value,
+        at_ms=handed_ms if job.phase is Phase.QUEUED else now_ms,
+        batch_job=job.batch_job,
+        start_ms=job.start_ms,
+        end_ms=job.end_ms,
+        end=job.end,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        why=job.why,
+        site_word=job.site_word,
+        usage=None if job.usage is None else UsageBody(**asdict(job.usage)),
+        results_follow=bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
+        run=job.run,
+    )

@@ -1,0 +1,50 @@
+"""Signs, for the site, what a run of a suite handed in: after the job, outside of it.
+
+The key is a file that the agent reads and that no job is given. Whether jobs could read it all the
+same (an account of their own is the way to keep them from it) the job has tried, and the evidence
+says so. What is signed names the attempt; what was not made by the site's own program, or is about
+another model than the one that came with the job, is not signed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.journal import Item
+from meyrin.domain.errors import MeyrinError, NotAllowed
+
+
+def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
+    """The signed bundle of this draft, as a file of the agent's. Raises MeyrinError, OSError.
+
+    The same attempt again gives the same file, until `forget`.
+    """
+    from meyrin.suites import bundle, facts, handed, keys  # noqa: PLC0415
+
+    target = sealed_file(config, item)
+    if target.exists():
+        return target
+    raw = path.read_bytes()
+    try:
+        members = bundle.unzipped(raw)
+        found = facts.parse(members[bundle.FACTS])
+    except (ValueError, KeyError, MeyrinError) as error:
+        raise NotAllowed(f"what the job handed in can't be signed: {error}") from error
+    if set(members) != set(bundle.drafted(members)):
+        raise NotAllowed("what the job handed in can't be signed: it has signatures already")
+    handed.check(item.request, found, site)
+    model = path.parent / handed.MODEL if bundle.MODEL in members else None
+    keys.make(config.evidence_key_file)
+    signed = bundle.seal(
+        raw, keys.read(config.evidence_key_file), model, item.work.attempt, str(item.work.job)
+    )
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    draft = target.with_suffix(".part")
+    draft.write_bytes(signed)
+    draft.replace(target)
+    return target
+
+
+def sealed_file(config: AgentConfig, item: Item) -> Path:
+    return config.dir / "evidence" / f"{item.work.attempt}.zip"

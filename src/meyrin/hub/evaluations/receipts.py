@@ -1,0 +1,127 @@
+"""Receiving evidence: the hub checks what a site signed, and countersigns it.
+
+It signs only what it can answer for: the site's key is one that an administrator named, the
+attempt is its own, of a job that ran a suite and nothing else, at that site, on the model that
+came with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed
+from meyrin.domain.job import JobRequest
+from meyrin.hub.evaluations import trust
+from meyrin.hub.jobs import attempts, files
+from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing.blobs import Blobs
+from meyrin.hub.plumbing.database import Database, Step
+from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.wire.jobs import FileView
+
+if TYPE_CHECKING:
+    from meyrin.suites.verify import Verified
+
+FILE = "evidence.zip"
+MOST_BYTES = 256 * 2**20
+CLOCKS_APART_MS = 300_000  # a site's clock may be this far from ours
+
+
+def receive(
+    database: Database,
+    blobs: Blobs,
+    settings: HubSettings,
+    site_id: str,
+    attempt: str,
+    brought: Sequence[FileView],
+) -> tuple[list[FileView], str]:
+    """The results of an attempt with its evidence countersigned, and why not where it is not.
+
+    What is no run of a suite is left as it is, without a word.
+    """
+    from meyrin.suites import handed  # noqa: PLC0415 - jobs' results come often, evidence seldom
+
+    evidence = [file for file in brought if file.name == FILE]
+    if not evidence:
+        return list(brought), ""
+    with database.read() as step:
+        row = attempts.one_of_site(step, site_id, attempt)
+        files.check_brought(step, site_id, evidence)
+        mine = attempts.by_id(step, row.id)
+        if mine is None or not handed.is_run(_request(step, mine)):
+            return list(brought), ""
+    try:
+        raw = content(blobs, evidence[0].sha256)
+        signed = countersigned(database, settings, raw, attempt)
+    except MeyrinError as error:
+        return list(brought), f"{FILE} is not countersigned: {error.message}"
+    kept = keep(database, blobs, site_id, signed)
+    return [kept if file.name == FILE else file for file in brought], ""
+
+
+def countersigned(
+    database: Database, settings: HubSettings, raw: bytes, attempt: str = ""
+) -> bytes:
+    """The bundle with this hub's receipt. Raises MeyrinError, naming what can't be answered for."""
+    from meyrin.suites import receipt  # noqa: PLC0415
+    from meyrin.suites.verify import verify  # noqa: PLC0415
+
+    secret = trust.hub_key(settings)
+    with database.write() as step:
+        known = trust.known(step)
+        me = trust.publish(step, secret)
+        now_ms = step.now_ms
+    found = verify(raw, [*known, me], hub=False)
+    if attempt and found.word.attempt != attempt:
+        raise NotAllowed("it was signed for another attempt", hint="the site's agent signs anew")
+    with database.read() as step:
+        check(step, found, now_ms)
+    said = receipt.Receipt(
+        me.name, now_ms, found.word.attempt, (receipt.SITE_KNOWN, receipt.JOB_KNOWN)
+    )
+    return receipt.countersign(raw, secret, said)
+
+
+def check(step: Step, found: Verified, now_ms: int) -> sa.Row[Any]:
+    """The attempt that evidence names; NotAllowed unless it is ours and ran just this."""
+    from meyrin.suites import handed  # noqa: PLC0415
+
+    row = attempts.by_id(step, found.word.attempt) if found.word.attempt else None
+    if row is None:
+        raise NotAllowed(
+            "no job of this hub is behind it",
+            hint="run the suite as a job: `meyrin suite run` without --local",
+        )
+    handed.check(_request(step, row), found.facts, row.site)
+    run = found.facts.run
+    if run.started_ms < row.placed_ms - CLOCKS_APART_MS:
+        raise NotAllowed("its facts say that it began before its job was placed")
+    if run.ended_ms > now_ms + CLOCKS_APART_MS:
+        raise NotAllowed("its facts say that it ends in the future", hint="mind the site's clock")
+    return row
+
+
+def _request(step: Step, row: sa.Row[Any]) -> JobRequest:
+    return jobs.load_requests(step, [row.request_id])[row.request_id]
+
+
+def keep(database: Database, blobs: Blobs, by: str, raw: bytes) -> FileView:
+    """The bundle in the content store."""
+    digest = hashlib.sha256(raw).hexdigest()
+    files.upload(database, blobs, by, digest, 0, len(raw), raw)
+    return FileView(name=FILE, sha256=digest, size=len(raw))
+
+
+def content(blobs: Blobs, digest: str) -> bytes:
+    """The bytes of a bundle; InvalidInput where they are too many."""
+    if blobs.size(digest) > MOST_BYTES:
+        raise InvalidInput(
+            f"evidence may have {MOST_BYTES // 2**20} MiB at most",
+            hint="run the suite in more, smaller parts",
+            field="bundle",
+        )
+    return b"".join(blobs.read(digest))

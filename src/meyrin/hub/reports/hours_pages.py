@@ -1,0 +1,83 @@
+"""Pages about hours that run: what people are told once, and what officers watch and decide."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from meyrin.domain.errors import InvalidInput
+from meyrin.hub.calls import changing, notices, pace, reclaiming
+from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
+
+router = APIRouter(tags=["reports"], route_class=PageRoute)
+Person = Annotated[Call, Depends(Allow(Access.PERSON))]
+Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+After = Annotated[str, Query(max_length=64)]
+PAGE = 50
+
+
+@router.get("/notices", include_in_schema=False)
+def told(request: Request, call: Person, after: After = "") -> Response:
+    """What to know about one's hours, until it is put away."""
+    with call.read() as step:
+        found, following = notices.listed(step, call.actor, after, PAGE)
+    view = View(
+        "notices", "Notices", "projects", {"notices": found, "following": following},
+        blocks=("notices",), say=f"{len(found)} notices",
+    )  # fmt: skip
+    return respond(request, call.actor, step.now_ms, view)
+
+
+@router.post("/notices/{notice}/seen", include_in_schema=False)
+def put_away(notice: int, call: Person) -> Response:
+    """Not to be shown to this person again."""
+    with call.write() as step:
+        notices.put_away(step, call.actor, notice)
+    return RedirectResponse("/notices", 303, SAFETY)
+
+
+@router.get("/officer/hours", include_in_schema=False)
+def officer(
+    request: Request, call: Admin, changes: After = "", off: After = "", idle: After = ""
+) -> Response:
+    """What leads asked for, what is off pace, and which idle hours will go back."""
+    modes = request.app.state.modes
+    with call.read() as step:
+        asked, more_changes = changing.listed(step, call.actor, None, changing.ASKED, changes, PAGE)
+        lines, more_off = pace.off_pace(step, modes, off, PAGE)
+        going, more_idle = reclaiming.listed(step, call.actor, None, modes, idle, PAGE)
+    values = {
+        "changes": asked,
+        "lines": lines,
+        "reclaims": going,
+        "more_changes": more_changes,
+        "more_off": more_off,
+        "more_idle": more_idle,
+    }
+    view = View(
+        "officer_hours", "Hours that run", "apply", values,
+        blocks=("asked_changes", "off_pace", "idle_hours"), say=f"{len(asked)} changes wait",
+    )  # fmt: skip
+    return respond(request, call.actor, step.now_ms, view)
+
+
+@router.post("/officer/changes/{change}", include_in_schema=False)
+def decide(
+    request: Request,
+    change: str,
+    call: Admin,
+    act: Annotated[str, Form()],
+    reason: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Do or refuse what a lead asked for, with a reason."""
+    if act not in {"grant", "refuse"}:
+        raise InvalidInput("choose grant or refuse", field="act")
+    with call.write() as step:
+        changing.decide(
+            step, call.actor, change, grant=act == "grant", reason=reason,
+            modes=request.app.state.modes,
+        )  # fmt: skip
+    return RedirectResponse("/officer/hours", 303, SAFETY)

@@ -1,0 +1,69 @@
+"""How much of each partition could take work, from when on. Rows are only ever added.
+
+What owners are entitled to is worked out from them (`hub.owners`). A partition that is gone, a
+site that is drained, closed, silent or takes nothing new has no capacity for that time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from meyrin.domain.site import Partition
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import store
+
+SILENT_AFTER_S = 60
+
+
+def note(step: Step, hub_start_s: int = 0) -> int:
+    """Write down what changed of each partition's capacity since the last look; how much did.
+
+    A partition that is gone, drained or silent has none. Two queries where nothing changed.
+    """
+    last = {(row.site_id, row.partition): row for row in store.last_capacities(step)}
+    new = []
+    for row in store.capacity_facts(step):
+        units, charged_type = _now(row, step.now_s, hub_start_s)
+        known = last.get((row.site_id, row.name))
+        if known is None or (known.units, known.charged_type) != (units, charged_type):
+            new.append(
+                {
+                    "site_id": row.site_id,
+                    "partition": row.name,
+                    "at_ms": step.now_ms,
+                    "units": units,
+                    "charged_type": charged_type,
+                }
+            )
+    # never before what is known: a clock that was set back waits until it has caught up
+    later = [r for r in new if not _is_later(last.get((r["site_id"], r["partition"])), r)]
+    step.add_new(store.capacities, later)
+    return len(later)
+
+
+def _is_later(known: sa.Row[Any] | None, row: dict[str, Any]) -> bool:
+    return known is not None and known.at_ms >= row["at_ms"]
+
+
+def _now(row: sa.Row[Any], now_s: int, hub_start_s: int) -> tuple[int, str]:
+    part = as_partition(row.spec)
+    away = silent_since(row.last_heard_ms, now_s, SILENT_AFTER_S, hub_start_s)
+    closed = row.gone_ms is not None or row.closed_ms is not None
+    takes = not (closed or row.drained_reason is not None or row.not_now or away is not None)
+    each = part.accelerators_per_node or part.cores_per_node
+    return (part.nodes * each if takes else 0), part.charged_type
+
+
+def silent_since(
+    last_heard_ms: int | None, now_s: int, silent_after_s: int, hub_start_s: int
+) -> int | None:
+    """Since when a site's agent has been silent; None while it is not."""
+    since = max((last_heard_ms or 0) // 1000, hub_start_s)
+    return since if now_s - since > silent_after_s else None
+
+
+def as_partition(spec: Any) -> Partition:
+    """A partition from the column that keeps it."""
+    return Partition(**{**spec, "features": tuple(spec.get("features", ()))})

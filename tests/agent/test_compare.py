@@ -1,0 +1,125 @@
+"""The site's accounting beside Meyrin's: every difference is said, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from meyrin.agent.compare import Compared, compare, judged
+from meyrin.agent.slurm.transport import AccountingRow
+from meyrin.wire.agents import CountedList, CountedView
+
+HOUR = 3_600_000
+FROM, UNTIL = 100 * HOUR, 200 * HOUR
+END_MS = 150 * HOUR
+END_S = END_MS // 1000
+
+
+def counted(attempt: str = "a", elapsed_s: int | None = 60, **more: object) -> CountedView:
+    known = {
+        "attempt": attempt, "job": "17", "batch_job": "5", "placed_ms": END_MS - HOUR,
+        "start_ms": END_MS - 60_000, "end_ms": END_MS, "charged_type": "core",
+        "elapsed_s": elapsed_s, "used_s": elapsed_s or 0, "energy_j": None,
+        "measured_by": None if elapsed_s is None else "batch", "corrections": 0,
+    }  # fmt: skip
+    return CountedView(**(known | more))  # type: ignore[arg-type]
+
+
+def row(elapsed_s: int = 60, end_s: int = END_S, **more: object) -> AccountingRow:
+    known = {
+        "batch_job": "5", "name": "meyrin-a", "user": "u", "partition": "p", "state": "COMPLETED",
+        "start_s": end_s - elapsed_s, "end_s": end_s, "elapsed_s": elapsed_s,
+    }  # fmt: skip
+    return AccountingRow(**(known | more))  # type: ignore[arg-type]
+
+
+def said(ours: list[CountedView], rows: list[AccountingRow]) -> Compared:
+    by_attempt: dict[str, list[AccountingRow]] = {}
+    for each in rows:
+        by_attempt.setdefault(each.name.removeprefix("meyrin-"), []).append(each)
+    return judged({one.attempt: one for one in ours}, by_attempt, FROM, UNTIL)
+
+
+PREEMPTED = row(40, END_S - 600, state="PREEMPTED")
+
+
+@pytest.mark.parametrize(
+    ("ours", "rows", "site_s"),
+    [
+        (counted(), [row()], 60),
+        (counted(elapsed_s=100), [PREEMPTED, row()], 100),
+        (counted(elapsed_s=None), [], 0),  # it never ran, and the site says so too
+        (counted(elapsed_s=None), [row(start_s=None, elapsed_s=0)], 0),
+        (counted(energy_j=7), [row(energy_j=7)], 60),
+        (counted(energy_j=7), [row()], 60),  # the site does not record it any more
+        (counted(elapsed_s=0), [], 0),
+    ],
+)
+def test_they_agree(ours: CountedView, rows: list[AccountingRow], site_s: int) -> None:
+    found = said([ours], rows)
+    assert (found.lines, found.attempts, found.site_s) == ((), 1, site_s)
+
+
+@pytest.mark.parametrize(
+    ("ours", "rows", "what"),
+    [
+        (counted(), [row(61)], "seconds differ"),
+        (counted(), [PREEMPTED, row()], "seconds differ"),
+        (counted(), [], "not in accounting"),
+        (
+            counted(),
+            [row(end_s=END_S + 1, state="RUNNING")],
+            "ended for Meyrin, open in accounting",
+        ),
+        (None, [row()], "not counted by Meyrin"),
+        (counted(), [row(energy_j=7)], "energy differs"),
+        (counted(energy_j=8), [row(energy_j=7)], "energy differs"),
+        (counted(), [row(), row(60, batch_job="6")], "a further copy that did not end at once"),
+        (counted(), [row(), row(90, END_S + 900)], "a further copy that did not end at once"),
+    ],
+)
+def test_they_differ(ours: CountedView | None, rows: list[AccountingRow], what: str) -> None:
+    found = said([ours] if ours else [], rows)
+    assert [line.what for line in found.lines] == [what]
+    assert found.differ == 1
+
+
+def test_a_copy_that_ended_at_once_is_said_and_is_no_difference() -> None:
+    found = said([counted()], [row(), row(1, END_S + 900), row(0, batch_job="6")])
+    assert [line.what for line in found.lines] == ["a copy that ended at once"] * 2
+    assert (found.differ, found.site_s) == (0, 60)
+
+
+def test_what_ended_at_another_time_is_of_another_statement() -> None:
+    late = counted(end_ms=UNTIL)
+    assert said([late], [row(end_s=UNTIL // 1000)]).attempts == 0
+    assert said([], [row(end_s=UNTIL // 1000)]).attempts == 0
+    assert said([counted(end_ms=FROM)], [row(end_s=FROM // 1000)]).attempts == 1
+
+
+class Accounting:
+    """Answers as a transport does; notes what it was asked."""
+
+    def __init__(self, rows: list[AccountingRow]) -> None:
+        self.rows, self.asked = rows, []
+
+    def accounting(self, names, since_s, batch_jobs=()):  # type: ignore[no-untyped-def]
+        self.asked.append((tuple(names), since_s, tuple(batch_jobs)))
+        return [r for r in self.rows if not names or r.name in names]
+
+
+def test_all_pages_and_both_ways_are_asked() -> None:
+    pages = {"": (["a"], "a"), "a": (["b"], "")}
+
+    def listed(from_ms: int, until_ms: int, after: str) -> CountedList:
+        assert (from_ms, until_ms) == (FROM - 24 * HOUR, UNTIL + 24 * HOUR)
+        names, following = pages[after]
+        return CountedList(counted=[counted(name) for name in names], next=following)
+
+    by = Accounting([row(), row(name="meyrin-b"), row(name="meyrin-c"), row(name="mine")])
+    found = compare(listed, by, FROM, UNTIL, lambda _: None)  # type: ignore[arg-type]
+    assert [(line.attempt, line.what) for line in found.lines] == [("c", "not counted by Meyrin")]
+    assert found.attempts == 3
+    (named, everything) = by.asked
+    assert named[0] == ("meyrin-a", "meyrin-b")
+    assert named[2] == ("5",)
+    assert everything[0] == ()

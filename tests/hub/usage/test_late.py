@@ -1,0 +1,192 @@
+"""What a site's accounting says after the end, or otherwise than before, in any order and twice."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from tests.hub.facility import CPU, at_once
+
+from meyrin.hub.ledger import service as ledger
+from meyrin.wire.agents import (
+    CorrectionBody,
+    CorrectionsBody,
+    CorrectionsReply,
+    CountedList,
+    UsageBody,
+)
+
+
+@pytest.fixture
+def ended(hub):
+    """A job that ended with ten seconds, its site's agent, and its attempt."""
+    hub.award("lab", hours=1, days=90)
+    job = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    agent.report(agent.ended(work, elapsed_s=10))
+    return hub, agent, work, job
+
+
+def correction(work, elapsed_s, revision, **more):
+    usage = UsageBody(elapsed_s=elapsed_s, **more)
+    return CorrectionBody(
+        attempt=work.attempt, batch_job=f"b{work.job}", usage=usage, revision=revision
+    )
+
+
+def tell(agent, *corrections):
+    answer = agent.post("usage", CorrectionsBody(corrections=list(corrections)))
+    assert answer.status_code == 200, answer.text
+    return CorrectionsReply.model_validate_json(answer.content)
+
+
+def counted(agent, **wanted):
+    asked = {"from_ms": 0, "until_ms": 2**60, **wanted}
+    client = agent.hub.client(secret=agent.secret)
+    return CountedList.model_validate_json(client.get("/api/v1/agent/usage", params=asked).content)
+
+
+def test_a_late_word_is_charged_once_and_nothing_is_edited(ended):
+    hub, agent, work, job = ended
+    assert tell(agent, correction(work, 25, 1)).taken == [work.attempt]
+    assert hub.detail(job).used_s == 25
+    before = hub.everything()
+    assert tell(agent, correction(work, 25, 1)).taken == [work.attempt]
+    assert hub.everything() == before
+    hub.books_balance()
+
+
+def test_whatever_the_order_the_last_word_of_the_site_holds(ended):
+    hub, agent, work, job = ended
+    first, second = correction(work, 25, 1), correction(work, 7, 2)
+    end = agent.ended(work, elapsed_s=10)
+    for order in itertools.permutations((first, second, end, second)):
+        for each in order:
+            if each is end:
+                assert agent.report(end) == []
+            else:
+                tell(agent, each)
+        assert hub.detail(job).used_s == 7
+    tell(agent, second, first)
+    assert hub.detail(job).used_s == 7
+    hub.books_balance()
+
+
+def test_told_by_many_at_once_it_counts_once(ended):
+    hub, agent, work, job = ended
+    at_once(6, lambda _: tell(agent, correction(work, 33, 1)))
+    assert hub.detail(job).used_s == 33
+    (one,) = counted(agent).counted
+    assert one.corrections == 1
+    hub.books_balance()
+
+
+def test_energy_that_comes_late_is_kept_and_charges_nothing(ended):
+    hub, agent, work, job = ended
+    assert hub.detail(job).energy_j is None
+    entries = len(hub.everything()["entries"])
+    tell(agent, correction(work, 10, 1, energy_j=5_400_000))
+    assert len(hub.everything()["entries"]) == entries
+    found = hub.detail(job)
+    assert (found.energy_j, found.attempts[0].energy_j, found.used_s) == (5_400_000, 5_400_000, 10)
+
+
+def test_use_that_nobody_had_measured_is_charged_in_the_end(hub):
+    job = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    agent.report(agent.ended(work, end="lost", exit_code=None, usage=None))
+    assert counted(agent).counted[0].measured_by is None
+    tell(agent, correction(work, 44, 1))
+    assert hub.detail(job).used_s == 44
+    (one,) = counted(agent).counted
+    assert (one.elapsed_s, one.used_s, one.measured_by) == (44, 44, "batch")
+    hub.books_balance()
+
+
+def test_a_correction_to_nothing_gives_all_back(ended):
+    hub, agent, work, job = ended
+    tell(agent, correction(work, 0, 1))
+    assert hub.detail(job).used_s == 0
+    tell(agent, correction(work, 12, 2))
+    assert hub.detail(job).used_s == 12
+    hub.books_balance()
+
+
+def test_what_has_not_ended_here_is_unknown_and_unchanged(hub):
+    running = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    agent.report(agent.running(work))
+    jura = hub.site("jura", CPU)
+    before = hub.everything()
+    assert tell(agent, correction(work, 5, 1)).unknown == [work.attempt]
+    agent.finish(work)
+    after = hub.everything()
+    assert tell(jura, correction(work, 500, 1)).unknown == [work.attempt]
+    nobody = CorrectionBody(attempt="no", batch_job="1", usage=UsageBody(elapsed_s=1), revision=1)
+    assert tell(agent, nobody).unknown == ["no"]
+    assert hub.everything()["usage_records"] == after["usage_records"]
+    assert before["entries"] == [row for row in after["entries"] if row in before["entries"]]
+    assert hub.detail(running).used_s == 10
+
+
+def test_a_closed_month_stays_as_it_was(ended):
+    """The correction is dated in the open month."""
+    from datetime import UTC, datetime
+
+    hub, agent, work, job = ended
+    month = datetime.fromtimestamp(hub.clock.now_s, UTC).strftime("%Y-%m")
+    hub.clock.pass_s(33 * 86_400)
+    with hub.write() as step:
+        ledger.close_month(step, month)
+    with hub.read() as step:
+        before = ledger.statement(step, hub.projects["lab"], month)
+    tell(agent, correction(work, 25, 1))
+    with hub.read() as step:
+        assert ledger.statement(step, hub.projects["lab"], month) == before
+    assert hub.detail(job).used_s == 25
+    hub.books_balance()
+
+
+def test_what_was_counted_is_listed_by_the_time_of_its_end(hub):
+    agent = hub.agents["alps"]
+    for number in range(4):
+        hub.submit()
+        hub.steps()
+        (work,) = agent.lease().work
+        agent.finish(work, elapsed_s=10 + number)
+        hub.clock.pass_s(3600)
+        agent.hello()
+    begun = hub.clock.now_ms - 4 * 3_600_000
+    found = counted(agent, from_ms=begun + 3_600_000, until_ms=begun + 3 * 3_600_000).counted
+    assert sorted(one.elapsed_s for one in found) == [11, 12]
+    seen, after = [], ""
+    while True:
+        page = counted(agent, limit=3, after=after)
+        seen += [one.attempt for one in page.counted]
+        after = page.next
+        if not after:
+            break
+    assert len(seen) == len(set(seen)) == 4
+    jura = hub.site("jura", CPU)
+    assert counted(jura).counted == []
+
+
+def test_counting_takes_the_same_queries_for_one_or_thirty(hub):
+    agent = hub.agents["alps"]
+    for _ in range(8):
+        hub.submit()
+    while hub.steps():
+        for work in agent.lease().work:
+            agent.finish(work)
+    with hub.counting() as statements:
+        assert len(counted(agent, limit=1).counted) == 1
+    few = len(statements)
+    with hub.counting() as statements:
+        assert len(counted(agent, limit=30).counted) == 8
+    assert len(statements) == few <= 6
