@@ -46,8 +46,8 @@ def trace_of(
         numbers[kind] = _column([place[word] for word in words])
         names[kind] = {number: word for word, number in place.items()}
     accelerators = _column([one.accelerators for one in ended])
-    known = partitions or {}
-    where = [known[word] for word in sorted(set(kinds["partition"])) if word in known]
+    sizes = partitions or {}
+    where = [sizes[word] for word in sorted(set(kinds["partition"])) if word in sizes]
     whole = len(where) == len(set(kinds["partition"])) > 0
     return from_columns(
         {
