@@ -35,7 +35,7 @@ KINDS = {"country": "country", "group": "group", "size of job": "size"}
 FIXED = (  # digits that are no findings, as they stand
     "Gini; 0 is what each gave, 1 is all for one", "Student's t, 95 %", "95 % interval", "CO2",
     "wait that 90 % of jobs stay below", "5th edition, section 10.2", "90 % of the jobs",
-    "99 % of the jobs", "at least 10 s",
+    "99 % of the jobs", "at least 10 s", "10^12 bytes",
 )  # fmt: skip
 
 
