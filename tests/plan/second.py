@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
+from tests.plan.second_day import day, demand
 
 AS_IS = "as is"
 CLOSE = 1e-9
@@ -35,7 +36,7 @@ class Again:
         self.rule = self.scenario.get("sizes", ["recorded", "grown"])[0]
         self.seed = self.scenario["seeds"][0]
         self.weights = {one["country"]: in_one(one["weight"]) for one in self.scenario["demand"]}
-        rows, fair, curves, swings, self.about = [], [], [], [], {}
+        rows, fair, curves, swings, days, self.about = [], [], [], [], {}, {}
         for path in sorted((folder / "points").glob("*/*/point.json")):
             about = json.loads(path.read_text())
             jobs = pd.read_parquet(path.parent / "jobs.parquet")
@@ -48,10 +49,17 @@ class Again:
                 swings.append(one.assign(quantity=name, end=end, **who))
                 continue
             self.about.setdefault(about["label"], about)
+            if (about["sizes"], about["seed"]) == (self.rule, self.seed):
+                days[about["label"]] = day(hours)
+                if about["label"] == AS_IS:
+                    self.demand = demand(about, jobs)
             curve, numbers = evenness(found, self.given(about["sites"]))
             rows.append(masked(found, jobs).assign(**who))
             curves.append(curve.assign(**who))
             fair.append({**who, **numbers})
+        most = max(days, key=lambda label: days[label]["held_back_mw"].sum())
+        shown = {AS_IS, self.focus} | ({most} if days[most]["held_back_mw"].sum() > 0 else set())
+        self.power = pd.concat([days[label].assign(option=label) for label in shown])
         self.seeds = pd.concat(rows, ignore_index=True)
         self.curves = pd.concat(curves, ignore_index=True)
         self.fair = pd.DataFrame(fair)
@@ -111,6 +119,12 @@ class Again:
         rows = self.beside(dimension, names)
         rows = rows[rows["option"].isin([AS_IS, self.focus])]
         return rows.rename(columns={"slice": dimension}).dropna(axis="columns", how="all")
+
+    def effort(self) -> pd.DataFrame:
+        names = ["use_pct", "away_pct", "data_tb", "restarts", "lost_acch", "energy_mwh",
+                 "moved_mwh", "moved_mw"]  # fmt: skip
+        rows = self.levels[self.levels["dimension"] == "all"]
+        return rows[["option", "size_rule", "seeds", *names]]
 
     def options(self) -> pd.DataFrame:
         names = ["wait_mean_h", "wait_p50_h", "wait_p90_h", "wait_p99_h", "in_promise_pct",
@@ -233,7 +247,7 @@ def point(about: dict, jobs: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
         size=[size(n) for n in jobs["accelerators"].tolist()],
         all="all",
     )
-    for column in ("home", "site", "country", "group", "unserved"):
+    for column in ("home", "site", "country", "group", "kind", "unserved"):
         jobs[column] = jobs[column].astype(str)
     hours = hours.assign(
         all="all",
@@ -242,7 +256,7 @@ def point(about: dict, jobs: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
     )
     rate = machines(hours, "site")[["cost_eur_per_acch", "carbon_g_per_acch"]]
     frames = []
-    for dimension in ("all", "year", "site", "country", "group", "size"):
+    for dimension in ("all", "year", "site", "country", "group", "kind", "size"):
         column = "home" if dimension == "site" else dimension
         people = users(jobs, column, about, rate)
         if dimension in ("all", "year", "site"):
@@ -267,6 +281,11 @@ def users(jobs: pd.DataFrame, column: str, about: dict, rate: pd.DataFrame) -> p
         {"jobs": by.size().astype(float), "asked_acch": asked, "served_acch": served}
     )
     found["unserved_pct"] = 100 * (asked - served) / asked
+    ran = counted[counted["start_s"] >= 0]
+    away = (ran["home"] != ran["site"]).groupby(ran[column]).mean()
+    found["away_pct"] = 100 * away.reindex(asked.index)
+    found["data_tb"] = by["moved_mb"].sum() / 1e6
+    found["restarts"] = by["restarts"].sum().astype(float)
     waited = counted[counted["unserved"] != "too large"].copy()
     waited["wait"] = np.where(waited["start_s"] >= 0, waited["start_s"], end) - waited["submit_s"]
     waited["in_time"] = (waited["start_s"] >= 0) & (waited["wait"] <= about["promise_s"])
@@ -289,6 +308,7 @@ def machines(hours: pd.DataFrame, column: str) -> pd.DataFrame:
     t = hours.drop(columns=[c for c in ("all", "site", "year") if c != column]).groupby(column).sum(
         numeric_only=True
     ).astype(float)  # fmt: skip
+    called = hours[hours["signal"]].groupby(column)["hour"].nunique()
     useful = (t["used_s"] - t["lost_s"]) / 3600
     cost = (t["energy_millicents"] + t["capital_millicents"]) / 100_000
     return pd.DataFrame({
@@ -297,6 +317,7 @@ def machines(hours: pd.DataFrame, column: str) -> pd.DataFrame:
         "energy_mwh": t["energy_j"] / 3.6e9,
         "carbon_t": t["carbon_mg"] / 1e9,
         "moved_mwh": t["moved_out_j"] / 3.6e9,
+        "moved_mw": t["moved_out_j"] / 3.6e9 / called.reindex(t.index),
         "lost_acch": t["lost_s"] / 3600,
         "cost_eur_per_acch": cost / useful,
         "carbon_g_per_acch": t["carbon_mg"] / 1000 / useful,
@@ -315,7 +336,7 @@ def masked(found: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     found = found.copy()
     hidden = ["wait_mean_h", "wait_p50_h", "wait_p90_h", "wait_p99_h", "in_promise_pct",
               "slowdown_mean", "unserved_pct", "asked_acch", "served_acch", "cost_eur_per_acch",
-              "carbon_g_per_acch"]  # fmt: skip
+              "carbon_g_per_acch", "away_pct", "data_tb", "restarts"]  # fmt: skip
     for dimension, column in (("site", "home"), ("country", "country"), ("group", "group")):
         people = jobs[jobs["counted"]].groupby(jobs[column].astype(str))["user"].nunique()
         few = people[people < 5].index
@@ -418,6 +439,8 @@ def own(folder: Path) -> dict[str, pd.DataFrame]:
         "pareto": again.pareto(), "years": again.years(), "lorenz": again.lorenz(),
         "sites": again.slices("site"), "countries": again.slices("country"),
         "groups": again.slices("group"), "sizes": again.slices("size"),
+        "kinds": again.slices("kind"), "effort": again.effort(),
+        "demand": again.demand, "power": again.power,
         "tornado-wait": again.tornado("wait_mean_h"),
         "tornado-cost": again.tornado("cost_eur_per_acch"),
         "unknowns": again.unknowns(), "map": again.map(),
@@ -440,7 +463,7 @@ def compared(there: dict[str, pd.DataFrame], made: dict[str, pd.DataFrame]) -> l
 
 
 KEYS = ("option", "size_rule", "seed", "dimension", "slice", "quantity", "site", "country",
-        "group", "size", "year", "kind")  # fmt: skip
+        "group", "size", "year", "kind", "hour_utc")  # fmt: skip
 
 
 def compare(name: str, told: pd.DataFrame, own: pd.DataFrame) -> list[str]:

@@ -62,8 +62,8 @@ def test_a_number_changed_in_a_table_is_found(
     assert found[0].startswith(f"{table}.csv, {column}")
 
 
-def _wrong_quantiles(values: Any, first: Any, number: Any, percent: int) -> Any:
-    return measures_quantiles(values, first, number, 95 if percent == 90 else percent)
+def _wrong_quantiles(values: Any, order: Any, first: Any, number: Any, percent: int) -> Any:
+    return measures_quantiles(values, order, first, number, 95 if percent == 90 else percent)
 
 
 measures_quantiles = measures._quantiles
@@ -85,13 +85,24 @@ def test_an_error_in_the_measures_is_found(
     honest = second.told(made[0])
     monkeypatch.setattr(*PLANTED[plant])
     asked = Asked(load_scenario(made[0].parent / "in" / "scenario.toml"))
-    wrong = tables(study(asked, made[0], Here(1), lambda: 0.0))
+    wrong = tables(study(asked, made[0], Here(1), lambda: 0.0, read=measures.worked_out))
     told = {
         name: pd.read_csv(io.BytesIO(csv_bytes(wrong[name])), dtype=second.WORDS,
                           keep_default_na=False, na_values=[""])
         for name in honest
     }  # fmt: skip
     assert second.compared(told, own)
+
+
+def test_a_point_leaves_what_its_tables_say(made: tuple[Path, Study]) -> None:
+    for note in sorted((made[0] / "points").glob("*/*/point.json")):
+        left, again = (read(note.parent) for read in (measures.kept, measures.worked_out))
+        keys = ["dimension", "slice"]
+        a, b = (each.rows.set_index(keys).sort_index() for each in (left, again))
+        pd.testing.assert_frame_equal(a, b, rtol=1e-12)
+        assert {name: set(few) for name, few in left.few.items()} == {
+            name: set(few) for name, few in again.few.items()
+        }
 
 
 def test_the_same_study_gives_the_same_bytes(made: tuple[Path, Study]) -> None:

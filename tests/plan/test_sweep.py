@@ -105,6 +105,18 @@ def test_finished_points_are_not_repeated(tmp_path: Path) -> None:
     assert [each.left_s for each in told] == [None, 2.0, 1.0, 0.0]
 
 
+def test_large_files_that_are_the_same_are_one_on_disk(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    large, other = b"x" * sweep.LARGE, b"y" * sweep.LARGE
+    kept.put("aa", {"jobs": large, "note": b"1"})
+    kept.put("bb", {"jobs": large, "note": b"2"})
+    kept.put("cc", {"jobs": other, "note": b"3"})
+    one, same, else_ = (kept.path(name) / "jobs" for name in ("aa", "bb", "cc"))
+    assert one.samefile(same)
+    assert not one.samefile(else_)
+    assert (kept.path("bb") / "note").read_bytes() == b"2"
+
+
 def test_equal_points_run_once(tmp_path: Path) -> None:
     place = Counted(Here(1))
     twice = [*cases.points(2), *cases.points(2)]

@@ -113,6 +113,9 @@ class Site(Table):
     accelerator: Word = Field(description="a name under [[accelerator]]")
     accelerators: q.Accelerators = Field(description="how many")
     node: q.PerNode = Field(description="accelerators of a node")
+    whole_nodes: bool | None = Field(
+        default=None, description="a job takes whole nodes here; absent: as the scenario's rules"
+    )
     power: q.Power | None = Field(
         default=None, description="at the meter at full load; absent: from the accelerator's draw"
     )

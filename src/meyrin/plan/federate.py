@@ -1,13 +1,15 @@
 """The engine run of a point: sites that share jobs together, the others each alone.
 
-Sites that no job joins are replayed one by one, which is the same and faster; with `threads` they
-are replayed side by side, which changes no byte.
+Sites that no job joins are replayed one by one, which is the same and faster. What such a set of
+sites made of the same jobs under the same rules is remembered: an option that changes one site
+replays that one.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,25 @@ class Run:
     closed: Ints
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What some sites made of their jobs, as in `Run`; sites by their place among them."""
+
+    start: Ints
+    end: Ints
+    site: NDArray[np.int32]
+    restarts: NDArray[np.int32]
+    lost: Ints
+    used: Ints
+    wasted: Ints
+    closed: Ints
+
+
+_PARTS: dict[Any, _Part] = {}
+"""Of the last replays in this process, up to `MOST` times as many jobs as one has."""
+MOST = 2
+
+
 def federate(
     file: ScenarioFile,
     number: Numbers,
@@ -45,9 +66,10 @@ def federate(
     rules: Sharing,
     seed: int,
     end_s: int,
-    threads: int = 1,
+    decided: Callable[[list[int]], Any] = lambda _sites: None,
 ) -> Run:
-    """Replay all jobs to the end of the run."""
+    """Replay all jobs to the end of the run. `decided` names all that decides the replay of some
+    sites; without it nothing is remembered."""
     jobs, places, hours = len(work), len(world.places), -(-end_s // 3600)
     run = Run(
         start=np.full(jobs, -1, np.int64),
@@ -60,27 +82,47 @@ def federate(
         closed=np.zeros((places, hours), np.int64),
     )
     order = np.argsort(rules.ready, kind="stable")
-
-    def one(sites: list[int]) -> None:
+    for sites in joined(rules.allowed, places):
         bits = sum(1 << site for site in sites)
         mine = order[(rules.allowed[order] & bits) != 0]
-        kernel = _kernel(file, number, world, work, rules, seed, end_s, sites, mine)
-        while not kernel.done:
-            kernel.advance(EVENTS)
-        run.start[mine], run.end[mine] = kernel.start, kernel.end
-        run.site[mine] = np.where(kernel.site >= 0, np.array(sites, np.int32)[kernel.site], -1)
-        run.restarts[mine], run.lost[mine] = kernel.restarts, kernel.lost
-        for table, part in (
-            (run.used, kernel.used),
-            (run.wasted, kernel.wasted),
-            (run.closed, kernel.closed),
+        key = decided(sites)
+        part = _PARTS.pop(key, None)
+        if part is None:
+            kernel = _kernel(file, number, world, work, rules, seed, end_s, sites, mine)
+            while not kernel.done:
+                kernel.advance(EVENTS)
+            part = _Part(
+                start=kernel.start,
+                end=kernel.end,
+                site=kernel.site,
+                restarts=kernel.restarts,
+                lost=kernel.lost,
+                used=kernel.used,
+                wasted=kernel.wasted,
+                closed=kernel.closed,
+            )
+        if key is not None:
+            _PARTS[key] = part
+        run.start[mine], run.end[mine] = part.start, part.end
+        run.site[mine] = np.where(part.site >= 0, np.array(sites, np.int32)[part.site], -1)
+        run.restarts[mine], run.lost[mine] = part.restarts, part.lost
+        for table, its in (
+            (run.used, part.used),
+            (run.wasted, part.wasted),
+            (run.closed, part.closed),
         ):
-            table[sites] = part
-
-    parts = joined(rules.allowed, places)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(one, parts))
+            table[sites] = its
+    _forget(MOST * jobs)
     return run
+
+
+def _forget(most: int) -> None:
+    """The oldest, until no more than so many jobs are remembered."""
+    total = sum(len(part.start) for part in _PARTS.values())
+    for key in list(_PARTS):
+        if total <= most:
+            return
+        total -= len(_PARTS.pop(key).start)
 
 
 def joined(allowed: Ints, places: int) -> list[list[int]]:
@@ -129,7 +171,7 @@ def _kernel(
         low=rules.low[mine],
         count=[place.accelerators for place in places],
         node=[place.node for place in places],
-        whole=[world.whole_nodes] * len(places),
+        whole=[place.whole for place in places],
         backfill=[world.backfill] * len(places),
         speed=[round(place.speed * SPEED_UNIT) for place in places],
         most=rules.most[sites],

@@ -16,6 +16,7 @@ from meyrin.plan.sweep import Kept, Place, Standing, sweep
 from meyrin.plan.sweep import Point as Run
 
 if TYPE_CHECKING:
+    from meyrin.plan.measures import Measured
     from meyrin.plan.report.gather import Study
     from meyrin.plan.scenario import Scenario
 
@@ -52,7 +53,7 @@ def planned(asked: Asked) -> tuple[list[Point], list[Range]]:
 
     scenario = asked.scenario
     plain, known = points(scenario), ranges(scenario)
-    focus = focus_of(choices(scenario, plain), asked.focus)
+    focus = focus_of(choices(scenario, plain), asked.focus or scenario.file.focus)
     if not asked.vary:
         return plain, known
     rule, seed = scenario.file.sizes[0], scenario.file.seeds[0]
@@ -96,14 +97,18 @@ def study(
     carry: bool = False,
     told: Callable[[Standing], None] = lambda _: None,
     gathering: Callable[[int, int], None] = lambda _done, _total: None,
+    read: Callable[[Path], Measured] | None = None,
 ) -> Study:
-    """Run what misses and gather all; outcomes lie below `out` and are used again."""
-    from meyrin.plan.report.gather import gather  # noqa: PLC0415 - loads pandas
+    """Run what misses and gather all; outcomes lie below `out` and are used again. `read` gives
+    what is measured of a point, by default as the point left it."""
+    from meyrin.plan.measures import kept as kept_measures  # noqa: PLC0415 - loads pandas
+    from meyrin.plan.report.gather import gather  # noqa: PLC0415
 
     these, known = planned(asked)
     kept = Kept(out / POINTS)
     folders = sweep(runs(these, carry=carry), run_carried, kept, place, clock, told)
     return gather(
         asked.scenario, these, folders, known,
-        focus=asked.focus, command=asked.command, told=gathering,
+        focus=asked.focus or asked.scenario.file.focus, command=asked.command, told=gathering,
+        read=read or kept_measures,
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """What one point of a study leaves on disk: jobs, site-hours, and a note of what made them.
 
-A point's folder holds three files, the same bytes for the same point wherever it was run:
+A point's folder holds four files, the same bytes for the same point wherever it was run:
 
 - `jobs.parquet` (`JOBS`), a row per job in order of submission;
 - `site_hours.parquet` (`SITE_HOURS`), a row per site and hour, by site, then hour;
+- `measures.json`, what `plan.measures` works out of both;
 - `point.json` (`about`), what was run and the SHA-256 of every input.
 
 Everything is an integer or a word, so that a second program can work out each number of a report
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 JOBS_FILE, HOURS_FILE, ABOUT_FILE = "jobs.parquet", "site_hours.parquet", "point.json"
-VERSION = 1
+MEASURES_FILE = "measures.json"
+VERSION = 2
 """Goes up when a column changes its meaning."""
 
 JOBS: dict[str, tuple[str, str]] = {
@@ -122,7 +124,11 @@ def _written(arrays: Mapping[str, Any], form: Mapping[str, tuple[str, str]], pq:
     schema = pa.schema(fields, metadata={"meyrin.outcome": str(VERSION)})
     sink = io.BytesIO()
     table = pa.Table.from_arrays(list(arrays.values()), schema=schema)
-    pq.write_table(table, sink, compression="zstd", compression_level=1, store_schema=True)
+    words = [name for name, (kind, _) in form.items() if kind == "word"]
+    pq.write_table(
+        table, sink, compression="zstd", compression_level=1, store_schema=True,
+        use_dictionary=words, write_statistics=False,
+    )  # fmt: skip
     return sink.getvalue()
 
 

@@ -35,7 +35,9 @@ class Rules(Table):
     """How sites schedule as things are."""
 
     backfill: bool = Field(default=True, description="EASY; false: first come, first served")
-    whole_nodes: bool = Field(default=False, description="a job takes whole nodes")
+    whole_nodes: bool = Field(
+        default=False, description="a job takes whole nodes, where a site does not say otherwise"
+    )
     hard_shares: bool = Field(
         default=False, description="no group may hold more than its share of a site at once"
     )
@@ -45,7 +47,15 @@ class Group(Table):
     """A group of users, in every country."""
 
     name: f.Word = Field(description="its name")
-    share: q.Ratio = Field(description="of the demand, and of each site where shares are hard")
+    share: q.Ratio = Field(description="of each site where shares are hard, and of the demand")
+    asks: q.Ratio | None = Field(
+        default=None, description="of the demand, where it asks for less or more than its share"
+    )
+
+    @property
+    def asked(self) -> q.Ratio:
+        """Its part of the demand."""
+        return self.asks or self.share
 
 
 class Demand(Table):
@@ -67,6 +77,9 @@ class Part(Table):
     machine: q.Accelerators | None = Field(
         default=None, description="size of the machine of the log; absent: what the log says"
     )
+    each: q.Ratio | None = Field(
+        default=None, description="accelerators for one of what the log counts; absent: one"
+    )
     generator: Literal["", "batch", "inference"] = Field(
         default="", description="without a trace: seeded jobs, or inference load by hour"
     )
@@ -81,12 +94,16 @@ class Part(Table):
         default=None, description="generated: each doubling of size is so much rarer"
     )
     overstated: q.Ratio | None = Field(
-        default=None, description="generated: the limit over the run time"
+        default=None, description="the limit over the run time, where the log has no limits"
     )
     night: q.Ratio | None = Field(
         default=None, description="inference: the lowest hour over the highest"
     )
     load: q.Ratio = Field(description="of what the sites as they are could do")
+    longest: q.Span | None = Field(
+        default=None,
+        description="longer jobs are asked for in parts of this length, one after the other",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Part:
@@ -154,7 +171,9 @@ class Option(Table):
     title: str = Field(default="", description="one sentence for people")
     on: str = Field(default=AS_IS, description="the option it builds on, defined before")
     one_queue: bool = Field(default=False, description="shared sites take jobs from one queue")
-    backfill: bool = Field(default=False, description="EASY at every site")
+    backfill: bool | None = Field(
+        default=None, description="EASY at every site, or at none; absent: as it is"
+    )
     packing: bool = Field(default=False, description="jobs share nodes")
     pacing: bool = Field(default=False, description="users over their pace go behind")
     reclaim: bool = Field(default=False, description="idle shares are lent")
@@ -209,6 +228,9 @@ class ScenarioFile(Table):
     filling: Filling | None = Field(default=None, description="for options with filling")
     flexible: Flexible | None = Field(default=None, description="for options with flexible")
     pacing: Pacing | None = Field(default=None, description="for options with pacing")
+    focus: str = Field(
+        default="", description="the option that the page is about; absent: the one with most steps"
+    )
     option: Annotated[tuple[Option, ...], Field(strict=False)] = Field(
         default=(), description="what could be done; `as is` is always there"
     )
@@ -248,9 +270,13 @@ def _complaints(file: ScenarioFile, facility: f.FacilityFile) -> Iterator[f.Comp
     yield from f.repeated("demand", [one.country for one in file.demand])
     yield from f.repeated("workload", [part.name for part in file.workload])
     yield from _time_complaints(file, facility)
-    shares = sum(group.share.at() for group in file.group)
-    if abs(shares - 1) > 0.005:
-        yield ("group",), f"the groups' shares add up to {shares:.3g}; they must make 1 (100 %)"
+    for what, parts in (
+        ("shares", [group.share for group in file.group]),
+        ("parts of the demand (asks)", [group.asked for group in file.group]),
+    ):
+        total = sum(part.at() for part in parts)
+        if abs(total - 1) > 0.005:
+            yield ("group",), f"the groups' {what} add up to {total:.3g}; they must make 1 (100 %)"
     if len(set(file.seeds)) != len(file.seeds) or min(file.seeds) < 0:
         yield ("seeds",), f"{list(file.seeds)}: seeds are different numbers from 0 on"
     known = [AS_IS]
@@ -264,6 +290,8 @@ def _complaints(file: ScenarioFile, facility: f.FacilityFile) -> Iterator[f.Comp
     for at, option in enumerate(file.option):
         yield from _option_complaints(file, facility, option, ("option", at), known)
         known.append(option.name)
+    if file.focus and file.focus not in known[1:]:
+        yield ("focus",), f"{file.focus!r} is no option; known: {', '.join(known[1:])}"
 
 
 def _time_complaints(file: ScenarioFile, facility: f.FacilityFile) -> Iterator[f.Complaint]:

@@ -111,7 +111,7 @@ def _allowed(world: World, work: Workload, home: NDArray[np.int32], most: Ints) 
     sizes = np.arange(int(work.size.max(initial=0)) + 1)
     fitting = np.zeros((len(sizes), most.shape[1]), np.int64)
     for at, place in enumerate(places):
-        node = place.node if world.whole_nodes else 1
+        node = place.node if place.whole else 1
         taken = -(-sizes // node) * node
         for group in range(most.shape[1]):
             fits = taken <= min(place.accelerators, int(most[at, group]))

@@ -25,9 +25,10 @@ from typing import Any
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.plan import outcome
+from meyrin.plan.facility import quantities
 from meyrin.plan.files import check_same, digest, place_of
-from meyrin.plan.scenario import AS_IS, Scenario, SizeRule, load_scenario
-from meyrin.plan.world import End, Numbers, named, world_of
+from meyrin.plan.scenario import AS_IS, Part, Scenario, SizeRule, load_scenario
+from meyrin.plan.world import End, Numbers, Place, named, world_of
 
 Ends = tuple[tuple[str, End], ...]
 VERSION = version("meyrin")
@@ -165,39 +166,68 @@ def _run(point: Point, paths: Mapping[str, Path]) -> dict[str, bytes]:
     number = Numbers(scenario, ends)
     as_is = world_of(scenario, AS_IS, ends)
     world = world_of(scenario, point.option, ends, point.at)
-    made = _workload(point, scenario, number, as_is.places, paths)
+    made_by, made = _workload(point, scenario, number, as_is.places, paths)
     facility = scenario.facility
     shapes = (paths.get(facility.carbon_shape), paths.get(facility.price_shape))
-    tables, counts = replay(scenario, number, as_is, world, made, point.seed, shapes)
-    tables[outcome.ABOUT_FILE] = outcome.about_bytes(_about(point, scenario, world, counts))
+    about = _about(point, scenario, world)
+    tables, counts = replay(
+        scenario, number, as_is, world, made, made_by, point.seed, shapes, about
+    )  # fmt: skip
+    about["counts"] = dict(counts)
+    tables[outcome.ABOUT_FILE] = outcome.about_bytes(about)
     return tables
 
 
 def _workload(
-    point: Point, scenario: Scenario, number: Numbers, homes: Any, paths: Mapping[str, Path]
-) -> Any:
-    """The jobs of a point. The last ones are kept: points that follow often have the same."""
-    from meyrin.plan.workload import make, read_log  # noqa: PLC0415
+    point: Point,
+    scenario: Scenario,
+    number: Numbers,
+    homes: tuple[Place, ...],
+    paths: Mapping[str, Path],
+) -> tuple[Any, Any]:
+    """The jobs of a point, and all that decides them. The last ones are kept: points that follow
+    often have the same."""
+    from meyrin.plan.workload import make  # noqa: PLC0415 - reads logs with NumPy
 
-    key = (point.inputs, point.seed, point.sizes, point.ends)
+    file = scenario.file
+    said = tuple((loc, number(one)) for loc, one in quantities(file) if loc[0] in WORKLOAD)
+    known = tuple((word, sha) for word, _, sha in point.inputs)
+    sites = tuple((one.name, one.country, one.homed, one.node, one.longitude, one.owners)
+                  for one in homes)  # fmt: skip
+    key = (known, said, sites, point.seed, point.sizes)
+
     if key not in _KEPT:
         _KEPT.clear()
         logs = {
-            part.name: read_log(part, paths[part.trace], number)
-            for part in scenario.file.workload
+            part.name: _log(part, paths[part.trace], number, known)
+            for part in file.workload
             if part.trace
         }
-        _KEPT[key] = make(scenario.file, number, homes, logs, point.seed, point.sizes)
-    return _KEPT[key]
+        _KEPT[key] = make(file, number, homes, logs, point.seed, point.sizes)
+    return key, _KEPT[key]
 
 
+def _log(part: Part, path: Path, number: Numbers, known: Any) -> Any:
+    from meyrin.plan.workload import read_log  # noqa: PLC0415
+
+    said = tuple(number(one) for loc, one in quantities(part) if loc[-1] != "load")
+    key = (known, part.name, said)
+    if key not in _LOGS:
+        while len(_LOGS) >= LOGS:
+            del _LOGS[next(iter(_LOGS))]
+        _LOGS[key] = read_log(part, path, number)
+    return _LOGS[key]
+
+
+_LOGS: dict[Any, Any] = {}
+LOGS = 4
 _KEPT: dict[Any, Any] = {}
 """At most one workload of this process: worked out anew for the same key it would be the same."""
+WORKLOAD = ("length", "group", "demand", "workload")
+"""Tables of a scenario that decide the workload."""
 
 
-def _about(
-    point: Point, scenario: Scenario, world: Any, counts: Mapping[str, int]
-) -> dict[str, Any]:
+def _about(point: Point, scenario: Scenario, world: Any) -> dict[str, Any]:
     file = scenario.file
     number = Numbers(scenario, dict(point.ends))
     return {
@@ -217,7 +247,6 @@ def _about(
         "hours": round(number(file.length)) // 3600,
         "warm_up_s": round(number(file.warm_up)),
         "promise_s": round(number(file.promise)),
-        "counts": dict(counts),
         "switches": {
             name: getattr(world, name)
             for name in ("one_queue", "backfill", "whole_nodes", "hard_shares", "pacing", "filling")

@@ -36,11 +36,11 @@ READING = (  # what comes before and after the points does not
     "plan/batch.py",
     "plan/differences.py",
     "plan/impact.py",
-    "plan/measures.py",
     "plan/places.py",
     "plan/report",
     "plan/sweep.py",
 )
+LARGE = 1 << 16  # bytes of a file from which on it is worth a look whether it is there already
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,7 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._same: dict[bytes, Path] = {}
 
     def path(self, name: str) -> Path:
         return self.folder / name[:2] / name
@@ -116,13 +117,29 @@ class Kept:
         try:
             part.mkdir(parents=True)
             for file, content in files.items():
-                _write(part / file, content)
+                self._write(part / file, content)
             if not path.exists():
                 part.rename(path)
+                self._remember(path, files)
         except OSError as error:
             raise Failed(f"{path} can't be written: {error.strerror}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """The file; where another point left the same content, one more name for it."""
+        if len(content) >= LARGE:
+            same = self._same.get(hashlib.sha256(content).digest())
+            if same is not None:
+                with contextlib.suppress(OSError):
+                    path.hardlink_to(same)
+                    return
+        _write(path, content)
+
+    def _remember(self, path: Path, files: Files) -> None:
+        for file, content in files.items():
+            if len(content) >= LARGE:
+                self._same[hashlib.sha256(content).digest()] = path / file
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -28,6 +28,7 @@ from meyrin.sim.trace.read import read
 
 Ints = NDArray[np.int64]
 DAY_S = 86400
+QUARTER_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class Log:
 def read_log(part: Part, path: Path, number: Numbers) -> Log:
     """The log of a part. InvalidInput where nobody says how large its machine was."""
     trace = read(path, part.format or None)
+    each = round(number(part.each)) if part.each is not None else 1
     machine = trace.pool_total()
+    machine = machine * each if machine is not None else None
     if part.machine is not None:
         machine = round(number(part.machine))
     if machine is None:
@@ -88,6 +91,7 @@ def read_log(part: Part, path: Path, number: Numbers) -> Log:
             field="machine",
         )
     jobs = prepare(trace, 2**31 - 1)
+    limit = _limits(part, number, jobs.duration, jobs.limit)
     first = round(number(part.first)) if part.first is not None else 0
     kept = jobs.submit >= int(jobs.submit.min()) + first if len(jobs) else np.zeros(0, np.bool_)
     if not kept.any():
@@ -95,16 +99,42 @@ def read_log(part: Part, path: Path, number: Numbers) -> Log:
     begin = int(jobs.submit[kept][0])
     span = -(-(int(jobs.submit[-1]) - begin + 1) // DAY_S) * DAY_S
     users = _users(trace, jobs.row[kept])
-    return Log(
-        submit=jobs.submit[kept] - begin,
-        size=jobs.processors[kept],
-        run=jobs.duration[kept],
-        limit=jobs.limit[kept],
-        user=users,
-        users=int(users.max()) + 1,
-        span_s=span,
-        machine=machine,
-    )
+    columns = {
+        "submit": jobs.submit[kept] - begin,
+        "size": jobs.processors[kept] * each,
+        "run": jobs.duration[kept],
+        "limit": limit[kept],
+        "user": users,
+    }
+    if part.longest is not None:
+        columns = in_parts(columns, round(number(part.longest)))
+        columns["submit"] %= span
+        order = np.argsort(columns["submit"], kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    return Log(**columns, users=int(users.max()) + 1, span_s=span, machine=machine)
+
+
+def _limits(part: Part, number: Numbers, run: Ints, limit: Ints) -> Ints:
+    """Limits as the log says, or where it says nothing and the part does, so much over."""
+    if part.overstated is None:
+        return limit
+    asked = np.ceil(run * number(part.overstated) / QUARTER_S).astype(np.int64) * QUARTER_S
+    return np.where(limit > run, limit, np.maximum(asked, run))
+
+
+def in_parts(jobs: dict[str, Ints], longest: int) -> dict[str, Ints]:
+    """Jobs that take longer than `longest` as several, each submitted when the one before would
+    end if nobody waited: as people do where a site ends jobs after that time."""
+    parts = -(-jobs["run"] // longest)
+    job = np.repeat(np.arange(len(parts)), parts)
+    before = (np.arange(len(job)) - np.repeat(np.cumsum(parts) - parts, parts)) * longest
+    found = {name: column[job] for name, column in jobs.items()}
+    found["submit"] = found["submit"] + before
+    found["run"] = np.minimum(found["run"] - before, longest)
+    last = before == (parts[job] - 1) * longest
+    limit = np.minimum(found["limit"] - before, longest)
+    found["limit"] = np.where(last, np.maximum(limit, found["run"]), longest)
+    return found
 
 
 def _users(trace: Trace, row: Ints) -> Ints:
@@ -244,7 +274,7 @@ def _people(
         total = sum(among.values())
         for code, weight in among.items():
             weights[making.countries.index(code)] += share * weight / total
-    groups = np.array([making.number(group.share) for group in making.file.group])
+    groups = np.array([making.number(group.asked) for group in making.file.group])
     country = chance.choice(len(weights), users, p=weights / weights.sum())
     group = chance.choice(len(groups), users, p=groups / groups.sum())
     return country[user].astype(np.int32), group[user].astype(np.int32)

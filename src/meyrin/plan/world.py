@@ -37,7 +37,8 @@ class Gap:
 class Place:
     """A site in a world. `power_w` and `capital_millicents_h` are of one accelerator.
 
-    `homed` says how many accelerators the demand at home was made for: 0 at a new site.
+    `whole`: jobs take whole nodes. `homed` says how many accelerators the demand at home was made
+    for: 0 at a new site.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Place:
     kind: str
     speed: float
     node: int
+    whole: bool
     power_w: float
     price: float
     carbon: float
@@ -71,11 +73,15 @@ class World:
     places: tuple[Place, ...]
     one_queue: bool
     backfill: bool
-    whole_nodes: bool
     hard_shares: bool
     pacing: bool
     filling: bool
     flexible: bool
+
+    @property
+    def whole_nodes(self) -> bool:
+        """Whether any site gives nothing less than nodes."""
+        return any(place.whole for place in self.places)
 
 
 class Numbers:
@@ -130,32 +136,39 @@ def world_of(scenario: Scenario, option: str, ends: Mapping[str, End], at: str =
     rules = scenario.file.rules
     begin = scenario.file.begin
     facility = scenario.facility
-    places = {site.name: _place(site, facility, number, begin) for site in facility.site}
-    made = World((), False, rules.backfill, rules.whole_nodes, rules.hard_shares, *[False] * 3)
+    whole = rules.whole_nodes
+    places = {site.name: _place(site, facility, number, begin, whole) for site in facility.site}
+    made = World((), False, rules.backfill, rules.hard_shares, *[False] * 3)
+    packed = False
     for step in chain(scenario, option):
         made = replace(
             made,
             one_queue=made.one_queue or step.one_queue,
-            backfill=made.backfill or step.backfill,
-            whole_nodes=made.whole_nodes and not step.packing,
+            backfill=made.backfill if step.backfill is None else step.backfill,
             hard_shares=made.hard_shares and not step.reclaim,
             pacing=made.pacing or step.pacing,
             filling=made.filling or step.filling,
             flexible=made.flexible or step.flexible,
         )
         for new in step.site:
-            place = _place(new, facility, number, begin)
+            place = _place(new, facility, number, begin, whole)
             places[new.name] = replace(place, homed=0, new=True)
+        packed = packed or step.packing
         for more in step.more:
             places[more.site] = _larger(places[more.site], number(more.share))
         if step.more_at_each is not None and at:
             places[at] = _larger(places[at], number(step.more_at_each))
         for change in step.upgrade:
             places[change.site] = _upgraded(places[change.site], change, facility, number)
-    return replace(made, places=tuple(places[name] for name in sorted(places)))
+    found = (places[name] for name in sorted(places))
+    return replace(
+        made, places=tuple(replace(one, whole=False) if packed else one for one in found)
+    )
 
 
-def _place(site: f.Site, facility: f.FacilityFile, number: Numbers, begin: dt.date) -> Place:
+def _place(
+    site: f.Site, facility: f.FacilityFile, number: Numbers, begin: dt.date, whole: bool
+) -> Place:
     kind = next(one for one in facility.accelerator if one.name == site.accelerator)
     count = round(number(site.accelerators))
     power_w = number(kind.draw)
@@ -176,6 +189,7 @@ def _place(site: f.Site, facility: f.FacilityFile, number: Numbers, begin: dt.da
         kind=kind.name,
         speed=number(kind.speed),
         node=round(number(site.node)),
+        whole=whole if site.whole_nodes is None else site.whole_nodes,
         power_w=power_w,
         price=number(site.price),
         carbon=number(site.carbon),

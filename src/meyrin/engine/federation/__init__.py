@@ -97,6 +97,7 @@ class Federation:
         )
         rows = np.asarray([] if gaps is None else gaps, np.int64).reshape(-1, 4)
         rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
+        rows = rows[rows[:, 3] != 0]  # nothing closed is no closure
         closures = Gaps(
             begin=_column(rows[:, 0], np.int64),
             end=_column(rows[:, 1], np.int64),

@@ -7,7 +7,8 @@ order of rank. In the pass, as `engine.decide` with one reservation for each sit
   among equals to the first site;
 - else the site where it would start first is kept for it, if nothing is kept there yet. Jobs
   behind may use what leaves that start untouched (EASY, on every site). Without backfill nobody
-  behind it starts at that site.
+  behind it starts at that site. A pass gives up looking for sites to keep after a hundred jobs
+  that would start sooner where something is kept already.
 
 A job that only its home may run makes its home a site with a queue of its own. Sites that no job
 joins with another are best replayed one by one: it is the same, and faster.
@@ -24,18 +25,21 @@ from typing import Any
 from meyrin.engine.compiled import lean
 from meyrin.engine.federation.low import low_ended, low_finish, low_pass
 from meyrin.engine.federation.profile import add, remove, shadow
+from meyrin.engine.federation.queue import following, join, leave, refresh, waits
 from meyrin.engine.federation.state import (
+    BOUNDED,
     DONE,
     ENDED,
     FAR,
     FREE_REPAIRS,
     GAP,
-    LOW_WAITING,
+    LAST,
+    LOOKS,
     NEXT,
     NOW,
     OPEN,
     OPEN_SLOTS,
-    WAITING,
+    VAIN,
     WAKE,
     World,
 )
@@ -45,8 +49,8 @@ from meyrin.engine.federation.steps import (
     log_hours,
     need,
     plan_end,
-    requeue,
 )
+from meyrin.engine.federation.waiting import NONE
 from meyrin.engine.pool.completions import next_end, pop, push
 
 
@@ -57,7 +61,7 @@ def advance(w: World, events: int) -> None:
     for _ in range(events):
         now = _next(w)
         if now >= w.terms.end_s:
-            if len(st.low_queue) and at[DONE] == 0:
+            if len(st.before) and at[DONE] == 0:
                 low_finish(w)
             at[DONE] = 1
             return
@@ -74,7 +78,7 @@ def advance(w: World, events: int) -> None:
             at[WAKE] += 1
             changed = True
         _arrivals(w, now, changed)
-        if len(st.low_queue):
+        if len(st.before):
             low_pass(w, now)
 
 
@@ -94,46 +98,44 @@ def _next(w: World) -> Any:
 
 @lean
 def _arrivals(w: World, now: int, changed: Any) -> None:
-    """All that is ready now joins, and one pass is made.
+    """All that is ready now joins, and one pass is made, unless it could change nothing.
 
-    At one site alone nothing got better for who waited if nothing ended: only arrivals are tried.
+    Who comes when nobody waits starts or waits. At one site alone nothing got better for who
+    waited if nothing ended, so only arrivals are tried; but where groups have limits, a start may
+    take somebody's reservation away.
     """
     st, at, jobs = w.state, w.state.at, w.jobs
     count = len(jobs.ready)
-    alone = len(st.free) == 1 and not changed
-    whole = changed and at[WAITING] > 0
+    alone = len(st.free) == 1 and at[BOUNDED] == 0
+    whole = changed and waits(w) > 0
+    sorted_ = _in_order(w, now)
     while at[NEXT] < count and jobs.ready[at[NEXT]] == now:
         job = at[NEXT]
         at[NEXT] += 1
-        if jobs.low[job]:
-            st.low_queue[at[LOW_WAITING]] = job
-            at[LOW_WAITING] += 1
-            requeue(w, st.low_queue, at[LOW_WAITING] - 1)
+        # alone, or with nobody before it: whether it starts changes nothing for who waits
+        nobody = waits(w) == 0
+        behind = alone and at[OPEN] == 0 and jobs.rank[job] > at[LAST]
+        tried = sorted_ and not whole and jobs.low[job] == 0 and (nobody or behind)
+        site = _best_now(w, job, now) if tried else -1
+        if site >= 0:
+            _start(w, job, site, now)
             continue
-        last = at[WAITING] == 0 or jobs.rank[st.queue[at[WAITING] - 1]] < jobs.rank[job]
-        if alone and not whole and last and at[OPEN] == 0 and _fits(w, job, 0, now):
-            _start(w, job, 0, now)
-            continue
-        if alone and last and at[OPEN] == 0:
-            _join(w, job)
-            continue
-        _join(w, job)
-        whole = True
+        join(w, job)
+        if jobs.low[job] == 0 and (nobody or not tried):
+            whole = True
     if whole:
         _pass(w, now)
 
 
 @lean
-def _join(w: World, job: int) -> None:
-    st, at = w.state, w.state.at
-    if at[OPEN_SLOTS] and st.slot[job] < 0:
-        at[OPEN_SLOTS] -= 1
-        st.slot[job] = st.open_slots[at[OPEN_SLOTS]]
-        for site in range(len(st.free)):
-            st.known_at[st.slot[job], site] = -1
-    st.queue[at[WAITING]] = job
-    at[WAITING] += 1
-    requeue(w, st.queue, at[WAITING] - 1)
+def _in_order(w: World, now: int) -> Any:
+    """Whether all that is ready now comes in order of rank."""
+    jobs, job = w.jobs, w.state.at[NEXT] + 1
+    while job < len(jobs.ready) and jobs.ready[job] == now:
+        if jobs.rank[job] < jobs.rank[job - 1]:
+            return False
+        job += 1
+    return True
 
 
 @lean
@@ -219,17 +221,11 @@ def _ended(w: World, what: int, now: int) -> Any:
 @lean
 def _failed(w: World, job: int, site: int, wanted: int, now: int) -> None:
     """The attempt is lost but for its last checkpoint; a node is repaired, the job waits again."""
-    st, at = w.state, w.state.at
     from_checkpoint(w, job, site, wanted, now)
     closed = min(wanted, w.sites.node[site])
-    if w.terms.repair_s > 0 and at[FREE_REPAIRS] > 0:
+    if w.terms.repair_s > 0 and w.state.at[FREE_REPAIRS] > 0:
         _close(w, site, closed, now, now + w.terms.repair_s)
-    if w.jobs.low[job]:
-        st.low_queue[at[LOW_WAITING]] = job
-        at[LOW_WAITING] += 1
-        requeue(w, st.low_queue, at[LOW_WAITING] - 1)
-    else:
-        _join(w, job)
+    join(w, job)
 
 
 @lean
@@ -249,38 +245,77 @@ def _close(w: World, site: int, count: int, now: int, until: int) -> None:
 
 @lean
 def _pass(w: World, now: int) -> None:
-    """Look at every waiting job in order: start it, or keep the site of its earliest start."""
+    """Look in order of rank at who may be of use: start it, or keep the site of its first start."""
     st, at = w.state, w.state.at
-    places = len(st.free)
-    most = 0
+    places, lanes = len(st.free), len(st.tree.waiting) - 1
+    opened = (1 << places) - 1
+    at[VAIN] = 0
     for site in range(places):
         st.shadow[site] = FAR
         st.spare[site] = st.free[site]
-        most = max(most, st.free[site])
-    opened = (1 << places) - 1
-    kept = 0
-    for i in range(at[WAITING]):
-        job = st.queue[i]
-        if w.jobs.size[job] > most and (w.jobs.allowed[job] & opened) == 0:
-            st.queue[kept] = job
-            kept += 1
-            continue
-        site = _best_now(w, job, now) if w.jobs.size[job] <= most else -1
-        if site >= 0:
-            _start(w, job, site, now)
-            most = 0
-            for other in range(places):
-                most = max(most, st.free[other])
-            continue
-        st.queue[kept] = job
-        kept += 1
-        if w.jobs.allowed[job] & opened:
-            site = _best_later(w, job, now)
-            if site >= 0 and (opened >> site) & 1:
-                _keep(w, job, site, now)
-                opened &= ~(1 << site)
-    at[WAITING] = kept
+    for lane in range(lanes):
+        st.found[lane] = -1  # under zero: look again from the rank -1 - found on
+    first, last = 0, places
+    while True:
+        for site in range(first, last):
+            refresh(w, site, now, opened if at[VAIN] < LOOKS else 0)
+        lane = _first(w)
+        rank = st.found[lane]
+        if rank == NONE:
+            break
+        st.found[lane] = -2 - rank
+        site, kept = _look(w, st.tree.job[rank] + 0, now, opened)
+        if kept:
+            opened &= ~(1 << site)
+        first, last = site, site + 1
+        if site < 0:
+            first, last = 0, places if at[VAIN] == LOOKS else 0
     at[OPEN] = opened
+
+
+@lean
+def _first(w: World) -> Any:
+    """The lane whose next job is first."""
+    found = w.state.found
+    best = 0
+    for lane in range(len(found) - 1):
+        if found[lane] < 0:
+            found[lane] = following(w, lane, -1 - found[lane])
+        if found[lane] < found[best]:
+            best = lane
+    return best
+
+
+@lean
+def _look(w: World, job: int, now: int, opened: Any) -> tuple[int, bool]:
+    """Start the job, or keep a site for it, or do nothing; at which site (-1: none), and whether
+    it is kept."""
+    at = w.state.at
+    site = _best_now(w, job, now)
+    if site >= 0:
+        leave(w, job)
+        _start(w, job, site, now)
+        return site, False
+    if at[VAIN] >= LOOKS or w.jobs.allowed[job] & opened == 0:
+        return -1, False
+    site = _best_later(w, job, now)
+    if site >= 0 and (opened >> site) & 1:
+        _keep(w, job, site, now)
+        return site, True
+    if site >= 0 and _may_open(w, job, opened):
+        at[VAIN] += 1
+    return -1, False
+
+
+@lean
+def _may_open(w: World, job: int, opened: Any) -> Any:
+    """Whether its group's part leaves room for it at a site where nothing is kept."""
+    st, group = w.state, w.jobs.group[job]
+    for site in range(len(st.free)):
+        left = w.sites.most[site, group] - st.held[site, group]
+        if (w.jobs.allowed[job] & opened) >> site & 1 and need(w, job, site) <= left:
+            return True
+    return False
 
 
 @lean

@@ -1,7 +1,7 @@
 """Preemptible jobs: they use what the others leave, and give way, the youngest first.
 
-They change nothing for the others: their room counts as free there. Looked at in order of rank, a
-few at each instant; one that fits starts where most is left.
+They change nothing for the others: their room counts as free there. Looked at in order of rank;
+one that fits starts where most is left.
 """
 
 from __future__ import annotations
@@ -9,44 +9,39 @@ from __future__ import annotations
 from typing import Any
 
 from meyrin.engine.compiled import lean
-from meyrin.engine.federation.state import LOW_DEPTH, LOW_WAITING, TIDY_FROM, World
+from meyrin.engine.federation.queue import following, join, leave
+from meyrin.engine.federation.state import TIDY_FROM, World
 from meyrin.engine.federation.steps import (
     from_checkpoint,
     log_hours,
     need,
     plan_end,
-    requeue,
 )
+from meyrin.engine.federation.waiting import NONE, measure
 from meyrin.engine.pool.completions import push
 
 
 @lean
 def low_pass(w: World, now: int) -> None:
     """After a pass: put off whoever is in the way, then start whoever fits."""
-    st, at, jobs = w.state, w.state.at, w.jobs
-    most = 0
+    st = w.state
+    lane = len(st.tree.waiting) - 1
     for site in range(len(st.free)):
         while st.tail[site] >= 0 and st.free[site] < st.low_used[site]:
             _put_off(w, st.tail[site], site, now)
-        most = max(most, st.free[site] - st.low_used[site])
-    if most == 0 or at[LOW_WAITING] == 0:
-        return
-    kept = 0
-    waiting = at[LOW_WAITING]
-    looked = min(waiting, LOW_DEPTH)
-    for i in range(looked):
-        job = st.low_queue[i]
-        site = -1 if jobs.size[job] > most else _roomiest(w, job, now)
+        st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
+    rank = -1
+    while True:
+        measure(st.room, lane)
+        rank = following(w, lane, rank + 1)
+        if rank == NONE:
+            return
+        job = st.tree.job[rank] + 0
+        site = _roomiest(w, job, now)
         if site >= 0:
+            leave(w, job)
             _start(w, job, site, now)
-        else:
-            st.low_queue[kept] = job
-            kept += 1
-    if kept < looked:
-        for i in range(looked, waiting):
-            st.low_queue[kept] = st.low_queue[i]
-            kept += 1
-        at[LOW_WAITING] = kept
+            st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
 
 
 @lean
@@ -125,13 +120,10 @@ def low_ended(w: World, job: int, site: int, wanted: int, now: int) -> None:
 @lean
 def _put_off(w: World, job: int, site: int, now: int) -> None:
     """The job gives way and waits again from its last checkpoint."""
-    st, at = w.state, w.state.at
     wanted = need(w, job, site)
     _leave(w, job, site, wanted, now)
     from_checkpoint(w, job, site, wanted, now)
-    st.low_queue[at[LOW_WAITING]] = job
-    at[LOW_WAITING] += 1
-    requeue(w, st.low_queue, at[LOW_WAITING] - 1)
+    join(w, job)
 
 
 @lean

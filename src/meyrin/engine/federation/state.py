@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meyrin.engine.federation.profile import Profile, new_profile
+from meyrin.engine.federation.waiting import Room, Tree, new_room, new_tree
 from meyrin.engine.pool.completions import Completions, new_completions
 
 Ints = npt.NDArray[np.int64]
@@ -16,13 +17,15 @@ Bytes = npt.NDArray[np.int8]
 
 FAR = 2**60
 SLOTS = 1024  # waiting jobs whose earliest starts are remembered
-LOW_DEPTH = 64  # preemptible jobs looked at by a pass
+LOOKS = 100  # waiting jobs that a pass may look at for a reservation and find none
 HOUR_S = 3600
 
 # places in `State.at`
-NOW, NEXT, GAP, WAKE, WAITING, LOW_WAITING, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(11)
-TIDY_FROM = 11  # so many ends in the heap leave no room for more than what may run at once
-COUNTERS = 12
+NOW, NEXT, GAP, WAKE, LAST, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(10)
+TIDY_FROM = 10  # so many ends in the heap leave no room for more than what may run at once
+BOUNDED = 11  # 1 where groups have limits
+VAIN = 12  # such looks of this pass
+COUNTERS = 13
 
 
 class Jobs(NamedTuple):
@@ -78,7 +81,9 @@ class State(NamedTuple):
     `ends` of the attempt that runs (-1: none), `on` its site, `failing` whether it will fail,
     `slot` where its earliest starts are remembered. By site: `free` for jobs that are not low,
     `low_used` of it by low ones, and the reservation of `kept` from `shadow` to
-    `until`, beside which `spare` more are free then.
+    `until`, beside which `spare` more are free then. Who waits is in `tree`: a lane for each group
+    where groups have limits, else one for all, and the last one for low jobs; `room` is a pass's
+    scratch, `found` the next rank to look at in each lane.
     """
 
     start: Ints
@@ -95,8 +100,9 @@ class State(NamedTuple):
     before: Shorts
     behind: Shorts
 
-    queue: Shorts
-    low_queue: Shorts
+    tree: Tree
+    room: Room
+    found: Ints
     free: Ints
     low_used: Ints
     held: Ints
@@ -131,6 +137,11 @@ class World(NamedTuple):
     state: State
 
 
+def bounded(sites: Sites) -> bool:
+    """Whether what groups may hold is ever less than what there is."""
+    return bool((sites.most < sites.machine[:, None]).any())
+
+
 def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
     """Nothing runs, nobody waits."""
     count, places = len(jobs.ready), len(sites.machine)
@@ -140,9 +151,14 @@ def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
     repairs = machine + closures if terms.rate > 0 else closures
     running = min(count, machine) + repairs
     low = int(jobs.low.sum())
-    wakes = np.unique(jobs.away[(jobs.away > jobs.ready) & (jobs.away < terms.end_s)])
+    elsewhere = jobs.allowed & ~(np.int64(1) << jobs.home.astype(np.int64)) != 0
+    late = (jobs.away > jobs.ready) & (jobs.away < terms.end_s)
+    wakes = np.unique(jobs.away[late & elsewhere])
+    limits = bounded(sites)
+    lanes = 1 + (sites.most.shape[1] if limits else 1)
     at = np.zeros(COUNTERS, np.int64)
-    at[[OPEN_SLOTS, FREE_REPAIRS, OPEN]] = SLOTS, repairs, -1
+    at[[OPEN_SLOTS, FREE_REPAIRS, OPEN, LAST]] = SLOTS, repairs, -1, -1
+    at[BOUNDED] = limits
     ends = 2 * running + 2 * low + 2
     at[TIDY_FROM] = ends - running - 1
     by_site = np.minimum(sites.machine, count) + repairs
@@ -160,8 +176,9 @@ def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
         slot=np.full(count, -1, np.int32),
         before=np.full(count if low else 0, -1, np.int32),
         behind=np.full(count if low else 0, -1, np.int32),
-        queue=np.zeros(count, np.int32),
-        low_queue=np.zeros(count if low else 0, np.int32),
+        tree=new_tree(count, lanes),
+        room=new_room(lanes, places),
+        found=np.zeros(lanes, np.int64),
         free=sites.machine.copy(),
         low_used=np.zeros(places, np.int64),
         held=np.zeros(sites.most.shape, np.int64),

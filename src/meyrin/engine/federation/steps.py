@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from meyrin.engine.compiled import lean
-from meyrin.engine.federation.state import HOUR_S, Ints, Shorts, World
+from meyrin.engine.federation.state import HOUR_S, Ints, World
 
 SHIFT_30, SHIFT_27, SHIFT_31, SHIFT_11 = (np.uint64(bits) for bits in (30, 27, 31, 11))
 STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -102,14 +102,3 @@ def log_hours(table: Ints, site: int, begin: int, end: int, count: int, last: in
         until = min(end, (hour + 1) * HOUR_S)
         table[site, hour] += (until - begin) * count
         begin = until
-
-
-@lean
-def requeue(w: World, queue: Shorts, at: int) -> None:
-    """Move the job at a queue's end to its place by rank."""
-    job = queue[at]
-    rank = w.jobs.rank[job]
-    while at > 0 and w.jobs.rank[queue[at - 1]] > rank:
-        queue[at] = queue[at - 1]
-        at -= 1
-    queue[at] = job

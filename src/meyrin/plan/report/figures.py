@@ -17,16 +17,16 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from meyrin.plan.report.day import draw_demand, draw_power
 from meyrin.plan.report.gather import Study
+from meyrin.plan.report.paint import BLUE, ORANGE, SKY, TODAY, WIDTH
 from meyrin.plan.report.words import MINUS, SAME_H, hours, quantity_name
 from meyrin.plan.scenario import AS_IS
 from meyrin.sim.figure import GREY, styled
 
-BLUE, ORANGE, GREEN, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7"
-TODAY = "today"
 ROOM = {"left": 40, "right": 24, "top": 14, "bottom": 14}  # fonts differ in width
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
-WIDTH, LABELS = 440, 170  # of a plot, and of the labels left of it
+LABELS = 170  # points for the labels left of a plot
 WINDOW = ((-24.0, 40.0), (34.0, 71.0))  # longitudes and latitudes of the map
 RULES = {"recorded": "job sizes as recorded", "grown": "job sizes grown with the machine"}
 MOST = 12  # bars of a tornado; rows of a bar chart
@@ -462,11 +462,19 @@ FIGURES = (
            "Mean wait of each country's people, today and then.", _by("country")),
     Figure("groups", "Waits by group of people",
            "Mean wait of each group, today and then.", _by("group")),
+    Figure("kinds", "Waits by part of the demand",
+           "Mean wait of each part of what is asked for, today and then.", _by("kind")),
     Figure("sizes", "Waits by size of job",
            "Mean wait by the accelerators that a job needs, today and then.", _by("size")),
     Figure("lorenz", "Who gets back what they gave",
            "Work done for countries against what they gave. On the diagonal everybody gets back"
            " in proportion; the further below, the less even.", _lorenz),
+    Figure("demand", "What is asked for, hour by hour",
+           "Accelerator-hours asked for in each hour of an average day, by part of the demand.",
+           draw_demand),
+    Figure("power", "Power, hour by hour",
+           "Mean power of all sites in each hour of the day; below, the power of jobs that wait"
+           " when the grid asks, and when it is used after all.", draw_power),
     Figure("years", "Year by year", "Mean wait in each year, today's rules and then.", _years),
     Figure("tornado-wait", "What would change the answer: wait",
            "The change of the mean wait if one number is at the low or high end of its range.",

@@ -5,7 +5,7 @@ Works out no difference and draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.plan import measures
+from meyrin.plan.report import byhour
 from meyrin.plan.scenario import AS_IS
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Study:
 
     `served` has the work of each country with its contribution, `swings` the points at ends of
     ranges: `per_seed`'s rows for all jobs, with the columns `quantity` and `end` before them.
-    `focus` is the option that the page is about.
+    `focus` is the option that the page is about. `played` has the note of each option's first
+    point, `day` and `asked` the hours of a day (`byhour`), of the first seed and size rule.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Study:
     served: pd.DataFrame
     swings: pd.DataFrame
     sites: Mapping[str, list[dict[str, Any]]]
+    played: Mapping[str, Mapping[str, Any]]
+    day: pd.DataFrame
+    asked: pd.DataFrame
     ranges: tuple[Range, ...]
     sources: Mapping[str, str]
     inputs: Mapping[str, str]
@@ -129,26 +134,31 @@ def gather(
     focus: str = "",
     command: str = "",
     told: Callable[[int, int], None] = lambda _done, _total: None,
+    read: Callable[[Path], measures.Measured] = measures.kept,
 ) -> Study:
-    """The study of these points, whose outcomes lie in `folders`; `told` hears how far it is."""
+    """The study of these points, whose outcomes lie in `folders`; `told` hears how far it is.
+
+    `read` gives what is measured of a point: as the point left it, or worked out again."""
     weights = {one.country: one.weight.at() for one in scenario.file.demand}
     options = choices(scenario, (point for point in points if not point.ends))
     rows, fair, served, swings = [], [], [], []
     sites: dict[str, list[dict[str, Any]]] = {}
     about: Mapping[str, Any] = {}
+    first: dict[str, tuple[Path, measures.Measured]] = {}
     for done, (point, folder) in enumerate(zip(points, folders, strict=True), 1):
-        left = measures.read(folder)
-        measured = measures.of_point(left, int(left.about["promise_s"]))
-        keys = dict(zip(KEYS, (point.label, point.sizes, point.seed), strict=True))
+        found = read(folder)
+        measured = found.rows
+        keys: dict[str, Any] = dict(zip(KEYS, (point.label, point.sizes, point.seed), strict=True))
         if point.ends:
             (quantity, end), *_ = point.ends
             one = measured[measured["dimension"] == measures.ALL]
             swings.append(_led(one, {"quantity": quantity, "end": end} | keys))
         else:
-            about = about or left.about
-            sites.setdefault(point.label, list(left.about["sites"]))
-            given = contributions(left.about["sites"], weights)
-            rows.append(_led(measures.mask(left, measured), keys))
+            about = about or found.about
+            sites.setdefault(point.label, list(found.about["sites"]))
+            first.setdefault(point.label, (folder, found))
+            given = contributions(found.about["sites"], weights)
+            rows.append(_led(measures.mask(found), keys))
             fair.append({**keys, **measures.fairness(measured, given)})
             mine = measured[measured["dimension"] == "country"]
             curve = measures.lorenz(mine.set_index("slice")["served_acch"].to_dict(), given)
@@ -170,6 +180,9 @@ def gather(
         served=pd.concat(served, ignore_index=True),
         swings=pd.concat(swings, ignore_index=True) if swings else pd.DataFrame(),
         sites=sites,
+        played={label: found.about for label, (_, found) in first.items()},
+        day=_day(first, focus_of(options, focus)),
+        asked=byhour.demand_by_hour(first[AS_IS][0], about),
         ranges=tuple(ranges),
         sources=_sources(scenario),
         inputs=about["inputs"],
@@ -178,6 +191,29 @@ def gather(
         version=str(about["meyrin"]),
         command=command,
     )
+
+
+def _day(first: Mapping[str, tuple[Path, measures.Measured]], focus: str) -> pd.DataFrame:
+    """A day at the sites, for each option worth showing."""
+    days = [
+        _led(byhour.sites_by_hour(folder), {"option": label})
+        for label, folder in _days(first, focus)
+    ]
+    return pd.concat(days, ignore_index=True)
+
+
+def _days(
+    first: Mapping[str, tuple[Path, measures.Measured]], focus: str
+) -> Iterator[tuple[str, Path]]:
+    """As things are, the focus, and the option that moves most energy, if any does."""
+    moved = {
+        label: float(found.rows.loc[found.rows["dimension"] == measures.ALL, "moved_mwh"].iloc[0])
+        for label, (_, found) in first.items()
+    }
+    most = max(moved, key=lambda label: moved[label])
+    for label in first:
+        if label in (AS_IS, focus) or (label == most and moved[most] > 0):
+            yield label, first[label][0]
 
 
 def _led(frame: pd.DataFrame, first: Mapping[str, Any]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from meyrin.plan.scenario import AS_IS
 Tables = Mapping[str, pd.DataFrame]
 NAMES = list(MEASURES)
 TORNADO = {"wait": "wait_mean_h", "cost": "cost_eur_per_acch"}
-FULL = ("levels", "differences", "per-seed", "fairness")
+FULL = ("levels", "differences", "per-seed", "fairness", "effort")
 """Tables of all numbers; the others have a figure of their name."""
 
 
@@ -31,11 +31,15 @@ def tables(study: Study) -> dict[str, pd.DataFrame]:
         "pareto": _pareto(study, level),
         "sizes": _slices(study, level, change, "size"),
         "groups": _slices(study, level, change, "group"),
+        "kinds": _slices(study, level, change, "kind"),
         "countries": _slices(study, level, change, "country"),
         "years": _years(study, level),
         "sites": _slices(study, level, change, "site"),
         "lorenz": _lorenz(study),
         "unknowns": _unknowns(study),
+        "demand": study.asked,
+        "power": study.day,
+        "effort": _effort(level),
     }
     for name, measure in TORNADO.items():
         found[f"tornado-{name}"] = tornado(study, measure)
@@ -118,6 +122,16 @@ def _options(study: Study, level: pd.DataFrame, change: pd.DataFrame) -> pd.Data
     titles = {each.label: each.title for each in study.options}
     whole.insert(1, "title", whole["option"].map(titles))
     return whole
+
+
+EFFORT = ("use_pct", "away_pct", "data_tb", "restarts", "lost_acch", "energy_mwh", "moved_mwh",
+          "moved_mw")  # fmt: skip
+
+
+def _effort(level: pd.DataFrame) -> pd.DataFrame:
+    """What each option asks of machines, networks and grids, under both size rules."""
+    whole = _all_of(level, None, ALL)
+    return whole[["option", "size_rule", "seeds", *EFFORT]].reset_index(drop=True)
 
 
 def _waterfall(study: Study) -> pd.DataFrame:

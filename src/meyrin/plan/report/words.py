@@ -184,7 +184,9 @@ def _whom(study: Study, tables: Tables) -> tuple[str, ...]:
     a, b = (_row(fair, study, name) for name in (AS_IS, study.focus))
     found.append(
         f"Evenness among countries (Gini; 0 is what each gave, 1 is all for one):"
-        f" {number(a['gini'])} today, {number(b['gini'])} then."
+        f" {number(a['gini'])} today, {number(b['gini'])} then. For what they gave, the best served"
+        f" country gets {number(a['best_to_worst'])} times the worst served today,"
+        f" {number(b['best_to_worst'])} times then."
     )
     return tuple(found)
 
@@ -267,14 +269,14 @@ def _changes(tables: Tables) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def option_rows(study: Study, tables: Tables) -> list[list[str]]:
-    """The table of options as a person reads it; the first row holds the heads."""
+def option_rows(tables: Tables, rule: str) -> list[list[str]]:
+    """The table of options under a size rule as a person reads it, heads first."""
     heads = ["option", "what it is", "mean wait", "change", "95 % interval", "90 % wait at most",
              "in promised time", "undone", "in use", "EUR per useful hour",
              "g CO2 per useful hour"]  # fmt: skip
     rows = [heads]
     table = tables["options"]
-    for _, row in table[table["size_rule"] == study.rule].iterrows():
+    for _, row in table[table["size_rule"] == rule].iterrows():
         same = row["option"] == AS_IS
         low, high = row["wait_mean_h_change_low"], row["wait_mean_h_change_high"]
         rows.append(
@@ -290,6 +292,28 @@ def option_rows(study: Study, tables: Tables) -> list[list[str]]:
                 number(row["use_pct"], "%"),
                 number(row["cost_eur_per_acch"]),
                 number(row["carbon_g_per_acch"]),
+            ]
+        )
+    return rows
+
+
+def effort_rows(study: Study, tables: Tables) -> list[list[str]]:
+    """What each option asks of machines, networks and grids, as a person reads it."""
+    rows = [["option", "in use", "ran elsewhere", "data moved", "restarts", "lost to them",
+             "energy", "moved on a signal", "of power"]]  # fmt: skip
+    table = tables["effort"]
+    for _, row in table[table["size_rule"] == study.rule].iterrows():
+        rows.append(
+            [
+                "today" if row["option"] == AS_IS else row["option"],
+                number(row["use_pct"], "%"),
+                number(row["away_pct"], "%"),
+                number(row["data_tb"], "TB"),
+                number(row["restarts"]),
+                number(row["lost_acch"], "acc-h"),
+                number(row["energy_mwh"], "MWh"),
+                number(row["moved_mwh"], "MWh"),
+                number(row["moved_mw"], "MW"),
             ]
         )
     return rows

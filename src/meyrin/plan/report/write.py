@@ -24,6 +24,7 @@ from meyrin.domain.errors import Failed, InvalidInput
 from meyrin.plan import measures
 from meyrin.plan.report import figures, words
 from meyrin.plan.report.gather import Study
+from meyrin.plan.report.quiet import quiet
 from meyrin.plan.report.tables import FULL, Tables, csv_bytes
 from meyrin.plan.report.tables import tables as all_tables
 from meyrin.sim.figure import as_png, as_svg
@@ -101,7 +102,9 @@ def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str
         study=study,
         style=Markup(style.read_text("utf-8")),  # noqa: S704 - our own file
         answers=words.answers(study, tables),
-        options=words.option_rows(study, tables),
+        options=[(words.RULES[rule], words.option_rows(tables, rule)) for rule in study.rules],
+        quiet=quiet(study),
+        effort=words.effort_rows(study, tables),
         unknowns=words.unknown_rows(tables),
         swung="" if len(study.swings) else " (not in this run)",
         figures=[_figure(each, svg, tables[each.name]) for each, svg in shown],
