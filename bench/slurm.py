@@ -1,11 +1,13 @@
 """Jobs per second through Meyrin on a real Slurm cluster, against plain sbatch in the same run.
 
 Both sides run the same no-op as the same user on the same cluster, one after the other: plain
-sbatch (a loop, and a loop of as many at once as the agent sends), then Meyrin from a client's
-submit to the end in the hub, then plain sbatch again; the ratio is against the mean of the two.
-A run begins at the first submission and ends when the last job has ended. Latency is the wall
-time from a client's submit until the hub says that the job is in Slurm's queue or past it, of
-single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
+sbatch, then Meyrin from a client's submit to the end in the hub, then plain sbatch again; the
+ratio is against the mean of the two. First one loop that submits on either side, then as many at
+once on either side as the agent sends; Meyrin's one loop against sbatch's many is told too. A run
+begins at the first submission and ends when the last job has ended. Start and end to seen is from
+the script's own word until the hub shows it, with nodes that tell the agent and without. Latency
+is the wall time from a client's submit until the hub says that the job is in Slurm's queue or past
+it, of single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
 minutes of its clock, with so many jobs waiting; the time of one such look is measured on the real
 cluster, with an array of that size.
 
@@ -19,12 +21,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,17 +76,23 @@ def plain(slurm: Slurm, who: Way, jobs: int, at_once: int) -> float:
     return jobs / (time.monotonic() - began)
 
 
-def through(place: Facility, jobs: int) -> float:
-    """Jobs a second of Meyrin, single requests, from the first submission to the last end. Who
-    waits asks after one job at a time, as `meyrin submit --wait` does."""
-    with place.hub.client() as client:
+def through(place: Facility, jobs: int, at_once: int = 1) -> float:
+    """Jobs a second of Meyrin, single requests, from the first submission to the last end, with
+    so many clients at once. Who waits asks after one job at a time, as `submit --wait` does."""
+
+    def submit(numbers: range) -> list[int]:
+        with place.hub.client() as client:
+            return [client.submit(_request(f"bench{number}")).job for number in numbers]
+
+    with place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
         began = time.monotonic()
-        open_ones = [client.submit(_request(f"bench{number}")).job for number in range(jobs)]
+        parts = [range(first, jobs, at_once) for first in range(at_once)]
+        left = [job for part in pool.map(submit, parts) for job in part]
 
         def look() -> bool:
-            while open_ones and client.job(open_ones[-1]).job.state == "completed":
-                open_ones.pop()
-            return not open_ones
+            while left and client.job(left[-1]).job.state == "completed":
+                left.pop()
+            return not left
 
         wait_for(look, "Meyrin's jobs")
     return jobs / (time.monotonic() - began)
@@ -176,7 +186,30 @@ def main() -> None:
         print(f"{name:24} {value}")
 
 
+def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
+    """How long after a script's start and end the hub knows of it: the median of so many jobs."""
+    starts, ends = [], []
+    with place.hub.client() as client:
+        for number in range(count):
+            mark = folder / f"{time.monotonic_ns()}"
+            script = (
+                f"#!/bin/bash\ndate +%s%N > {mark}; sleep 1.{number % 10}\ndate +%s%N >> {mark}\n"
+            )
+            job = client.submit(replace(_request(f"seen{number}"), script=script)).job
+            seen = {}
+            while "completed" not in seen:
+                seen.setdefault(client.job(job).job.state, time.time_ns())
+                time.sleep(0.01)
+            began, ended = map(int, mark.read_text().split())
+            starts.append((seen.get("running", seen["completed"]) - began) / 1e6)
+            ends.append((seen["completed"] - ended) / 1e6)
+    return round(statistics.median(starts)), round(statistics.median(ends))
+
+
 def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object]:
+    marks = folder / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
     with facility(folder) as place:
         place.hub.start()
         place.grant(10**9, charged_type="h100")
@@ -187,21 +220,33 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
         place.joined(CLUSTER)
         through(place, 10)
         plain(slurm, who, 10, 1)
-        before = plain(slurm, who, jobs, 1), plain(slurm, who, jobs, AT_ONCE)
-        ours = through(place, jobs)
-        after = plain(slurm, who, jobs, 1), plain(slurm, who, jobs, AT_ONCE)
+        plainly, ours = {}, {}
+        for at_once in (1, AT_ONCE):
+            before = plain(slurm, who, jobs, at_once)
+            ours[at_once] = through(place, jobs, at_once)
+            plainly[at_once] = (before + plain(slurm, who, jobs, at_once)) / 2
         late = latencies_ms(place, 20)
-    one, many = (before[0] + after[0]) / 2, (before[1] + after[1]) / 2
+        pushed = seen_ms(place, marks, 15)
+        agent.kill()
+        with (folder / CLUSTER / "agent.toml").open("a") as settings:
+            settings.write("push = false\n")
+        agent.start()
+        through(place, 2)
+        unpushed = seen_ms(place, marks, 15)
     return {
         "jobs": jobs,
         "ran_as": who.user,
-        "sbatch_loop_per_s": round(one, 2),
-        f"sbatch_{AT_ONCE}_at_once_per_s": round(many, 2),
-        "meyrin_per_s": round(ours, 2),
-        "ratio_to_loop": round(ours / one, 2),
-        f"ratio_to_{AT_ONCE}_at_once": round(ours / many, 2),
+        "sbatch_loop_per_s": round(plainly[1], 2),
+        "meyrin_loop_per_s": round(ours[1], 2),
+        f"sbatch_{AT_ONCE}_at_once_per_s": round(plainly[AT_ONCE], 2),
+        f"meyrin_{AT_ONCE}_at_once_per_s": round(ours[AT_ONCE], 2),
+        "ratio_to_loop": round(ours[1] / plainly[1], 2),
+        f"ratio_to_{AT_ONCE}_at_once": round(ours[AT_ONCE] / plainly[AT_ONCE], 2),
+        f"ratio_of_loop_to_{AT_ONCE}_at_once": round(ours[1] / plainly[AT_ONCE], 2),
         "submit_to_queued_p50_ms": round(late[len(late) // 2]),
         "submit_to_queued_max_ms": round(late[-1]),
+        "start_to_seen_p50_ms": {"pushed": pushed[0], "by_spool_alone": unpushed[0]},
+        "end_to_seen_p50_ms": {"pushed": pushed[1], "by_spool_alone": unpushed[1]},
         "questions_per_s": {live: polls_per_s(live) for live in (0, 100, 5000)},
         "one_look_ms": {live: look_ms(slurm, live) for live in (0, 100, 5000)},
     }

@@ -161,7 +161,10 @@ up() {
         fi
     done
     # without slurmdbd the db part of the REST API stops the daemon
-    local restapis=openapi/v0.0.38; [ "$ACCOUNTING" = 1 ] && restapis+=,openapi/dbv0.0.38
+    local restapis=openapi/v0.0.38 db=openapi/dbv0.0.38
+    # later ones have all versions of their data behind one name
+    [ "$REST" = 1 ] && case $(slurmrestd -V) in *' 2'[0-2].*) ;; *) restapis=slurmctld db=slurmdbd ;; esac
+    [ "$ACCOUNTING" = 1 ] && restapis+=,$db
     for s in $SITES; do
         site_vars "$s"
         if [ "$ACCOUNTING" = 1 ]; then wait_for "slurmdbd of $site" dbd_up; accounts; fi

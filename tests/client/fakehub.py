@@ -97,6 +97,14 @@ from meyrin.wire.ledger import (
 from meyrin.wire.limits import DriftLine, SiteDrift
 from meyrin.wire.plans import PlanList, PlanView, TraceJob, TraceJobs
 from meyrin.wire.queue import QueuedJob, SiteQueue
+from meyrin.wire.roles import (
+    DepartureList,
+    DepartureView,
+    PersonDetail,
+    RoleList,
+    RoleView,
+    SiteRevocation,
+)
 from meyrin.wire.sites import (
     AgentSecret,
     CredentialList,
@@ -108,12 +116,14 @@ from meyrin.wire.sites import (
     SiteList,
     SiteView,
 )
+from meyrin.wire.terms import AcceptedList, AcceptedView, TermsList, TermsView
 
 TOKEN = "myr_fake"
 STATUS = {
     "invalid_input": 422,
     "bad_directive": 422,
     "refused": 409,
+    "terms_missing": 409,
     "not_allowed": 403,
     "not_logged_in": 401,
     "not_found": 404,
@@ -620,7 +630,39 @@ def administration(method: str, path: str) -> Any:
         walltime_s=600, state="completed",
     )  # fmt: skip
     waits = ran.model_copy(update={"job": 2, "start_ms": None, "end_ms": None, "state": "queued"})
+    role = RoleView(
+        scope="call", role="officer", thing="starter", person="ada", organisation="",
+        given_ms=DAY_MS, given_by="root",
+    )  # fmt: skip
+    words = TermsView(
+        site="alps", version="1", text="be kind", url="", digest="d" * 64, set_ms=DAY_MS,
+        set_by="olga", accepted_ms=None,
+    )  # fmt: skip
+    gone = DepartureView(
+        person="bob", at_ms=DAY_MS, by="ada", returned_ms=None, jobs=0,
+        sites=[
+            SiteRevocation(
+                site="alps", state="waiting", at_ms=None, words="its agent is away", jobs=0,
+                last_heard_ms=None,
+            )
+        ],
+    )  # fmt: skip
     answers: dict[str, Any] = {
+        "GET /people/ada": PersonDetail(person=person, roles=[role], more=False),
+        "GET /roles": RoleList(roles=[role], next=""),
+        "POST /roles": role,
+        "DELETE /roles": None,
+        "POST /projects/home/leave": None,
+        "GET /projects/home/departures": DepartureList(departures=[gone], next=""),
+        "GET /terms": TermsList(terms=[words], next=""),
+        "GET /sites/alps/terms": words,
+        "PUT /sites/alps/terms": words,
+        "DELETE /sites/alps/terms": None,
+        "POST /sites/alps/terms/accept": words,
+        "GET /sites/alps/terms/accepted": AcceptedList(
+            accepted=[AcceptedView(person="ada", version="1", digest="d" * 64, at_ms=DAY_MS)],
+            next="",
+        ),
         "GET /plans": PlanList(plans=[study], next=""),
         "POST /plans": study,
         "DELETE /plans/3": None,

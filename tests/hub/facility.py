@@ -27,6 +27,7 @@ from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import service as jobs
 from meyrin.hub.ledger import service as ledger
@@ -134,9 +135,12 @@ class Facility:
 
     # --- people and projects
 
-    def person(self, name: str, *, admin: bool = False) -> Who:
+    def person(self, name: str, *, admin: bool = False, officer: bool | None = None) -> Who:
+        """An administrator is a programme officer too, as the first one is, unless said."""
         with self.write() as step:
             found = identity.new_person(step, name, admin=admin)
+            if admin if officer is None else officer:
+                roles.give(step, "facility", "", "programme-officer", by="test", person=found)
             secret = identity.new_token(step, found.id, "test")[1]
         self.people[name] = Who(name, found.id, secret)
         return self.people[name]

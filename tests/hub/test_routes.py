@@ -20,9 +20,10 @@ from tests.hub.facility import CPU, chunk
 from tests.suites.gate.planted import plan, signed
 
 from meyrin.domain.job import ArraySpec, InputFile
+from meyrin.hub.calls import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Access, Actor, Allow
-from meyrin.hub.sites import joining
+from meyrin.hub.sites import joining, terms
 from meyrin.hub.sites import service as sites
 
 HERE = Path(__file__).parent
@@ -33,6 +34,10 @@ CALLERS = (
     "member",
     "lead",
     "operator",
+    "reviewer",
+    "officer",
+    "programme",
+    "auditor",
     "admin",
     "agent",
     "other agent",
@@ -113,16 +118,23 @@ class World:
         self.agent = hub.site("alps", CPU)
         self.other = hub.site("jura", CPU)
         self.allocation = hub.award("lab")
-        for name in ("eve", "olga", "gone"):
+        for name in ("eve", "olga", "gone", "rita", "otto", "petra", "aude"):
             hub.person(name)
+        hub.person("anna", admin=True, officer=False)
         hub.project("elsewhere", "eve")
         with hub.write() as step:
             sites.add_operator(step, "alps", "olga")
-            root = Actor(person="root", admin=True)
+            root = Actor(person="root", name="root", admin=True)
+            for role, person in ROLES.items():
+                thing = "reviewed" if roles.SCOPES[role] == "call" else ""
+                roles.give(step, root, roles.Wish(role, thing, person), {"reviewed"})
+            terms.put(step, root, "jura", "1", "be kind", "")
             made = joining.new_enrolment(step, root, "alps", again=True)
             self.enrolment = made.secret
             self.token = identity.new_token(step, hub.people["ada"].id, "spare")[0].id
             self.offer = sites.offers_of(step, sites.site_by_name(step, "alps"))[0].id
+        body = BODIES["POST /api/v1/proposals"](self)
+        self.proposal = hub.client("eve").post("/api/v1/proposals", json=body).json()["id"]
         self.bring("ada")
         made = hub.client("ada").post("/api/v1/plans", json=BODIES["POST /api/v1/plans"](self))
         self.plan = made.json()["id"]
@@ -142,7 +154,8 @@ class World:
         }
         self.results = body
         assert hub.client("alps").post("/api/v1/agent/results", json=body).status_code == 200
-        names = {"member": "bob", "lead": "ada", "operator": "olga", "admin": "root"}
+        names = {"member": "bob", "lead": "ada", "operator": "olga", "admin": "anna"}
+        names |= {"reviewer": "rita", "officer": "otto", "programme": "petra", "auditor": "aude"}
         names |= {"outsider": "eve", "agent": "alps", "other agent": "jura"}
         self.names = names
 
@@ -221,6 +234,23 @@ BODIES = {
     "POST /api/v1/people": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/projects/{name}/members": lambda _: {"person": "gone"},
+    "POST /api/v1/proposals": lambda world: {
+        "key": world.hub.key(),
+        "project": f"idea-{world.hub.key()}",
+        "title": "An idea",
+        "kind": "academic",
+        "purpose": "try",
+        "amount_h": 500,
+        "unit": "accelerator",
+        "months": 3,
+        "charged_type": "core",
+    },
+    "POST /api/v1/proposals/{proposal}/decide": lambda _: {"grant": False, "reason": "test"},
+    "POST /api/v1/proposals/{proposal}/stop-clock": lambda _: {"reason": "test"},
+    "POST /api/v1/roles": lambda _: {"role": "reviewer", "thing": "reviewed", "person": "bob"},
+    "PUT /api/v1/sites/{name}/terms": lambda _: {"version": "1", "text": "be kind"},
+    "POST /api/v1/sites/{name}/terms/accept": lambda _: {"version": "1"},
+    "POST /api/v1/agent/revoked": lambda _: {"incarnation": "second", "said": []},
     "POST /api/v1/sites": lambda world: {"name": f"new-{world.hub.key()}"},
     "POST /api/v1/sites/{name}/enrolment": lambda _: {"again": True},
     "POST /api/v1/sites/{name}/drain": lambda _: {"reason": "test"},
@@ -238,8 +268,16 @@ BODIES = {
     "PUT /api/v1/policy": lambda _: {"queue_ahead": 1},
     "PUT /api/v1/sites/{name}/projects": lambda _: {"projects": None},
 }
+# what callers of a kind hold besides, by role
+ROLES = {
+    "reviewer": "rita",
+    "officer": "otto",
+    "programme-officer": "petra",
+    "auditor": "aude",
+}
 HEADERS = {"GET /api/v1/trace": {"x-pseudonym-key": "k" * 32}}
 QUERIES = {
+    "DELETE /api/v1/roles": {"role": "reviewer", "thing": "reviewed", "person": "bob"},
     "PUT /api/v1/uploads/{sha256}": {"offset": 0, "size": len(DATA)},
     "GET /api/v1/ledger/owners": {"month": "2027-01"},
     "GET /api/v1/owners/return": {"year": 2027},
@@ -264,7 +302,10 @@ def address(world, path):
         "month": "2027-01" if "owners" in path else "2020-01",
         "owner": "ours",
         "plan": world.plan,
+        "proposal": world.proposal,
     }
+    if "/terms" in path and "{" in path:
+        values["name"] = "alps" if path.endswith("/terms") else "jura"
     if path.startswith("/plans/"):
         values["name:path"] = "report.html"
     return re.sub(r"\{([^}]+)\}", lambda found: str(values.get(found[1], "nowhere")), path)
@@ -321,6 +362,15 @@ HARM = {
     "POST /api/v1/forecast": -1,
     "POST /api/v1/projects/{name}/members": 1,
     "DELETE /api/v1/projects/{name}/members/{person}": 2,
+    "POST /api/v1/projects/{name}/leave": 2,
+    "POST /api/v1/proposals/{proposal}/stop-clock": -2,
+    "POST /api/v1/proposals/{proposal}/start-clock": -1,
+    "POST /api/v1/proposals/{proposal}/decide": 1,
+    "POST /api/v1/roles": 2,
+    "DELETE /api/v1/roles": 3,
+    "GET /api/v1/sites/{name}/terms/accepted": 1,
+    "PUT /api/v1/sites/{name}/terms": 2,
+    "DELETE /api/v1/sites/{name}/terms": 4,
     "POST /api/v1/sites/{name}/operators": 3,
     "DELETE /api/v1/sites/{name}/operators/{person}": 4,
     "POST /api/v1/sites/{name}/offers/{offer}/end": 5,
@@ -333,6 +383,15 @@ HARM = {
     "DELETE /api/v1/plans/{plan}": 9,
     "POST /logout": 10,
     "POST /api/v1/agent/join": 11,
+}
+
+
+# who gets past the door of a route that asks for a right of its own
+RIGHTS = {
+    Access.ADMIN: {"admin"},
+    Access.PROGRAMME: {"programme"},
+    Access.OFFICER: {"reviewer", "officer", "programme"},
+    Access.AUDITOR: {"auditor", "admin"},
 }
 
 
@@ -354,8 +413,10 @@ def test_the_golden_matrix_says_what_the_accesses_mean():
         kind = kinds[method, path]
         if kind == Access.AGENT:
             assert {cells[c] for c in CALLERS if "agent" not in c} == {"401"}, row
-        elif kind == Access.ADMIN:
-            assert {cells[c] for c in ("outsider", "member", "lead", "operator")} == {"403"}, row
+        elif kind in RIGHTS:
+            others = set(CALLERS) - RIGHTS[kind] - {"stranger", "agent", "other agent"}
+            assert {cells[c] for c in others} == {"403"}, row
+            assert "403" not in {cells[c] for c in RIGHTS[kind] - {"reviewer"}}, row
         if kind not in {Access.ANYONE, Access.AGENT}:
             # a browser is shown the way to the log-in page
             assert cells["stranger"] in {"401", "303"}, row

@@ -36,7 +36,7 @@ from meyrin.wire.agents import (
     UsageBody,
 )
 from meyrin.wire.jobs import Body, FileView
-from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply
+from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply, Revoked, RevokedBody
 from meyrin.wire.queue import ForgetQueueBody, QueueBody, QueuedJob
 from meyrin.wire.sites import About
 
@@ -160,6 +160,10 @@ class Hub:
             incarnation=self.incarnation, at_ms=at_ms, mode=mode, words=words, lines=list(lines)
         )
         self._post("drift", body)
+
+    def revoked(self, said: Sequence[Revoked]) -> None:
+        """What the site found of people who left a project."""
+        self._post("revoked", RevokedBody(incarnation=self.incarnation, said=list(said)))
 
     def results(self, attempt: str, epoch: int, state: str, files: list[FileView]) -> None:
         self._post("results", ResultsBody(attempt=attempt, epoch=epoch, state=state, files=files))

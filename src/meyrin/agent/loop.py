@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from meyrin.agent import late
+from meyrin.agent import late, limits
 from meyrin.agent.announce import Announcer
 from meyrin.agent.batch import BatchJob, BatchSystem, LooksAgain, Output, Phase, ShowsQueue, Start
 from meyrin.agent.config import AgentConfig
@@ -27,7 +27,6 @@ from meyrin.agent.credential import Credential
 from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
-from meyrin.agent.limits import KeepsLimits, Pass
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience
 from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
@@ -43,6 +42,7 @@ from meyrin.wire.sites import About
 log = structlog.get_logger("meyrin.agent")
 _GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
+_REVOKE_EVERY_S = 120  # leaving a project counts everywhere within ten minutes
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
 _SHUT_WAIT_S = 3.0  # at the hub, while the site takes nothing new
 
@@ -58,7 +58,7 @@ class Agent:
         hub: Hub,
         journal: Journal,
         clock_ms: Callable[[], int],
-        keeper: KeepsLimits | None = None,
+        keeper: limits.KeepsLimits | None = None,
         *,
         watched: Watched | None = None,
         credential: Credential | None = None,
@@ -328,16 +328,11 @@ class Agent:
 
     def keep_limits_once(self) -> None:
         """Bring the site's accounts and limits into step, or only look; tell the hub."""
-        mode = self.config.limits.mode
-        if self.keeper is None or mode == "off":
-            return
-        wanted = self.hub.limits()
-        try:
-            done = self.keeper.once(wanted.projects)
-        except MeyrinError as error:
-            done = Pass(words=f"nothing was done: {error.message}"[:300])
-            log.warning("agent.limits_wait", error=error.message)
-        self.hub.drift(mode, done.words, done.lines, self.clock_ms())
+        limits.keep(self.hub, self.keeper, self.config, self.clock_ms)
+
+    def revoke_once(self) -> None:
+        """Tell the hub which of the people who left a project can use its account no longer."""
+        limits.revoke(self.hub, self.keeper, self.config)
 
     def run(self) -> None:
         """Work until `stop`. Raises what stopped a thread: StaleEpoch when another start of this
@@ -359,6 +354,7 @@ class Agent:
             self._thread("recover", self._recover_or_wait),
             self._thread("queue", self._queue_or_wait),
             self._thread("limits", self._limits_or_wait),
+            self._thread("revoke", self._revoke_or_wait),
             self._thread("late", self._late_or_wait),
         ]
         self._thread("lease", lambda: self.lease_once(20.0))
@@ -422,6 +418,10 @@ class Agent:
     def _limits_or_wait(self) -> None:
         self.keep_limits_once()
         self._stop.wait(None if self.keeper is None else self.config.limits.every_s)
+
+    def _revoke_or_wait(self) -> None:
+        self.revoke_once()
+        self._stop.wait(_REVOKE_EVERY_S)
 
     def _late_or_wait(self) -> None:
         if isinstance(self.batch, LooksAgain):

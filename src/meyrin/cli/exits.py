@@ -17,6 +17,7 @@ EXIT: dict[type[errors.MeyrinError], int] = {
     errors.InvalidInput: USAGE,
     errors.BadDirective: USAGE,
     errors.Refused: REFUSED,
+    errors.TermsMissing: REFUSED,
     errors.NotAllowed: NOT_ALLOWED,
     errors.NotLoggedIn: NOT_ALLOWED,
     errors.NotFound: NOT_FOUND,

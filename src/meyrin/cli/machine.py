@@ -72,7 +72,9 @@ class Machine:
         )
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
-        self.worker = Worker(self.database, modes_of(settings), settings.freeze_day)
+        self.worker = Worker(
+            self.database, modes_of(settings), settings.freeze_day, settings.leaver_grace_s
+        )
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
         )

@@ -53,6 +53,8 @@ COMMANDS = {
     "gate": Entry("meyrin.cli.gate:group", "More hours on evidence: plans, verdicts.", RUN_IT),
     "ledger": Entry("meyrin.cli.ledger:group", "Entries, statements, verification.", RUN_IT),
     "person": Entry("meyrin.cli.people:person", "People of this hub.", RUN_IT),
+    "role": Entry("meyrin.cli.roles:group", "Who may do what.", RUN_IT),
+    "terms": Entry("meyrin.cli.terms:group", "What sites ask of you.", RUN_IT),
     "organisation": Entry("meyrin.cli.people:organisation", "Whose people come in.", RUN_IT),
     "audit": Entry("meyrin.cli.audit:group", "Who did what, and its proof.", RUN_IT),
     "token": Entry("meyrin.cli.people:token", "Your tokens for programs.", RUN_IT),

@@ -12,6 +12,7 @@ from meyrin.cli.terminal import moment
 HERE = "meyrin.cli.people"
 PERSON = {
     "list": Entry(f"{HERE}:list_people", "Everybody, by name."),
+    "show": Entry("meyrin.cli.roles:show_person", "A person and their roles."),
     "new": Entry(f"{HERE}:new_person", "Add a person."),
     "guests": Entry(f"{HERE}:guests", "Who waits to be let in."),
     "approve": Entry(f"{HERE}:approve", "Let a guest in."),
@@ -31,7 +32,7 @@ TOKEN = {
 
 @click.group("person", cls=LazyGroup, entries=PERSON)
 def person() -> None:
-    """People of this hub. For administrators."""
+    """People of this hub. For administrators, but for `show`, which shows yourself."""
 
 
 @click.group("organisation", cls=LazyGroup, entries=ORGANISATION)
@@ -141,7 +142,8 @@ def remove_organisation(session: Session, name: str) -> None:
 @click.argument("name")
 @asks_hub
 def disable(session: Session, name: str) -> None:
-    """Shut a person out at once, with all their tokens and sessions. Their jobs stay."""
+    """Shut a person out at once, with all their tokens and sessions. Their jobs end as those of
+    somebody who leaves a project."""
     with session.client() as hub:
         shut = hub.people.disable(name)
     show_one(session, shut, f"{shut.name} is disabled")

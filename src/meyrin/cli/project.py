@@ -35,6 +35,8 @@ ENTRIES = {
     "answer": Entry(f"{IDLE}:answer", "Say why idle hours shall stay."),
     "decide": Entry(f"{ALLOCATIONS}:decide", "Answer what a lead asked for."),
     "member": Entry(f"{HERE}:member", "Add or remove members."),
+    "leave": Entry(f"{HERE}:leave", "Leave a project."),
+    "departures": Entry(f"{HERE}:departures", "Who left, and how far the sites are."),
 }
 MEMBER = {
     "add": Entry(f"{HERE}:add_member", "Put a person into a project, or change their role."),
@@ -150,6 +152,13 @@ Hours are of one accelerator of that type, or of one core for the type `core`. W
 @click.option(
     "--tranche", "later", multiple=True, metavar="KEY=VALUE,...", help="A later part; repeatable."
 )
+@click.option(
+    "--door",
+    type=click.Choice(["entitled", "paid"]),
+    default="entitled",
+    show_default=True,
+    help="Whether its holder pays; paid jobs go behind entitled ones.",
+)
 @asks_hub
 def grant(
     session: Session,
@@ -161,7 +170,7 @@ def grant(
     later: tuple[str, ...],
     **said: str,
 ) -> None:
-    """Award hours to a project. For administrators."""
+    """Award hours to a project. For programme officers."""
     first_s = typed_s(hours, seconds, needed=True)
     from meyrin.wire.ledger import NewAward  # noqa: PLC0415
 
@@ -204,7 +213,54 @@ def add_member(session: Session, project: str, person: str, role: str) -> None:
 @click.argument("person")
 @asks_hub
 def remove_member(session: Session, project: str, person: str) -> None:
-    """Take a person out of a project; their jobs stay."""
+    """Take a person out of a project.
+
+    Their rights end now. What waits of theirs is cancelled, what runs is ended within minutes,
+    and each site is told: `meyrin project departures PROJECT` shows what it confirmed.
+    """
     with session.client() as hub:
         hub.projects.remove_member(project, person)
     show_one(session, None, f"{person} is no longer in {project}")
+
+
+@click.command("leave", epilog="Example: meyrin project leave climate")
+@click.argument("project")
+@asks_hub
+def leave(session: Session, project: str) -> None:
+    """Leave a project: your jobs in it end, as for somebody who is removed."""
+    with session.client() as hub:
+        hub.projects.leave(project)
+    show_one(session, None, f"you are no longer in {project}")
+
+
+@click.command("departures", epilog="Example: meyrin project departures climate --json")
+@click.argument("project")
+@lists
+def departures(session: Session, project: str, limit: int, after: str) -> None:
+    """Who left a project, newest first, and for each site when that was confirmed. For leads.
+
+    "not confirmed yet" is said of a site until its agent has answered and no job of theirs is
+    left there.
+    """
+    with session.client() as hub:
+        page = hub.projects.departures(project, after=after, limit=limit)
+    rows = [
+        (
+            one.person,
+            moment(one.at_ms),
+            one.by,
+            "came back" if one.returned_ms else str(one.jobs),
+            each.site,
+            _revoked(each.state, each.at_ms),
+            each.words,
+        )
+        for one in page.departures
+        for each in one.sites
+    ]
+    show_list(session, page, "WHO LEFT BY JOBS> SITE STATE WORDS~", rows, "Nobody left.")
+
+
+def _revoked(state: str, at_ms: int | None) -> str:
+    if state == "revoked":
+        return f"revoked at {moment(at_ms)}"
+    return "not kept by its agent" if state == "unkept" else "not confirmed yet"

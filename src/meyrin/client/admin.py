@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
-from meyrin.wire import identity, ledger, limits, plans, queue, sites
+from meyrin.wire import identity, ledger, limits, plans, queue, roles, sites, terms
 from meyrin.wire.jobs import Body
 
 if TYPE_CHECKING:
@@ -145,6 +145,32 @@ class Sites(Room):
     def revoke_agent_token(self, name: str) -> None:
         self._send("DELETE", "sites", name, "agent-token", again=True)
 
+    def all_terms(self, *, after: str = "", limit: int = 50) -> terms.TermsList:
+        """Terms in force, by site, and when you accepted them."""
+        return self._get(terms.TermsList, "terms", after=after, limit=limit)
+
+    def terms_of(self, name: str) -> terms.TermsView:
+        return self._get(terms.TermsView, "sites", name, "terms")
+
+    def set_terms(self, name: str, version: str, text: str, url: str = "") -> terms.TermsView:
+        """Put a version in force; for the site's operators."""
+        said = terms.NewTerms(version=version, text=text, url=url)
+        answer = self._send("PUT", "sites", name, "terms", said=said, again=True)
+        return read(terms.TermsView, answer)
+
+    def end_terms(self, name: str) -> None:
+        self._send("DELETE", "sites", name, "terms", again=True)
+
+    def accept_terms(self, name: str, version: str) -> terms.TermsView:
+        said = terms.Acceptance(version=version)
+        where = ("sites", name, "terms", "accept")
+        return self._post(terms.TermsView, *where, said=said, again=True)
+
+    def terms_accepted(self, name: str, *, after: str = "", limit: int = 50) -> terms.AcceptedList:
+        """Who accepted which version; for the site's operators."""
+        where = ("sites", name, "terms", "accepted")
+        return self._get(terms.AcceptedList, *where, after=after, limit=limit)
+
     def add_operator(self, name: str, person: str) -> None:
         said = sites.OperatorBody(person=person)
         self._send("POST", "sites", name, "operators", said=said, again=True)
@@ -179,6 +205,14 @@ class Projects(Room):
     def remove_member(self, name: str, person: str) -> None:
         self._send("DELETE", "projects", name, "members", person)
 
+    def leave(self, name: str) -> None:
+        self._send("POST", "projects", name, "leave")
+
+    def departures(self, name: str, *, after: str = "", limit: int = 50) -> roles.DepartureList:
+        """Who left, and what each site confirmed; for its leads."""
+        where = ("projects", name, "departures")
+        return self._get(roles.DepartureList, *where, after=after, limit=limit)
+
 
 class People(Room):
     def me(self) -> identity.Me:
@@ -199,6 +233,28 @@ class People(Room):
     ) -> identity.PersonView:
         said = identity.NewPerson(name=name, display_name=display_name, admin=admin)
         return self._post(identity.PersonView, "people", said=said)
+
+    def show(self, name: str) -> roles.PersonDetail:
+        """A person and their roles."""
+        return self._get(roles.PersonDetail, "people", name)
+
+    def roles_of(self, person: str = "", *, after: str = "", limit: int = 50) -> roles.RoleList:
+        """One's own roles; everybody's, or one person's, for auditors and administrators."""
+        return self._get(roles.RoleList, "roles", person=person, after=after, limit=limit)
+
+    def give_role(
+        self, role: roles.RoleName, thing: str = "", person: str = "", organisation: str = ""
+    ) -> roles.RoleView:
+        """Give a role for a project, call or site by name, or for the facility."""
+        said = roles.RoleBody(role=role, thing=thing, person=person, organisation=organisation)
+        return self._post(roles.RoleView, "roles", said=said, again=True)
+
+    def revoke_role(
+        self, role: roles.RoleName, thing: str = "", person: str = "", organisation: str = ""
+    ) -> None:
+        asked = {"role": role, "thing": thing, "person": person, "organisation": organisation}
+        params = {name: value for name, value in asked.items() if value}
+        self._connection.call("DELETE", path("roles"), repeatable=False, params=params)
 
     def disable(self, name: str) -> identity.PersonView:
         return self._post(identity.PersonView, "people", name, "disable", again=True)

@@ -4,6 +4,7 @@
     ├── InvalidInput        what was typed or sent can't be read        (exit 2, HTTP 422)
     │   └── BadDirective    an option of an sbatch script or command line, with its line
     ├── Refused             understood, and the answer is a reasoned no (exit 3, HTTP 409)
+    │   └── TermsMissing    a site's terms were not accepted by whoever sent the job
     ├── NotAllowed          known person, missing right                 (exit 4, HTTP 403)
     │   └── NotLoggedIn     nobody, or a token that no longer counts    (exit 4, HTTP 401)
     ├── NotFound            no such thing, or none that you may see     (exit 5, HTTP 404)
@@ -66,6 +67,12 @@ class Refused(MeyrinError):
     ) -> None:
         super().__init__(message, hint=hint, **facts)
         self.refusals = refusals
+
+
+class TermsMissing(Refused):
+    """Accepting the terms of one of the sites that `facts` names is the way out."""
+
+    code = "terms_missing"
 
 
 class NotAllowed(MeyrinError):

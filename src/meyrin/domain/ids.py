@@ -32,6 +32,9 @@ PREFIX = {
     "token": "tok",
     "owner": "own",
     "proposal": "prp",
+    "role": "rol",
+    "terms": "trm",
+    "departure": "dep",
     "change": "chg",
 }
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

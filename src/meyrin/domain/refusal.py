@@ -33,6 +33,7 @@ class Reason(StrEnum):
     SITE_DRAINED = "site_drained"
     BALANCE_HELD = "balance_held"
     BUSY = "busy"
+    PAID_BEHIND = "paid_behind"
     ARRAY_LIMIT = "array_limit"
     # before any partition is looked at
     HELD = "held"
@@ -47,6 +48,7 @@ PASSING = frozenset(
         Reason.SITE_DRAINED,
         Reason.BALANCE_HELD,
         Reason.BUSY,
+        Reason.PAID_BEHIND,
         Reason.ARRAY_LIMIT,
         Reason.HELD,
         Reason.BEGIN,

@@ -185,15 +185,20 @@ def paused_that_could(lasting: Sequence[Funds], hold_s: int) -> str:
     return min(enough, default="")
 
 
-def pay(mine: Sequence[Funds], hold_s: int, now_s: int) -> list[Funds]:
-    """The allocations after a hold of `hold_s` on the one that ends first among those with enough.
+def payer_of(mine: Sequence[Funds], hold_s: int, now_s: int) -> Funds:
+    """Of the allocations with enough: entitled before paid, then the one that ends first.
 
     The caller has asked `check_funds`; that none has enough is a bug.
     """
     enough = [
         f for f in mine if f.start_s <= now_s < f.end_s and f.free_s >= hold_s and not f.paused
     ]
-    payer = min(enough, key=lambda f: (f.end_s, f.start_s, f.free_s, f.held_s))
+    return min(enough, key=lambda f: (f.paid, f.end_s, f.start_s, f.free_s, f.held_s))
+
+
+def pay(mine: Sequence[Funds], hold_s: int, now_s: int) -> list[Funds]:
+    """The allocations after a hold of `hold_s` on the one that pays."""
+    payer = payer_of(mine, hold_s, now_s)
     left = list(mine)
     left.remove(payer)
     left.append(replace(payer, free_s=payer.free_s - hold_s, held_s=payer.held_s + hold_s))

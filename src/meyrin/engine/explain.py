@@ -112,6 +112,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "needs {asked} nodes at {place}; {limit} have room now for its whole wall time",
         "wait, or ask for a shorter --time or fewer resources",
     ),
+    Reason.PAID_BEHIND: (
+        "is paid work; ahead of entitled work that may hold {limit} % of {place}, here {asked} %",
+        "wait until entitled jobs have their places, or ask for hours that are free of charge",
+    ),
     Reason.ARRAY_LIMIT: (
         "its array runs at most {limit} elements at once",
         "wait for one to end, or raise the number after % in --array",

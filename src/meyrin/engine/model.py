@@ -19,7 +19,7 @@ class Occupied:
     """A placed, queued or running job on a partition: `nodes` nodes of shape `asked`.
 
     `end_s` is when its wall time ends at the latest; None while it has not started, then
-    `walltime_s` counts from whenever it starts.
+    `walltime_s` counts from whenever it starts. `paid`: its hours came by the paid door.
     """
 
     job: int
@@ -27,6 +27,7 @@ class Occupied:
     asked: NodeShape
     walltime_s: int
     end_s: int | None
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Funds:
     """A project's allocation of one charged type: what is free, what is held, when it ends.
 
     `next_s` is what its next tranche brings, once what `waits_for` names has come about.
-    `paused` says why nothing may be taken from it now; empty where it may.
+    `paused` says why nothing may be taken from it now; empty where it may. `paid`: its holder
+    came by the paid door.
     """
 
     project: str
@@ -59,6 +61,7 @@ class Funds:
     next_s: int = 0
     waits_for: str = ""
     paused: str = ""
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,16 @@ class WaitingJob:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that a decision may depend on, with the version of the world it was read at."""
+    """Everything that a decision may depend on, with the version of the world it was read at.
+
+    `more_waiting`: entitled jobs wait that are not among `waiting`.
+    """
 
     version: int
     partitions: tuple[PartitionState, ...]
     funds: tuple[Funds, ...]
     waiting: tuple[WaitingJob, ...]
+    more_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,8 @@ class Policy:
     many jobs may wait in the queue of one partition. `age_weight` and `nice_weight` make the
     order: highest `age_weight * age_s - nice_weight * nice` first, then the lower job number.
     `reserve_depth` is how many waiting jobs per partition keep their expected start safe from
-    jobs behind them.
+    jobs behind them. `paid_percent` is how much of a partition paid jobs may hold while they go
+    ahead of entitled ones; beyond it they come after all of these.
     """
 
     send_ahead_s: int = 0
@@ -109,6 +117,7 @@ class Policy:
     age_weight: int = 1
     nice_weight: int = 60
     reserve_depth: int = 32
+    paid_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ The rules, in order:
    one further back is the earliest possible, not a promise.
 6. Placing a job takes its hold from the project's allocation before the next job is looked at.
    A job that waits takes none, so a cheaper job of the same project may pass it.
+7. A job that no entitled allocation can carry is paid work. At its turn it may take room only
+   where paid work then holds at most `paid_percent` of the partition; else its turn comes after
+   all entitled jobs, and it gets what these leave, unless one of them waits there without a kept
+   start: then a paid job could still delay it.
 
 Room only shrinks in the course of one decision; what was answered once for a shape is a lower
 bound for every equal job behind it, which keeps large states quick.
@@ -24,15 +28,16 @@ bound for every equal job behind it, which keeps large states quick.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.engine.admission import Shaped, assess, check_funds, pay
+from meyrin.engine.admission import Shaped, assess, check_funds, pay, payer_of
 from meyrin.engine.model import Candidate, Decision, Placement, Waiting
 from meyrin.engine.priority import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable, Iterator
 
     from meyrin.engine.model import Funds, PartitionState, Policy, State, WaitingJob
     from meyrin.engine.timeline import Numbers
@@ -47,7 +52,7 @@ def decide(state: State, policy: Policy, now_s: int) -> Decision:
     world = World(state, policy, now_s)
     placements: list[Placement] = []
     waiting: list[Waiting] = []
-    for job in in_order(state.waiting, policy, now_s):
+    for job in _turns(world, state.waiting):
         answer = world.step(job)
         if isinstance(answer, Placement):
             placements.append(answer)
@@ -75,24 +80,38 @@ def before(state: State, job: WaitingJob, policy: Policy, now_s: int) -> World:
     """The world as `job` meets it when its turn comes."""
     world = World(state, policy, now_s)
     others = [other for other in state.waiting if other.job != job.job]
-    for other in in_order([*others, job], policy, now_s):
+    for other in _turns(world, [*others, job]):
         if other is job:
             break
         world.step(other)
     return world
 
 
+def _turns(world: World, jobs: Iterable[WaitingJob]) -> Iterator[WaitingJob]:
+    """The jobs in the order in which they are looked at: by priority, but paid work that may not
+    go ahead comes last. The caller steps the world between them."""
+    behind = []
+    for job in in_order(jobs, world.policy, world.now_s):
+        if world.is_behind(job):
+            behind.append(job)
+        else:
+            yield job
+    world.behind = True
+    yield from behind
+
+
 class Option(NamedTuple):
     """A partition that would take the job, and when.
 
     `at` counts partitions in order of name. `idle`: the job asks for no accelerator, and there it
-    would keep some idle.
+    would keep some idle. `paid`: only an allocation of the paid door can carry it there.
     """
 
     at: int
     shaped: Shaped
     start_s: int
     idle: bool
+    paid: bool = False
 
 
 class Look(NamedTuple):
@@ -127,6 +146,12 @@ class World:
             self._funds.setdefault((funds.project, funds.charged_type), []).append(funds)
         self._kinds: dict[Hashable, Kind] = {}
         self._busy: dict[tuple[int, Shaped], Refusal] = {}
+        # the paid door: who comes by it, what paid work holds, and where it could delay others
+        self.behind = False
+        self._more_waiting = state.more_waiting
+        self._payers = {funds.project for funds in state.funds if funds.paid}
+        self._paid = [_paid_at(place) for place in self.places]
+        self._unkept = [False] * len(self.places)
 
     def step(self, job: WaitingJob) -> Placement | Waiting:
         """Decide on one job and take what it needs."""
@@ -142,10 +167,14 @@ class World:
             if timelines.reserved[at] < self.policy.reserve_depth:
                 timelines.reserved[at] += 1
                 timelines.reserve(at, look.wants)
+                self._take_paid(best)
+            elif not best.paid:
+                self._unkept[at] = True
             return Waiting(job.job, look.refusals, self.candidate(best))
         placement = self.placement(job, best, look)
         timelines.queued[at] += later
         timelines.reserve(at, look.wants)
+        self._take_paid(best)
         key = (job.project, best.shaped.charged_type)
         self._funds[key] = pay(self._funds[key], best.shaped.hold_s, self.now_s)
         return placement
@@ -163,7 +192,9 @@ class World:
             if shaped and not closed and not money:
                 start_s, room = found[at]
                 idle = place.partition.accelerators_per_node > 0 and not job.resources.accelerators
-                options.append(Option(at, shaped, start_s, idle))
+                paid = job.project in self._payers
+                paid = paid and payer_of(mine, shaped.hold_s, self.now_s).paid
+                options.append(Option(at, shaped, start_s, idle, paid))
                 if start_s > self.now_s:
                     refusals.append(self._busy_at(at, shaped, room))
                 continue
@@ -172,7 +203,39 @@ class World:
                 refusals.append(money)
         if not self.places:
             refusals.append(Refusal(Reason.NO_OFFER))
+        if job.project in self._payers:
+            options = self._not_ahead(options, refusals)
         return Look(tuple(options), tuple(refusals), kind.wants)
+
+    def is_behind(self, job: WaitingJob) -> bool:
+        """Whether it is paid work whose turn comes after all entitled jobs."""
+        if job.project not in self._payers or job.blocked:
+            return False
+        look = self.look(job)
+        return not look.options and any(r.reason is Reason.PAID_BEHIND for r in look.refusals)
+
+    def _not_ahead(self, options: list[Option], refusals: list[Refusal]) -> list[Option]:
+        """The options that rule 7 leaves: entitled hours where there are any; else paid ones
+        within the policy, or behind all entitled jobs where these keep their starts."""
+        entitled = [option for option in options if not option.paid]
+        if entitled:
+            return entitled
+        left = []
+        for option in options:
+            place = self.places[option.at]
+            held, whole = self._paid[option.at] + _units(option.shaped), _whole(place)
+            free = self.behind and not self._more_waiting and not self._unkept[option.at]
+            if free or held * 100 <= self.policy.paid_percent * whole:
+                left.append(option)
+                continue
+            percent = -(-held * 100 // whole)
+            said = (Reason.PAID_BEHIND, place.site, place.partition.name)
+            refusals.append(Refusal(*said, percent, self.policy.paid_percent))
+        return left
+
+    def _take_paid(self, option: Option) -> None:
+        if option.paid:
+            self._paid[option.at] += _units(option.shaped)
 
     def best(self, look: Look) -> Option | None:
         """The option that rules 3 and 4 choose."""
@@ -245,3 +308,19 @@ class World:
         else:
             left, total = free[1] - shaped.nodes * shaped.asked.cores, partition.node.cores
         return option.start_s, option.idle, -left / (total * partition.nodes), option.at
+
+
+def _units(shaped: Shaped) -> int:
+    """How many accelerators (or cores) of the partition the job counts for, rounded up."""
+    return -(-shaped.hold_s // shaped.walltime_s)
+
+
+def _whole(place: PartitionState) -> int:
+    part = place.partition
+    return part.nodes * (part.accelerators_per_node or part.cores_per_node)
+
+
+def _paid_at(place: PartitionState) -> int:
+    """What paid work holds there now."""
+    rate = place.partition.charge_rate
+    return sum(math.ceil(rate(one.asked, one.nodes)) for one in place.occupied if one.paid)

@@ -18,12 +18,14 @@ from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
+from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import request_actor
+from meyrin.hub.jobs.leaving_routes import router as leaving
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
 from meyrin.hub.owners.routes import router as owners
@@ -34,10 +36,12 @@ from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
 from meyrin.hub.reports.hours_pages import router as hours
+from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
+from meyrin.hub.sites.terms_routes import router as terms
 
 log = structlog.get_logger("meyrin.hub")
 _QUIET = ("/api/v1/agent/", "/static/")
@@ -64,14 +68,17 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         identity,
         outside,
         sites,
+        terms,
         ledger,
         owners,
         calls,
         changes,
         awards,
         pace,
+        roles,
         proposals,
         jobs,
+        leaving,
         evaluations,
         broker,
         agents,
@@ -79,6 +86,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         apply,
         plans,
         plan_pages,
+        people_pages,
         trace,
         reports,
     ):

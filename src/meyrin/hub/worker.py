@@ -14,7 +14,7 @@ from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
-from meyrin.hub.jobs import attempts
+from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.database import Database
@@ -24,6 +24,7 @@ from meyrin.hub.sites import capacity
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
+_LEFT_EVERY_MS = 10_000
 _GATHER_S = 0.05  # between steps that placed something: fewer, larger ones
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
@@ -31,15 +32,23 @@ _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 class Worker:
     """Runs the broker step whenever something changed that may let a job start."""
 
-    def __init__(self, database: Database, modes: Sequence[Mode] = (), freeze_day: int = 8) -> None:
+    def __init__(
+        self,
+        database: Database,
+        modes: Sequence[Mode] = (),
+        freeze_day: int = 8,
+        leaver_grace_s: int = 300,
+    ) -> None:
         self.database = database
         self.modes = modes
         self.freeze_day = freeze_day
+        self.leaver_grace_s = leaver_grace_s
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
         self._turn_until_ms = 0
         self._swept_ms = 0
+        self._left_ms = 0
 
     def start(self) -> None:
         collector.seldom()
@@ -61,6 +70,7 @@ class Worker:
                 if self._my_turn():
                     placed = broker.step_once(self.database)
                     self._sweep()
+                    self._end_leavers()
             except WorldMoved:
                 continue
             except MeyrinError as error:
@@ -102,6 +112,16 @@ class Worker:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
+
+    def _end_leavers(self) -> None:
+        """Every ten seconds: jobs of people who left their project end."""
+        now_ms = self.database.clock_ms()
+        if abs(now_ms - self._left_ms) >= _LEFT_EVERY_MS:
+            self._left_ms = now_ms
+            with self.database.write() as step:
+                ended = leaving.end_jobs(step, self.leaver_grace_s)
+            if ended:
+                log.info("leavers.ended", jobs=ended)
 
     def _my_turn(self) -> bool:
         """Claimed for ten seconds, renewed when half of them are over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,7 +149,7 @@ class JobDetail(Body):
 
 
 class RefusalView(Body):
-    reason: Reason
+    reason: Reason | Literal["terms_missing"]
     site: str
     partition: str
     asked: int | str | None

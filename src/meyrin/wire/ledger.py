@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -53,7 +53,8 @@ class AllocationView(Body):
     """From `start_s` until just before `end_s`; `rule` is what granted it.
 
     `promised_s` is what later tranches bring; it can't be used yet and is not in the balance.
-    `mode` is the way by which it was asked for, empty where it was awarded outright.
+    `mode` is the way by which it was asked for, empty where it was awarded outright. `door` is
+    entitled (free) or paid.
     """
 
     id: str
@@ -66,6 +67,7 @@ class AllocationView(Body):
     created_ms: int
     closed_ms: int | None
     mode: str = ""
+    door: str = "entitled"
     paused: PauseView | None = None
     balance: BalanceView
     promised_s: int = 0
@@ -105,6 +107,7 @@ class NewAward(Body):
     end_s: int
     start_s: int | None = None
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
+    door: Literal["entitled", "paid"] = "entitled"
     owner: Owner = "facility"
     offer_id: OfferId = ""
     tranches: Annotated[tuple[NewTranche, ...], Field(max_length=24)] = ()

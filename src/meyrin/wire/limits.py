@@ -24,11 +24,36 @@ class ProjectLimits(Body):
     left_s: dict[str, Annotated[int, Field(ge=0)]]
 
 
+class Left(Body):
+    """Somebody who left a project: the site confirms that they can use its account no longer."""
+
+    departure: str
+    project: str
+    person: str
+
+
 class LimitsReply(Body):
-    """Every project that may use the site and has hours of a type that it charges."""
+    """Every project that may use the site and has hours of a type that it charges; and who left
+    one, as long as the site has not confirmed it."""
 
     at_ms: int
     projects: list[ProjectLimits]
+    left: list[Left] = Field(default_factory=list)
+
+
+class Revoked(Body):
+    """What the site found of a departure. `revoked`: their user was in the project's account or
+    could have been, and is not now; `no-user`: they have no user here; `unkept`: the agent does
+    not keep the site's accounts; `failed`: their user is still there, `words` say why."""
+
+    departure: str
+    outcome: Literal["revoked", "no-user", "unkept", "failed"]
+    words: Word = ""
+
+
+class RevokedBody(Body):
+    incarnation: str
+    said: Annotated[list[Revoked], Field(max_length=MOST_LINES)]
 
 
 class DriftLine(Body):

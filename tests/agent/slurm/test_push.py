@@ -242,8 +242,11 @@ def test_it_is_off_where_nodes_do_not_reach_it_and_tried_again_later(spool, tmp_
     assert (said.bad, "do not reach" in said.words) == (False, True)
     assert "push_port" in said.hint
     clock.now += 601
-    door.found([])
+    for _ in range(3):
+        door.found([])
+        clock.now += 10
     assert (spool.root / "push").exists()
+    assert push.read(tmp_path / push.REACHED).word == "no"  # until one is told
     send(spool, datagram())
     until = time.monotonic() + 20
     while not door.take() and time.monotonic() < until:

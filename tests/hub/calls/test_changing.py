@@ -33,7 +33,9 @@ class Room:
             self.lab = identity.new_project(step, "lab", lead=ids["ada"]).id
             self.spare = identity.new_project(step, "spare", lead=ids["ada"]).id
             self.other = identity.new_project(step, "other", lead=ids["bob"]).id
-        self.root = Actor(person=ids["root"], name="root", admin=True)
+        self.root = Actor(
+            person=ids["root"], name="root", admin=True, facility=frozenset({"programme-officer"})
+        )
         self.ada = Actor(
             person=ids["ada"], name="ada", projects={self.lab: "lead", self.spare: "lead"}
         )

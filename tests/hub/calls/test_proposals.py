@@ -14,7 +14,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts
 from meyrin.hub.plumbing.authz import Actor
 
-BOSS = Actor(person="root", admin=True)
+BOSS = Actor(person="root", name="root", admin=True, facility=frozenset({"programme-officer"}))
 
 
 @pytest.fixture

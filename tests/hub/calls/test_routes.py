@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from tests.hub.ledger.fixtures import NOW_MS, new_attempt
 
 from meyrin.hub.calls import routes as calls_routes
+from meyrin.hub.identity import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import routes as ledger_routes
 from meyrin.hub.ledger.service import Hold
@@ -26,7 +27,7 @@ AWARD = {
 
 @pytest.fixture
 def hub(books):
-    """Clients by name: root administers, ada is in biology, bob in physics."""
+    """Clients by name: root administers and gives hours, ada is in biology, bob in physics."""
     app = FastAPI()
     http.install(app)
     app.include_router(ledger_routes.router)
@@ -39,6 +40,8 @@ def hub(books):
             who = identity.new_person(step, name, admin=project is None)
             if project:
                 identity.new_project(step, project, lead=who.id)
+            else:
+                roles.give(step, "facility", "", "programme-officer", by="test", person=who)
             secret = identity.new_token(step, who.id, "test")[1]
             clients[name] = TestClient(app, headers={"Authorization": f"Bearer {secret}"})
     return clients
@@ -52,7 +55,7 @@ def test_every_route_says_once_who_may_call():
             assert len(guards) == 1, route.path
 
 
-def test_administrators_award_and_members_see(hub):
+def test_programme_officers_award_and_members_see(hub):
     assert hub["ada"].post("/api/v1/allocations", json=AWARD).status_code == 403
     made = hub["root"].post("/api/v1/allocations", json=AWARD)
     assert made.status_code == 201, made.text
@@ -126,7 +129,7 @@ def test_only_administrators_check_the_ledger(hub):
     assert hub["ada"].get("/api/v1/ledger/verify").status_code == 403
 
 
-def test_administrators_extend_an_allocation(hub):
+def test_programme_officers_extend_an_allocation(hub):
     made = hub["root"].post("/api/v1/allocations", json=AWARD).json()
     path, more = f"/api/v1/allocations/{made['id']}/extend", {"reason": "it went well"}
     assert hub["ada"].post(path, json=more | {"amount_s": 10}).status_code == 403

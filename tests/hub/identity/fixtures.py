@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from meyrin.hub.identity import outside_routes, outside_store
+from meyrin.hub.identity import leaving_store, outside_routes, outside_store
 from meyrin.hub.identity import routes as identity_routes
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity import store as identity_store
@@ -40,7 +40,10 @@ TABLES = [
     identity_store.projects,
     identity_store.members,
     identity_store.operators,
+    identity_store.roles,
     identity_store.tokens,
+    leaving_store.departures,
+    leaving_store.departure_sites,
     sites_store.sites,
     sites_store.partitions,
     sites_store.offers,

@@ -93,10 +93,11 @@ def test_an_odd_last_event_is_refused_before_the_stream(hub, work):
 class Reader:
     """Follows a job in this loop, one block at a time; ended from outside like a browser."""
 
-    def __init__(self, hub, label, offset=0):
+    def __init__(self, hub, label, offset=0, who="ada"):
         self.gone = False
-        call = Call(hub.actor("ada"), hub.database)
-        self.events = routes._events(self, call, label, "stdout", offset)
+        self.events = routes._events(
+            self, lambda: Call(hub.actor(who), hub.database), label, "stdout", offset
+        )
 
     async def is_disconnected(self):
         return self.gone
@@ -144,6 +145,28 @@ def test_a_reader_that_left_is_let_go(sqlite_hub):
         await reader.next()
         reader.gone = True
         sqlite_hub.database.bell.ring([f"job:{job}"])
+        async with asyncio.timeout(20):
+            assert [block async for block in reader.events] == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["members/bob", "disable"])
+def test_a_stream_ends_when_its_reader_leaves_the_project(sqlite_hub, how):
+    """Its rights are read again as it goes on, not only when it begins."""
+    hub = sqlite_hub
+    job = hub.submit(by="ada")
+
+    async def story():
+        reader = Reader(hub, str(job), who="bob")
+        assert (await reader.next())[2]["state"] == "admitted"
+        if how == "disable":
+            left = await asyncio.to_thread(hub.client("root").post, "/api/v1/people/bob/disable")
+        else:
+            path = f"/api/v1/projects/lab/{how}"
+            left = await asyncio.to_thread(hub.client("ada").delete, path)
+        assert left.status_code < 300
+        await asyncio.to_thread(hub.step)  # news that bob must not hear
         async with asyncio.timeout(20):
             assert [block async for block in reader.events] == []
 

@@ -15,6 +15,7 @@ import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be load
 from meyrin.domain.site import OwnerShare
 from meyrin.hub.calls import changes_store
 from meyrin.hub.calls import store as calls_store
+from meyrin.hub.identity import leaving_store
 from meyrin.hub.identity import store as identity_store
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.ledger import store
@@ -40,7 +41,10 @@ TABLES = [
     identity_store.projects,
     identity_store.members,
     identity_store.operators,
+    identity_store.roles,
     identity_store.tokens,
+    leaving_store.departures,
+    leaving_store.departure_sites,
     world,
 ]
 SHARES = (OwnerShare("cern", 2), OwnerShare("lip", 1))

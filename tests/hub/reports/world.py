@@ -28,6 +28,7 @@ from meyrin.hub.agents import service as agents
 from meyrin.hub.app import create
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import change, files, output
 from meyrin.hub.jobs import service as jobs
@@ -90,6 +91,8 @@ class Hub:
         """A new person, lead of these projects, which are made where they are missing."""
         with self.database.write() as step:
             who = identity.new_person(step, name, admin=admin)
+            if admin:  # as the first administrator of a hub is
+                roles.give(step, "facility", "", "programme-officer", by=name, person=who)
             root = Actor(person=who.id, name=name, admin=True)
             for project in projects:
                 known = {each.name for each in identity.all_projects(step, "", 100)[0]}

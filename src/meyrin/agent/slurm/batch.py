@@ -42,7 +42,7 @@ from meyrin.domain.site import Partition
 log = structlog.get_logger("meyrin.slurm")
 _TICK_S = 0.2  # between looks at the spool
 _TOLD_TICK_S = 1.0  # where nodes tell news at once: only what got lost is found so
-_IDLE_S = 0.5
+_IDLE_S, _LEAST_S = 0.5, 0.05  # between looks at what is to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,12 +302,12 @@ class SlurmBatch:
 
     def start(self) -> SlurmBatch:
         """Begin to send and to look, in the background."""
-        for name, once, wanted in (
-            ("send", self._send, self._to_send),
-            ("look", self._look, self._to_look),
+        for name, once, wanted, soon_s in (
+            ("send", self._send, self._to_send, lambda: _IDLE_S),
+            ("look", self._look, self._to_look, self.watcher.next_s),
         ):
             thread = threading.Thread(
-                target=self._repeat, args=(once, wanted), name=f"slurm-{name}", daemon=True
+                target=self._repeat, args=(once, wanted, soon_s), name=f"slurm-{name}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
@@ -334,7 +334,9 @@ class SlurmBatch:
         self.watcher.look_once()
         return False
 
-    def _repeat(self, once: Callable[[], bool], wanted: threading.Event) -> None:
+    def _repeat(
+        self, once: Callable[[], bool], wanted: threading.Event, soon_s: Callable[[], float]
+    ) -> None:
         while not self._stop.is_set():
             try:
                 busy = once()
@@ -343,7 +345,7 @@ class SlurmBatch:
                 self._stop.wait(1.0)
                 continue
             if not busy:
-                wanted.wait(min(_IDLE_S, max(0.02, self.watcher.next_s())))
+                wanted.wait(min(_IDLE_S, max(_LEAST_S, soon_s())))
                 wanted.clear()
 
 

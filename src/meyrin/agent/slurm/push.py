@@ -42,7 +42,7 @@ _REMEMBERED = 10_000
 _GRACE_S = 2.0  # that a datagram may come after the fact that it tells of
 _MISSED = 3  # facts in a row that nobody told of: nodes do not reach us
 _AGAIN_S = 600.0
-_ATTENTION_S = 0.5
+_ATTENTION_MS = 500
 _ADDRESSES = 3
 
 
@@ -143,8 +143,9 @@ class Ledger:
             self._set("yes")
             return True
 
-    def find(self, news: Iterable[News]) -> None:
-        """These were seen in the spool."""
+    def find(self, news: Iterable[News]) -> bool:
+        """These were seen in the spool; whether too many in a row were not told since we began to
+        listen."""
         now = self._clock_s()
         with self._lock:
             new = [n for n in news if n.kind in TOLD and n.file not in self._told]
@@ -157,6 +158,7 @@ class Ledger:
             self._missed += len(late)
             if self._missed >= _MISSED:
                 self._set("no")
+            return self._missed >= _MISSED
 
     def _set(self, word: str) -> None:
         if word != self._known.word:
@@ -243,8 +245,7 @@ class Push:
             return
         now = self._clock_s()
         if self._shut_s is None:
-            self.ledger.find(news)
-            if self.ledger.known.word == "no":
+            if self.ledger.find(news):
                 self._shut_s = now
                 with contextlib.suppress(OSError):
                     self._spool.invite(())
@@ -274,8 +275,7 @@ class Push:
         bucket = Bucket(_PER_S, _BURST, time.monotonic())
         foreign, said_s = 0, -60.0
         while not self._stop.is_set():
-            ready, _, _ = select.select(list(self._doors.values()), [], [], _ATTENTION_S)
-            for door in ready:
+            for door in _knocked(list(self._doors.values())):
                 # what comes faster stays with the system, which drops what it has no room for
                 if (wait_s := bucket.wait_s(time.monotonic())) > 0:
                     self._stop.wait(wait_s)
@@ -306,6 +306,15 @@ def read(file: Path) -> Reached:
         return Reached(str(body["word"]), tuple(body["where"]), int(body["at_s"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Reached()
+
+
+def _knocked(doors: Sequence[socket.socket]) -> list[socket.socket]:
+    """Those with something to read; waits a moment for one."""
+    poll = select.poll()
+    by_number = {door.fileno(): door for door in doors}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(_ATTENTION_MS)]
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -27,7 +27,7 @@ from meyrin.agent.slurm.limits import (
 )
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.units import CORE
-from meyrin.wire.limits import MOST_LINES, DriftLine, ProjectLimits
+from meyrin.wire.limits import MOST_LINES, DriftLine, Left, ProjectLimits, Revoked
 
 log = structlog.get_logger("meyrin.limits")
 
@@ -62,6 +62,64 @@ class Reconciler:
         else:
             lines = self._mend(wanted, seen)
         return Pass((*unlimited, *lines)[:MOST_LINES])
+
+    def revoke(
+        self, left: Sequence[Left], projects: Sequence[ProjectLimits]
+    ) -> tuple[Revoked, ...]:
+        """As the seam says; where the settings only let it report, it only looks."""
+        stay = self._users(projects)
+        seen = self._accounts.look()
+        troubles: dict[str, str] = {}
+        for each in left:
+            account, user = self._place(each)
+            if user not in _users_of(seen, account) or user in stay.get(account, {self._user}):
+                continue
+            if self._config.mode == "report":
+                troubles[each.departure] = "limits.mode is report: nothing is changed here"
+                continue
+            change = Change(Stage.REMOVALS, "remove", account, user)
+            try:
+                self._accounts.mend(change, self._manner.parent)
+            except MeyrinError as error:
+                troubles[each.departure] = error.message
+        seen = self._accounts.look()
+        found = tuple(self._found(each, seen, stay, troubles) for each in left)
+        log.info("limits.revoked", left=len(left), failed=len(troubles))
+        return found
+
+    def _found(
+        self,
+        each: Left,
+        seen: Mapping[str, Seen],
+        stay: Mapping[str, set[str]],
+        troubles: Mapping[str, str],
+    ) -> Revoked:
+        """What is there of one person who left, as it was seen last."""
+        account, user = self._place(each)
+        if not user:
+            outcome, words = "no-user", "they have no user at this site"
+        elif user not in _users_of(seen, account):
+            outcome, words = "revoked", f"{user} is not in {account}"
+        elif user in stay.get(account, {self._user}):
+            outcome, words = "failed", f"{user} is in {account} for another reason, and stays"
+        else:
+            outcome, words = "failed", troubles.get(each.departure) or f"{user} is in {account}"
+        said = {"departure": each.departure, "outcome": outcome, "words": words[:300]}
+        return Revoked.model_validate(said)
+
+    def _place(self, each: Left) -> tuple[str, str]:
+        """The account of the project and the user of the person; no user where none is named."""
+        account = self._mapped.get(each.project, self._config.prefix + each.project)
+        return account, self._config.people.get(each.person, "")
+
+    def _users(self, projects: Sequence[ProjectLimits]) -> dict[str, set[str]]:
+        """Who may use each account; projects that share one are put together."""
+        users: dict[str, set[str]] = {}
+        known = self._config.people
+        for project in projects:
+            people = {known[each] for each in project.people if each in known}
+            users.setdefault(self._account(project), {self._user}).update(people)
+        return users
 
     def _mend(self, wanted: Sequence[Wanted], seen: Mapping[str, Seen]) -> list[DriftLine]:
         room = most_removals(seen, self._manner)
@@ -103,14 +161,10 @@ class Reconciler:
         self, projects: Sequence[ProjectLimits], counted: frozenset[str]
     ) -> tuple[Wanted, ...]:
         """Accounts as they should be; projects that share one are added up."""
-        users: dict[str, set[str]] = {}
+        users = self._users(projects)
         left: dict[str, dict[str, int]] = {}
         for project in projects:
-            account = self._account(project)
-            known = self._config.people
-            people = {known[each] for each in project.people if each in known}
-            users.setdefault(account, {self._user}).update(people)
-            sums = left.setdefault(account, {})
+            sums = left.setdefault(self._account(project), {})
             for kind, seconds in project.left_s.items():
                 tres = self._tres(kind)
                 if not self._why_not(project, kind, counted):
@@ -147,6 +201,10 @@ class Reconciler:
 
     def _tres(self, kind: str) -> str:
         return self._config.tres.get(kind) or ("cpu" if kind == CORE else f"gres/gpu:{kind}")
+
+
+def _users_of(seen: Mapping[str, Seen], account: str) -> frozenset[str]:
+    return seen[account].users if account in seen else frozenset()
 
 
 def keeper(config: AgentConfig) -> Reconciler | None:

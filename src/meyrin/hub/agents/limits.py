@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 
 from meyrin.hub.calls import paying
+from meyrin.hub.identity import leaving
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service as sites
-from meyrin.wire.limits import LimitsReply, ProjectLimits
+from meyrin.wire.limits import Left, LimitsReply, ProjectLimits
 
 
 def wanted(step: Step, site_id: str) -> LimitsReply:
     """Every open project that may use the site and has hours, now, of a type that it charges.
 
     Of a type whose hours are over nothing is left. What is left counts holds too: they are for
-    jobs that are there or on their way. Six queries, however many projects.
+    jobs that are there or on their way. Seven queries, however many projects.
     """
     site = sites.site(step, site_id)
     types = {each.charged_type for each in site.partitions}
@@ -33,6 +34,7 @@ def wanted(step: Step, site_id: str) -> LimitsReply:
         else:
             over[each.project].setdefault(each.charged_type, 0)
     people = identity.people_of(step, left)
+    gone = leaving.unconfirmed(step, site_id)
     return LimitsReply(
         at_ms=step.now_ms,
         projects=[
@@ -41,4 +43,5 @@ def wanted(step: Step, site_id: str) -> LimitsReply:
             )
             for one in sorted(left, key=lambda project: names[project])
         ],
+        left=[Left(departure=one.id, project=one.project, person=one.person) for one in gone],
     )

@@ -37,7 +37,7 @@ from meyrin.wire.agents import (
     ResultsBody,
     SelfReply,
 )
-from meyrin.wire.limits import DriftBody, LimitsReply
+from meyrin.wire.limits import DriftBody, LimitsReply, RevokedBody
 from meyrin.wire.queue import ForgetQueueBody, QueueBody
 
 router = APIRouter(prefix="/api/v1/agent", tags=["agents"])
@@ -195,6 +195,13 @@ def take_drift(body: DriftBody, call: Agent) -> None:
     """How they differ from that, and what became of it; may be repeated, the latest counts."""
     with call.write() as step:
         service.take_drift(step, _site(call), body)
+
+
+@router.post("/revoked")
+def take_revoked(body: RevokedBody, call: Agent) -> None:
+    """What the site found of people who left a project; may be repeated."""
+    with call.write() as step:
+        service.take_revoked(step, _site(call), body)
 
 
 @router.get("/attempts/{attempt}/inputs/{name:path}")

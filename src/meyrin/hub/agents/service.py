@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from meyrin.domain.errors import StaleEpoch
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.domain.states import JobState
+from meyrin.hub.identity import leaving
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
@@ -32,7 +33,7 @@ from meyrin.wire.agents import (
     SelfReply,
     Work,
 )
-from meyrin.wire.limits import DriftBody
+from meyrin.wire.limits import DriftBody, RevokedBody
 from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
@@ -391,6 +392,12 @@ def take_drift(step: Step, site_id: str, body: DriftBody) -> None:
     """Keep the site's report of a pass over its accounts and limits."""
     _check_incarnation(step, site_id, body.incarnation)
     drift.keep(step, site_id, body.at_ms, body.mode, body.words, body.lines)
+
+
+def take_revoked(step: Step, site_id: str, body: RevokedBody) -> None:
+    """Keep what the site found of people who left a project."""
+    _check_incarnation(step, site_id, body.incarnation)
+    leaving.say(step, site_id, [(one.departure, one.outcome, one.words) for one in body.said])
 
 
 def results(step: Step, site_id: str, body: ResultsBody) -> None:

@@ -7,9 +7,9 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -34,14 +34,15 @@ from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import store
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
+from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.submit import as_waiting, check_somewhere, project_of
+from meyrin.hub.jobs.submit import as_waiting, check_with_terms, project_of, without
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Database, Step
-from meyrin.hub.sites import refusals
+from meyrin.hub.sites import refusals, terms
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
@@ -83,17 +84,27 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     """Read the world in a fixed number of queries. Not `when_full`: no waiting jobs are read
     while there is no room for any."""
     version = world.version(step)
-    occupied = _occupied(step)
+    policy = store.current(step)
+    occupied = _occupied(step, paid_counts=policy.paid_percent > 0)
     states = _with_occupied(
         sites.partition_states(step, step.now_s, hub_start_s=step.started_s), occupied
     )
-    policy = store.current(step)
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
-    rows = attempts.waiting(step, window) if room else []
+    rows, more = _waiting(step, window) if room else ([], False)
     funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _with_array_limits(step, rows)
-    return Snapshot(State(version, states, tuple(funds), waiting), policy)
+    return Snapshot(State(version, states, tuple(funds), waiting, more), policy)
+
+
+def _waiting(step: Step, window: int) -> tuple[list[sa.Row[Any]], bool]:
+    """The first waiting jobs, those of projects that can only pay apart, and whether there may be
+    more of the others: paid work must not hide them."""
+    payers = paying.payers(step)
+    if not payers:
+        return attempts.waiting(step, window), False
+    others = attempts.waiting(step, window, but=payers)
+    return [*others, *attempts.waiting(step, window, of=payers)], len(others) == window
 
 
 def _has_room(state: PartitionState) -> bool:
@@ -106,13 +117,16 @@ def _has_room(state: PartitionState) -> bool:
     return not (partition.whole_node and whole)
 
 
-def _occupied(step: Step) -> dict[tuple[str, str], list[Occupied]]:
+def _occupied(step: Step, *, paid_counts: bool = False) -> dict[tuple[str, str], list[Occupied]]:
+    """What is at each partition; which of it is paid work only where that counts."""
     result: defaultdict[tuple[str, str], list[Occupied]] = defaultdict(list)
-    for row in attempts.live(step):
+    rows = attempts.live(step)
+    paid = calls.paid_of(step, {row.allocation_id for row in rows}) if paid_counts else frozenset()
+    for row in rows:
         shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
         end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
         result[row.site, row.partition].append(
-            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s)
+            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s, row.allocation_id in paid)
         )
     return result
 
@@ -162,10 +176,12 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     }
     active = Counter(attempts.active_in_arrays(step, limits))
     known = refusals.in_force(step) if any(row.refused_by for row in rows) else frozenset()
+    lacking = terms.missing(step, {row.person_id for row in rows})
     result = []
     for row in rows:
         job = asked[row.request_id].job
         job = replace(job, job=row.id, refused_by=refusals.counting(row.refused_by, known))
+        job = without(job, lacking.get(row.person_id, ()))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:
@@ -297,7 +313,9 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     state = _with_funds(step, seen.state, row.project_id)
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=_blocked(step, row))
-    return _view(row.id, row.state, words.explain(job, state, seen.policy, step.now_s))
+    lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
+    said = words.explain(without(job, lacking), state, seen.policy, step.now_s)
+    return _view(row.id, row.state, said, lacking)
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:
@@ -378,7 +396,9 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     seen = snapshot(step)
     job = as_waiting(request, project_id, 0, step.now_s)
     state = _with_funds(step, seen.state, project_id)
-    check_somewhere(job, state.partitions, state.funds, step.now_s)
+    lacking = terms.missing(step, [actor.key]).get(actor.key, {})
+    check_with_terms(job, lacking, state.partitions, state.funds, step.now_s)
+    job = without(job, lacking)
     answer = forecast(state, job, seen.policy, step.now_s)
     if isinstance(answer, Placement):
         where = Candidate(answer.site, answer.partition, answer.expected_start_s)
@@ -397,25 +417,38 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
             others=[_place(other) for other in answer.others],
             helps=[],
         )
-    return _view(0, "forecast", words.explain(job, state, seen.policy, step.now_s))
+    return _view(0, "forecast", words.explain(job, state, seen.policy, step.now_s), lacking)
 
 
-def _view(job: int, state: str, said: words.Explanation) -> ExplainView:
-    return ExplainView(
-        job=job,
-        state=state,
-        summary=said.summary,
-        refusals=[
+def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, str]) -> ExplainView:
+    """`lacking` are sites whose terms were not accepted, with the version: the engine sees them
+    as a no of the site, and people are told what to do about it."""
+    summary = said.summary
+    refusals = []
+    for refusal in said.refusals:
+        reason: Reason | Literal["terms_missing"] = refusal.reason
+        sentence = words.in_words(refusal)
+        if refusal.reason is Reason.SITE_SAID_NO and refusal.site in lacking:
+            clash, place = sentence.partition(": ")[0], f"{refusal.site}/{refusal.partition}"
+            reason = "terms_missing"
+            told = f"the terms of {place}, version {lacking[refusal.site]}, were not accepted"
+            sentence = f"{told}: {terms.way_out(refusal.site)}"
+            summary = summary.replace(clash, told)
+        refusals.append(
             RefusalView(
-                reason=refusal.reason,
+                reason=reason,
                 site=refusal.site,
                 partition=refusal.partition,
                 asked=refusal.asked,
                 limit=refusal.limit,
-                words=words.in_words(refusal),
+                words=sentence,
             )
-            for refusal in said.refusals
-        ],
+        )
+    return ExplainView(
+        job=job,
+        state=state,
+        summary=summary,
+        refusals=refusals,
         where=_place(said.next_start) if said.next_start else None,
         others=[_place(other) for other in said.others],
         helps=list(said.helps),

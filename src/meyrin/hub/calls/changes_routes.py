@@ -26,7 +26,7 @@ from meyrin.wire.allocations import (
 router = APIRouter(prefix="/api/v1", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Lead = Annotated[Call, Depends(Allow(Access.LEAD))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 
 
 @router.post("/allocations/{allocation}/changes", status_code=201)
@@ -65,7 +65,7 @@ def changes(
 
 
 @router.post("/changes/{change_id}/decide")
-def decide(change_id: str, body: ChangeDecision, request: Request, call: Admin) -> ChangeView:
+def decide(change_id: str, body: ChangeDecision, request: Request, call: Programme) -> ChangeView:
     """Do or refuse what a lead asked for, with a reason."""
     with call.write() as step:
         made = changing.decide(
@@ -87,7 +87,7 @@ def reclaims(
 
 
 @router.post("/reclaims/run")
-def run_reclaims(request: Request, call: Admin) -> Reclaimed:
+def run_reclaims(request: Request, call: Programme) -> Reclaimed:
     """Do now what the hub's clock does each minute: announce, and take back what is due."""
     modes = request.app.state.modes
     with call.write() as step:

@@ -85,7 +85,7 @@ def ask(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode] = ()) ->
         return _again(step, known, wanted)
     allocation = _led(step, actor, wanted.allocation_id)
     _check(step, actor, allocation, wanted)
-    at_once = actor.admin or wanted.kind in (PAUSE, RESUME)
+    at_once = actor.programme or wanted.kind in (PAUSE, RESUME)
     if at_once:
         _do(step, actor, wanted, modes)
     row: dict[str, Any] = {
@@ -123,8 +123,10 @@ def decide(
     modes: Sequence[Mode] = (),
 ) -> Change:
     """Do or refuse what a lead asked for, with a reason. The same decision again is fine."""
-    if not actor.admin:
-        raise NotAllowed("this needs an officer", hint="ask an administrator of this hub")
+    if not actor.programme:
+        raise NotAllowed(
+            "this needs a programme officer", hint="`meyrin person show` says what you may do"
+        )
     check_reason(reason)
     row = changes_store.change(step, change_id)
     if row is None:
@@ -149,7 +151,7 @@ def listed(
     """One page of the changes of one's projects, or of one of them; an officer sees all."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
-    project_ids = None if actor.admin else list(actor.projects)
+    project_ids = None if actor.admin or actor.programme else list(actor.projects)
     if project:
         project_ids = [identity.project_by_name(step, actor, project).id]
     rows = changes_store.changes_listed(step, project_ids, state, after, limit)
@@ -182,7 +184,7 @@ def _check_transfer(step: Step, actor: Actor, giver: Allocation, wanted: Wanted)
     if wanted.to_id == giver.id:
         raise InvalidInput("hours can't move to where they are", hint="name two", field="to")
     taker = service.allocation(step, wanted.to_id)
-    if not (actor.admin or actor.in_project(taker.project_id)):
+    if not (actor.programme or actor.in_project(taker.project_id)):
         raise NotFound(f"there is no allocation {wanted.to_id} that you may see")
     if taker.over_s <= step.now_s:
         raise Refused(
@@ -215,7 +217,7 @@ def _check_extension(allocation: Allocation, wanted: Wanted) -> None:
 
 def _check_resume(actor: Actor, allocation: Allocation) -> None:
     pause = allocation.paused
-    if pause is not None and pause.officer and not actor.admin:
+    if pause is not None and pause.officer and not actor.programme:
         raise NotAllowed(
             f"{allocation.id} was paused by the officer {pause.by}: {pause.reason}",
             hint=f"ask {pause.by} to resume it",
@@ -254,7 +256,7 @@ def _pause(step: Step, actor: Actor, wanted: Wanted) -> None:
     values: dict[str, Any] = {
         "paused_ms": step.now_ms,
         "paused_by": actor.name,
-        "paused_officer": actor.admin,
+        "paused_officer": actor.programme,
         "paused_reason": wanted.reason,
     }
     if wanted.kind == RESUME:
@@ -305,6 +307,8 @@ def _change(row: sa.Row[Any], project: str) -> Change:
 def _led(step: Step, actor: Actor, allocation_id: str) -> Allocation:
     """An allocation that the actor may change or ask to have changed."""
     row = store.one(step, allocation_id)
+    if row is not None and actor.programme:
+        return service.of_row(row)
     if row is None or not actor.in_project(row.project_id):
         raise NotFound(f"there is no allocation {allocation_id}", allocation=allocation_id)
     if not actor.leads(row.project_id):

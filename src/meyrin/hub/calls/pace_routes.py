@@ -20,7 +20,7 @@ from meyrin.wire.allocations import (
 
 router = APIRouter(prefix="/api/v1", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 
 
 @router.get("/pace")
@@ -36,7 +36,7 @@ def paces(
 
 
 @router.get("/pace/off")
-def off_pace(request: Request, call: Admin, after: After = "", limit: Limit = 50) -> PaceList:
+def off_pace(request: Request, call: Programme, after: After = "", limit: Limit = 50) -> PaceList:
     """Everybody's allocations of which too little or too much is used, for officers."""
     with call.read() as step:
         found, following = pace.off_pace(step, request.app.state.modes, after, limit)

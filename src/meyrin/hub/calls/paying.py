@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.engine.model import Funds
 from meyrin.hub.calls import store
-from meyrin.hub.calls.service import Allocation, of_row
+from meyrin.hub.calls.service import PAID, Allocation, of_row
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
 
@@ -49,9 +49,15 @@ def funds(step: Step, project_ids: Collection[str]) -> tuple[Funds, ...]:
             each.over_s,
             *waiting.get(each.id, (0, "")),
             paused=each.paused.words if each.paused else "",
+            paid=each.door == PAID,
         )
         for each in shown
     )
+
+
+def payers(step: Step) -> list[str]:
+    """The projects that can only pay: a paid allocation is current, and no entitled one is."""
+    return store.only_paying(step)
 
 
 def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str, str | Refusal]:
@@ -92,7 +98,8 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
 def _payer(
     mine: Sequence[Allocation], free: dict[str, int], amount_s: int, now_s: int
 ) -> str | None:
-    """The one that ends first among those with enough, as `engine.admission.pay` chooses."""
+    """Of those with enough, entitled before paid, then the one that ends first, as
+    `engine.admission.payer_of` chooses."""
     enough = [
         each
         for each in mine
@@ -100,7 +107,11 @@ def _payer(
     ]
     if not enough:
         return None
-    return min(enough, key=lambda each: (each.over_s, each.start_s, free[each.id], each.id)).id
+
+    def turn(each: Allocation) -> tuple[bool, int, int, int, str]:
+        return each.door == PAID, each.over_s, each.start_s, free[each.id], each.id
+
+    return min(enough, key=turn).id
 
 
 def _why_not(

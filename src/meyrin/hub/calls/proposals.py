@@ -139,7 +139,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
             hint="it is given once per person and project: ask for more in another mode",
         )
     if by_rule:
-        _grant(step, row, project_id, "by rule", f"{fit.mode.title}: within its limits")
+        _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), modes)
     return one(step, actor, str(row["id"]))
 
 
@@ -213,16 +213,23 @@ def _project(step: Step, actor: Actor, wanted: Ask) -> str:
 
 
 def decide(
-    step: Step, actor: Actor, proposal_id: str, *, grant: bool, reason: str, amount_s: int | None
+    step: Step,
+    actor: Actor,
+    proposal_id: str,
+    *,
+    grant: bool,
+    reason: str,
+    amount_s: int | None,
+    modes: Sequence[Mode] = (),
 ) -> Proposal:
     """Grant or refuse what waits, with a reason. For officers. The same decision again is fine.
 
     Raises Refused when an older ask of a first-in mode waits with its clock running, Conflict
     when it was decided otherwise.
     """
-    _officer(actor)
     check_reason(reason)
     row = _row(step, proposal_id)
+    _decided_by(actor, row)
     if row.state != WAITING:
         if (row.state == GRANTED) == grant and row.state in (GRANTED, REFUSED):
             return one(step, actor, proposal_id)
@@ -242,12 +249,22 @@ def decide(
     if amount_s is not None:
         check_amount(amount_s)
         values["amount_s"] = amount_s
-    project = identity.project_by_name(step, actor, row.project)
-    _grant(step, values, project.id, actor.name, reason)
+    project = identity.project_named(step, row.project)
+    _grant(step, values, project.id, (actor.name, reason), modes)
     return one(step, actor, proposal_id)
 
 
-def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: str) -> None:
+def _grant(
+    step: Step,
+    row: dict[str, Any],
+    project_id: str,
+    said: tuple[str, str],
+    modes: Sequence[Mode],
+) -> None:
+    """Award what was asked, by the door that its mode has for such people; `said` is who decided
+    and why."""
+    who, reason = said
+    pays = any(mode.name == row["mode"] and row["kind"] in mode.pays for mode in modes)
     ends = clock.add_months(datetime.fromtimestamp(step.now_s, UTC).date(), row["months"])
     end_s = int(datetime(ends.year, ends.month, ends.day, tzinfo=UTC).timestamp()) + 86_400
     made = allocations.award(
@@ -259,6 +276,7 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
         end_s=end_s,
         reason=f"{row['mode']} {row['id']}: {reason}"[:200],
         mode=row["mode"],
+        door=allocations.PAID if pays else allocations.ENTITLED,
     )
     store.change_waiting(
         step,
@@ -278,6 +296,10 @@ def _grant(step: Step, row: dict[str, Any], project_id: str, who: str, reason: s
 def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     """Take one's own ask back while it waits. Again is fine."""
     found = one(step, actor, proposal_id)
+    if _row(step, proposal_id).person_id != actor.person:
+        raise NotAllowed(
+            "only whoever asked takes an ask back", hint="an officer refuses it, with a reason"
+        )
     if found.state == WITHDRAWN:
         return found
     if not store.change_waiting(step, proposal_id, state=WITHDRAWN, decided_ms=step.now_ms):
@@ -287,9 +309,9 @@ def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
 
 def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Proposal:
     """The applicant has to do something first: until then nothing is promised."""
-    _officer(actor)
     check_reason(reason)
     row = _row(step, proposal_id)
+    _decided_by(actor, row)
     _still_waits(row)
     if row.due_s is not None:
         stop = {"proposal_id": row.id, "start_ms": step.now_ms, "end_ms": None, "reason": reason}
@@ -300,8 +322,8 @@ def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Propo
 
 def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode]) -> Proposal:
     """Go on; the promise moves as the mode's clock says."""
-    _officer(actor)
     row = _row(step, proposal_id)
+    _decided_by(actor, row)
     _still_waits(row)
     if row.due_s is None:
         store.begin_again(step, row.id)
@@ -322,21 +344,21 @@ def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode
 def one(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     """NotFound also when it is somebody else's: the two can't be told apart."""
     row = store.one(step, proposal_id)
-    if row is None or not (actor.admin or row.person_id == actor.person):
-        raise NotFound(f"there is no proposal {proposal_id!r} that you may see")
+    if row is None or not _sees(actor, row):
+        raise _nothing(proposal_id)
     return _whole(step, [row])[0]
 
 
 def listed(
     step: Step, actor: Actor, state: str, after: str, limit: int, *, everybody: bool
 ) -> tuple[list[Proposal], str]:
-    """One page by id: one's own, or everybody's for an officer. Three queries."""
+    """One page by id: one's own, or everybody's of the calls whose officer or reviewer one is.
+    Three queries."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
-    if everybody:
-        _officer(actor)
     whose = None if everybody else _person(actor)
-    rows, following = cut(store.listed(step, whose, state, after, limit), limit, "id")
+    modes = actor.calls_read if everybody else None
+    rows, following = cut(store.listed(step, whose, state, after, limit, modes), limit, "id")
     return _whole(step, rows), following
 
 
@@ -379,7 +401,7 @@ def _stops(step: Step, proposal_ids: Collection[str]) -> dict[str, tuple[clock.S
 def _row(step: Step, proposal_id: str) -> sa.Row[Any]:
     row = store.one(step, proposal_id)
     if row is None:
-        raise NotFound(f"there is no proposal {proposal_id!r}")
+        raise _nothing(proposal_id)
     return row
 
 
@@ -388,9 +410,22 @@ def _still_waits(row: sa.Row[Any]) -> None:
         raise Conflict(f"{row.id} is {row.state} already", hint="its clock has stopped for good")
 
 
-def _officer(actor: Actor) -> None:
-    if not actor.admin:
-        raise NotAllowed("this needs an officer", hint="ask an administrator of this hub")
+def _decided_by(actor: Actor, row: sa.Row[Any]) -> None:
+    """Whoever may not even see an ask is told that there is none."""
+    if not _sees(actor, row):
+        raise _nothing(row.id)
+    if not actor.decides(row.mode):
+        raise NotAllowed(
+            f"this needs an officer of {row.mode}", hint="`meyrin role list` shows your roles"
+        )
+
+
+def _sees(actor: Actor, row: sa.Row[Any]) -> bool:
+    return bool(actor.reads_asks(row.mode) or row.person_id == actor.person)
+
+
+def _nothing(proposal_id: str) -> NotFound:
+    return NotFound(f"there is no proposal {proposal_id!r} that you may see")
 
 
 def _person(actor: Actor) -> str:

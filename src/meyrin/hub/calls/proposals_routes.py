@@ -24,7 +24,7 @@ from meyrin.wire.calls import (
 router = APIRouter(prefix="/api/v1", tags=["calls"])
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 
 
 @router.post("/proposals", status_code=201)
@@ -59,8 +59,10 @@ def mine(call: Person, state: str = "", after: After = "", limit: Limit = 50) ->
 
 
 @router.get("/proposals/all")
-def everybodys(call: Admin, state: str = "", after: After = "", limit: Limit = 50) -> ProposalList:
-    """Everybody's asks, for officers."""
+def everybodys(
+    call: Officer, state: str = "", after: After = "", limit: Limit = 50
+) -> ProposalList:
+    """Everybody's asks of the calls whose officer or reviewer you are."""
     with call.read() as step:
         found, following = proposals.listed(step, call.actor, state, after, limit, everybody=True)
     return ProposalList(proposals=[view(one) for one in found], next=following)
@@ -73,12 +75,12 @@ def one(proposal: str, call: Person) -> ProposalView:
 
 
 @router.post("/proposals/{proposal}/decide")
-def decide(proposal: str, body: Decision, call: Admin) -> ProposalView:
+def decide(proposal: str, body: Decision, request: Request, call: Officer) -> ProposalView:
     """Grant or refuse what waits, with a reason."""
     with call.write() as step:
         made = proposals.decide(
             step, call.actor, proposal, grant=body.grant, reason=body.reason,
-            amount_s=body.amount_s,
+            amount_s=body.amount_s, modes=request.app.state.modes,
         )  # fmt: skip
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip
@@ -95,7 +97,7 @@ def withdraw(proposal: str, call: Person) -> ProposalView:
 
 
 @router.post("/proposals/{proposal}/stop-clock")
-def stop_clock(proposal: str, body: ClockStop, call: Admin) -> ProposalView:
+def stop_clock(proposal: str, body: ClockStop, call: Officer) -> ProposalView:
     """The applicant has to do something first."""
     with call.write() as step:
         made = proposals.stop_clock(step, call.actor, proposal, body.reason)
@@ -104,7 +106,7 @@ def stop_clock(proposal: str, body: ClockStop, call: Admin) -> ProposalView:
 
 
 @router.post("/proposals/{proposal}/start-clock")
-def start_clock(proposal: str, request: Request, call: Admin) -> ProposalView:
+def start_clock(proposal: str, request: Request, call: Officer) -> ProposalView:
     """Go on with a clock that stood."""
     with call.write() as step:
         made = proposals.start_clock(step, call.actor, proposal, request.app.state.modes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -74,14 +74,21 @@ def one(step: Step, proposal_id: str) -> sa.Row[Any] | None:
 
 
 def listed(
-    step: Step, person_id: str | None, state: str, after: str, limit: int
+    step: Step,
+    person_id: str | None,
+    state: str,
+    after: str,
+    limit: int,
+    modes: Sequence[str] | None = None,
 ) -> list[sa.Row[Any]]:
-    """One page by id; of one person, or of everybody when None."""
+    """One page by id; of one person, or of everybody when None; of some modes, or of all."""
     statement = sa.select(proposals)
     if person_id is not None:
         statement = statement.where(proposals.c.person_id == person_id)
     if state:
         statement = statement.where(proposals.c.state == state)
+    if modes is not None:
+        statement = statement.where(proposals.c.mode.in_(modes))
     return step.rows(page(statement, proposals.c.id, after, limit, newest=False))
 
 

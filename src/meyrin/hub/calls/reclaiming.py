@@ -203,7 +203,8 @@ def listed(
 ) -> tuple[list[Reclaim], str]:
     """A page of running allocations under such a rule: the step that comes, and what it would
     take if it happened now. Changes nothing; a fixed number of queries."""
-    project_ids: Collection[str] | None = None if actor.admin else list(actor.projects)
+    sees_all = actor.admin or actor.programme
+    project_ids: Collection[str] | None = None if sees_all else list(actor.projects)
     if project:
         project_ids = [identity.project_by_name(step, actor, project).id]
     by_name = {mode.name: _rules(mode) for mode in modes if mode.reclaim}

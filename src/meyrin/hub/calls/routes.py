@@ -1,4 +1,4 @@
-"""Allocations over HTTP: members see those of their projects, administrators award."""
+"""Allocations over HTTP: members see those of their projects, programme officers award."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from meyrin.wire.ledger import (
 
 router = APIRouter(prefix="/api/v1/allocations", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 
 
 @router.get("")
@@ -44,20 +44,21 @@ def allocations(
 
 
 @router.post("", status_code=201)
-def award(body: NewAward, call: Admin) -> AllocationView:
+def award(body: NewAward, call: Programme) -> AllocationView:
     """Award a project an amount of one charged type."""
     with call.write() as step:
-        project = identity.project_by_name(step, call.actor, body.project)
+        project = identity.project_named(step, body.project)
         made = _awarded(step, project.id, body)
         audit.note(step, call.actor.name, "allocation.award", made.id, project=project.name,
-                   amount_s=made.amount_s, type=made.charged_type, reason=body.reason)  # fmt: skip
+                   amount_s=made.amount_s, type=made.charged_type, reason=body.reason,
+                   door=made.door)  # fmt: skip
         balance = ledger.balances(step, [made.id])[made.id]
         parts = tranches.of(step, [made.id]).get(made.id, [])
     return view(made, project.name, balance, parts)
 
 
 @router.post("/{allocation}/extend")
-def extend(allocation: str, body: Extension, call: Admin) -> AllocationView:
+def extend(allocation: str, body: Extension, call: Programme) -> AllocationView:
     """Let an allocation last longer, or add to it, or both."""
     with call.write() as step:
         made = service.extend(
@@ -90,6 +91,7 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
             end_s=body.end_s,
             reason=body.reason,
             source=source,
+            door=body.door,
         )
     total_s = sum(part.amount_s for part in body.tranches)
     if total_s != body.amount_s:
@@ -117,6 +119,7 @@ def _awarded(step: Step, project_id: str, body: NewAward) -> service.Allocation:
         end_s=body.end_s,
         reason=body.reason,
         source=source,
+        door=body.door,
     )
 
 
@@ -133,6 +136,7 @@ def view(
         reason=one.reason,
         created_ms=one.created_ms,
         closed_ms=one.closed_ms,
+        door=one.door,
         mode=one.mode,
         paused=None if one.paused is None else PauseView(**asdict(one.paused)),
         balance=BalanceView(**asdict(balance)),

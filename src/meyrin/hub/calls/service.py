@@ -26,6 +26,7 @@ from meyrin.hub.plumbing.paging import cut
 
 AWARD = "award"
 STARTER = "starter"
+ENTITLED, PAID = "entitled", "paid"  # the doors by which hours are come by
 _MAX_SECONDS = 2**53
 
 
@@ -57,7 +58,8 @@ class Pause:
 class Allocation:
     """`amount_s` is what was granted in all; the balance says what became of it.
 
-    `mode` is the way by which it was asked for, where there was one.
+    `mode` is the way by which it was asked for, where there was one. `door` is entitled (free) or
+    paid.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Allocation:
     closed_ms: int | None = None
     mode: str = ""
     paused: Pause | None = None
+    door: str = ENTITLED
 
     @property
     def over_s(self) -> int:
@@ -123,6 +126,7 @@ def award(
     source: Source = FACILITY,
     promised: bool = False,
     mode: str = "",
+    door: str = ENTITLED,
 ) -> Allocation:
     """A new allocation, for a reason that is kept. Each call awards anew.
 
@@ -130,7 +134,7 @@ def award(
     """
     check_reason(reason)
     new = _new(step, project_id, charged_type, amount_s, start_s=start_s, end_s=end_s)
-    allocation = replace(new, reason=reason, mode=mode)
+    allocation = replace(new, reason=reason, mode=mode, door=door)
     _open(step, allocation, source, turn=None, promised=promised)
     return allocation
 
@@ -281,6 +285,7 @@ def _open(
         "created_ms": new.created_ms,
         "turn": turn,
         "mode": new.mode,
+        "door": new.door,
     }
     if not step.add_new(store.allocations, [row]):
         return False
@@ -319,4 +324,5 @@ def of_row(row: sa.Row[Any]) -> Allocation:
         row.closed_ms,
         row.mode,
         pause,
+        row.door,
     )

@@ -193,6 +193,20 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     return [row.id for row in step.rows(statement)]
 
 
+def only_paying(step: Step) -> list[str]:
+    """Projects with a current paid allocation and no entitled one that lasts."""
+    a, other = allocations.c, allocations.alias("other")
+    free = sa.exists().where(
+        other.c.project_id == a.project_id,
+        other.c.door != "paid",
+        other.c.end_s > step.now_s,
+        other.c.closed_ms.is_(None),
+    )
+    current = sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+    listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
+    return [row.project_id for row in step.rows(listed.order_by(a.project_id))]
+
+
 def paid_among(step: Step, allocation_ids: Collection[str]) -> list[str]:
     """Those of the given allocations whose holder pays."""
     a = allocations.c

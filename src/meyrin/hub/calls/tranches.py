@@ -88,6 +88,7 @@ def award(
     end_s: int,
     reason: str,
     source: Source = FACILITY,
+    door: str = service.ENTITLED,
 ) -> service.Allocation:
     """A new allocation in parts. What is due and has no gate is released at once."""
     _check(parts, start_s, end_s)
@@ -102,6 +103,7 @@ def award(
         reason=reason,
         source=source,
         promised=True,
+        door=door,
     )
     rows = [
         {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, NotLoggedIn
 from meyrin.domain.site import check_name
 from meyrin.hub.identity import outside_store as store
-from meyrin.hub.identity import service
+from meyrin.hub.identity import roles_store, service
 from meyrin.hub.identity.labels import check_label
 from meyrin.hub.identity.tokens import LINK_LIFETIME_S, digest_of, random_word
 from meyrin.hub.plumbing.paging import cut
@@ -211,6 +211,7 @@ def remove_organisation(step: Step, name: str) -> None:
     if store.organisation(step, name) is None:
         raise NotFound(f"there is no organisation {name!r}", name=name)
     store.remove_organisation(step, name)
+    roles_store.forget_organisation(step, name)
 
 
 def _organisation_of(step: Step, domain: str) -> Organisation | None:

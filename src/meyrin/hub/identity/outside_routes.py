@@ -15,7 +15,7 @@ from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed, NotFound
 from meyrin.hub.identity import outside, service
 from meyrin.hub.identity.login_page import PRIVATE, local_path, render
 from meyrin.hub.identity.provider import SCOPES, Provider
-from meyrin.hub.identity.routes import API, Admin, Anyone, set_session
+from meyrin.hub.identity.routes import API, Admin, Anyone, Auditor, set_session
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.plumbing.paging import After, Limit
@@ -176,7 +176,7 @@ def approve(name: str, call: Admin) -> PersonView:
 
 
 @router.get(f"{API}/organisations")
-def organisations(call: Admin, after: After = "", limit: Limit = 50) -> OrganisationList:
+def organisations(call: Auditor, after: After = "", limit: Limit = 50) -> OrganisationList:
     """Whose people come in at once, by name."""
     with call.read() as step:
         found, following = outside.organisations(step, after, limit)
@@ -204,7 +204,7 @@ def remove_organisation(name: str, call: Admin) -> None:
 
 
 @router.get(f"{API}/audit")
-def read_audit(call: Admin, thing: str = "", after: After = "", limit: Limit = 50) -> AuditList:
+def read_audit(call: Auditor, thing: str = "", after: After = "", limit: Limit = 50) -> AuditList:
     """Who did what, newest first; of one thing, or of everything."""
     with call.read() as step:
         rows, following = audit.listed(step, thing, after, limit)
@@ -225,7 +225,7 @@ def read_audit(call: Admin, thing: str = "", after: After = "", limit: Limit = 5
 
 
 @router.get(f"{API}/audit/verify")
-def verify_audit(call: Admin) -> AuditVerified:
+def verify_audit(call: Auditor) -> AuditVerified:
     """Recompute every hash. Keep the last one elsewhere: a cut at the end shows by it only."""
     with call.read() as step:
         found = audit.verify(step)

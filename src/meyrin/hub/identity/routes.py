@@ -39,6 +39,7 @@ Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Lead = Annotated[Call, Depends(Allow(Access.LEAD))]
 Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Auditor = Annotated[Call, Depends(Allow(Access.AUDITOR))]
 API = "/api/v1"
 _DAY_S = 86400
 
@@ -175,7 +176,7 @@ def revoke_token(token: str, call: Person) -> None:
 
 
 @router.get(f"{API}/people")
-def people(call: Admin, after: After = "", limit: Limit = 50) -> PersonList:
+def people(call: Auditor, after: After = "", limit: Limit = 50) -> PersonList:
     """Everybody, by name."""
     with call.read() as step:
         found, following = service.people(step, after, limit)
@@ -194,7 +195,7 @@ def make_person(body: NewPerson, call: Admin) -> PersonView:
 def disable_person(name: str, call: Admin) -> PersonView:
     """Shut a person out at once, with all their tokens and sessions."""
     with call.write() as step:
-        found = service.disable(step, name)
+        found = service.disable(step, name, call.actor.name)
         audit.note(step, call.actor.name, "person.disable", name)
         return _person(found)
 
@@ -244,9 +245,20 @@ def add_member(name: str, body: NewMember, call: Lead) -> MemberView:
 
 @router.delete(f"{API}/projects/{{name}}/members/{{person}}", status_code=204)
 def remove_member(name: str, person: str, call: Lead) -> None:
+    """Take a person out of a project: their rights there end now, their jobs within minutes."""
+    _leave(name, person, call)
+
+
+@router.post(f"{API}/projects/{{name}}/leave", status_code=204)
+def leave(name: str, call: Person) -> None:
+    """Leave a project yourself."""
+    _leave(name, call.actor.name, call)
+
+
+def _leave(name: str, person: str, call: Call) -> None:
     with call.write() as step:
-        service.remove_member(step, call.actor, name, person)
-        audit.note(step, call.actor.name, "member.remove", name, person=person)
+        departure = service.remove_member(step, call.actor, name, person)
+        audit.note(step, call.actor.name, "member.remove", name, person=person, departure=departure)
 
 
 # --- as the wire shows them

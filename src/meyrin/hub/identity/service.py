@@ -14,7 +14,7 @@ from typing import Any
 from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.site import check_name
-from meyrin.hub.identity import store
+from meyrin.hub.identity import leaving, store
 from meyrin.hub.identity.credentials import (
     ENROLMENT_S,
     Credential,
@@ -192,8 +192,9 @@ def people_names(step: Step, ids: Iterable[str]) -> dict[str, str]:
     return store.names(step, store.people, ids)
 
 
-def disable(step: Step, name: str) -> Person:
-    """Shut a person out at once: nothing they hold counts from now on. Asking twice is fine."""
+def disable(step: Step, name: str, by: str = "") -> Person:
+    """Shut a person out at once: nothing they hold counts from now on, and their jobs end as
+    those of somebody who leaves a project do. Asking twice is fine."""
     found = person_by_name(step, name)
     admins = store.active_admins(step)
     if [row.id for row in admins] == [found.id]:
@@ -202,7 +203,9 @@ def disable(step: Step, name: str) -> Person:
             hint="make another administrator first",
             name=name,
         )
-    store.disable(step, found.id)
+    if store.disable(step, found.id):
+        for one in projects_of(step, found.id):
+            leaving.note(step, one.id, found.id, by)
     store.revoke_where(step, store.tokens.c.person_id == found.id)
     return person(step, found.id)
 
@@ -246,6 +249,14 @@ def project_by_name(step: Step, actor: Actor, name: str) -> Project:
             hint="`meyrin project list` shows yours",
             project=name,
         )
+    return _project(row)
+
+
+def project_named(step: Step, name: str) -> Project:
+    """By name, for those who give hours to projects that they are not in."""
+    row = store.project_where(step, store.projects.c.name == name, None)
+    if row is None:
+        raise NotFound(f"there is no project {name!r}", project=name)
     return _project(row)
 
 
@@ -319,16 +330,45 @@ def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str)
     who = person_by_name(step, person_name)
     if who.disabled_ms is not None:
         raise Conflict(f"{person_name} is disabled", hint="ask an administrator", name=person_name)
+    if role != "lead":
+        _keep_a_lead(step, actor, found, who.id)
     store.set_role(step, found.id, who.id, role)
+    leaving.came_back(step, found.id, who.id)
     return Member(who.name, who.display_name, role)
 
 
-def remove_member(step: Step, actor: Actor, name: str, person_name: str) -> None:
-    """Take a person out of a project. For its leads; NotFound when they are not in it."""
-    found = _led_by(step, actor, name)
+def role_in(step: Step, name: str, person_name: str) -> str:
+    """A person's role in a project; empty for whoever is not in it. For leads and above."""
+    row = store.member_named(step, name, person_name)
+    return "" if row is None else str(row.role)
+
+
+def remove_member(step: Step, actor: Actor, name: str, person_name: str) -> str:
+    """Take a person out of a project: its leads anybody, everybody themselves.
+
+    Returns the id of the departure, by which jobs are ended and sites told. NotFound when they
+    are not in it, Refused for the last lead, unless an administrator says so.
+    """
+    found = project_by_name(step, actor, name)
     row = store.person_where(step, store.people.c.name == person_name)
-    if row is None or not store.remove_member(step, found.id, row.id):
+    if not (actor.leads(found.id) or (row is not None and row.id == actor.person)):
+        raise NotAllowed(f"this needs a lead of {name}", hint="ask one of its leads")
+    if row is None:
         raise NotFound(f"{person_name} is not in {name}", name=person_name)
+    _keep_a_lead(step, actor, found, row.id)
+    if not store.remove_member(step, found.id, row.id):
+        raise NotFound(f"{person_name} is not in {name}", name=person_name)
+    return leaving.note(step, found.id, row.id, actor.name)
+
+
+def _keep_a_lead(step: Step, actor: Actor, found: Project, person_id: str) -> None:
+    if not actor.admin and store.leads_of(step, found.id) == [person_id]:
+        raise Refused(
+            f"this is the last lead of {found.name}",
+            hint=f"make another lead first: `meyrin role give lead --project {found.name} --to "
+            "PERSON`",
+            project=found.name,
+        )
 
 
 def _led_by(step: Step, actor: Actor, name: str) -> Project:
@@ -364,7 +404,8 @@ def remove_operator(step: Step, site_id: str, person_name: str) -> None:
 def bootstrap(
     step: Step, login_name: str, *, fresh_token: bool = False
 ) -> tuple[Person, Project, str | None]:
-    """The first administrator and the project `home`: made once, found again at later starts.
+    """The first administrator, who is programme officer too, and the project `home`: made once,
+    found again at later starts.
 
     The secret is that of a new token for the command line: given when this made the
     administrator, or when asked for, else None.
@@ -375,6 +416,7 @@ def bootstrap(
     first = who is None
     if who is None:
         who = new_person(step, wanted, label_from(login_name, wanted), admin=True)
+        store.make_programme_officer(step, who.id)
     row = store.project_where(step, store.projects.c.name == HOME, None)
     home = _project(row) if row else new_project(step, HOME, "Home", lead=who.id)
     secret = new_token(step, who.id, "made by meyrin up")[1] if first or fresh_token else None

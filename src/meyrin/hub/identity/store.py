@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from meyrin.domain.ids import new_id
 from meyrin.hub.plumbing.database import Step, metadata
 from meyrin.hub.plumbing.paging import page
 
@@ -61,6 +62,25 @@ operators = sa.Table(
     sa.Column("person_id", sa.ForeignKey("people.id"), primary_key=True, index=True),
 )
 
+# roles for calls and the facility, and what organisations were given; who is in a project, runs a
+# site or is an administrator stands in `members`, `operators` and `people`. `holder` is a person's
+# id or, for an organisation, empty; `thing` is a site's id, a call's name, or empty
+roles = sa.Table(
+    "roles",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("scope", sa.String, nullable=False),
+    sa.Column("thing", sa.String, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("holder", sa.String, nullable=False, index=True),
+    sa.Column("organisation", sa.String, nullable=False, index=True),
+    sa.Column("given_ms", sa.BigInteger, nullable=False),
+    sa.Column("given_by", sa.String, nullable=False),
+    sa.UniqueConstraint("scope", "thing", "role", "holder", "organisation", name="uq_roles_one"),
+    sa.CheckConstraint("scope IN ('facility', 'call', 'site')", name="scope"),
+    sa.CheckConstraint("(holder = '') <> (organisation = '')", name="holder"),
+)
+
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -101,13 +121,18 @@ _BY_HASH = (
     .where(tokens.c.hash == sa.bindparam("hash"))
 )
 _RIGHTS = sa.union_all(
-    sa.select(members.c.project_id.label("thing"), members.c.role).where(
-        members.c.person_id == sa.bindparam("person")
-    ),
-    sa.select(operators.c.site_id, sa.literal("operator")).where(
+    sa.select(sa.literal("project").label("scope"), members.c.project_id.label("thing"),
+              members.c.role).where(members.c.person_id == sa.bindparam("person")),
+    sa.select(sa.literal("site"), operators.c.site_id, sa.literal("operator")).where(
         operators.c.person_id == sa.bindparam("person")
     ),
-)
+    sa.select(roles.c.scope, roles.c.thing, roles.c.role).where(
+        roles.c.holder == sa.bindparam("person")
+    ),
+    sa.select(roles.c.scope, roles.c.thing, roles.c.role)
+    .join(people, people.c.organisation == roles.c.organisation)
+    .where(people.c.id == sa.bindparam("person")),
+)  # fmt: skip
 
 
 def token_by_hash(step: Step, digest: str) -> sa.Row[Any] | None:
@@ -115,7 +140,8 @@ def token_by_hash(step: Step, digest: str) -> sa.Row[Any] | None:
 
 
 def rights(step: Step, person: str) -> list[sa.Row[Any]]:
-    """(thing, role): projects with member or lead, sites with operator."""
+    """(scope, thing, role): projects with member or lead, sites with operator, and what was given
+    for calls and the facility, to the person or to their organisation."""
     return step.rows(_RIGHTS, person=person)
 
 
@@ -318,6 +344,41 @@ def set_role(step: Step, project: str, person: str, role: str) -> bool:
         .values(role=role)
     )
     return bool(changed)
+
+
+def member_named(step: Step, project: str, person: str) -> sa.Row[Any] | None:
+    """By the names of both."""
+    return step.one(
+        sa.select(members.c.role)
+        .join(projects, projects.c.id == members.c.project_id)
+        .join(people, people.c.id == members.c.person_id)
+        .where(projects.c.name == project, people.c.name == person)
+    )
+
+
+def leads_of(step: Step, project: str) -> list[str]:
+    """Ids of its leads; their rows are held until the step ends, so that one always remains."""
+    rows = step.rows(
+        sa.select(members.c.person_id)
+        .where(members.c.project_id == project, members.c.role == "lead")
+        .order_by(members.c.person_id)
+        .with_for_update()
+    )
+    return [row.person_id for row in rows]
+
+
+def make_programme_officer(step: Step, person: str) -> None:
+    row = {
+        "id": new_id("role", step.entropy),
+        "scope": "facility",
+        "thing": "",
+        "role": "programme-officer",
+        "holder": person,
+        "organisation": "",
+        "given_ms": step.now_ms,
+        "given_by": "the first start",
+    }
+    step.add_new(roles, [row], told=(roles.c.id,))
 
 
 def remove_member(step: Step, project: str, person: str) -> int:

@@ -72,8 +72,10 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
         person=row.person_id,
         name=row.person_name,
         admin=bool(row.admin),
-        projects={right.thing: right.role for right in rights if right.role != "operator"},
-        operates=frozenset(right.thing for right in rights if right.role == "operator"),
+        projects={right.thing: right.role for right in rights if right.scope == "project"},
+        operates=frozenset(right.thing for right in rights if right.scope == "site"),
+        facility=frozenset(right.role for right in rights if right.scope == "facility"),
+        calls=frozenset((right.thing, right.role) for right in rights if right.scope == "call"),
         session=row.kind == TokenKind.SESSION,
     )
 

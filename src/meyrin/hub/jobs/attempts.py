@@ -25,18 +25,20 @@ def live(step: Step) -> list[sa.Row[Any]]:
     """What every attempt that has not ended occupies, and since when."""
     a = attempts.c
     columns = (a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators)
-    statement = sa.select(*columns, a.walltime_s, a.start_ms)
+    statement = sa.select(*columns, a.walltime_s, a.start_ms, a.allocation_id)
     return step.rows(statement.where(IS_LIVE))
 
 
-def waiting(step: Step, most: int) -> list[sa.Row[Any]]:
-    """Admitted jobs, the first in order."""
-    return step.rows(
-        sa.select(jobs)
-        .where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
-        .order_by(jobs.c.nice, jobs.c.id)
-        .limit(most)
-    )
+def waiting(
+    step: Step, most: int, *, of: Collection[str] = (), but: Collection[str] = ()
+) -> list[sa.Row[Any]]:
+    """Admitted jobs, the first in order; only `of` these projects, or of all `but` these."""
+    statement = sa.select(jobs).where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
+    if of:
+        statement = statement.where(jobs.c.project_id.in_(sorted(of)))
+    if but:
+        statement = statement.where(jobs.c.project_id.not_in(sorted(but)))
+    return step.rows(statement.order_by(jobs.c.nice, jobs.c.id).limit(most))
 
 
 def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from meyrin.domain.errors import InvalidInput
+from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound
 from meyrin.domain.states import ENDED, JobState, shown
 from meyrin.hub.jobs import files, output, service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
@@ -115,22 +115,34 @@ async def follow(
             raise InvalidInput(f"Last-Event-ID is {last_event_id!r}", hint="a byte offset")
         offset = int(last_event_id)
     await run_in_threadpool(_look, call, label, stream, 0)  # refuse before the stream begins
+
+    def renewed() -> Call:
+        return Call(request.app.state.authenticate(request), call.database)
+
     return StreamingResponse(
-        _events(request, call, label, stream, offset),
+        _events(request, renewed, label, stream, offset),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _events(
-    request: Request, call: Call, label: str, stream: Stream, offset: int
+    request: Request, renewed: Callable[[], Call], label: str, stream: Stream, offset: int
 ) -> AsyncIterator[str]:
-    bell = call.database.bell
+    """The stream's events. Who reads it, and whether they may, is asked anew each time: it ends
+    when its reader leaves the project or is shut out."""
     said = ""
-    while not (bell.closed or await request.is_disconnected()):
-        topics = await run_in_threadpool(_topics, call, label)
-        counts = {topic: bell.count(topic) for topic in topics}
-        data, state, over = await run_in_threadpool(_look, call, label, stream, offset)
+    while not await request.is_disconnected():
+        try:
+            call = await run_in_threadpool(renewed)
+            bell = call.database.bell
+            if bell.closed:
+                return
+            topics = await run_in_threadpool(_topics, call, label)
+            counts = {topic: bell.count(topic) for topic in topics}
+            data, state, over = await run_in_threadpool(_look, call, label, stream, offset)
+        except (NotAllowed, NotFound):
+            return
         if data:
             offset += len(data)
             yield f"id: {offset}\nevent: output\ndata: {base64.b64encode(data).decode()}\n\n"

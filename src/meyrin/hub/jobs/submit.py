@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from meyrin.hub.plumbing.bulk import JsonText
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import terms
 from meyrin.wire.jobs import Accepted, FileView, Submission
 
 REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
@@ -188,12 +189,36 @@ def _check_admissible(step: Step, actor: Actor, news: list[_Kept]) -> None:
         return
     states = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
     funds = paying.funds(step, sorted({kept.project for kept in news}))
+    lacking = terms.missing(step, [actor.key]).get(actor.key, {})
     for job in {as_waiting(kept.request, kept.project, 0, step.now_s) for kept in news}:
-        check_somewhere(job, states, funds, step.now_s)
+        check_with_terms(job, lacking, states, funds, step.now_s)
     brought = [FileView(name=f.name, sha256=f.sha256, size=f.size)
                for kept in news for f in kept.request.inputs]  # fmt: skip
     files.check_brought(step, actor.key, brought)
     _check_dependencies(step, actor, news)
+
+
+def check_with_terms(
+    job: WaitingJob,
+    lacking: Mapping[str, str],
+    states: Sequence[PartitionState],
+    funds: Sequence[Funds],
+    now_s: int,
+) -> None:
+    """As `check_somewhere`; TermsMissing when accepting terms is what is lacking (by site, the
+    version)."""
+    try:
+        check_somewhere(without(job, lacking), states, funds, now_s)
+    except Refused:
+        if lacking:
+            check_somewhere(job, states, funds, now_s)
+            raise terms.refusal(lacking, job.sites) from None
+        raise
+
+
+def without(job: WaitingJob, sites: Iterable[str]) -> WaitingJob:
+    """The job as it is kept away from sites whose terms its sender has not accepted."""
+    return replace(job, refused_by=tuple(sorted({*job.refused_by, *sites})))
 
 
 def check_somewhere(

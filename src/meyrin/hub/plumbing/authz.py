@@ -6,7 +6,7 @@ is asked of the actor by the service that owns the thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +22,9 @@ class Access(StrEnum):
     PERSON = "a person who is logged in"
     OPERATOR = "an operator of the site, or an administrator"
     LEAD = "a lead of the project, or an administrator"
+    OFFICER = "an officer of the call, or a programme officer"
+    PROGRAMME = "a programme officer"
+    AUDITOR = "an auditor, or an administrator"
     ADMIN = "an administrator"
     AGENT = "an agent of a site"
     CALLER = "a person who is logged in, or an agent of a site"
@@ -32,8 +35,10 @@ class Actor:
     """Who calls. `person` is None for agents and strangers; `site` is set for agents.
 
     `projects` maps project ids to the role there (`member` or `lead`); `operates` holds the ids
-    of sites that the person runs. `session` marks a browser session (its writes are checked
-    for their origin). `token` is the id of an agent's credential.
+    of sites that the person runs. `facility` holds roles for the whole facility
+    (`programme-officer`, `auditor`), `calls` pairs of a call and a role for it (`officer`,
+    `reviewer`). `session` marks a browser session (its writes are checked for their origin).
+    `token` is the id of an agent's credential.
     """
 
     person: str | None = None
@@ -41,6 +46,8 @@ class Actor:
     admin: bool = False
     projects: Mapping[str, str] = field(default_factory=dict)
     operates: frozenset[str] = frozenset()
+    facility: frozenset[str] = frozenset()
+    calls: frozenset[tuple[str, str]] = frozenset()
     site: str | None = None
     session: bool = False
     token: str = ""
@@ -61,8 +68,37 @@ class Actor:
     def runs_site(self, site: str) -> bool:
         return self.admin or site in self.operates
 
+    @property
+    def programme(self) -> bool:
+        """A programme officer: decides every call, and gives hours. No administrator is one by
+        that alone."""
+        return "programme-officer" in self.facility
+
+    @property
+    def audits(self) -> bool:
+        return self.admin or "auditor" in self.facility
+
+    def decides(self, call: str) -> bool:
+        return self.programme or (call, "officer") in self.calls
+
+    def reads_asks(self, call: str) -> bool:
+        """Whether they see everybody's asks of a call: its officers and reviewers."""
+        return self.decides(call) or (call, "reviewer") in self.calls
+
+    @property
+    def calls_read(self) -> tuple[str, ...] | None:
+        """Calls whose asks they see; None is every call."""
+        return None if self.programme else tuple(sorted({call for call, _ in self.calls}))
+
 
 STRANGER = Actor()
+_ASK_FOR_IT = "`meyrin person show` says what you may do; ask whoever runs this hub for more"
+_RIGHTS: dict[Access, tuple[Callable[[Actor], bool], str]] = {
+    Access.ADMIN: (lambda actor: actor.admin, "an administrator"),
+    Access.PROGRAMME: (lambda actor: actor.programme, "a programme officer"),
+    Access.OFFICER: (lambda actor: actor.programme or bool(actor.calls), "an officer"),
+    Access.AUDITOR: (lambda actor: actor.audits, "an auditor or an administrator"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +119,8 @@ class Allow:
     """The dependency that a route declares: `call: Annotated[Call, Depends(Allow(PERSON))]`.
 
     OPERATOR and LEAD need the thing in question, so here they ask for a person, and the service
-    asks `runs_site` or `leads`. The application sets `app.state.authenticate`.
+    asks `runs_site` or `leads`; OFFICER asks for one with a role for some call, and the service
+    for which. The application sets `app.state.authenticate`.
     """
 
     def __init__(self, access: Access) -> None:
@@ -114,8 +151,9 @@ class Allow:
                 "you are not logged in",
                 hint="run `meyrin login`, or open the link that `meyrin up` printed",
             )
-        if self.access is Access.ADMIN and not actor.admin:
-            raise NotAllowed("this needs an administrator", hint="ask whoever runs this hub")
+        may = _RIGHTS.get(self.access)
+        if may is not None and not may[0](actor):
+            raise NotAllowed(f"this needs {may[1]}", hint=_ASK_FOR_IT)
 
 
 def _same_origin(request: Request) -> None:

@@ -167,11 +167,12 @@ class Database:
         """What a database says of itself (full, away, unreadable) as errors of ours."""
         try:
             yield
-        except (DataError, OverflowError) as error:
+        except (DataError, OverflowError, UnicodeEncodeError) as error:
             if isinstance(error, OverflowError) and "SQLite" not in str(error):
                 raise
             raise InvalidInput(
-                "a value can't be stored", hint="is there a NUL character or a huge number in it?"
+                "a value can't be stored",
+                hint="is there a NUL, half of a character or a huge number in it?",
             ) from error
         except TimeoutError as error:
             raise Unreachable(

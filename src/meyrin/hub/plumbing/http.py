@@ -23,6 +23,7 @@ STATUS: dict[type[errors.MeyrinError], int] = {
     errors.InvalidInput: 422,
     errors.BadDirective: 422,
     errors.Refused: 409,
+    errors.TermsMissing: 409,
     errors.NotAllowed: 403,
     errors.NotLoggedIn: 401,
     errors.NotFound: 404,
@@ -42,13 +43,18 @@ def error_body(error: errors.MeyrinError) -> dict[str, Any]:
     return {
         "error": {
             "code": error.code,
-            "message": error.message,
-            "hint": error.hint,
+            "message": _sayable(error.message),
+            "hint": _sayable(error.hint),
             "retry": error.retry,
-            "facts": {name: str(value) for name, value in error.facts.items()},
+            "facts": {name: _sayable(str(value)) for name, value in error.facts.items()},
             "refusals": [asdict(refusal) for refusal in refusals],
         }
     }
+
+
+def _sayable(text: str) -> str:
+    """`text` as it can be sent: what was asked may hold half of a character, which can't."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def respond(error: errors.MeyrinError) -> JSONResponse:

@@ -37,6 +37,9 @@ class HubSettings:
     starter_days: int = 90
     """How long a starter grant lasts."""
 
+    leaver_grace_s: int = 300
+    """Seconds after which running jobs of somebody who left their project are ended; what waits is
+    cancelled at once. More than the longest wall time lets them run to their end."""
     freeze_day: int = 8
     """Day of the next month (1 to 28, UTC) on which a month's owners' statement is frozen."""
     evidence_key_file: str = ""

@@ -17,11 +17,13 @@ from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import terms as site_terms
+from meyrin.hub.sites.terms_routes import accepted
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 Word = Annotated[str, Form(max_length=200)]
 PAGE = 50
 DEFAULTS = {
@@ -54,6 +56,7 @@ def ask(
     purpose: Word = "",
     months: Word = "",
     charged_type: Word = "",
+    terms: Annotated[list[str], Form(max_length=100)] = [],  # noqa: B006 - read only
 ) -> Response:
     """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
     said = {
@@ -72,6 +75,9 @@ def ask(
             if made.submit_ms == step.now_ms:
                 audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
                            state=made.state)  # fmt: skip
+            for each in terms:
+                site, _, version = each.partition(" ")
+                accepted(step, call, site, version)
     except MeyrinError as error:
         with call.read() as step:
             return _form(request, call, step, said, error, STATUS[type(error)])
@@ -134,6 +140,11 @@ def _form(
             "key": step.entropy().hex(),
             "modes": request.app.state.modes,
             "own": own[::-1],
+            "open_terms": [
+                one
+                for one in site_terms.listed(step, call.actor, "", PAGE)[0]
+                if one.accepted_ms is None
+            ],
         },
     )
     return respond(request, call.actor, step.now_ms, view, status)
@@ -158,7 +169,7 @@ def one(request: Request, proposal: str, call: Person) -> Response:
 
 @router.get("/officer", include_in_schema=False)
 def officer(
-    request: Request, call: Admin, after: Annotated[str, Query(max_length=64)] = ""
+    request: Request, call: Officer, after: Annotated[str, Query(max_length=64)] = ""
 ) -> Response:
     """What waits for an officer, with its clocks; the most urgent first."""
     with call.read() as step:
@@ -174,13 +185,25 @@ def officer(
 
 
 @router.post("/officer/{proposal}", include_in_schema=False)
-def decide(proposal: str, call: Admin, act: Annotated[str, Form()], reason: Word = "") -> Response:
+def decide(
+    request: Request,
+    proposal: str,
+    call: Officer,
+    act: Annotated[str, Form()],
+    reason: Word = "",
+) -> Response:
     """Grant or refuse, with a reason."""
     if act not in {"grant", "refuse"}:
         raise InvalidInput("choose grant or refuse", field="act")
     with call.write() as step:
         made = proposals.decide(
-            step, call.actor, proposal, grant=act == "grant", reason=reason, amount_s=None
+            step,
+            call.actor,
+            proposal,
+            grant=act == "grant",
+            reason=reason,
+            amount_s=None,
+            modes=request.app.state.modes,
         )
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
     return RedirectResponse("/officer", 303, SAFETY)

@@ -14,7 +14,7 @@ from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 After = Annotated[str, Query(max_length=64)]
 PAGE = 50
 
@@ -41,7 +41,7 @@ def put_away(notice: int, call: Person) -> Response:
 
 @router.get("/officer/hours", include_in_schema=False)
 def officer(
-    request: Request, call: Admin, changes: After = "", off: After = "", idle: After = ""
+    request: Request, call: Programme, changes: After = "", off: After = "", idle: After = ""
 ) -> Response:
     """What leads asked for, what is off pace, and which idle hours will go back."""
     modes = request.app.state.modes
@@ -68,7 +68,7 @@ def officer(
 def decide(
     request: Request,
     change: str,
-    call: Admin,
+    call: Programme,
     act: Annotated[str, Form()],
     reason: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:

@@ -184,16 +184,21 @@ def revoke_agent_token(name: str, call: Operator) -> None:
 
 
 @router.post("/{name}/operators", status_code=204)
-def add_operator(name: str, body: OperatorBody, call: Admin) -> None:
+def add_operator(name: str, body: OperatorBody, call: Operator) -> None:
     """Let a person run a site."""
     with call.write() as step:
+        service.run_by(step, call.actor, name)
         service.add_operator(step, name, body.person)
+        audit.note(step, call.actor.name, "role.give", name, role="operator", person=body.person)
 
 
 @router.delete("/{name}/operators/{person}", status_code=204)
-def remove_operator(name: str, person: str, call: Admin) -> None:
+def remove_operator(name: str, person: str, call: Operator) -> None:
+    """Let a person run a site no longer."""
     with call.write() as step:
+        service.run_by(step, call.actor, name)
         service.remove_operator(step, name, person)
+        audit.note(step, call.actor.name, "role.take", name, role="operator", person=person)
 
 
 @router.post("/{name}/offers", status_code=201)

@@ -258,13 +258,11 @@ def revoke(step: Step, actor: Actor, name: str) -> int:
 
 
 def add_operator(step: Step, name: str, person_name: str) -> identity.Person:
-    row = site_row(step, store.sites.c.name == name, name)
-    return identity.add_operator(step, row.id, person_name)
+    return identity.add_operator(step, id_of(step, name), person_name)
 
 
 def remove_operator(step: Step, name: str, person_name: str) -> None:
-    row = site_row(step, store.sites.c.name == name, name)
-    identity.remove_operator(step, row.id, person_name)
+    identity.remove_operator(step, id_of(step, name), person_name)
 
 
 # --- offers
@@ -358,6 +356,20 @@ def offers_of(step: Step, site: Site) -> list[Offer]:
 def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     """Ids by name. One query."""
     return store.ids_of(step, names)
+
+
+def heard_of(step: Step) -> list[Any]:
+    """Every open site (id, name, last_heard_ms), by name. One query."""
+    return store.heard_of(step)
+
+
+def names_of(step: Step, ids: Iterable[str]) -> dict[str, str]:
+    """Names by id. One query."""
+    return store.names_of(step, ids)
+
+
+def id_of(step: Step, name: str) -> str:
+    return str(site_row(step, store.sites.c.name == name, name).id)
 
 
 def offers_at(step: Step, now_s: int) -> dict[tuple[str, str], Offer]:

@@ -28,6 +28,7 @@ sites = sa.Table(
     # rises when what the site or the hub lets in there changes: old refusals no longer count
     sa.Column("rules_version", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("not_now", sa.String),  # why its agent takes nothing new at present
+    sa.Column("terms_id", sa.String),  # the version of its terms that is in force
     sa.Column("lend_proposed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
@@ -198,6 +199,20 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
         return {}
     rows = step.rows(sa.select(sites.c.id, sites.c.name).where(sites.c.name.in_(wanted)))
     return {row.name: row.id for row in rows}
+
+
+def heard_of(step: Step) -> list[sa.Row[Any]]:
+    """Every site that was not closed, by name, and when its agent was heard last."""
+    columns = (sites.c.id, sites.c.name, sites.c.last_heard_ms)
+    return step.rows(sa.select(*columns).where(sites.c.closed_ms.is_(None)).order_by(sites.c.name))
+
+
+def names_of(step: Step, ids: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = step.rows(sa.select(sites.c.id, sites.c.name).where(sites.c.id.in_(wanted)))
+    return {row.id: row.name for row in rows}
 
 
 def terms_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
