@@ -244,9 +244,7 @@ def _next(
             takes_s = said.takes_s(balance) if row.state == ANNOUNCED else row.amount_s
             held_up = waits if row.state == ANNOUNCED else ""
             due_s = max(row.due_s, said.at_s(each)) if row.state == ANNOUNCED else row.due_s
-            return _of(
-                each, project, number, said, row.state, due_s, takes_s, held_up, row.reason
-            )
+            return _of(each, project, number, said, row.state, due_s, takes_s, held_up, row.reason)
     raise AssertionError("a mode under this rule has a step")
 
 
