@@ -44,6 +44,7 @@ PAGES = {
     "models": "/projects/climate/models",
     "models-of": "/projects/climate/models?family=tiny",
     "models-none": "/projects/genome/models",
+    "owners": "/owners",
     "not-found": "/jobs/999999",
     "nowhere": "/no/such/page",
 }

@@ -32,6 +32,7 @@ from meyrin.hub.identity import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import change, files, output
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.blobs import Blobs
@@ -299,6 +300,8 @@ def fill(made: Hub) -> None:
     made.clock.pass_s(120)
     made.hear("alpha", "beta", "delta")
     _now(made, ana)
+    with made.database.write() as step:
+        owners.speak(step, Actor(person="x", name="root", admin=True), "state", "ana")
     made.numbers["secret"] = made.submit(eve, gpu("not for ana", 1, project="secret"))
     made.place()
 
