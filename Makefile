@@ -80,6 +80,11 @@ bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a r
 bench-suites: $(STAMP) ## measure runs of suites against bare Inspect
 	@$(BIN)/python bench/suites.py $(ARGS)
 
+.PHONY: planted
+planted: $(STAMP) ## four planted models through jail and gate over ten seeds, and twenty runs with one root
+	@MEYRIN_PLANTED_SEEDS=10 MEYRIN_SUITE_RUNS=20 $(BIN)/python -m pytest -n 2 \
+		tests/suites/test_planted.py tests/suites/test_runner.py tests/walk/test_suites.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -159,6 +159,11 @@ class Slurm:
     def start_controller(self, cluster: str) -> None:
         self.service.call("start-ctl", cluster)
 
+    def sql(self, cluster: str, statement: str) -> str:
+        """A statement on the database behind the cluster's accounting: how an administrator
+        mends a record, for which sacctmgr has no word."""
+        return self.service.call("sql", cluster, statement)
+
     def command(self, cluster: str, *words: str) -> str:
         """What one of Slurm's commands prints, as root."""
         env = {**os.environ, "SLURM_CONF": str(self.conf(cluster)), "TZ": "UTC"}

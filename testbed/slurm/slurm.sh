@@ -3,7 +3,7 @@
 # sites, each with n nodes, its own munge key, slurmctld, slurmdbd, slurmrestd
 # (JWT) and fake GPUs. Run as root.
 #
-#   slurm.sh up | down | status | kill-ctl SITE | start-ctl SITE | env SITE | token SITE USER [SECONDS]
+#   slurm.sh up | down | status | kill-ctl SITE | start-ctl SITE | env SITE | sql SITE STATEMENT | token SITE USER [SECONDS]
 #
 # All settings are environment variables (defaults in brackets):
 #   MTB_DIR       state directory                      [$TMPDIR/meyrin-testbed]
@@ -201,6 +201,7 @@ case ${1:-} in
     status) list_pids; for s in $SITES; do site_vars "$s"; echo "== $site"; sinfo -N -o '%10N %8t %5c %7m %G' 2>&1; squeue 2>&1 | head -5; done ;;
     env) site_vars "$2"; echo "export SLURM_CONF=$dir/slurm.conf MEYRIN_SLURMREST=http://127.0.0.1:$restport" ;;
     token) site_vars "$2"; scontrol token username="$3" lifespan="${4:-3600}" | sed 's/^SLURM_JWT=//' ;;
+    sql) site_vars "$2"; sql "use slurm_$siteid; $3" ;;
     kill-ctl) site_vars "$2"; kill9 "$site-slurmctld" ;;
     start-ctl) site_vars "$2"; start_ctl; wait_for "slurmctld of $site" ctl_up ;;
     *) sed -n '2,25p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;

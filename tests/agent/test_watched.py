@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from tests.agent.scripted import Site
 
 from meyrin.agent import config as settings
-from meyrin.agent.watched import Watched
+from meyrin.agent.check import newly_wrong
+from meyrin.agent.slurm.transport import AssociationFacts
+from meyrin.agent.watched import Watched, in_force
+from meyrin.domain.errors import Unreachable
 
 TEXT = """
 hub = "http://hub.test"
@@ -112,3 +116,86 @@ def test_new_rules_hold_for_what_comes_and_leave_what_runs(tmp_path, file):
     assert site.hub.not_now[-1] == "new cooling"
     assert "those before hold" in site.hub.heard[-1][1].trouble
     site.close()
+
+
+SLURM = (
+    TEXT
+    + """
+[slurm]
+default_account = "astro"
+[slurm.accounts]
+lab = "astro"
+"""
+)
+
+
+def of_slurm(text=SLURM):
+    return text.replace('dir = "state"', 'dir = "state"\nbatch = "slurm"')
+
+
+def test_accounts_are_taken_while_jobs_run_and_how_slurm_is_reached_is_not(file):
+    edit(file, of_slurm())
+    present, watched = settings.load(file), Watched(file)
+    edit(file, of_slurm(SLURM.replace('lab = "astro"', 'lab = "geo"')))
+    found = watched.look(present)
+    assert (found.slurm.accounts, watched.trouble) == ({"lab": "geo"}, "")
+    more = SLURM.replace("[slurm]", '[slurm]\ntransport = "rest"\nsecond_look_days = 7')
+    edit(file, of_slurm(more))
+    after = watched.look(found)
+    assert (after.slurm.transport, after.slurm.second_look_days) == ("command", 7)
+    assert watched.trouble.endswith("new start: slurm.transport")
+
+
+def test_what_names_something_that_is_not_there_is_refused_whole(tmp_path, file):
+    note = tmp_path / "settings.json"
+    present, watched = settings.load(file), Watched(file, note, lambda: 17)
+    first = in_force(note)
+    edit(file, TEXT.replace("= 1", "= 9"))
+    assert watched.look(present, lambda _: "no such account (there are: geo)") is None
+    assert "those before hold" in watched.trouble
+    now = in_force(note)
+    assert (now.digest, now.since_ms) == (first.digest, 17)
+    assert "there are: geo" in now.trouble
+    edit(file, TEXT.replace("= 1", "= 3"))
+    assert watched.look(present).rules.max_jobs_at_once == 3
+    assert in_force(note).trouble == ""
+    assert in_force(note).digest != first.digest
+
+
+def test_what_cannot_be_checked_now_is_looked_at_again(file):
+    present, watched = settings.load(file), Watched(file)
+    edit(file, TEXT.replace("= 1", "= 3"))
+
+    def away(_config):
+        raise Unreachable("Slurm does not answer")
+
+    with pytest.raises(Unreachable):
+        watched.look(present, away)
+    assert watched.look(present).rules.max_jobs_at_once == 3
+
+
+def test_an_agent_goes_on_with_other_accounts_and_refuses_those_that_slurm_lacks(tmp_path, file):
+    """On the double of a cluster: the next job goes out under the new account."""
+    from tests.agent.slurm.test_status import Site as Cluster
+
+    cluster = Cluster(tmp_path / "cluster")
+    described = cluster.batch.transport.describe()
+    known = replace(described, accounting=True, associations=(AssociationFacts("geo"),))
+    cluster.batch.transport.describe = lambda: known
+    edit(file, of_slurm(TEXT))
+    present, watched = settings.load(file), Watched(file)
+
+    def wrong(new):
+        return newly_wrong(cluster.batch, cluster.batch.partitions(), present, new)
+
+    edit(file, of_slurm())
+    assert watched.look(present, wrong) is None
+    assert "has no account astro (for lab)" in watched.in_force.trouble
+    assert "there are: geo" in watched.in_force.trouble
+    edit(file, of_slurm(SLURM.replace("astro", "geo")))
+    cluster.batch.use(watched.look(present, wrong))
+    cluster.submit("a", project="lab")
+    assert cluster.batch.book.jobs["a"].submission.account == "geo"
+    edit(file, of_slurm(TEXT.replace("= 1", '= 1\npartitions_shown = ["moon"]')))
+    assert watched.look(present, wrong) is None
+    assert "there is no partition moon" in watched.in_force.trouble

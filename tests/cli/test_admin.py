@@ -25,6 +25,7 @@ NO_HUB = (
     "gate ",
     "suite ",
     "evidence ",
+    "plan fit",
     "plan impact",
     "plan publish",
 )

@@ -472,7 +472,8 @@ def compare(name: str, told: pd.DataFrame, own: pd.DataFrame) -> list[str]:
     missing = [c for c in numbers if c not in told.columns]
     extra = [
         c for c in told.columns
-        if c not in own.columns and pd.api.types.is_numeric_dtype(told[c]) and c not in GIVEN
+        if c not in own.columns and c not in GIVEN
+        and pd.api.types.is_numeric_dtype(told[c]) and told[c].notna().any()
     ]  # fmt: skip
     found = [f"{name}.csv: column {c}" for c in missing + extra]
     if len(told) != len(own):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from tests.plan import second, studies
+from tests.plan import second, second_words, studies
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.plan import differences, measures
@@ -45,6 +45,33 @@ def test_a_second_program_finds_every_number(
     made: tuple[Path, Study], own: dict[str, pd.DataFrame]
 ) -> None:
     assert second.compared(second.told(made[0]), own) == []
+
+
+@pytest.fixture(scope="module")
+def words(made: tuple[Path, Study]) -> second_words.Words:
+    """The second program's reading of the sentences."""
+    return second_words.Words(made[0])
+
+
+def test_a_second_program_finds_every_number_in_words(words: second_words.Words) -> None:
+    assert words.wrong() == []
+
+
+def test_a_number_changed_in_a_sentence_is_found(words: second_words.Words) -> None:
+    said = [one for answer in words.summary["answers"].values() for one in answer]
+    numbers = 0
+    for sentence in said:
+        for hit in re.finditer(r"\d+(?:\.\d+)?", sentence):
+            other = f"{float(hit[0]) * 1.02 + 1:.4g}"
+            changed = sentence[: hit.start()] + other + sentence[hit.end() :]
+            assert list(words.sentence(changed)), changed
+            numbers += 1
+    assert numbers > 25
+    assert list(words.sentence("Everybody waits 3 h less."))
+    html = words.page
+    words.page = html.replace("<h2 id=", "<p>12 of 13 people agree.</p><h2 id=", 1)
+    assert list(words.rest(said)) == ["cannot be accounted for: <p> 12 of 13 people agree."]
+    words.page = html
 
 
 @pytest.mark.parametrize("table", ["levels", "differences", "waterfall", "tornado-cost", "lorenz"])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +10,8 @@ import pytest
 from tests.plan import points as cases
 
 from meyrin.domain.errors import Conflict, Failed, InvalidInput, Unreachable
-from meyrin.plan import batch, places, sweep
-from meyrin.plan.places import OnDask, OnFacility
+from meyrin.plan import places, sweep
+from meyrin.plan.places import OnDask
 from meyrin.plan.sweep import Here, Kept, Point, Standing, Work
 
 
@@ -161,74 +158,6 @@ def test_a_stop_ends_the_processes_and_keeps_what_had_come(tmp_path: Path) -> No
         sweep.sweep(cases.points(), cases.slow_after_two, kept, Here(2), Steps(), told)
     found = [kept.has(sweep.key(point, cases.slow_after_two)) for point in cases.points()]
     assert found == [True, True, False, False, False, False]
-
-
-# --- on a facility
-
-
-@dataclass
-class Jobs:
-    """A facility whose jobs run here, in reverse order."""
-
-    folder: Path
-    spoil: bool = False
-    cancelled: list[str] = field(default_factory=list)
-    count: int = 0
-
-    def submit(self, name: str, batch_file: bytes, command: Sequence[str]) -> str:
-        assert name.startswith("sweep-")
-        assert list(command[1:]) == ["-m", "meyrin.plan.batch", "points.bin", "outcomes.zip"]
-        self.count += 1
-        folder = self.folder / str(self.count)
-        folder.mkdir(parents=True)
-        (folder / "points.bin").write_bytes(batch_file)
-        assert batch.main(folder / "points.bin", folder / "outcomes.zip") == 0
-        return str(self.count)
-
-    def ended(self, labels: Sequence[str]) -> Iterator[str]:
-        yield from reversed(labels)
-
-    def result(self, label: str) -> bytes:
-        content = (self.folder / label / "outcomes.zip").read_bytes()
-        return content[: len(content) // 2] if self.spoil else content
-
-    def cancel(self, labels: Sequence[str]) -> None:
-        self.cancelled += labels
-
-
-def test_a_facility_gives_the_same_bytes(tmp_path: Path) -> None:
-    jobs, said = Jobs(tmp_path / "jobs"), list[str]()
-    place = OnFacility(jobs, 4, sys.executable, said.append)
-    found = outcomes(tmp_path / "facility", place)
-    assert found == outcomes(tmp_path / "one", Here(1))
-    assert said == ["job 1: 4 points", "job 2: 2 points"]
-    assert jobs.cancelled == []
-
-
-def test_a_torn_result_is_told_and_the_other_jobs_are_cancelled(tmp_path: Path) -> None:
-    jobs = Jobs(tmp_path / "jobs", spoil=True)
-    with pytest.raises(Failed, match="what job 2 left is no archive"):
-        outcomes(tmp_path / "facility", OnFacility(jobs, 3))
-    assert jobs.cancelled == ["1"]
-
-
-def test_a_job_of_other_code_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    points = [("0" * 64, cases.points(1)[0])]
-    (tmp_path / "points.bin").write_bytes(places.pack(cases.replayed, points))
-    monkeypatch.setattr(batch, "code_version", lambda: "f" * 16)
-    assert batch.main(tmp_path / "points.bin", tmp_path / "outcomes.zip") == 1
-    assert "not the same" in capsys.readouterr().err
-    assert not (tmp_path / "outcomes.zip").exists()
-
-
-def test_outcomes_of_other_code_are_refused() -> None:
-    into = io.BytesIO()
-    with zipfile.ZipFile(into, "w") as archive:
-        archive.writestr("about.json", '{"code": "0", "python": "3.1"}')
-    with pytest.raises(Conflict, match="ran with another Meyrin"):
-        list(places.unpack(into.getvalue(), "7"))
 
 
 def test_cores_are_counted() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conftest import LEFT_OUT
 from tests.suites.test_runner import IGNORED, own, run
 
 from meyrin.domain.errors import Conflict, Failed
@@ -128,3 +130,31 @@ def test_two_at_once_do_not_share_a_folder(model: Model, tmp_path: Path) -> None
     out.mkdir()
     with execute._alone(out), pytest.raises(Conflict, match="somebody else"):
         made(ask(out, model("good")))
+
+
+def test_a_small_disk_that_fills_leaves_no_evidence_and_goes_on_when_it_grows(
+    model: Model, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+
+    def mount(options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(small)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"{LEFT_OUT}a small disk: {done.stderr.strip() or 'mount failed'}")
+
+    mount("size=60k")
+    try:
+        asked = ask(small / "out", model("good"), samples=60, jailed=False)
+        with pytest.raises(Failed, match=r"no evidence: .*[Nn]o space left"):
+            made(asked)
+        assert not list(small.rglob("evidence.*"))
+        finished = (small / "out" / "shard-0" / "samples.jsonl").read_bytes()
+        mount("remount,size=4m")
+        found, path = made(asked)
+        assert (small / "out" / "shard-0" / "samples.jsonl").read_bytes().startswith(finished)
+        assert len(found.samples) == found.run.planned
+        assert verify(path.read_bytes()).facts == found
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)

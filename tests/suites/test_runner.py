@@ -186,17 +186,24 @@ def test_what_is_no_model_is_no_run(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "none-such")
 
 
+@pytest.mark.parametrize("kept", [0, 20])
 def test_a_full_disk_is_no_finished_run(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    real = os.write
+    """Not a byte goes onto it, or a part of the first line does; and then it goes on."""
+    real, lines = os.write, []
 
     def full(file: int, raw: bytes) -> int:
-        if file == runner.NOTES.file:
-            raise OSError(28, "No space left on device")
-        return real(file, raw)
+        if file != runner.NOTES.file:
+            return real(file, raw)
+        lines.append(raw)
+        if len(lines) == 1 and kept:
+            return real(file, raw[:kept])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runner.os, "write", full)
-    with pytest.raises(Failed, match="No space left"):
-        run(tmp_path, model("good"), samples=4)
-    assert not read_lines(tmp_path / "0" / LINES)
+    with monkeypatch.context() as patched:
+        patched.setattr(runner.os, "write", full)
+        with pytest.raises(Failed, match="No space left"):
+            run(tmp_path, model("good"), samples=4)
+    assert (tmp_path / "0" / LINES).read_bytes() == b""
+    assert len(run(tmp_path, model("good"), samples=4)) == 4

@@ -77,10 +77,13 @@ def check_histories(books: Books) -> None:
 
 
 def charges(books: Books) -> dict[str, int]:
-    """What each attempt was charged, from the entries alone."""
+    """What each attempt was charged, with all corrections, from the entries alone."""
     charged: Counter[str] = Counter()
-    for row in books.rows("SELECT attempt, amount_s FROM entries WHERE kind = 'settle'"):
-        charged[row.attempt] += row.amount_s
+    for row in books.rows(
+        "SELECT attempt, amount_s, credit_account FROM entries WHERE kind IN ('settle', 'correct')"
+    ):
+        given = row.credit_account.startswith("delivered:")
+        charged[row.attempt] += row.amount_s if given else -row.amount_s
     return dict(charged)
 
 

@@ -46,9 +46,12 @@ class Run:
 
 @dataclass
 class Truth:
-    """Every run at a site, by attempt, in order."""
+    """Every run at a site, by attempt, in order. `said` are the seconds that the site's accounting
+    had for an attempt before it was corrected, `energy_j` what it has now."""
 
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    said: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    energy_j: dict[str, int] = field(default_factory=dict)
 
     def of(self, attempt: str) -> list[Run]:
         return self.runs.get(attempt, [])

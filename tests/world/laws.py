@@ -37,7 +37,9 @@ _ENTRIES = (
     "SELECT id, kind, debit_account, credit_account, amount_s, charged_type, attempt "
     "FROM entries WHERE id > {} ORDER BY id"
 )
-_USAGE = "SELECT id, attempt, version, elapsed_s FROM usage_records WHERE id > {} ORDER BY id"
+_USAGE = (
+    "SELECT id, attempt, version, elapsed_s, energy_j FROM usage_records WHERE id > {} ORDER BY id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Laws:
         self.holds: Counter[str] = Counter()
         self.used: Counter[str] = Counter()
         self.records: defaultdict[str, list[int]] = defaultdict(list)
+        self.energy_j: dict[str, int | None] = {}
         self.last_event = self.last_entry = self.last_usage = 0
         self.checks = 0
 
@@ -217,10 +220,11 @@ class Laws:
                 raise LawBroken("sums are zero", f"{charged} sums to {total}")
 
     def _charges(self) -> None:
-        """One charge per attempt: what its one run used, and nothing before it ended."""
+        """One charge per attempt: what its runs used, as its site's accounting says it or said it
+        before a correction, and nothing before it ended."""
         for row in self.rows.all(_USAGE.format(self.last_usage)):
-            number, attempt, version, elapsed_s = row
-            self.last_usage = number
+            number, attempt, version, elapsed_s, energy_j = row
+            self.last_usage, self.energy_j[attempt] = number, energy_j
             self.records[attempt].append(elapsed_s)
             if version != len(self.records[attempt]) - 1:
                 raise LawBroken("one record per use", f"{attempt}: version {version}")
@@ -238,8 +242,9 @@ class Laws:
         over = [run for run in runs if run.end_ms is not None]
         if used and not over:
             raise LawBroken("charged for what ran", f"{attempt.id}: {used} s, and nothing ended")
-        wanted = attempt.charge_s(sum(run.elapsed_s for run in over))
-        if used and used != wanted:
+        wanted = {attempt.charge_s(sum(run.elapsed_s for run in over))}
+        wanted |= {attempt.charge_s(said) for said in self.world.said_of(attempt)}
+        if used and used not in wanted:
             raise LawBroken("one charge per attempt", f"{attempt.id}: {used} s, not {wanted}")
 
     # --- room
@@ -360,6 +365,12 @@ class Laws:
                 raise LawBroken(
                     "one charge per attempt",
                     f"{attempt.id}: {self.used[attempt.id]} s, it used {wanted}",
+                )
+            energy_j = self.world.energy_of(attempt)
+            if energy_j is not None and self.energy_j.get(attempt.id) != energy_j:
+                raise LawBroken(
+                    "energy arrives",
+                    f"{attempt.id}: {self.energy_j.get(attempt.id)}, not {energy_j}",
                 )
             if attempt.results == "pending":
                 raise LawBroken("results arrive", f"{attempt.id} has none")

@@ -244,13 +244,16 @@ class People:
             )
 
     def change_rules(self, site: Site) -> None:
-        """The operator edits the agent's file and starts it again."""
+        """The operator edits the agent's file, well or badly; mostly it is read as it runs."""
         chance = self.world.chance.of("rules")
-        site.rules = chance.choice(
+        rules = chance.choice(
             (Rules(), Rules(drained="maintenance"), Rules(max_walltime_s=300), Rules())
         )
-        self.world.tell(f"{site.name}: rules are {site.rules.model_dump(exclude_defaults=True)}")
-        if site.process is not None:
+        wrong = chance.choice(("", "", "", "no TOML", "[rulez]", '[limits]\nmode = "all"'))
+        site.edit(rules, wrong, second_look_every_h=chance.choice((1, 24)))
+        said = f"wrong: {wrong}" if wrong else f"{rules.model_dump(exclude_defaults=True)}"
+        self.world.tell(f"{site.name}: rules are {said}")
+        if site.process is not None and chance.random() < 0.4:
             site.process.die()
 
     def open_up(self) -> None:

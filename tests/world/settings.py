@@ -25,6 +25,7 @@ FAULTS: dict[str, float] = {
     "gaps": 0.1,  # between two lines of one party something else happens
     "cancels": 0.2,
     "rules": 0.25,  # the operator changes the site's own rules
+    "records": 0.6,  # accounting is silent for a while, or says otherwise of a job that ended
     "operators": 0.2,  # offers, drains, allocations
 }
 

@@ -36,6 +36,7 @@ from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import service as sites
 
+_DAY_MS = 86_400_000
 _WEEK_S = 7 * 86_400  # clocks are set back, and what is lent stays lent
 _DEEPEST = 2  # how far parties may cut in on each other
 _CALM_ROUNDS = 40
@@ -131,7 +132,7 @@ class World:
         site = Site(self, name, secret, partitions)
         self.sites.append(site)
         kinds = self.settings.slurm
-        slurm = kinds[len(self.sites) - 1]
+        slurm = site.slurm = kinds[len(self.sites) - 1]
         site.ground = SlurmGround(site) if slurm else StoryGround(site)
 
     def start_hub(self) -> None:
@@ -149,6 +150,15 @@ class World:
             if site.name == attempt.site:
                 return site.ground.truth.of(attempt.id)
         return []
+
+    def said_of(self, attempt: Attempt) -> set[int]:
+        """What accounting said of it before it was corrected."""
+        found = [s.ground.truth.said.get(attempt.id) for s in self.sites if s.name == attempt.site]
+        return (found[0] if found else None) or set()
+
+    def energy_of(self, attempt: Attempt) -> int | None:
+        found = [s.ground.truth.energy_j for s in self.sites if s.name == attempt.site]
+        return found[0].get(attempt.id) if found else None
 
     def plan_of(self, name: str) -> Plan:
         return self.people.plans[name]
@@ -312,7 +322,7 @@ class World:
         self.hub_fuse = None
         for site in self.sites:
             site.disk_full = False
-            site.rules = Rules()
+            site.edit(Rules())
             site.ground.heal()
             if site.process is not None:
                 site.process.die()
@@ -327,6 +337,9 @@ class World:
             self.network.deliver_one()
             self.laws.check()
         self._calm_round()
+        for _ in range(3):  # accounting is asked once more of everything
+            self.pass_ms(2 * _DAY_MS)
+            self._calm_round()
         self.laws.at_rest()
         self._told()
 

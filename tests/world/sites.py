@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.world.errors import Died, LawBroken
 from tests.world.network import Wire
 
-from meyrin.agent.config import AgentConfig, Rules
+from meyrin.agent import config as settings
+from meyrin.agent.config import Rules
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Journal
 from meyrin.agent.loop import Agent
+from meyrin.agent.watched import Watched as Settings
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import MeyrinError, StaleEpoch
 from meyrin.domain.site import Partition
@@ -36,7 +40,7 @@ DEADLY = (
     "batch.forget, done",
     "hub.results, answered",
 )
-STEPS = ("lease", "watch", "send", "results", "recover", "stage")
+STEPS = ("lease", "watch", "send", "results", "recover", "stage", "settings")
 
 
 class Site:
@@ -51,17 +55,47 @@ class Site:
         self.partitions = partitions
         self.folder: Path = world.folder / name
         self.folder.mkdir()
-        self.rules = Rules()
+        self.file = self.folder / "agent.toml"
+        self.rules = Rules()  # of the last file that was right
+        self.edits = 0
+        self.wrong = ""
+        self.slurm = False  # set by the world
         self.disk_full = False
         self.starts = 0
         self.process: Process | None = None
         self.ground: Ground  # set by the world
 
     def start(self) -> None:
-        """A new start of the agent, with what the journal knows and nothing else."""
+        """A new start of the agent, with what the journal knows and nothing else. A file that
+        is wrong is mended first."""
         self.starts += 1
+        if self.wrong or not self.edits:
+            self.edit(self.rules)
         self.process = Process(self, f"{self.name}-{self.starts}")
         self.world.tell(f"{self.process.name} starts")
+
+    def edit(self, rules: Rules, wrong: str = "", **slurm: int) -> None:
+        """A new settings file in place of the one before; `wrong` spoils it."""
+        lines = [
+            'hub = "http://hub.test"',
+            'credential_file = "credential"',
+            'dir = "."',
+            f'batch = "{"slurm" if self.slurm else "local"}"',
+            "[rules]",
+            *(f"{name} = {json.dumps(v)}" for name, v in rules.model_dump().items() if v),
+        ]
+        for part in self.partitions:
+            said = {name: v for name, v in asdict(part).items() if v}
+            lines += ["[[partition]]", *(f"{name} = {json.dumps(v)}" for name, v in said.items())]
+        if self.slurm:
+            lines += ["[slurm]", *(f"{name} = {v}" for name, v in slurm.items())]
+        new = self.file.with_suffix(".new")
+        new.write_text("\n".join([*lines, wrong, ""]))
+        new.replace(self.file)
+        self.edits += 1
+        self.wrong = wrong
+        if not wrong:
+            self.rules = rules
 
 
 class Later:
@@ -125,18 +159,13 @@ class Process:
             chance=chance.random,
             tries=2,
         )
-        config = AgentConfig(
-            hub="http://hub.test",
-            credential_file=site.folder / "credential",
-            dir=site.folder,
-            rules=site.rules,
-        )
         self.agent = Agent(
-            config,
+            settings.load(site.file),
             Watched(site.ground.batch(self), "batch", self.boundary),
             Hub(connection, self.journal.name_start(site.name)),
             Watched(self.journal, "journal", self.boundary),
             self.world.clock_of(site.name),
+            watched=Settings(site.file),
         )
         self.agent._staged.shutdown()
         self.later = Later()
@@ -209,11 +238,21 @@ class Process:
             agent.results_once()
         elif step == "recover":
             agent.recover_once()
+        elif step == "settings":
+            self._read_settings()
         elif step in self.own_steps:
             self.own_steps[step]()
         elif self.later.work:
             work, arguments = self.later.work.pop(0)
             work(*arguments)
+
+    def _read_settings(self) -> None:
+        """A file is taken whole or not at all."""
+        before, edits = self.agent.config.rules, self.site.edits
+        self.agent.settings_once()
+        wanted = before if self.site.wrong else self.site.rules
+        if self.site.edits == edits and self.agent.config.rules != wanted:
+            raise LawBroken("a file is taken whole or not at all", f"{self.name}: {wanted}")
 
     def has_to_tell(self) -> bool:
         """Whether the journal still holds anything."""

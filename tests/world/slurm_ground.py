@@ -4,12 +4,14 @@ double of the cluster. Its controller forgets and gives ids again; the nodes kno
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.world.grounds import Ground, Run
 
+from meyrin.agent import late
 from meyrin.agent.batch import BatchSystem
 from meyrin.agent.slurm import ask
 from meyrin.agent.slurm.batch import SlurmBatch
@@ -35,7 +37,7 @@ class SlurmGround(Ground):
         odds = self.world.settings.odds("batch_unanswered")
         self.faults.silent, self.faults.late, self.faults.lost = odds / 2, odds / 4, odds / 4
         self.commands = FakeCommands(self.cluster, self.faults)
-        self.up_again_ms = 0
+        self.up_again_ms = self.counts_again_ms = 0
         self._runs: dict[int, Run] = {}
 
     def batch(self, process: Process) -> BatchSystem:
@@ -52,7 +54,11 @@ class SlurmGround(Ground):
         )
         batch.store._db.execute("PRAGMA synchronous=OFF")
         process.at_death.append(batch.store.close)
-        process.own_steps = {"submits": batch._send, "looks": batch._look}
+        process.own_steps = {
+            "submits": batch._send,
+            "looks": batch._look,
+            "late": lambda: late.tell(process.agent.batch, process.agent.hub),  # type: ignore[arg-type]
+        }
         return batch
 
     def _run(self, command: Sequence[str], given: str, environment: Mapping[str, str]) -> Done:
@@ -78,9 +84,49 @@ class SlurmGround(Ground):
             world.tell(f"{self.site.name}: slurmctld is away for {for_ms // 1000} s")
         elif world.now_ms >= self.up_again_ms:
             self.cluster.up = True
+        if world.chance.happens("records"):
+            self._correct(world.chance.of("records/what"))
+        elif world.now_ms >= self.counts_again_ms:
+            self.cluster.accounting_away = False
+
+    def _correct(self, chance: random.Random) -> None:
+        """Accounting is away, or has another word on a job whose end the hub knows."""
+        if chance.random() < 0.3:
+            self.cluster.accounting_away = True
+            self.counts_again_ms = self.world.now_ms + chance.choice((30_000, 300_000, 3_000_000))
+            self.world.tell(f"{self.site.name}: slurmdbd is away")
+            return
+        known = self.world.laws.attempts
+        over = [
+            (job, self._runs[id(job)])
+            for job in self.cluster.recorded
+            if id(job) in self._runs
+            and job.end_s is not None
+            and (attempt := known.get(self._runs[id(job)].attempt)) is not None
+            and attempt.state == "ended"
+        ]
+        if not over:
+            return
+        job, run = chance.choice(over)
+        assert job.start_s is not None
+        assert job.end_s is not None
+        name, truth = run.attempt, self.truth
+        truth.said[name].add(sum(each.elapsed_s for each in truth.of(name)))
+        if chance.random() < 0.3:
+            job.energy_j = chance.randint(1, 10**9)
+        else:
+            job.end_s = max(job.start_s, job.end_s + chance.choice((-40, -3, 1, 2, 60)))
+            run.elapsed_s = job.end_s - job.start_s
+        energies = [j.energy_j for j in self.cluster.recorded if j.name == job.name and j.energy_j]
+        if energies:
+            truth.energy_j[name] = sum(energies)
+        self.world.tell(
+            f"{self.site.name}: accounting says {run.elapsed_s} s, {job.energy_j} J of {name[-4:]}"
+        )
 
     def heal(self) -> None:
         self.cluster.up = True
+        self.cluster.accounting_away = False
         self.faults.silent = self.faults.late = self.faults.lost = 0.0
 
     # --- what happens

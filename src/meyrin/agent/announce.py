@@ -37,6 +37,11 @@ class Announcer:
         self._partitions = self._batch.partitions()
         self._looked_ms = self._clock_ms()
 
+    @property
+    def known(self) -> tuple[Partition, ...]:
+        """What the site has, as it said last."""
+        return self._partitions
+
     def look_if_due(self) -> None:
         looked_ms = self._looked_ms
         if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= LOOK_EVERY_MS:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from meyrin.domain.job import WarnSignal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
+
+if TYPE_CHECKING:
+    from meyrin.agent.config import AgentConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,20 @@ class LooksAgain(Protocol):
 
     def late_told(self, taken: Collection[Late], unknown: Collection[Late]) -> None:
         """The hub has those that it took; of the unknown it knows no end."""
+        ...
+
+
+@runtime_checkable
+class TakesSettings(Protocol):
+    """A batch system some of whose settings may change while jobs run."""
+
+    def wrong(self, config: AgentConfig) -> dict[str, str]:
+        """What these settings name that the site does not have, and the way out. Unreachable
+        when it does not answer."""
+        ...
+
+    def use(self, config: AgentConfig) -> None:
+        """Go on with these."""
         ...
 
 

@@ -7,10 +7,11 @@ and may leave so is a warning.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from meyrin.agent import veto
+from meyrin.agent.batch import BatchSystem, TakesSettings
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.slurm import push
@@ -60,6 +61,26 @@ def site_findings(
         yield from _slurm_findings(config, facts)
 
 
+def newly_wrong(
+    batch: BatchSystem, known: Sequence[Partition], present: AgentConfig, new: AgentConfig
+) -> str:
+    """What new settings name that the site does not have, and those before did not name; with
+    the way out. Unreachable where that must be asked of a batch system that does not answer."""
+    asks = new.slurm != present.slurm or new.partition != present.partition
+    if asks and isinstance(batch, TakesSettings):
+        found, before = batch.wrong(new), batch.wrong(present)
+    elif known:
+        found, before = (bad(site_findings(one, known, None)) for one in (new, present))
+    else:
+        return ""
+    return "; ".join(f"{w} ({hint})" for w, hint in found.items() if w not in before)
+
+
+def bad(findings: Iterable[Finding]) -> dict[str, str]:
+    """The words of those that are wrong, and the way out of each."""
+    return {each.words: each.hint for each in findings if each.bad}
+
+
 def _slurm_findings(config: AgentConfig, facts: ClusterFacts) -> Iterator[Finding]:
     mine = {one.account for one in facts.associations}
     wanted = [*config.slurm.accounts.items()]
@@ -98,12 +119,12 @@ def push_findings(config: AgentConfig) -> Iterator[Finding]:
 
 
 def no_account(facts: ClusterFacts) -> Finding | None:
-    """With accounting, Slurm takes jobs of known users only."""
+    """With accounting, Slurm takes jobs of known log-ins only."""
     if not facts.accounting or facts.associations:
         return None
     return Finding(
         True,
-        f"user {facts.user} has no account at cluster {facts.cluster}",
+        f"log-in {facts.user} has no account at cluster {facts.cluster}",
         f"ask its administrators: sacctmgr add user {facts.user} account=NAME",
     )
 

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from meyrin.agent import quiet
+from meyrin.agent.wrong import explained
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
 
@@ -17,7 +18,9 @@ from meyrin.domain.site import Partition, check_name
 class Rules(BaseModel):
     """The site's own rules. They are asked here, at the site, whatever the hub decided.
 
-    They are read again when the file changes or the agent gets SIGHUP; what runs goes on.
+    They are read again when the file changes or the agent gets SIGHUP; what runs goes on. So are
+    `[[offer]]`, `queue_every_s`, `renew_credential_h` and, with Slurm, `[[partition]]` and all of
+    `[slurm]` but how it is reached. A file that is wrong changes nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -142,7 +145,7 @@ class SlurmConfig(BaseModel):
     rest_url: str = ""
     """slurmrestd: `http://HOST:PORT`, or `unix:/path/to/socket`."""
     rest_user: str | None = None
-    """The user that the token is of; absent: who the agent runs as."""
+    """The log-in that the token is of; absent: the one that the agent runs under."""
     rest_token_file: Path | None = None
     """A file with a JSON Web Token for slurmrestd, read anew at each use, so it may be renewed."""
     rest_token_command: tuple[str, ...] = ()
@@ -167,11 +170,11 @@ class LimitsConfig(BaseModel):
     prefix: str = "m_"
     """What comes before a project's name in its account's, where `slurm.accounts` names none."""
     people: dict[str, str] = {}
-    """The site's user of each person who may use the accounts, such as { ada = "lovelace" }."""
+    """The log-in here of each person who may use the accounts, such as { ada = "lovelace" }."""
     tres: dict[str, str] = {}
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
-    """How much of what is there one pass may take away (users removed, accounts closed, limits
+    """How much of what is there one pass may take away (log-ins removed, accounts closed, limits
     brought to nothing); 0 takes nothing away."""
     tolerance_percent: int = Field(default=5, ge=0, le=50)
     """How far a limit may be off, in hundredths of what is left, before it is set anew."""
@@ -185,13 +188,13 @@ class AgentConfig(BaseModel):
     hub: str
     """The hub's address, such as https://hub.example."""
     credential_file: Path
-    """A file, readable by this user only, with the credential that the enrolment printed."""
+    """A file, readable by this log-in only, with the credential that the enrolment printed."""
     dir: Path
     """Where the agent keeps its journal and the jobs' folders."""
     batch: str = "local"
     """The batch system: `local` runs jobs on this machine, `slurm` hands them to Slurm."""
     share_files: bool = False
-    """Whether users and jobs see the same folders: a job then runs where it was submitted."""
+    """Whether people and jobs see the same folders: a job then runs where it was submitted."""
     grace_s: int = Field(default=30, ge=0, le=3600)
     """Seconds between TERM and KILL."""
     renew_credential_h: int = Field(default=24, ge=0, le=24 * 60)
@@ -248,17 +251,17 @@ class AgentConfig(BaseModel):
 def load(path: Path) -> AgentConfig:
     """Read the file; paths in it are relative to it. Raises InvalidInput naming the field."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}", field="config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is no TOML: {error}", field="config") from error
+        hint = "mend the line that it names; `meyrin agent --config FILE --check` looks again"
+        raise InvalidInput(f"{path} is no TOML: {error}", hint=hint, field="config") from error
     try:
         config = AgentConfig.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{path}: {place}: {first['msg']}", field=place) from error
+        raise explained(path, text, error, AgentConfig) from error
     base = path.resolve().parent
     token = config.slurm.rest_token_file
     slurm = config.slurm.model_copy(

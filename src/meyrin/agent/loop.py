@@ -8,7 +8,6 @@ keeps what there is to tell.
 
 from __future__ import annotations
 
-import errno
 import gc
 import secrets
 import shutil
@@ -21,7 +20,17 @@ import structlog
 
 from meyrin.agent import late, limits
 from meyrin.agent.announce import Announcer
-from meyrin.agent.batch import BatchJob, BatchSystem, LooksAgain, Output, Phase, ShowsQueue, Start
+from meyrin.agent.batch import (
+    BatchJob,
+    BatchSystem,
+    LooksAgain,
+    Output,
+    Phase,
+    ShowsQueue,
+    Start,
+    TakesSettings,
+)
+from meyrin.agent.check import newly_wrong
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential
 from meyrin.agent.door import Door, Way
@@ -29,12 +38,12 @@ from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience
-from meyrin.agent.prepare import folder_of, start_of, stderr_file, unnamed
+from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.report import of_batch
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
-from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, StorageFull, Unreachable
+from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
@@ -113,12 +122,18 @@ class Agent:
     def settings_once(self) -> None:
         """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
         then, look what the site has."""
-        found = self.watched.look(self.config) if self.watched else None
+        found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
+            if isinstance(self.batch, TakesSettings):
+                self.batch.use(found)
+                self.announcer.look()
             self.config = self.door.config = found
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
         self.announcer.look_if_due()
+
+    def _wrong(self, new: AgentConfig) -> str:
+        return newly_wrong(self.batch, self.announcer.known, self.config, new)
 
     def credential_once(self) -> None:
         """Renew what the agent logs in with, when that is due."""
@@ -235,7 +250,7 @@ class Agent:
         except Unreachable:
             log.info("agent.inputs_wait", attempt=attempt)
         except (OSError, MeyrinError) as error:
-            if _no_room(error):
+            if no_room(error):
                 log.warning("agent.no_room", attempt=attempt, error=str(error))
                 return None
             self.door.left([attempt])
@@ -475,10 +490,3 @@ class Agent:
     def _logged_in_again(self) -> bool:
         """Whether there is another credential to try: one that follows, or the operator's."""
         return self.credential is not None and self.credential.look_again()
-
-
-def _no_room(error: Exception) -> bool:
-    """Whether the disk is full: what then fails is tried again, not given up."""
-    return isinstance(error, StorageFull) or (
-        isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
+from meyrin.domain.errors import StorageFull
 from meyrin.domain.job import JobRequest
 from meyrin.domain.patterns import expand_pattern
 from meyrin.domain.units import NodeShape
@@ -173,3 +175,10 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
             "SLURM_ARRAY_TASK_STEP": str(indices[1] - indices[0] if len(indices) > 1 else 1),
         }
     return found
+
+
+def no_room(error: Exception) -> bool:
+    """Whether the disk is full: what then fails is tried again, not given up."""
+    return isinstance(error, StorageFull) or (
+        isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    )

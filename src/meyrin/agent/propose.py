@@ -69,7 +69,7 @@ def _batch(found: Found) -> str:
         f"grace_s = {facts.kill_wait_s}                     # between TERM and KILL",
         "",
         "[slurm]",
-        f"# Found: Slurm {facts.version}, cluster {facts.cluster}, as user {facts.user};",
+        f"# Found: Slurm {facts.version}, cluster {facts.cluster}, as log-in {facts.user};",
         f"# accounting: {'yes' if facts.accounting else 'no, so use is measured by our wrapper'}.",
         'transport = "command"            # or "rest": slurmrestd, with rest_url',
     ]

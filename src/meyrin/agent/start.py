@@ -21,6 +21,11 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def noted(config: AgentConfig) -> Path:
+    """Where a running agent notes which settings are in force."""
+    return Path(config.dir) / "settings.json"
+
+
 def make(
     config: AgentConfig,
     batch: BatchSystem,
@@ -48,6 +53,6 @@ def make(
         journal,
         wall_clock_ms,
         keeper,
-        watched=Watched(path) if path is not None else None,
+        watched=None if path is None else Watched(path, noted(config), wall_clock_ms),
         credential=Credential(config.credential_file, connection, hub.follow, who),
     )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
-from meyrin.cli.terminal import clean, say
+from meyrin.cli.terminal import clean, moment, say
+from meyrin.domain.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from meyrin.agent.check import Finding
+    from meyrin.agent.config import AgentConfig
 
 ENTRIES = {
     "join": Entry("meyrin.cli.agent_join:command", "Let this site join a hub."),
@@ -46,8 +48,8 @@ def command(context: click.Context, config: Path | None, check: bool) -> int:
     \b
     Examples:
       meyrin agent --config FILE            until Ctrl-C or SIGTERM
-      meyrin agent --config FILE --check    is the file right, does all answer?
-      kill -HUP $(cat DIR/agent.lock)       read rules and offers again now
+      meyrin agent --config FILE --check    is it right, does all answer, is it in force?
+      kill -HUP $(cat DIR/agent.lock)       read the settings again now
 
     \b
     A settings file by hand, with what it must hold:
@@ -98,10 +100,45 @@ def _run(path: Path) -> int:
 def _check(path: Path) -> int:
     from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
     from meyrin.agent import join, start  # noqa: PLC0415
+    from meyrin.agent.watched import in_force  # noqa: PLC0415
 
-    bad = show(join.findings(settings.load(path), start.wall_clock_ms()))
+    try:
+        chosen = settings.load(path)
+    except InvalidInput:
+        for folder in (path.parent, path.parent / "state"):  # which one, the file can't say
+            before = in_force(folder / "settings.json")
+            if before is not None and Path(before.path) == path.absolute():
+                say(f"the agent goes by the settings of {moment(before.since_ms)}, if it runs")
+        raise
+    bad = show(join.findings(chosen, start.wall_clock_ms()))
+    say(clean(_in_force(path, chosen)))
     say("the agent can't work so" if bad else f"{path} is good")
     return 1 if bad else 0
+
+
+def _in_force(path: Path, chosen: AgentConfig) -> str:
+    """Which settings the running agent goes by."""
+    from meyrin.agent.lock import hold_lock  # noqa: PLC0415 - not for --help
+    from meyrin.agent.start import noted  # noqa: PLC0415
+    from meyrin.agent.watched import digest, in_force  # noqa: PLC0415
+
+    lock = chosen.dir / "agent.lock"
+    try:
+        if lock.exists():
+            hold_lock(lock, "an agent", chosen.dir).close()
+        return "no agent runs with these settings now"
+    except Conflict:
+        now = in_force(noted(chosen))
+    if now is None:
+        return "an agent runs; which settings it goes by is not noted"
+    since = moment(now.since_ms)
+    if now.trouble:
+        return f"the agent goes by the settings of {since}; it refused this file: {now.trouble}"
+    if now.digest != digest(path):
+        return f"the agent goes by the settings of {since} ({now.path}), not by this file yet"
+    if now.waits:
+        return f"in force since {since}, but for what waits for a new start: {', '.join(now.waits)}"
+    return f"in force since {since}"
 
 
 def show(findings: Iterable[Finding]) -> bool:

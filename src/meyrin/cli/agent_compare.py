@@ -41,7 +41,7 @@ def command(
 
     \b
     Wall seconds and, where the site records it, energy: job by job, every run of each.
-    Run it where the agent runs, as the same account. It changes nothing.
+    Run it where the agent runs, under the same log-in. It changes nothing.
     """
     from meyrin.agent import config as settings  # noqa: PLC0415 - not for --help
     from meyrin.agent.compare import compare  # noqa: PLC0415

@@ -48,7 +48,7 @@ Interrupted? The same line again goes on where it stopped.
 @click.option("--no-start", is_flag=True, help="All but the last step: start the agent yourself.")
 @pass_session
 def command(session: Session, /, site: str, address: str, folder: Path | None, **said: Any) -> int:
-    """Let this site join a hub, as the user that you are: no root, no open port.
+    """Let this site join a hub, under your own log-in: no root, no open port.
 
     \b
     Looks what Slurm has here, takes the enrolment, proposes a settings file for you to
@@ -104,7 +104,7 @@ def _look(said: dict[str, Any], environ: dict[str, str]) -> Found:
         facts = found.facts
         assert facts is not None
         accounts = ", ".join(dict.fromkeys(one.account for one in facts.associations))
-        _step(1, f"Slurm {facts.version}, cluster {facts.cluster}; user {facts.user}, "
+        _step(1, f"Slurm {facts.version}, cluster {facts.cluster}; log-in {facts.user}, "
                  f"accounts: {accounts or 'none needed'}")  # fmt: skip
     for one in found.partitions:
         words = f"{one.name}: {one.nodes} nodes of {one.cores_per_node} cores"

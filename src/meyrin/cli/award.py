@@ -32,9 +32,9 @@ def group() -> None:
     epilog="""\b
 Examples:
   meyrin award import awards.csv --dry-run
-  meyrin award import awards.csv --map award=Number --map amount_h=Hours --set owner=union
+  meyrin award import a.csv --map award=Number --map amount_h=Hours --set owner=union
 Columns: award (its name there), project, charged_type, amount_s (whole seconds of the type)
-or amount_h (hours of it, exactly), start and end (2027-01-31 or 2027-01-31T10:00:00Z, UTC), reason;
+or amount_h (hours of it, exactly), start and end (2027-01-31 or 2027-01-31T10:00:00Z), reason;
 may be left out: owner, offer_id, mode; title and lead make a project that is not there.
 The same file again changes nothing. A row that is wrong stops all, and every one is named.
 """,

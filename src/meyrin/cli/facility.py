@@ -11,6 +11,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.terminal import data, data_json, say
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 
 ENTRIES = {"export": Entry("meyrin.cli.facility:export", "Write a hub's sites as a facility file.")}
 
@@ -55,7 +56,7 @@ def export(session: Session, countries: tuple[str, ...], out: Path | None) -> No
     text = facility_toml(details, codes, url, today, session.now_s)
     if out is not None:
         out.write_text(text, encoding="utf-8")
-        say(f"{out}: {len(details)} sites")
+        say(f"{out}: {show_count(len(details), 'site')}")
     if session.json:
         data_json({"sites": names, "facility": text})
     elif out is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from meyrin.cli.progress import Line
 from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.terminal import data, data_json, say
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.plan.sweep import Place, Standing
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 HERE = "meyrin.cli.plan"
 ENTRIES = {
     "impact": Entry(f"{HERE}:impact", "What options would change, against as-is."),
+    "fit": Entry("meyrin.cli.plan_fit:fit", "Fit a generator to a log, with the fit shown."),
 }
 PUBLISHING = {
     "publish": Entry("meyrin.cli.plan_publish:publish", "Put a study on the hub's pages."),
@@ -62,8 +65,13 @@ Open out/report.html; out/tables holds every number as CSV.
     help="Points in one job, with --on facility.",
 )  # fmt: skip
 @click.option(
-    "--python", default="python3", show_default=True, metavar="PROGRAM",
-    help="Interpreter at the sites that has Meyrin, with --on facility.",
+    "--job-options", default="", metavar="OPTIONS",
+    help="Options of these jobs as sbatch has them: '--time=60 --mem=4G --account=lab'.",
+)  # fmt: skip
+@click.option(
+    "--python", metavar="PROGRAM",
+    help="Interpreter at the sites that has Meyrin, with --on facility."
+    "  [default: this one for a hub on this machine, else python3]",
 )  # fmt: skip
 @click.option("--focus", default="", metavar="OPTION", help="Option that the page is about.")
 @click.option("--no-ranges", is_flag=True, help="Don't move unknown numbers to their ends.")
@@ -77,7 +85,8 @@ def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> No
     Each option, size rule and seed is one point: a replay of the same demand, job by
     job. Points are kept below DIR/points, so Ctrl-C loses at most those that were
     running: the same command goes on where it stopped, and a changed number runs
-    again only what it touches.
+    again only what it touches. Jobs on a facility go on after Ctrl-C; the same
+    command comes back to them.
     """
     from meyrin.plan.impact import Asked, study  # noqa: PLC0415 - not for --help
     from meyrin.plan.report import write as report  # noqa: PLC0415
@@ -89,7 +98,7 @@ def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> No
     again = _command(scenario, out, options)
     asked = Asked(loaded, options["focus"], not options["no_ranges"], again)
     line = _Told(session)
-    place = _place(session, options)
+    place = _place(session, options, out, line)
     try:
         found = study(
             asked, out, place, session.clock, carry=options["on"] != NEAR,
@@ -109,6 +118,13 @@ def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> No
         f"{line.total} points ({line.kept} kept from before), {len(files)} files,"
         f" {time.perf_counter() - begun:.0f} s, at most {_peak_mib():,} MiB of memory a process"
     )
+    missing = report.nobody_says(files)
+    if missing:
+        say(
+            f"nobody says {show_count(len(missing), 'number')}; most worth knowing:"
+            f" {'; '.join(missing[:3])}. Put them into {loaded.facility_path} with their source:"
+            " the page lists all"
+        )
 
 
 def _peak_mib() -> int:
@@ -151,8 +167,8 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _place(session: Session, options: dict[str, Any]) -> Place:
-    from meyrin.plan.places import OnDask, OnFacility  # noqa: PLC0415
+def _place(session: Session, options: dict[str, Any], out: Path, line: _Told) -> Place:
+    from meyrin.plan.places import OnDask  # noqa: PLC0415
     from meyrin.plan.sweep import Here, check_cores, cores_here  # noqa: PLC0415
 
     on = options["on"]
@@ -160,10 +176,7 @@ def _place(session: Session, options: dict[str, Any]) -> Place:
         cores = options["cores"]
         return Here(cores_here() if cores is None else check_cores(cores))
     if on == FACILITY:
-        from meyrin.cli.plan_jobs import HubJobs  # noqa: PLC0415
-
-        jobs = HubJobs(session.client(), session.pause)
-        return OnFacility(jobs, options["per_job"], options["python"], say)
+        return _facility(session, options, out, line)
     if "://" in on:
         return OnDask(on)
     raise InvalidInput(
@@ -174,16 +187,61 @@ def _place(session: Session, options: dict[str, Any]) -> Place:
     )
 
 
+def _facility(session: Session, options: dict[str, Any], out: Path, line: _Told) -> Place:
+    import sys  # noqa: PLC0415
+
+    from meyrin.cli.plan_jobs import HubJobs, is_here, like  # noqa: PLC0415
+    from meyrin.plan.impact import POINTS  # noqa: PLC0415
+    from meyrin.plan.on_facility import Notes, OnFacility  # noqa: PLC0415
+
+    hub = session.client()
+    python = options["python"] or (sys.executable if is_here(hub.url) else "python3")
+    return OnFacility(
+        HubJobs(hub, session.pause, like(options["job_options"])),
+        options["per_job"],
+        Notes(out / POINTS),
+        python,
+        say=line.aside,
+        under_way=line.under_way,
+    )
+
+
 class _Told:
     """Progress in one line: points with time left, then gathering, then drawing."""
 
     def __init__(self, session: Session) -> None:
+        self._clock = session.clock
         self._line = Line(session.clock, lines=True)
+        self._standing: Standing | None = None
+        self._more = 0
+        self._jobs = ""
+        self._from: tuple[float, int] | None = None
         self.total = self.kept = 0
 
     def points(self, standing: Standing) -> None:
         self.total, self.kept = standing.total, standing.kept
-        self._line.tell(lambda: _words(standing))
+        self._standing = standing
+        self._tell()
+
+    def under_way(self, done: int, words: str) -> None:
+        """How jobs are: how many of their points are done that have not come yet, and words."""
+        self._more, self._jobs = done, words
+        if self._from is None and self._standing is not None:  # what was there before is no pace
+            self._from = self._clock(), self._standing.done + done
+        self._tell()
+
+    def _tell(self) -> None:
+        standing = self._standing
+        if standing is not None:
+            shown = standing if self._from is None else self._ahead(standing, *self._from)
+            self._line.tell(lambda: _words(shown, self._jobs))
+
+    def _ahead(self, standing: Standing, since: float, had: int) -> Standing:
+        """With the points that are done in jobs; time left by the pace since these were seen."""
+        done = min(standing.done + self._more, standing.total)
+        come = done - had
+        left = (self._clock() - since) / come * (standing.total - done) if come > 0 else None
+        return replace(standing, done=done, left_s=left)
 
     def gathering(self, done: int, total: int) -> None:
         self._line.tell(lambda: f"gathering {done} of {total}")
@@ -191,12 +249,17 @@ class _Told:
     def say(self, words: str) -> None:
         self._line.tell(lambda: words)
 
+    def aside(self, words: str) -> None:
+        """A line that stays."""
+        self._line.close()
+        say(words)
+
     def close(self) -> None:
         self._line.close()
 
 
-def _words(standing: Standing) -> str:
-    text = f"{standing.done} of {standing.total} points"
+def _words(standing: Standing, jobs: str = "") -> str:
+    text = f"{standing.done} of {standing.total} points" + (f", {jobs}" if jobs else "")
     if standing.left_s is None:
         return text
     left = standing.left_s

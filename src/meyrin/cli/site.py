@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meyrin.wire.sites import OfferView, SiteDetail, SiteView
 
 HERE = "meyrin.cli.site"
-ENROLMENT = "MEYRIN_ENROLMENT"  # a variable, for no other user sees it, as in a list of processes
+ENROLMENT = "MEYRIN_ENROLMENT"  # a variable, for nobody else sees it, as in a list of processes
 ENTRIES = {
     "list": Entry(f"{HERE}:list_sites", "Every site, by name."),
     "show": Entry(f"{HERE}:show", "One site: partitions and offers."),
@@ -165,7 +165,7 @@ Examples:
   meyrin site enrol alps --title 'Alps, Lugano'
   meyrin site enrol alps --lend       what the site proposes is lent as it joins
   meyrin site enrol alps --again      another agent takes over
-The operator runs the printed line on a login node, as any user. Its token is good
+The operator runs the printed line on a login node, under any log-in. Its token is good
 once, and for an hour (--valid). Next: `meyrin site show alps`.
 """,
 )
@@ -199,7 +199,7 @@ def enrol(
         return
     say(
         f"{name} may join until {moment(given.expires_ms)}. Its operator runs this on a login "
-        "node, as any user; shown this once:"
+        "node, under any log-in; shown this once:"
     )
     data(f"{ENROLMENT}={given.secret} meyrin agent join {name} --hub {given.hub}")
     if urlsplit(given.hub).hostname in {"127.0.0.1", "localhost", "::1"}:
@@ -249,7 +249,7 @@ def revoke(session: Session, name: str) -> None:
     "drain", epilog="Example: meyrin site drain alps --reason 'new cooling until Friday'"
 )
 @click.argument("name")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; users read it.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; people read it.")
 @asks_hub
 def drain(session: Session, name: str, reason: str) -> None:
     """Send nothing new to a site; what runs there goes on."""

@@ -41,6 +41,7 @@ def export(session: Session, file: Path, site: str, key_file: Path | None) -> No
 
     People and projects are keyed hashes: with a key that nobody keeps, nobody can tell names from
     them. Two exports with one key fit together. Names, scripts and output of jobs stay at the hub.
+    Beside `meyrin facility export`, it is what a study of your own hub starts from.
     """
     from meyrin.plan.live_trace import trace_of  # noqa: PLC0415 - not for --help
     from meyrin.sim.trace.export import write_export  # noqa: PLC0415
@@ -61,8 +62,12 @@ def export(session: Session, file: Path, site: str, key_file: Path | None) -> No
                     break
         finally:
             line.close()
-        source = hub.url
-    trace = trace_of(found, source)
+        partitions = {
+            f"{name}/{partition.name}": partition
+            for name in sorted({job.site for job in found})
+            for partition in hub.sites.show(name).site.partitions
+        }
+        trace = trace_of(found, hub.url, partitions)
     write_export(trace, file)
     if session.json:
         data_json({"file": str(file), "jobs": len(trace), "left_out": dict(trace.skipped)})

@@ -1,7 +1,7 @@
 """Seeded jobs that come from no log: batch jobs, and inference load by hour.
 
 Batch: run times are log-normal, sizes powers of two of which each is `small` times as frequent as
-the one below, arrivals uniform but for a day's rhythm, users of unequal appetite (Zipf). Limits
+the one below, arrivals uniform, users of unequal appetite (Zipf). Limits
 are run times times `overstated`, rounded up to a quarter of an hour.
 """
 

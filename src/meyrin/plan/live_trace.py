@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from meyrin.sim.trace.model import CANCELLED, COMPLETED, FAILED, UNKNOWN, Trace, from_columns
 
 if TYPE_CHECKING:
+    from meyrin.domain.site import Partition
     from meyrin.wire.plans import TraceJob
 
 STATUS = {"completed": COMPLETED, "failed": FAILED, "cancelled": CANCELLED, "expired": CANCELLED}
@@ -17,8 +18,13 @@ NEVER = "placed and never ran"
 STILL = "still there"
 
 
-def trace_of(jobs: Sequence[TraceJob], source: str) -> Trace:
-    """The jobs that ran and ended; how many others there were is in `skipped`."""
+def trace_of(
+    jobs: Sequence[TraceJob], source: str, partitions: Mapping[str, Partition] | None = None
+) -> Trace:
+    """The jobs that ran and ended; how many others there were is in `skipped`.
+
+    `partitions`, by SITE/PARTITION, say how large the machine is: those where these jobs ran.
+    """
     ended = [one for one in jobs if one.start_ms is not None and one.end_ms is not None]
     skipped = {
         NEVER: sum(one.start_ms is None and one.end_ms is not None for one in jobs),
@@ -40,6 +46,9 @@ def trace_of(jobs: Sequence[TraceJob], source: str) -> Trace:
         numbers[kind] = _column([place[word] for word in words])
         names[kind] = {number: word for word, number in place.items()}
     accelerators = _column([one.accelerators for one in ended])
+    sizes = partitions or {}
+    where = [sizes[word] for word in sorted(set(kinds["partition"])) if word in sizes]
+    whole = len(where) == len(set(kinds["partition"])) > 0
     return from_columns(
         {
             "job_id": _column([one.job for one in ended]),
@@ -56,6 +65,10 @@ def trace_of(jobs: Sequence[TraceJob], source: str) -> Trace:
         },
         names=names,
         epoch_s=epoch_s,
+        processors_total=sum(one.cores_per_node * one.nodes for one in where) if whole else None,
+        accelerators_total=sum(one.accelerators_per_node * one.nodes for one in where)
+        if whole
+        else None,
         pool_unit="accelerators" if (accelerators > 0).all() and ended else "processors",
         format="meyrin",
         source=source,

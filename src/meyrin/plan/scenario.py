@@ -80,9 +80,10 @@ class Part(Table):
     each: q.Ratio | None = Field(
         default=None, description="accelerators for one of what the log counts; absent: one"
     )
-    generator: Literal["", "batch", "inference"] = Field(
+    generator: Literal["", "batch", "fitted", "inference"] = Field(
         default="", description="without a trace: seeded jobs, or inference load by hour"
     )
+    fit: str = Field(default="", description="generated: a fit.json that `meyrin plan fit` wrote")
     median: q.Span | None = Field(default=None, description="generated: half the jobs are shorter")
     spread: q.Ratio | None = Field(
         default=None, description="generated: standard deviation of the logarithm of run times"
@@ -112,11 +113,19 @@ class Part(Table):
         needed = {
             "batch": ("median", "spread", "largest", "small", "overstated"),
             "inference": ("median", "night"),
+            "fitted": ("fit",),
         }
         for name in needed.get(self.generator, ()):
-            if getattr(self, name) is None:
+            if getattr(self, name) in (None, ""):
                 raise ValueError(f"generator {self.generator!r} needs {name}")
+        if self.fit and self.generator != "fitted":
+            raise ValueError('a fit goes with generator = "fitted"')
         return self
+
+    @property
+    def file(self) -> str:
+        """The file that its jobs come from; "" for none."""
+        return self.trace or self.fit
 
 
 class Transfer(Table):

@@ -128,8 +128,8 @@ def _inputs(scenario: Scenario) -> tuple[tuple[str, str, str], ...]:
         if shape:
             found.append((shape, place_of(shape, facility).resolve()))
     for part in scenario.file.workload:
-        if part.trace:
-            found.append((part.trace, place_of(part.trace, beside).resolve()))
+        if part.file:
+            found.append((part.file, place_of(part.file, beside).resolve()))
     return tuple((word, str(path), digest(path)) for word, path in dict(found).items())
 
 
@@ -199,23 +199,23 @@ def _workload(
     if key not in _KEPT:
         _KEPT.clear()
         logs = {
-            part.name: _log(part, paths[part.trace], number, known)
+            part.name: _log(part, paths[part.file], number, known)
             for part in file.workload
-            if part.trace
+            if part.file
         }
         _KEPT[key] = make(file, number, homes, logs, point.seed, point.sizes)
     return key, _KEPT[key]
 
 
 def _log(part: Part, path: Path, number: Numbers, known: Any) -> Any:
-    from meyrin.plan.workload import read_log  # noqa: PLC0415
+    from meyrin.plan.workload import read_fit, read_log  # noqa: PLC0415
 
     said = tuple(number(one) for loc, one in quantities(part) if loc[-1] != "load")
     key = (known, part.name, said)
     if key not in _LOGS:
         while len(_LOGS) >= LOGS:
             del _LOGS[next(iter(_LOGS))]
-        _LOGS[key] = read_log(part, path, number)
+        _LOGS[key] = read_log(part, path, number) if part.trace else read_fit(path)
     return _LOGS[key]
 
 

@@ -36,6 +36,7 @@ READING = (  # what comes before and after the points does not
     "plan/batch.py",
     "plan/differences.py",
     "plan/impact.py",
+    "plan/on_facility.py",
     "plan/places.py",
     "plan/report",
     "plan/sweep.py",

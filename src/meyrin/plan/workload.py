@@ -12,14 +12,18 @@ Everything is drawn from the seed, the part and the site's name: another site ch
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from meyrin.domain.errors import InvalidInput
+from meyrin.plan import generate
+from meyrin.plan.fitted import Fit, draw
 from meyrin.plan.scenario import Part, ScenarioFile, SizeRule
 from meyrin.plan.world import Numbers, Place
 from meyrin.sim.prepare import prepare
@@ -75,7 +79,7 @@ class Log:
         return float((self.size * self.run).sum()) / self.span_s
 
 
-def read_log(part: Part, path: Path, number: Numbers) -> Log:
+def read_log(part: Part, path: Path, number: Callable[[Any], float]) -> Log:
     """The log of a part. InvalidInput where nobody says how large its machine was."""
     trace = read(path, part.format or None)
     each = round(number(part.each)) if part.each is not None else 1
@@ -114,7 +118,7 @@ def read_log(part: Part, path: Path, number: Numbers) -> Log:
     return Log(**columns, users=int(users.max()) + 1, span_s=span, machine=machine)
 
 
-def _limits(part: Part, number: Numbers, run: Ints, limit: Ints) -> Ints:
+def _limits(part: Part, number: Callable[[Any], float], run: Ints, limit: Ints) -> Ints:
     """Limits as the log says, or where it says nothing and the part does, so much over."""
     if part.overstated is None:
         return limit
@@ -135,6 +139,20 @@ def in_parts(jobs: dict[str, Ints], longest: int) -> dict[str, Ints]:
     limit = np.minimum(found["limit"] - before, longest)
     found["limit"] = np.where(last, np.maximum(limit, found["run"]), longest)
     return found
+
+
+def read_fit(path: Path) -> Fit:
+    """A fit as `meyrin plan fit` wrote it. InvalidInput, with the way out, for anything else."""
+    try:
+        return Fit.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InvalidInput(
+            f"{path} is no fit: {where}: {first['msg']}",
+            hint="make one with: meyrin plan fit LOG --out DIR",
+            field="fit",
+        ) from None
 
 
 def _users(trace: Trace, row: Ints) -> Ints:
@@ -168,11 +186,11 @@ def make(
     file: ScenarioFile,
     number: Numbers,
     homes: tuple[Place, ...],
-    logs: dict[str, Log],
+    sources: dict[str, Log | Fit],
     seed: int,
     sizes: SizeRule,
 ) -> Workload:
-    """All jobs of a seed and size rule; `homes` are the sites as they are, `logs` by part."""
+    """All jobs of a seed and size rule; `homes` are the sites as they are, `sources` by part."""
     named = {one.country for one in file.demand} | {place.country for place in homes}
     named |= {code for place in homes for owner in place.owners for code in owner[2]}
     countries = tuple(sorted(named))
@@ -183,11 +201,7 @@ def make(
         for at, place in enumerate(homes):
             if place.homed == 0:
                 continue
-            jobs = (
-                _from_log(making, part, place, logs[part.name])
-                if part.trace
-                else _generated(making, part, place)
-            )
+            jobs = _jobs_of(making, part, place, sources.get(part.name))
             count = int(jobs["user"].max()) + 1 if len(jobs["user"]) else 0
             jobs["country"], jobs["group"] = _people(making, part, place, count, jobs["user"])
             jobs["user"] = jobs["user"] + users
@@ -251,15 +265,18 @@ def _copy(
         found["user"].append(log.user[kept][within] + copy * log.users)
 
 
-def _generated(making: Making, part: Part, place: Place) -> dict[str, Any]:
-    from meyrin.plan import generate  # noqa: PLC0415 - only where it is asked for
-
+def _jobs_of(making: Making, part: Part, place: Place, source: Log | Fit | None) -> dict[str, Any]:
+    if isinstance(source, Log):
+        return _from_log(making, part, place, source)
     chance = draws(making.seed, part.name, place.name)
     work = making.number(part.load) * place.homed * making.length_s
+    if source is not None:
+        growth = place.homed / source.machine if making.sizes == "grown" else 1.0
+        return draw(source, chance, work, making.length_s, growth)
     if part.generator == "inference":
         return generate.inference(part, making.number, chance, place, making.length_s)
-    growth = place.homed if making.sizes == "grown" else 0
-    return generate.batch(part, making.number, chance, work, making.length_s, growth)
+    grown = place.homed if making.sizes == "grown" else 0
+    return generate.batch(part, making.number, chance, work, making.length_s, grown)
 
 
 def _people(

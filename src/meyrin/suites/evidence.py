@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meyrin.domain.errors import Failed
 from meyrin.suites import bundle, execute, keys
 from meyrin.suites.execute import Ask, OnProgress
 from meyrin.suites.facts import Facts
@@ -30,15 +31,26 @@ def hand_in(ask: Ask, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
     """Run a suite and write what is to be signed; `key_is` says where the site's key was."""
     target = ask.out / FILE
     target.unlink(missing_ok=True)
-    found = execute.run(ask, progress)
-    raw = bundle.draft(found, ask.folder, _logs(ask), _reached(ask), key_is)
-    return found, _kept(raw, target)
+    try:
+        found = execute.run(ask, progress)
+        raw = bundle.draft(found, ask.folder, _logs(ask), _reached(ask), key_is)
+        return found, _kept(raw, target)
+    except OSError as error:
+        raise Failed(
+            f"no evidence: {error.filename or target.parent}: {error.strerror or error}",
+            hint="what is finished is kept; the same command goes on from there",
+        ) from error
 
 
 def _kept(raw: bytes, target: Path) -> Path:
+    """The file whole under its name, or no file at all."""
     draft = target.with_suffix(".part")
-    draft.write_bytes(raw)
-    draft.replace(target)
+    try:
+        draft.write_bytes(raw)
+        draft.replace(target)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
     return target
 
 

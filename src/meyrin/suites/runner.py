@@ -8,13 +8,15 @@ sample to `samples.jsonl` as it comes; whoever starts it again goes on with what
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
@@ -205,14 +207,41 @@ def _native(entry: TaskEntry, suite: Suite) -> Task:
     import importlib  # noqa: PLC0415
 
     if entry.inspect.startswith(INSPECT_EVALS):
-        module = importlib.import_module(f"inspect_evals.{entry.name}")
-        made = getattr(module, entry.name)()
+        made = _announced(entry.name)()
     else:
         place, _, function = entry.inspect.partition(":")
         made = getattr(importlib.import_module(f"{suite.package}.{place}"), function)()
     if not isinstance(made, Task):
         raise InvalidInput(f"{entry.inspect} makes no Inspect task", field="inspect")
     return made
+
+
+def _announced(name: str) -> Callable[[], object]:
+    """A task of inspect_evals by the name that the package announces to Inspect: in the module of
+    that name, or where its entry point leads, for modules that hold several tasks."""
+    import importlib  # noqa: PLC0415
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
+    package = INSPECT_EVALS.rstrip("/")
+    announced = [each.value for each in entry_points(group="inspect_ai") if each.name == package]
+    for place in (f"{package}.{name}", *announced):
+        try:
+            made = getattr(importlib.import_module(place), name, None)
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise InvalidInput(
+                    f"{INSPECT_EVALS}{name} needs {error.name}, which is not installed here",
+                    hint="install what the task asks for at the site",
+                    field="suite",
+                ) from error
+            continue
+        if callable(made):
+            return cast("Callable[[], object]", made)
+    raise InvalidInput(
+        f"the package {package} that is installed here has no task {name}",
+        hint="its own documentation lists them",
+        field="suite",
+    )
 
 
 @dataclass(slots=True)
@@ -283,9 +312,16 @@ class _Notes:
 
     def add(self, sample: EvalSample, task: str) -> None:
         try:
-            os.write(self.file, sample_line(self.fact(sample, task)) + b"\n")
+            self._write(sample_line(self.fact(sample, task)) + b"\n")
         except (OSError, MeyrinError) as error:
             self.trouble = self.trouble or error
+
+    def _write(self, line: bytes) -> None:
+        """A whole line or nothing: on a full disk a part of it would be taken for the next one."""
+        before = os.fstat(self.file).st_size
+        if os.write(self.file, line) < len(line):
+            os.ftruncate(self.file, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def fact(self, sample: EvalSample, task: str) -> SampleFact:
         expected = dict(self.names).get(task) or tuple(sample.scores or ())
@@ -359,6 +395,7 @@ def run(spec: Spec) -> int:
             tasks.append(_task_of(part, mine, suite, spec.out))
     NOTES.names = tuple((p.entry.name, tuple(p.entry.judged)) for p in parts)
     NOTES.chars = suite.limits.output_chars
+    NOTES.trouble = None
     NOTES.file = os.open(lines, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     if tasks:
         _evaluate(tasks, model, spec, suite)

@@ -206,3 +206,12 @@ def test_a_run_that_the_wrapper_alone_knew_is_in_accounting_later() -> None:
     one = ended(rows=1, runs=runs, told=Usage(150, source="wrapper"))
     assert late.said(one, (PREEMPTED,)) == (Usage(150, source="wrapper"), 1)
     assert late.said(one, (PREEMPTED, row(300, 401))) == (Usage(151), 2)
+
+
+def test_a_record_that_was_cut_short_is_not_added_to_what_the_wrapper_saw() -> None:
+    """Found by world 36: slurmdbd was away at the end, and its record was mended since."""
+    runs = (Run(0, "1", 300, end_s=400, code=0),)
+    one = ended(rows=0, runs=runs, requeue=False, told=Usage(100, source="wrapper"))
+    assert late.said(one, (row(300, 397),)) == (Usage(97), 1)
+    one = ended(rows=1, runs=runs, requeue=False, told=Usage(100))
+    assert late.said(one, (row(310, 397),)) == (Usage(87), 1)

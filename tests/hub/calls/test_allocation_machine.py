@@ -350,6 +350,7 @@ def fresh_url(request, tmp_path):
         yield url
 
 
+@pytest.mark.timeout(0 if LONG else 300)
 def test_hours_add_up_whatever_becomes_of_them(fresh_url):
     """In a long run, each round has a ledger of its own: checks read all of it."""
     rounds = total = 0
@@ -357,7 +358,7 @@ def test_hours_add_up_whatever_becomes_of_them(fresh_url):
         made = open_books(fresh_url())
         machine = type("Machine", (AllocationMachine,), {"room": Law(made), "operations": 0})
         limits = settings(
-            max_examples=25 if LONG else 5,
+            max_examples=10 if LONG else 5,
             stateful_step_count=STEPS,
             deadline=None,
             derandomize=not LONG,

@@ -108,6 +108,18 @@ def test_one_wrong_row_stops_all_and_is_named(room, wrong, field, words):
 
 def test_another_row_of_the_same_name_is_an_error(room):
     room.bring(award("E-1"))
-    with pytest.raises(InvalidInput, match="imported before as all_"):
+    with pytest.raises(InvalidInput, match="here already as all_"):
         room.bring(award("E-1", amount_s=1), award("E-9"))
     assert len(room.out()) == 1
+
+
+def test_what_changed_since_comes_back_as_it_is_now(room):
+    (made,) = room.bring(award("E-1", project="fresh", lead="ada", title="Fresh"))
+    room.ask(room.root, "extend", made.allocation_id, amount_s=50, end_s=END_S + 9, source=LIP)
+    out = room.out()
+    assert [(each.award, each.amount_s) for each in out] == [("E-1", 3600), ("E-1#2", 50)]
+    assert [each.state for each in room.bring(*out)] == ["known", "known"]
+    with pytest.raises(InvalidInput, match="here already"):
+        room.bring(award("E-1#2", amount_s=51))
+    assert room.bring(award("E-1", project="fresh", lead="bob"))[0].state == "known"
+    assert len(room.out()) == 2

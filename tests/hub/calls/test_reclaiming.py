@@ -162,6 +162,18 @@ def test_a_pause_holds_it_up(room):
     assert room.free(one) == [600]
 
 
+def test_an_extension_puts_it_off(room):
+    one = room.award()
+    room.to(30)
+    room.ask(room.root, "extend", one, end_s=END_S + 10 * WEEK_S)
+    assert room.listed()[0].due_s == NOW_S + 10 * WEEK_S
+    room.to(69)
+    assert room.free(one) == [1000]
+    assert [(r.number, r.state) for r in room.listed()] == [(1, "announced")]
+    room.to(70)
+    assert room.free(one) == [600]
+
+
 def test_a_hub_that_dies_in_between_has_done_neither(room, books, monkeypatch):
     one = room.award()
     room.to(34)

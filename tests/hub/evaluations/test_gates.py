@@ -416,3 +416,15 @@ def test_a_revoked_key_takes_its_evidence_along_and_a_replaced_one_does_not(gate
     gate.register(again)
     said = gate.decide(again, first, status=409)["error"]["message"]
     assert "revoked" in said
+
+
+def test_a_suite_that_came_with_its_job_opens_no_gate(gate):
+    """It may call itself what it likes, and score as it likes."""
+    made = gate.plan()
+    gate.register(made)
+    model = InputFile("model/weights.bin", hashlib.sha256(MODEL).hexdigest(), len(MODEL))
+    own = InputFile("suite/capability/suite.toml", gate.upload(b"x", gate.ada), 1)
+    gate.work = gate.job(inputs=(model, own))
+    run = gate.bring(gate.packed(gate.facts(made, 0.995)))
+    said = gate.decide(made, run, status=409)["error"]["message"]
+    assert "came with its job" in said

@@ -24,7 +24,9 @@ from typing import Any
 
 import structlog
 
+from meyrin.agent import check
 from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, QueueEntry, Start
+from meyrin.agent.config import AgentConfig
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.queue import site_secret
 from meyrin.agent.slurm import ask, late, spool
@@ -169,6 +171,23 @@ class SlurmBatch:
             else:
                 self._found = {name: _place(body) for name, body in json.loads(kept).items()}
         return self._found or {}
+
+    def wrong(self, config: AgentConfig) -> dict[str, str]:
+        facts = self.transport.describe()
+        chosen = config.partition
+        known = chosen or tuple(place.partition for place in ask.discovered(facts).values())
+        return check.bad(check.site_findings(config, known, facts))
+
+    def use(self, config: AgentConfig) -> None:
+        how = config.slurm
+        self._accounts = ask.Accounts(how.accounts, how.default_account)
+        chosen = ask.named(config.partition, how.partitions) if config.partition else None
+        if chosen is None and self._given is not None:
+            self._found = None
+        self._given, self._given_doubt_s = chosen, how.doubt_s
+        least_s, most_s = how.poll_min_s, max(how.poll_min_s, how.poll_max_s)
+        self.watcher.use((least_s, most_s), how.accounting_wait_s)
+        self.second.use(how.second_look_days, how.second_look_every_h)
 
     def _has_accounting(self) -> bool:
         return bool(self._facts.get("accounting", 1))

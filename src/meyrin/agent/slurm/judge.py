@@ -210,12 +210,21 @@ def runs_closed(w: Witnesses) -> int:
     return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
 
 
-def usage(w: Witnesses) -> Usage | None:
-    """What all its runs used. The site's accounting where it is closed, else the wrapper."""
+def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage | None:
+    """What all its runs used. The site's accounting where it is closed, else the wrapper.
+
+    `mended`: accounting may have other ends by now than the wrapper saw, and a run is known by its
+    begin. `whole`: accounting is known to have every run.
+    """
     rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
     closed = [row for row in rows if row.end_s is not None and row.elapsed_s is not None]
     if closed:
-        uncounted = [run for run in w.runs if run.ended and not _covered(run, closed)]
+        uncounted = [
+            run
+            for run in w.runs
+            if run.ended
+            and not (whole or _covered(run, closed) or (mended and _begun(run, closed)))
+        ]
         rss = [row.max_rss_kb for row in closed if row.max_rss_kb is not None]
         cpu = [row.cpu_ms for row in closed if row.cpu_ms is not None]
         energy = [row.energy_j for row in closed if row.energy_j is not None]
@@ -253,6 +262,13 @@ def _covered(run: Run, rows: Sequence[AccountingRow]) -> bool:
     """
     known = [second for second in (run.start_s, run.end_s) if second is not None]
     return bool(known) and any(all(_within(second, row) for second in known) for row in rows)
+
+
+def _begun(run: Run, rows: Sequence[AccountingRow]) -> bool:
+    """Whether a row began as this run did, whatever its end is by now."""
+    return run.start_s is not None and any(
+        row.start_s is not None and abs(row.start_s - run.start_s) <= 1 for row in rows
+    )
 
 
 def _of_a_copy(row: AccountingRow, w: Witnesses) -> bool:

@@ -219,7 +219,9 @@ def said(one: Ended, rows: Sequence[AccountingRow]) -> tuple[Usage, int] | None:
     count = judge.runs_closed(witnesses)
     if not count or count < one.rows:
         return None
-    found = judge.usage(witnesses)
+    latest = one.pending or one.told
+    whole = latest is not None and latest.source == "batch"
+    found = judge.usage(witnesses, mended=True, whole=whole)
     return None if found is None else (found, count)
 
 

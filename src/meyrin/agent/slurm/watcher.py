@@ -48,8 +48,7 @@ class Watcher:
         has_accounting: Callable[[], bool],
     ) -> None:
         self.book, self.spool, self.transport, self.clock_s = book, spool, transport, clock_s
-        self._least_s, self._most_s = poll_s
-        self._accounting_wait_s = accounting_wait_s
+        self.use(poll_s, accounting_wait_s)
         self._doubt_s, self._has_accounting = doubt_s, has_accounting
         self._pause_s = self._least_s
         self._next_poll_s = 0.0
@@ -61,6 +60,11 @@ class Watcher:
         }
         self._verdicts: dict[str, Callable[[Job], None]] = {}
         self.polls = 0
+
+    def use(self, poll_s: tuple[float, float], accounting_wait_s: float) -> None:
+        """How often the queue is looked at, and how long accounting may keep silent."""
+        self._least_s, self._most_s = poll_s
+        self._accounting_wait_s = accounting_wait_s
 
     def wake(self) -> None:
         """Something was handed over or is to end: look soon."""

@@ -129,7 +129,7 @@ def reclaims_due(step: Step) -> list[sa.Row[Any]]:
 
 
 def settle_reclaim(step: Step, allocation_id: str, number: int, **values: Any) -> bool:
-    """Settle a step that was announced; False when it was settled meanwhile."""
+    """Settle or put off a step that was announced; False when it was settled meanwhile."""
     r = reclaims.c
     which = sa.and_(r.allocation_id == allocation_id, r.number == number, r.state == "announced")
     return step.change(sa.update(reclaims).where(which).values(**values)) == 1

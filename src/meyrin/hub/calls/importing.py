@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -73,7 +73,8 @@ def bring(
 
     Raises InvalidInput with every row that is wrong, and then nothing is kept.
     """
-    known = _known(step, [award.award for _, award in rows])
+    asked = {award.award for _, award in rows}
+    known = _known(step, asked | {_base(name) for name in asked})
     projects: dict[str, str | None] = {}
     wrong: list[tuple[int, MeyrinError]] = []
     plan: list[Brought] = []
@@ -108,13 +109,22 @@ def going_out(
     given and not moved or taken back since; what waits in tranches is `promised_s`.
     """
     found, names, following = service.visible(step, actor, project, after, limit)
+    live = [each for each in found if ended or each.over_s > step.now_s]
+    return _rows(step, live, names), following
+
+
+# --- inside
+
+
+def _rows(
+    step: Step, found: Sequence[Allocation], names: Mapping[str, str]
+) -> list[tuple[Allocation, Award]]:
+    """These allocations as rows: one for each share that gave."""
     ids = [each.id for each in found]
     given, called = ledger.sources(step, ids), store.imported_names(step, ids)
     parts = tranches.of(step, ids)
     rows = []
     for each in found:
-        if each.over_s <= step.now_s and not ended:
-            continue
         promised: dict[Source, int] = {}
         for part in parts.get(each.id, ()):
             promised[part.source] = promised.get(part.source, 0) + part.promised_s
@@ -124,10 +134,7 @@ def going_out(
             waits_s = promised.get(source, 0)
             rows.append((each, _award(each, names[each.id], name, amount_s - waits_s, source,
                                       waits_s)))  # fmt: skip
-    return rows, following
-
-
-# --- inside
+    return rows
 
 
 def _look(
@@ -140,18 +147,9 @@ def _look(
     modes: Sequence[Mode],
 ) -> Brought:
     """What one row would do; raises what is wrong with it."""
-    row = known.get(award.award)
-    if row is not None:
-        if row.sha256 != _digest(award):
-            raise InvalidInput(
-                f"{award.award!r} was imported before as {row.allocation_id}, with other facts",
-                hint="change what was awarded with `meyrin project extend` or `transfer`",
-                field="award",
-            )
-        return Brought(line, award, KNOWN, row.allocation_id, new_project=False)
-    native = _native(step, award)
-    if native:
-        return Brought(line, award, KNOWN, native, new_project=False)
+    there = _there(step, award, known)
+    if there:
+        return Brought(line, award, KNOWN, there, new_project=False)
     if award.promised_s:
         raise InvalidInput(
             f"{award.promised_s} s wait in tranches, which no file carries",
@@ -223,17 +221,41 @@ def _known(step: Step, names: Collection[str]) -> dict[str, sa.Row[Any]]:
     return {row.name: row for row in store.imported_by_name(step, names)}
 
 
-def _native(step: Step, award: Award) -> str:
-    """The allocation of this hub that a row is of, where the hub itself wrote the row."""
-    name = award.award.partition("#")[0]
-    if not name.startswith("all_"):
+def _there(step: Step, award: Award, known: Mapping[str, sa.Row[Any]]) -> str:
+    """The allocation that a row is of: as it was imported, or as it would go out now.
+
+    Empty where there is none; InvalidInput where there is one with other facts.
+    """
+    row = known.get(award.award)
+    if row is not None and row.sha256 == _digest(award):
+        return str(row.allocation_id)
+    row = row or known.get(_base(award.award))
+    name = str(row.allocation_id) if row is not None else _base(award.award)
+    if row is None and not name.startswith("all_"):
         return ""
     try:
         found = service.allocation(step, name)
     except NotFound:
         return ""
-    same = (found.charged_type, found.start_s) == (award.charged_type, award.start_s)
-    return found.id if same else ""
+    project = identity.project(step, found.project_id).name
+    if _fact(award) in (each for _, each in _rows(step, [found], {found.id: project})):
+        return found.id
+    raise InvalidInput(
+        f"{award.award!r} is here already as {found.id}, with other facts",
+        hint="change what was awarded with `meyrin project extend` or `transfer`",
+        field="award",
+    )
+
+
+def _base(name: str) -> str:
+    """The award of which NAME#2 is the second share."""
+    before, mark, number = name.rpartition("#")
+    return before if mark and number.isdecimal() else name
+
+
+def _fact(award: Award) -> Award:
+    """Without what only makes a project."""
+    return replace(award, title="", lead="")
 
 
 def _award(
@@ -246,7 +268,7 @@ def _award(
 
 
 def _digest(award: Award) -> str:
-    text = json.dumps(asdict(award), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(asdict(_fact(award)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -160,9 +160,13 @@ def _keep(
 
 
 def _do(step: Step, row: sa.Row[Any], by: str) -> Reclaim | None:
-    """Settle one announced step and take its hours, or neither; None where another hub has."""
+    """Settle one announced step and take its hours, or neither. None where another hub has, or
+    where its time comes later than was announced."""
     allocation = service.allocation(step, row.allocation_id)
     rule = Rule(**json.loads(row.rule))
+    if rule.at_s(allocation) > step.now_s:  # it was extended since: its time comes later
+        store.settle_reclaim(step, allocation.id, row.number, due_s=rule.at_s(allocation))
+        return None
     balance = ledger.balances(step, [allocation.id])[allocation.id]
     takes_s = 0 if allocation.over_s <= step.now_s else rule.takes_s(balance)
     state = DONE if takes_s else NOTHING
@@ -239,9 +243,8 @@ def _next(
         if row.state == ANNOUNCED or number == len(rules):
             takes_s = said.takes_s(balance) if row.state == ANNOUNCED else row.amount_s
             held_up = waits if row.state == ANNOUNCED else ""
-            return _of(
-                each, project, number, said, row.state, row.due_s, takes_s, held_up, row.reason
-            )
+            due_s = max(row.due_s, said.at_s(each)) if row.state == ANNOUNCED else row.due_s
+            return _of(each, project, number, said, row.state, due_s, takes_s, held_up, row.reason)
     raise AssertionError("a mode under this rule has a step")
 
 

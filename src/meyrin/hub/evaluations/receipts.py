@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed, Refused
 from meyrin.domain.job import JobRequest
 from meyrin.hub.evaluations import trust
 from meyrin.hub.jobs import attempts, files
@@ -103,6 +103,22 @@ def check(step: Step, found: Verified, now_ms: int) -> sa.Row[Any]:
     if run.ended_ms > now_ms + CLOCKS_APART_MS:
         raise NotAllowed("its facts say that it ends in the future", hint="mind the site's clock")
     return row
+
+
+def refuse_own_suites(step: Step, contents: Sequence[bytes]) -> None:
+    """Refused where a suite came with its job: it may say that it is any suite, and score as its
+    bringer likes. A plan names suites that sites have installed."""
+    from meyrin.suites import handed  # noqa: PLC0415
+    from meyrin.suites.verify import verify  # noqa: PLC0415
+
+    for raw in contents:
+        found = verify(raw)
+        row = attempts.by_id(step, found.word.attempt)
+        if row is None or handed.brings_suite(_request(step, row)):
+            raise Refused(
+                f"suite {found.facts.run.suite} came with its job, so no gate decides on this run",
+                hint="a site installs the suites that gates decide on",
+            )
 
 
 def _request(step: Step, row: sa.Row[Any]) -> JobRequest:

@@ -231,7 +231,10 @@ def decide(
         made_by = kept.signed.plan
         before_us = Spent(*store.spent(step, owner.id, made_by.gate, made_by.family))
         now_ms = step.now_ms
-    facts = [_facts(blobs, rows[digest]) for digest in wanted]
+    contents = [receipts.content(blobs, rows[digest].bundle) for digest in wanted]
+    facts = [_facts(raw) for raw in contents]
+    with database.read() as step:
+        receipts.refuse_own_suites(step, contents)
     made = decided(kept.signed, facts, before_us, now_ms)
     _refuse_spent(made)
     with database.write() as step:
@@ -345,13 +348,11 @@ def _refuse_revoked(step: Step, rows: Iterable[sa.Row[Any]]) -> None:
             )
 
 
-def _facts(blobs: Blobs, row: sa.Row[Any]) -> Facts:
-    """The facts of a run that was verified when it was registered."""
+def _facts(raw: bytes) -> Facts:
+    """The facts of a bundle that was verified when it was registered."""
     from meyrin.suites import bundle, facts  # noqa: PLC0415 - not for a listing
 
-    return facts.parse(
-        bundle.unzipped(receipts.content(blobs, row.bundle))[bundle.FACTS], row.digest
-    )
+    return facts.parse(bundle.unzipped(raw)[bundle.FACTS])
 
 
 def _found(step: Step, table: sa.Table, project_id: str, digest: str, noun: str) -> sa.Row[Any]:

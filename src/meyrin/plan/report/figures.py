@@ -53,7 +53,8 @@ def drawn(study: Study, tables: Mapping[str, pd.DataFrame]) -> list[tuple[Figure
     return [
         (each, _looks(each.draw(study, tables[each.name])))
         for each in FIGURES
-        if len(tables[each.name]) > (1 if each.name == "years" else 0)
+        if len(tables[each.name])
+        and (each.name != "years" or tables["years"]["year"].nunique() > 1)
     ]
 
 

@@ -283,8 +283,8 @@ def _unknowns(study: Study) -> pd.DataFrame:
     columns = ["quantity", "nobody_says", "low", "taken", "high", "unit", "wait_swing_h",
                "cost_swing_eur_per_acch", "source", "note"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
-    by = ["nobody_says", "wait_swing_h", "quantity"]
-    return frame.sort_values(by, ascending=[False, False, True], ignore_index=True)
+    by = ["nobody_says", "wait_swing_h", "cost_swing_eur_per_acch", "quantity"]
+    return frame.sort_values(by, ascending=[False, False, False, True], ignore_index=True)
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

@@ -73,6 +73,14 @@ def number(value: float, unit: str = "") -> str:
     return f"{shown} {unit}".strip()
 
 
+def money(eur: float) -> str:
+    """`202,000` euros as people say it: `202 kEUR`."""
+    for most, each, word in ((1e3, 1, "EUR"), (1e6, 1e3, "kEUR"), (1e9, 1e6, "MEUR")):
+        if abs(eur) < most:
+            return number(eur / each, word)
+    return number(eur / 1e9, "GEUR")
+
+
 def quantity_name(name: str) -> str:
     """`site.lumi.price` in words."""
     if name in _ALONE:
@@ -201,7 +209,7 @@ def _cost(study: Study, today: Any, then: Any) -> tuple[str, ...]:
     change = float(then["cost_eur_change"])
     lines = [
         (
-            f"Running it costs {number(then['cost_eur'] / 1e6, 'MEUR')} over the"
+            f"Running it costs {money(float(then['cost_eur']))} over the"
             f" {study.hours / 24:,.0f} days (machines and buildings written off, upkeep, energy),"
             f" {_money(change)} today."
         ),
@@ -218,7 +226,7 @@ def _cost(study: Study, today: Any, then: Any) -> tuple[str, ...]:
 def _money(change: float) -> str:
     if abs(change) < 1:
         return "as much as"
-    return f"{number(abs(change) / 1e6, 'MEUR')} {_way(change, 'less', 'more')} than"
+    return f"{money(abs(change))} {_way(change, 'less', 'more')} than"
 
 
 def _sure(study: Study, options: pd.DataFrame) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 import secrets
@@ -84,6 +85,15 @@ def summary(study: Study, tables: Tables) -> dict[str, Any]:
         "answers": {a.question: list(a.sentences) for a in words.answers(study, tables)},
         "options": rows,
     }
+
+
+def nobody_says(files: Mapping[str, bytes]) -> list[str]:
+    """The unknown numbers of a report in words, the one that is most worth knowing first."""
+    content = files.get("tables/unknowns.csv")
+    if content is None:
+        return []
+    table = pd.read_csv(io.BytesIO(content))
+    return [words.quantity_name(name) for name in table["quantity"][table["nobody_says"]]]
 
 
 def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str]]) -> str:

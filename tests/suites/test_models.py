@@ -1,0 +1,189 @@
+"""Models from elsewhere: an archive at an address, a server that answers, tasks of a package."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.suites.test_runner import IGNORED, run
+
+from meyrin.domain.errors import InvalidInput, Unreachable
+from meyrin.suites import facts, models
+from meyrin.suites.environment import model_files, weights_digest
+from meyrin.suites.suite import find
+from meyrin.suites.tiny import TinyModel, load
+
+Model = Callable[[str], Path]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(*IGNORED)]
+
+
+class Served:
+    """A server of files by name, and of one model as `/v1/chat/completions`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.model: TinyModel | None = None
+        self.asked: list[dict[str, object]] = []
+        served = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                raw = served.files.get(self.path)
+                self.answer(404 if raw is None else 200, raw or b"")
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                served.asked.append({"path": self.path, **body})
+                assert served.model is not None
+                said = served.model.answer(body["messages"][-1]["content"], body["max_tokens"])
+                told = {"choices": [{"message": {"role": "assistant", "content": said}}]}
+                self.answer(200, json.dumps(told).encode())
+
+            def answer(self, code: int, raw: bytes) -> None:
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    made = Served()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def tarred(folder: Path, inner: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as file:
+        for path in sorted(folder.iterdir()):
+            file.add(path, f"{inner}{path.name}")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("inner", ["", "model-1.0/"])
+def test_an_archive_brings_the_model_that_was_packed(
+    served: Served, model: Model, tmp_path: Path, inner: str
+) -> None:
+    raw = tarred(model("good"), inner)
+    served.files["/m.tar.gz"] = raw
+    where = f"{served.url}/m.tar.gz#sha256={hashlib.sha256(raw).hexdigest()}"
+    assert models.is_archive(where)
+    brought = models.bring(where, tmp_path)
+    known = weights_digest(model_files(model("good")))
+    assert weights_digest(model_files(brought)) == known
+    if not inner:
+        return
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for path in model("good").iterdir():
+            file.write(path, path.name)
+    served.files["/m.zip"] = out.getvalue()
+    (tmp_path / "zip").mkdir()
+    again = models.bring(f"{served.url}/m.zip", tmp_path / "zip")
+    assert weights_digest(model_files(again)) == known
+
+
+def test_an_archive_that_is_not_what_was_named_is_refused(served: Served, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        about = tarfile.TarInfo("../outside")
+        file.addfile(about)
+    served.files |= {"/m.tar": b"no archive", "/leads.tar": out.getvalue()}
+    cases = {
+        f"{served.url}/m.tar#sha256={'0' * 64}": (InvalidInput, "is not what"),
+        f"{served.url}/m.tar": (InvalidInput, "is no archive"),
+        f"{served.url}/leads.tar": (InvalidInput, "is no archive"),
+        f"{served.url}/none.tar": (Unreachable, "can't be fetched"),
+        "http://127.0.0.1:1/m.tar": (Unreachable, "can't be fetched"),
+    }
+    for number, (where, (kind, words)) in enumerate(cases.items()):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with pytest.raises(kind, match=words):
+            models.bring(where, place)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_served_model_gives_the_facts_that_its_files_give(
+    served: Served, model: Model, tmp_path: Path
+) -> None:
+    served.model = load(model("good"))
+    here = run(tmp_path / "files", model("good"), samples=12)
+    there = run(tmp_path / "served", f"{served.url}/v1/tiny", samples=12)
+    assert facts.root(there.values()) == facts.root(here.values())
+    assert {each["path"] for each in served.asked} == {"/v1/chat/completions"}
+    assert {each["model"] for each in served.asked} == {"tiny"}
+    assert {each["temperature"] for each in served.asked} == {0}
+
+
+def test_a_server_that_fails_leaves_samples_without_a_score(served: Served, tmp_path: Path) -> None:
+    found = run(tmp_path, f"{served.url}/v1/tiny", samples=4, errors=None)
+    assert {sample.score("exact") for sample in found.values()} == {None}
+    assert all(sample.error for sample in found.values())
+
+
+EVALS = {
+    "__init__.py": "",
+    "_registry.py": "from .several import second\n",
+    "tiny_sums.py": """
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.scorer import match
+from inspect_ai.solver import generate
+
+@task
+def tiny_sums():
+    made = [Sample(input=f"add {n} and 1", target=str(n + 1)) for n in range(6)]
+    return Task(dataset=MemoryDataset(made), solver=generate(), scorer=match())
+""",
+    "several.py": "from .tiny_sums import tiny_sums\n\ndef second():\n    return tiny_sums()\n",
+    "needy.py": "import none_such_package\n",
+}
+
+
+@pytest.fixture
+def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is announced as inspect_evals is: that one is not in the lock."""
+    folder = tmp_path / "installed"
+    package, about = folder / "inspect_evals", folder / "inspect_evals-9.1.dist-info"
+    package.mkdir(parents=True)
+    about.mkdir()
+    for name, text in EVALS.items():
+        (package / name).write_text(text, encoding="utf-8")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: inspect_evals\nVersion: 9.1\n")
+    entry = "[inspect_ai]\ninspect_evals = inspect_evals._registry\n"
+    (about / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.mark.usefixtures("evals")
+def test_tasks_of_inspect_evals_are_found_by_their_names(model: Model, tmp_path: Path) -> None:
+    assert find("inspect_evals/tiny_sums").version == "9.1"
+    for name in ("tiny_sums", "second"):
+        found = run(tmp_path / name, model("good"), suite=f"inspect_evals/{name}", samples=4)
+        assert {sample.task for sample in found.values()} == {name}
+        assert len(found) == 4
+        assert {sample.score("match") for sample in found.values()} == {1.0}
+    with pytest.raises(InvalidInput, match="has no task third"):
+        run(tmp_path / "third", model("good"), suite="inspect_evals/third", samples=4)
+    with pytest.raises(InvalidInput, match="needs none_such_package"):
+        run(tmp_path / "needy", model("good"), suite="inspect_evals/needy", samples=4)
