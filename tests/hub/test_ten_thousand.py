@@ -67,11 +67,10 @@ def _copies(step: Any, first: str, projects: list[str]) -> None:
 
 def _renamed(row: Any, names: dict[str, str]) -> dict[str, Any]:
     found = dict(row._mapping)
-    for key, value in found.items():
-        if isinstance(value, str):
-            for old, new in names.items():
-                value = value.replace(old, new)
-            found[key] = value
+    for old, new in names.items():
+        for key, value in found.items():
+            if isinstance(value, str):
+                found[key] = value.replace(old, new)
     return found
 
 
