@@ -77,10 +77,25 @@ def test_types_are_never_added_up(books):
     assert {name: each.closing.free_s for name, each in types.items()} == {"core": 7, "h100": 100}
 
 
-def test_owners_are_told_month_by_month(two_months):
-    january, february = two_months.owners("2027-01"), two_months.owners("2027-02")
-    assert [(r.owner, r.granted_s, r.delivered_s) for r in january] == [("cern", 1000, 300)]
-    assert [(r.owner, r.granted_s, r.delivered_s) for r in february] == [("cern", 0, 70)]
+def told(books, month):
+    return [(each.owner, each.granted_s, each.delivered_s) for each in books.owners(month)]
+
+
+def test_a_correction_counts_for_owners_in_the_month_of_use_while_that_is_open(two_months):
+    assert told(two_months, "2027-01") == [("cern", 1000, 370)]
+    assert told(two_months, "2027-02") == []
+
+
+def test_a_correction_of_a_closed_month_counts_for_owners_in_the_open_one(books):
+    name, attempt = books.allocation(), new_attempt()
+    books.grant(name, 1000, "for the asking", Source("cern", "off_1"))
+    books.hold([Hold(attempt, name, 400)])
+    books.settled(attempt, 300, shares=ONE)
+    books.clock.now_ms = FEBRUARY_MS + CLOSE_AFTER_MS
+    books.close_month("2027-01")
+    books.correct(attempt, 370, ONE, "off_1", "recounted")
+    assert told(books, "2027-01") == [("cern", 1000, 300)]
+    assert told(books, "2027-02") == [("cern", 0, 70)]
 
 
 def test_entries_come_in_pages_newest_first(two_months):
