@@ -9,9 +9,10 @@ from tests.hub.calls.test_reclaiming import FIRST, mode
 from tests.hub.reports.test_browser import WIDTHS, Visit, _axe, shots, visit
 from tests.hub.reports.world import Hub
 
-from meyrin.hub.calls import changing, pace, reclaiming
+from meyrin.hub.calls import changing, pace, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.changing import Wanted
+from meyrin.hub.calls.tranches import Part
 from meyrin.hub.identity import service as identity
 
 __all__ = ["shots", "visit"]
@@ -30,6 +31,35 @@ def idle(hub: Hub) -> str:
         )  # fmt: skip
         reclaiming.sweep(step, MODES, pace.watch(step, MODES))
     return made.id
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_project_shows_pace_tranches_and_the_next_gate(
+    own_hub: Hub, visit: Visit, axe_source: str, shots: Path, width: int
+) -> None:
+    idle(own_hub)
+    with own_hub.database.write() as step:
+        found = next(p for p in identity.all_projects(step, "", 100)[0] if p.name == "climate")
+        parts = (
+            Part(72_000, step.now_s),
+            Part(144_000, step.now_s + 5 * DAY_S, "second", "tiny", "ab" * 32),
+        )
+        tranches.award(
+            step, found.id, "h100", parts, start_s=step.now_s, end_s=step.now_s + 90 * DAY_S,
+            reason="in parts",
+        )  # fmt: skip
+    page = visit(own_hub, "ana", width).go("/projects/climate")
+    page.screenshot(path=shots / f"project-hours-{width}.png", full_page=True)
+    said = page.locator("#project_hours").inner_text()
+    assert "too little is used" in said
+    assert "through the gate second for tiny" in said
+    rows = page.get_by_role("table", name="Tranches of allocation").locator("tbody tr")
+    told = [" ".join(row.inner_text().split()) for row in rows.all()]
+    assert [line.split()[0] for line in told] == ["1", "2"]
+    assert "by date alone released" in told[0]
+    assert "second tiny waiting" in told[1]
+    assert not _axe(page, axe_source)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width", WIDTHS)

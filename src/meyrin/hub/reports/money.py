@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from meyrin.domain.ledger import AccountKind, Balance, month_bounds_ms
-from meyrin.hub.calls import service as calls
+from meyrin.hub.calls import pace
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor, Call
@@ -20,7 +21,7 @@ from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.reports import show, store
 
 PAGE = 50
-ALLOCATIONS = 100
+ALLOCATIONS = 20
 MONTHS = 36
 _END_OF_TIME_MS = 2**62
 _CSV_PAGE = 500
@@ -69,7 +70,8 @@ class ProjectPage:
     months: tuple[str, ...]
     statement: ledger.Statement
     places: dict[str, str]
-    allocations: tuple[tuple[calls.Allocation, Balance], ...]
+    allocations: tuple[pace.Line, ...]
+    more_allocations: bool
     entries: tuple[EntryLine, ...]
     next: str
 
@@ -84,7 +86,7 @@ def project_lines(
 
 
 def project_page(
-    step: Step, actor: Actor, name: str, month: str, before: int | None
+    step: Step, actor: Actor, name: str, month: str, before: int | None, modes: Sequence[Mode]
 ) -> ProjectPage:
     """The statement of a project. A fixed number of queries."""
     project = identity.project_by_name(step, actor, name)
@@ -94,7 +96,7 @@ def project_page(
     )
     rows, following = cut(rows, PAGE, "id")
     found = ledger.statement(step, project.id, month or None)
-    granted, _ = calls.allocations_page(step, actor, name, "", ALLOCATIONS)
+    granted, more = pace.look(step, actor, name, modes, "", ALLOCATIONS)
     named = {line.offer_id for each in found.types for line in each.delivered}
     named |= show.offers_named([a for r in rows for a in (r.debit_account, r.credit_account)])
     places = store.offer_places(step, named - {""})
@@ -104,7 +106,8 @@ def project_page(
         months=_months(store.first_entry_ms(step, project.id), step.now_ms),
         statement=found,
         places=places,
-        allocations=tuple((each, balance) for each, _, balance in granted),
+        allocations=tuple(granted),
+        more_allocations=bool(more),
         entries=tuple(_entry(row, places) for row in rows),
         next=following,
     )

@@ -215,9 +215,9 @@ def project(
     """A project's statement."""
     with call.read() as step:
         before = int(after) if after else None
-        found = money.project_page(step, call.actor, name, month, before)
+        found = money.project_page(step, call.actor, name, month, before, request.app.state.modes)
     values = {"page": found, "line": found.line, "after": after}
-    blocks = ("project_balance", "project_statement", "project_entries")
+    blocks = ("project_balance", "project_hours", "project_statement", "project_entries")
     view = View("project", found.line.name, "projects", values, blocks=blocks)
     return respond(request, call.actor, step.now_ms, view)
 
