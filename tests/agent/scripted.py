@@ -17,6 +17,7 @@ from meyrin.domain.site import Partition
 from meyrin.testing.batch import FakeBatch
 from meyrin.wire.agents import HelloReply, LeaseReply, Report, Work
 from meyrin.wire.jobs import FileView
+from meyrin.wire.limits import LimitsReply
 
 CPU = Partition("cpu", 4, 8, 32_000)
 NOW_MS = 1_800_000_000_000
@@ -49,6 +50,9 @@ class StoryHub:
         self.uploads: Counter[str] = Counter()
         self.heard: list[tuple[Any, Any]] = []
         self.not_now: list[str] = []
+
+    def limits(self) -> LimitsReply:
+        return LimitsReply(at_ms=NOW_MS, projects=[])
 
     def add(self, request: JobRequest | None = None, **known: Any) -> Work:
         number = len(self.work) + 1

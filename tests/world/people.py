@@ -252,7 +252,7 @@ class People:
         wrong = chance.choice(("", "", "", "no TOML", "[rulez]", '[limits]\nmode = "all"'))
         site.edit(rules, wrong, second_look_every_h=chance.choice((1, 24)))
         said = f"wrong: {wrong}" if wrong else f"{rules.model_dump(exclude_defaults=True)}"
-        self.world.tell(f"{site.name}: rules are {said}")
+        self.world.tell(f"{site.name}: rules are {' '.join(said.split())}")
         if site.process is not None and chance.random() < 0.4:
             site.process.die()
 

@@ -195,7 +195,7 @@ def _no_room_kept() -> Sequence[Patch]:
     """The broker forgets what runs."""
     from meyrin.hub.broker import service as broker
 
-    return [(broker, "_occupied", lambda _step: {})]
+    return [(broker, "_occupied", lambda _step, **_: {})]
 
 
 def _no_claim() -> Sequence[Patch]:

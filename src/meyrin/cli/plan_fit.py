@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from meyrin.cli.reading import TraceFile
 from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.terminal import data, data_json, say
 from meyrin.domain.errors import Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from meyrin.plan.workload import Log
 
 FEWEST = 100  # jobs: fewer say nothing about quantiles
 
@@ -67,36 +71,14 @@ def fit(
     from meyrin.plan import fit_page  # noqa: PLC0415 - not for --help
     from meyrin.plan.fit_check import check, rows  # noqa: PLC0415
     from meyrin.plan.fitted import fit as fitted  # noqa: PLC0415
-    from meyrin.plan.quantity import Accelerators, Ratio  # noqa: PLC0415
-    from meyrin.plan.scenario import Part  # noqa: PLC0415
-    from meyrin.plan.workload import read_log  # noqa: PLC0415
     from meyrin.sim.folder import file_sha256, write_folder  # noqa: PLC0415
 
-    there = [name for name in fit_page.NAMES if (out / name).exists()]
-    if there and not force:
-        raise Conflict(
-            f"--out {out} has {' and '.join(there)} already; nothing was fitted",
-            hint="choose another folder, or write over them with --force",
-            field="--out",
-            value=str(out),
-        )
+    if not force:
+        _check_free(out, fit_page.NAMES)
     line = Line(session.clock)
     try:
         line.tell(lambda: f"reading {log.name}")
-        size = None
-        if machine is not None:
-            size = Accelerators(value=machine, unit="accelerators", source="--machine")
-        part = Part(
-            name="log", trace=str(log), format=form or "", machine=size,
-            load=Ratio(value=1, unit="1", source="the log's own"),
-        )  # fmt: skip
-        jobs = read_log(part, log, lambda number: number.at())
-        if len(jobs.submit) < FEWEST:
-            raise InvalidInput(
-                f"{log} has {len(jobs.submit)} jobs that can be played; a fit needs {FEWEST}",
-                hint="take a longer log",
-                field="log",
-            )
+        jobs = _read(log, form or "", machine)
         made = fitted(
             jobs.submit, jobs.size, jobs.run, jobs.limit, jobs.user, jobs.span_s, jobs.machine,
             source=log.name, sha256=file_sha256(log),
@@ -127,3 +109,36 @@ def fit(
         return
     data(str(out / fit_page.PAGE))
     say(fit_page.verdict(found))
+
+
+def _check_free(out: Path, names: tuple[str, ...]) -> None:
+    there = [name for name in names if (out / name).exists()]
+    if there:
+        raise Conflict(
+            f"--out {out} has {' and '.join(there)} already; nothing was fitted",
+            hint="choose another folder, or write over them with --force",
+            field="--out",
+            value=str(out),
+        )
+
+
+def _read(path: Path, form: str, machine: int | None) -> Log:
+    from meyrin.plan.quantity import Accelerators, Ratio  # noqa: PLC0415 - not for --help
+    from meyrin.plan.scenario import Part  # noqa: PLC0415
+    from meyrin.plan.workload import read_log  # noqa: PLC0415
+
+    size = None
+    if machine is not None:
+        size = Accelerators(value=machine, unit="accelerators", source="--machine")
+    part = Part(
+        name="log", trace=str(path), format=form, machine=size,
+        load=Ratio(value=1, unit="1", source="the log's own"),
+    )  # fmt: skip
+    jobs = read_log(part, path, lambda number: number.at())
+    if len(jobs.submit) < FEWEST:
+        raise InvalidInput(
+            f"{path} has {len(jobs.submit)} jobs that can be played; a fit needs {FEWEST}",
+            hint="take a longer log",
+            field="log",
+        )
+    return jobs
