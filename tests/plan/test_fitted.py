@@ -215,5 +215,5 @@ PART = """
 name = "more"
 generator = "fitted"
 fit = "fit.json"
-load = { value = 0.05, unit = "1", source = "a test" }
+load = { value = 0.05, unit = "1", source = "assumption: a test" }
 """

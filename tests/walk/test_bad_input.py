@@ -64,7 +64,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
         (["--time=10-0", "good.sh"], REFUSED, "10-00:00:00", "1:00:00"),
         (["--time=soon", "good.sh"], USAGE, "--time=soon", "HH:MM:SS"),
         (["--account=poor", "good.sh"], REFUSED, "no current allocation", "ask for one"),
-        (["--account=old", "good.sh"], REFUSED, "has ended", "prolonged"),
+        (["--account=old", "good.sh"], REFUSED, "has ended", "ask for new hours"),
         (
             ["--account=short", "--time=10", "good.sh"],
             REFUSED,

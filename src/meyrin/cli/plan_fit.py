@@ -31,7 +31,7 @@ Look at kth-fit/fit.html. Then, in a scenario:
   name = "training"
   generator = "fitted"
   fit = "kth-fit/fit.json"
-  load = { value = 0.8, unit = "1", source = "assumed" }
+  load = { value = 0.8, unit = "1", source = "assumption: as busy as ours" }
 """,
 )
 @click.argument("log", type=TraceFile())
