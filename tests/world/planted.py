@@ -204,16 +204,16 @@ def _no_claim() -> Sequence[Patch]:
 
 
 BUGS = (
-    Bug("no fence", "the check of attempt and epoch in reports", _no_fence, 8),
-    Bug("acts first", "the journal before the act", _acts_first, 10),
+    Bug("no fence", "the check of attempt and epoch in reports", _no_fence, 11),
+    Bug("acts first", "the journal before the act", _acts_first),
     Bug("no look-up", "the look before a second try", _no_look_up, 6),
     Bug("absence is success", "positive evidence of an end", _absence_is_success),
-    Bug("charge again", "the key of a usage record", _charge_again, 10),
-    Bug("forgets unsent", "the journal until the hub has acknowledged", _forgets_unsent),
+    Bug("charge again", "the key of a usage record", _charge_again, 4),
+    Bug("forgets unsent", "the journal until the hub has acknowledged", _forgets_unsent, 5),
     Bug("no version", "the hold and the world's version in a decision", _world_stands_still),
     Bug("holds stay", "the hours given back", _holds_stay),
-    Bug("cancelled is gone", "the site's word on what it runs", _cancelled_means_gone),
-    Bug("ends twice", "the end of an attempt", _ends_twice, 25),
-    Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim),
+    Bug("cancelled is gone", "the site's word on what it runs", _cancelled_means_gone, 4),
+    Bug("ends twice", "the end of an attempt", _ends_twice, 4),
+    Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim, 5),
     Bug("no room kept", "what runs, in the broker's snapshot", _no_room_kept),
 )

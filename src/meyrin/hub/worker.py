@@ -92,8 +92,11 @@ class Worker:
                 if waiting:
                     proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
                 changed = tranches.sweep(step)
+            with self.database.write() as step:
                 watched = pace.watch(step, self.modes)
-                reclaimed = reclaiming.sweep(step, self.modes, watched)
+                reclaiming.announce(step, self.modes, watched)
+            with self.database.write() as step:
+                reclaimed = reclaiming.run(step, reclaiming.CLOCK)
             self._months()
             if expired:
                 log.info("allocations.expired", allocations=len(expired))

@@ -213,7 +213,8 @@ class AllocationMachine(RuleBasedStateMachine):
                 for each in lines
                 if each.id in self.had and self.had[each.id].free > 1
             }
-            for done in reclaiming.sweep(step, MODES, lines):
+            reclaiming.announce(step, MODES, lines)
+            for done in reclaiming.run(step, reclaiming.CLOCK):
                 self.reclaimed(done, parts)
 
     def reclaimed(self, done, parts):

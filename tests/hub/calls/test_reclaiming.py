@@ -45,7 +45,9 @@ class Idle(Watched):
 
     def sweep(self, modes=MODES):
         with self.books.database.write() as step:
-            return reclaiming.sweep(step, modes, pace.watch(step, modes))
+            reclaiming.announce(step, modes, pace.watch(step, modes))
+        with self.books.database.write() as step:
+            return reclaiming.run(step, reclaiming.CLOCK)
 
     def listed(self, modes=MODES):
         with self.books.database.read() as step:

@@ -29,7 +29,7 @@ def idle(hub: Hub) -> str:
             step, found.id, "h100", 360_000, start_s=step.now_s - 45 * DAY_S,
             end_s=step.now_s + 45 * DAY_S, reason="a call", mode="idle",
         )  # fmt: skip
-        reclaiming.sweep(step, MODES, pace.watch(step, MODES))
+        reclaiming.announce(step, MODES, pace.watch(step, MODES))
     return made.id
 
 

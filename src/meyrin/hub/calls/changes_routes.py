@@ -91,7 +91,9 @@ def run_reclaims(request: Request, call: Programme) -> Reclaimed:
     """Do now what the hub's clock does each minute: announce, and take back what is due."""
     modes = request.app.state.modes
     with call.write() as step:
-        done = reclaiming.sweep(step, modes, pace.watch(step, modes))
+        reclaiming.announce(step, modes, pace.watch(step, modes))
+    with call.write() as step:
+        done = reclaiming.run(step, reclaiming.CLOCK)
     return Reclaimed(reclaims=_reclaims(done))
 
 

@@ -123,9 +123,11 @@ def reclaims_of(step: Step, allocation_ids: Collection[str]) -> dict[tuple[str, 
 
 
 def reclaims_due(step: Step) -> list[sa.Row[Any]]:
+    """Announced steps whose time has come, locked in order against a second hub."""
     r = reclaims.c
     due = sa.select(reclaims).where(r.state == "announced", r.due_s <= step.now_s)
-    return step.rows(due.order_by(r.allocation_id, r.number).limit(500))
+    due = due.order_by(r.allocation_id, r.number).limit(500)
+    return step.rows(due.with_for_update())
 
 
 def settle_reclaim(step: Step, allocation_id: str, number: int, **values: Any) -> bool:

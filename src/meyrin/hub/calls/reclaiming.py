@@ -88,24 +88,19 @@ class Reclaim:
 # --- the hub's clock
 
 
-def sweep(step: Step, modes: Sequence[Mode], visited: Sequence[Allocation]) -> list[Reclaim]:
-    """Announce what idle allocations among the `visited` will lose; do what is due.
-
-    A periodic step; returns what was done.
-    """
-    _announce(step, modes, visited)
-    return run(step, CLOCK)
-
-
 def run(step: Step, by: str) -> list[Reclaim]:
-    """Do every announced step that is due, each once, whoever else does the same just now."""
+    """Do every announced step that is due, each once, whoever else does the same just now.
+
+    In a transaction of its own: whoever waits here for another hub holds nothing that it needs.
+    """
     rows = store.reclaims_due(step)
     waits = _waits(step, rows)
     done = [_do(step, row, by) for row in rows if not waits.get(row.allocation_id)]
     return [each for each in done if each is not None]
 
 
-def _announce(step: Step, modes: Sequence[Mode], visited: Sequence[Allocation]) -> None:
+def announce(step: Step, modes: Sequence[Mode], visited: Sequence[Allocation]) -> None:
+    """Tell people what idle allocations among the `visited` will lose, and when."""
     by_name = {mode.name: _rules(mode) for mode in modes if mode.reclaim}
     mine = [each for each in visited if each.mode in by_name and each.paused is None]
     balances = ledger.balances(step, [each.id for each in mine])
