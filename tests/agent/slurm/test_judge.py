@@ -182,3 +182,13 @@ def test_a_clock_that_stepped_back_makes_a_length_of_nothing_not_less():
     run = Run(0, "7", 300, end_s=188, code=0)
     assert usage(Witnesses(runs=(run,))).elapsed_s == 0
     assert usage(Witnesses(queue=row("COMPLETED", start_s=300, end_s=188))).elapsed_s == 0
+
+
+def test_the_queues_word_on_a_further_copy_says_nothing_of_the_run_beside_it():
+    """World 94: accounting is silent, and the queue lists how the copy ended."""
+    copy = row("FAILED", start_s=130, end_s=130)
+    goes_on = Witnesses(queue=copy, runs=(Run(0, "7", 100),), seconds=(130,))
+    assert ending(RUNNING, goes_on) is None
+    over = replace(goes_on, runs=(Run(0, "7", 100, end_s=160, code=0),))
+    ended = ending(RUNNING, over)
+    assert (ended.end, ended.exit_code, ended.usage.elapsed_s) == ("exit", 0, 60)

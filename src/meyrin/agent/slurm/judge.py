@@ -99,6 +99,8 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     last = real[-1] if real else None
     if w.queue is not None and base(w.queue.state) not in ENDS:
         return None
+    if w.queue is not None and _of_a_copy(w.queue, w):
+        w = replace(w, queue=None)
     word = ""
     if last is not None and base(last.state) in ENDS:
         word = last.state
@@ -271,7 +273,7 @@ def _begun(run: Run, rows: Sequence[AccountingRow]) -> bool:
     )
 
 
-def _of_a_copy(row: AccountingRow, w: Witnesses) -> bool:
+def _of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     """Whether a row is of a further copy that ended at once: the fence held, and no run of ours
     began then."""
     if not any(_within(second, row) for second in w.seconds):
@@ -279,7 +281,7 @@ def _of_a_copy(row: AccountingRow, w: Witnesses) -> bool:
     return not any(_within(run.start_s, row) for run in w.runs)
 
 
-def _within(moment: int | None, row: AccountingRow, slack_s: int = 1) -> bool:
+def _within(moment: int | None, row: AccountingRow | QueueRow, slack_s: int = 1) -> bool:
     if moment is None or row.start_s is None:
         return False
     end_s = row.end_s if row.end_s is not None else moment
