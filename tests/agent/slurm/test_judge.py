@@ -192,3 +192,12 @@ def test_the_queues_word_on_a_further_copy_says_nothing_of_the_run_beside_it():
     over = replace(goes_on, runs=(Run(0, "7", 100, end_s=160, code=0),))
     ended = ending(RUNNING, over)
     assert (ended.end, ended.exit_code, ended.usage.elapsed_s) == ("exit", 0, 60)
+
+
+def test_a_copy_that_began_in_the_second_of_our_run_is_known_by_its_exit_code():
+    """World 611."""
+    rows = (acct("RUNNING", end_s=None), acct("FAILED", start_s=101, end_s=101, exit_code=75))
+    assert (
+        ending(RUNNING, Witnesses(accounting=rows, runs=(Run(0, "7", 100),), seconds=(101,)))
+        is None
+    )

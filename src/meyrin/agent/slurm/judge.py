@@ -30,6 +30,7 @@ ENDS = frozenset({
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED",
     "BOOT_FAIL", "DEADLINE", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL",
 })  # fmt: skip
+SECOND_COPY = 75  # the wrapper's exit code where another copy holds the claim
 _USUAL = frozenset({"", "None", "Priority", "Resources", "Prolog", "WaitingForScheduling"})
 _ENDED_BY_SITE = {
     "NODE_FAIL": "a node of it failed",
@@ -278,6 +279,8 @@ def _of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     began then."""
     if not any(_within(second, row) for second in w.seconds):
         return False
+    if row.exit_code == SECOND_COPY and all(run.code != SECOND_COPY for run in w.runs):
+        return True  # it began in the same second as our run
     return not any(_within(run.start_s, row) for run in w.runs)
 
 
