@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -16,6 +17,7 @@ from meyrin.domain.errors import InvalidInput
 if TYPE_CHECKING:
     from meyrin.wire.roles import RoleName, RoleView
 
+F = TypeVar("F", bound=Callable[..., Any])
 HERE = "meyrin.cli.roles"
 ENTRIES = {
     "list": Entry(f"{HERE}:list_roles", "Your roles, or everybody's."),
@@ -94,6 +96,20 @@ def _about(role: str, project: str, call: str, site: str) -> str:
     return named.get(wanted, "")
 
 
+def _what_it_is_for(command: F) -> F:
+    """The options by which `give` and `revoke` name a role's holder and thing."""
+    for option in (
+        click.option("--site", default="", metavar="NAME", help="For operator."),
+        click.option(
+            "--call", default="", metavar="NAME", help="For reviewer and officer: a mode."
+        ),
+        click.option("--project", default="", metavar="NAME", help="For member and lead."),
+        click.option("--organisation", default="", metavar="NAME", help="Or everybody of it."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(
     "give",
     epilog="""\b
@@ -106,10 +122,7 @@ Next: `meyrin role list --of ada`; `meyrin audit list` keeps who gave it.
 )
 @click.argument("role", type=click.Choice(list(ROLES)))
 @click.option("--to", "person", default="", metavar="PERSON", help="Who gets it.")
-@click.option("--organisation", default="", metavar="NAME", help="Or everybody of it.")
-@click.option("--project", default="", metavar="NAME", help="For member and lead.")
-@click.option("--call", default="", metavar="NAME", help="For reviewer and officer: a mode.")
-@click.option("--site", default="", metavar="NAME", help="For operator.")
+@_what_it_is_for
 @asks_hub
 def give(
     session: Session, role: str, person: str, organisation: str, project: str, call: str, site: str
@@ -135,10 +148,7 @@ Examples:
 )
 @click.argument("role", type=click.Choice(list(ROLES)))
 @click.option("--from", "person", default="", metavar="PERSON", help="Who loses it.")
-@click.option("--organisation", default="", metavar="NAME", help="Or the organisation.")
-@click.option("--project", default="", metavar="NAME", help="For member and lead.")
-@click.option("--call", default="", metavar="NAME", help="For reviewer and officer.")
-@click.option("--site", default="", metavar="NAME", help="For operator.")
+@_what_it_is_for
 @asks_hub
 def revoke(
     session: Session, role: str, person: str, organisation: str, project: str, call: str, site: str

@@ -48,7 +48,7 @@ TABLES = [
     sites_store.partitions,
     sites_store.offers,
     sites_store.offer_shares,
-    sites_store.share_terms,
+    sites_store.later_shares,
     sites_store.capacities,
     world,
 ]

@@ -47,7 +47,7 @@ def entitled(step, month, until_s):
     parts, wholes = defaultdict(Fraction), defaultdict(int)
     start_s, end_s = bounds_s(month)
     end_s = min(end_s, until_s)
-    capacities, terms = rows(step, "capacities"), rows(step, "share_terms")
+    capacities, terms = rows(step, "capacities"), rows(step, "later_shares")
     first = [each | {"from_s": 0} for each in rows(step, "offer_shares")]
     for offer in rows(step, "offers"):
         own = [e for e in [*first, *terms] if e["offer_id"] == offer["id"]]

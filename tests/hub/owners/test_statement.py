@@ -233,7 +233,7 @@ def test_what_was_published_can_not_be_changed_in_the_database(lent):
         "UPDATE owner_statements SET digest = 'x'",
         "DELETE FROM owner_statements",
         "DELETE FROM capacities",
-        "UPDATE share_terms SET weight = 5",
+        "UPDATE later_shares SET weight = 5",
     ):
         with pytest.raises(DatabaseError, match="only ever added"), hub.write() as step:
             step.conn.execute(sa.text(statement_text))

@@ -99,7 +99,7 @@ def change_shares(
         {"offer_id": offer_id, "from_s": from_s, "owner": one.owner, "weight": one.weight}
         for one in new
     ]
-    step.add(store.share_terms, rows)
+    step.add(store.later_shares, rows)
     return (*terms, (from_s, new))
 
 

@@ -66,8 +66,8 @@ offer_shares = sa.Table(
 )
 
 # whose an offer is from a later date on; before the first one `offer_shares` hold
-share_terms = sa.Table(
-    "share_terms",
+later_shares = sa.Table(
+    "later_shares",
     metadata,
     sa.Column("offer_id", sa.ForeignKey("offers.id"), primary_key=True),
     sa.Column("from_s", sa.BigInteger, primary_key=True),
@@ -89,7 +89,7 @@ capacities = sa.Table(
 )
 
 _ONLY_ADDED = {
-    "share_terms": "offer_id = NEW.offer_id AND from_s = NEW.from_s AND owner = NEW.owner",
+    "later_shares": "offer_id = NEW.offer_id AND from_s = NEW.from_s AND owner = NEW.owner",
     "capacities": "site_id = NEW.site_id AND partition = NEW.partition AND at_ms = NEW.at_ms",
 }
 
@@ -220,7 +220,7 @@ def terms_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
     wanted = sorted(set(offer_ids))
     if not wanted:
         return []
-    first, later = offer_shares.c, share_terms.c
+    first, later = offer_shares.c, later_shares.c
     zero = sa.literal(0, sa.BigInteger).label("from_s")
     both = sa.union_all(
         sa.select(first.offer_id, zero, first.owner, first.weight).where(

@@ -14,7 +14,7 @@ depends_on = None
 
 # as they were when this was written; the stores have them too
 _ONLY_ADDED = {
-    "share_terms": ("offer_id = NEW.offer_id AND from_s = NEW.from_s AND owner = NEW.owner"),
+    "later_shares": ("offer_id = NEW.offer_id AND from_s = NEW.from_s AND owner = NEW.owner"),
     "capacities": ("site_id = NEW.site_id AND partition = NEW.partition AND at_ms = NEW.at_ms"),
     "owner_statements": "month = NEW.month",
     "owner_publications": "month = NEW.month",
@@ -39,14 +39,14 @@ def upgrade() -> None:
 
 def _of_sites() -> None:
     op.create_table(
-        "share_terms",
+        "later_shares",
         sa.Column("offer_id", sa.String(), nullable=False),
         sa.Column("from_s", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("weight", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("weight > 0", name=op.f("ck_share_terms_weight")),
-        sa.ForeignKeyConstraint(["offer_id"], ["offers.id"], name=op.f("fk_share_terms_offer_id")),
-        sa.PrimaryKeyConstraint("offer_id", "from_s", "owner", name=op.f("pk_share_terms")),
+        sa.CheckConstraint("weight > 0", name=op.f("ck_later_shares_weight")),
+        sa.ForeignKeyConstraint(["offer_id"], ["offers.id"], name=op.f("fk_later_shares_offer_id")),
+        sa.PrimaryKeyConstraint("offer_id", "from_s", "owner", name=op.f("pk_later_shares")),
     )
     op.create_table(
         "capacities",
@@ -117,7 +117,7 @@ def downgrade() -> None:
         "owner_statements",
         "owner_people",
         "capacities",
-        "share_terms",
+        "later_shares",
     ):
         op.drop_table(table)
     op.drop_index("ix_entries_month", "entries")
