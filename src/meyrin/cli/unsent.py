@@ -6,7 +6,7 @@ import click
 
 from meyrin.cli.listing import show_list
 from meyrin.cli.session import Session, lists
-from meyrin.cli.terminal import moment, say
+from meyrin.cli.terminal import data_json, moment, say
 
 
 @click.command(
@@ -25,7 +25,10 @@ def unsent(session: Session, discard: str | None, limit: int, after: str) -> Non
     with session.client() as hub:
         if discard is not None:
             hub.calls.discard(discard)
-            say("It is discarded.")
+            if session.json:
+                data_json({"discarded": discard})
+            else:
+                say("It is discarded.")
             return
         page = hub.calls.unsent(after=after, limit=limit)
     rows = [
