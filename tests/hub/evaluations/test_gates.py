@@ -324,7 +324,7 @@ def test_a_decision_from_the_hub_replays_and_scores_have_intervals(gate):
     facts = gate.facts(made, 0.95)
     run = gate.bring(gate.packed(facts))
     (score,) = run["scores"]
-    assert score["low"] < score["mean"] < score["high"]
+    assert score["low"] < score["estimate"] < score["high"]
     assert run["run"] == asdict(facts.run) | {
         "isolation": {**asdict(facts.run.isolation), "held": ["dns", "tcp"], "broken": []}
     }
