@@ -14,6 +14,7 @@ from tests.suites.gate.planted import run as run_of
 
 from meyrin.domain.job import InputFile
 from meyrin.hub.calls import tranches
+from meyrin.hub.calls.modes.file import Gate as Gate_
 from meyrin.suites import bundle, handed, keys
 from meyrin.suites.gate.plan import Plan
 from meyrin.suites.gate.signing import SignedPlan, public_of, sign
@@ -190,6 +191,24 @@ def test_evidence_opens_the_next_tranche_once(gate):
         from meyrin.hub.ledger import service as ledger
 
         assert ledger.verify(step) == ()
+
+
+def test_an_ask_grows_on_evidence_without_hand_work(gate):
+    """From the ask in a mode with a gate to the next part: nobody binds anything to anything."""
+    (starter,) = (mode for mode in gate.hub.app.state.modes if mode.name == "starter")
+    more = Gate_(name="more", percent=60, claim="it works", reviewer=public_of(REVIEWER))
+    gate.hub.app.state.modes = (starter.model_copy(update={"gate": (more,)}),)
+    asked = {
+        "key": "k", "project": "lab", "title": "", "kind": "academic", "purpose": "try",
+        "amount_h": 10, "months": 3, "charged_type": "core",
+    }  # fmt: skip
+    made = gate.answer(gate.ada.post("/api/v1/proposals", json=asked), 201)
+    gate.allocation = made["allocation_id"]
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (14_400, 21_600)
+    _, decided = gate.passed(gate="more", family="lab")
+    assert decided["decision"]["action"] == "release"
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (36_000, 0)
+    assert "gate more: pass" in gate.tranche()["tranches"][1]["reason"]
 
 
 def test_a_worse_model_is_stopped_with_the_reason(gate):
