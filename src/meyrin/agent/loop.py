@@ -12,6 +12,7 @@ import gc
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,7 +38,7 @@ from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
-from meyrin.agent.patience import Patience
+from meyrin.agent.patience import Patience, gather_s
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.report import of_batch
@@ -49,7 +50,6 @@ from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
-_GATHER_S = 0.05  # between batches of news: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _REVOKE_EVERY_S = 120  # leaving a project counts everywhere within ten minutes
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
@@ -273,6 +273,7 @@ class Agent:
         """Note what changed in the batch system."""
         before = self.journal.cursor()
         changes = self.batch.changes(before, wait_s)
+        began = time.monotonic()
         ours = [job for job in changes.jobs if job.attempt in self._items]
         if ours or changes.cursor != before:
             self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
@@ -282,7 +283,7 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
-            self._stop.wait(_GATHER_S)
+            self._stop.wait(gather_s(time.monotonic() - began))
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -394,8 +395,9 @@ class Agent:
 
     def _send_or_wait(self) -> None:
         self._news.clear()
+        began = time.monotonic()
         if self.send_once():
-            self._stop.wait(_GATHER_S)
+            self._stop.wait(gather_s(time.monotonic() - began))
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 

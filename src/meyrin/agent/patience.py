@@ -47,3 +47,9 @@ class Patience:
         """Whether it had failed before."""
         with self._lock:
             return self._bad.pop(step, None) is not None
+
+
+def gather_s(took_s: float) -> float:
+    """How long to wait for more news before the next batch: at least as long as the last batch
+    took, so that on a busy machine half of the time at most goes into batches."""
+    return min(0.5, max(0.05, took_s))
