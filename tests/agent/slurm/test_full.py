@@ -95,8 +95,8 @@ def test_an_sbatch_that_keeps_asking_by_itself_is_not_waited_for(tmp_path):
     """At MaxJobCount sbatch says so and tries again for two minutes."""
     program = tmp_path / "sbatch"
     words = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
-    program.write_text(f"#!{sys.executable}\nimport sys, time\n"
-                       f"sys.stderr.write('{words}\\n'); sys.stderr.flush(); time.sleep(600)\n")  # fmt: skip
+    text = f"import sys, time\nprint({words!r}, file=sys.stderr, flush=True)\ntime.sleep(600)\n"
+    program.write_text(f"#!{sys.executable}\n{text}")
     program.chmod(0o755)
     with pytest.raises(Unreachable, match="temporarily unable") as caught:
         runner(60)([str(program)], "script", dict(os.environ))

@@ -82,8 +82,9 @@ def _answer(
     try:
         return child.communicate(data, timeout=min(timeout_s, _SOON_S))
     except subprocess.TimeoutExpired as error:
-        if _RETRYING in (error.stderr or b""):
-            words = error.stderr.decode("utf-8", "replace").strip()[-300:]
+        said = error.stderr or b""
+        if _RETRYING in said:
+            words = said.decode("utf-8", "replace").strip()[-300:]
             raise Unreachable(words, full=True) from error
     try:
         return child.communicate(timeout=max(0.0, timeout_s - _SOON_S))

@@ -13,7 +13,7 @@ lets only one of them run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
@@ -49,12 +49,24 @@ class Sender:
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
         self.clock_s, self._doubt_s = clock_s, doubt_s
-        self._at_once = at_once
+        self.width = self._wanted = at_once
         self._flying: set[str] = set()
         self._full = Full()
         self._no_more: dict[Queue, NotAccepted] = {}  # said in this round
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
+
+    def use(self, at_once: int) -> None:
+        """How many submissions run at the same time, from the next round on."""
+        self._wanted = at_once
+
+    def _hands(self) -> Executor | None:
+        """Who asks Slurm: renewed between two rounds, by the thread that sends."""
+        if self._wanted != self.width:
+            self.close()
+            self.width = self._wanted
+            self._pool = ThreadPoolExecutor(self.width, "sbatch") if self.width > 1 else None
+        return self._pool
 
     # --- sending
 
@@ -80,10 +92,8 @@ class Sender:
         return len(attempts)
 
     def _ask_all(self, attempts: Sequence[str]) -> list[tuple[str, object]]:
-        if self._pool is None:
-            answers = [self._ask(attempt) for attempt in attempts]
-        else:
-            answers = list(self._pool.map(self._ask, attempts))
+        hands = self._hands()
+        answers = list((hands.map if hands else map)(self._ask, attempts))
         return list(zip(attempts, answers, strict=True))
 
     def _ask(self, attempt: str) -> object:
@@ -91,9 +101,10 @@ class Sender:
         job = self.book.jobs.get(attempt)
         if job is None or job.stage is not Stage.SENDING:
             return None
+        said: Exception | None = self._no_more.get(queue_of(job))
         if self.clock_s() < self.silent_until_s:
-            return OSError("the controller fell silent meanwhile")
-        if (said := self._no_more.get(queue_of(job))) is not None:
+            said = OSError("the controller fell silent meanwhile")
+        if said is not None:
             return said
         try:
             self.spool.prepare(attempt, *self.book.store.needs(attempt))
