@@ -74,10 +74,11 @@ def modes(session: Session, folder: Path) -> None:
             ", ".join(map(str, mode.months)),
             _promise(mode),
             " > ".join(step.kind for step in mode.step),
+            ", ".join(f"{gate.percent} % at {gate.name}" for gate in mode.gate) or "-",
         )
         for mode in found
     ]
-    data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~"), rows))
+    data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~ GATES~"), rows))
 
 
 @click.command(

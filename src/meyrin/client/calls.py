@@ -22,9 +22,15 @@ class Calls(Room):
         return self._get(calls.ProposalView, "proposals", proposal)
 
     def decide(
-        self, proposal: str, reason: str, *, grant: bool, amount_s: int | None = None
+        self,
+        proposal: str,
+        reason: str,
+        *,
+        grant: bool,
+        amount_s: int | None = None,
+        reviewer: str = "",
     ) -> calls.ProposalView:
-        said = calls.Decision(grant=grant, reason=reason, amount_s=amount_s)
+        said = calls.Decision(grant=grant, reason=reason, amount_s=amount_s, reviewer=reviewer)
         where = ("proposals", proposal, "decide")
         return self._post(calls.ProposalView, *where, said=said, again=True)
 

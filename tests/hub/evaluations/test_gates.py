@@ -14,6 +14,7 @@ from tests.suites.gate.planted import run as run_of
 
 from meyrin.domain.job import InputFile
 from meyrin.hub.calls import tranches
+from meyrin.hub.calls.modes.file import Gate as Gate_
 from meyrin.suites import bundle, handed, keys
 from meyrin.suites.gate.plan import Plan
 from meyrin.suites.gate.signing import SignedPlan, public_of, sign
@@ -192,6 +193,24 @@ def test_evidence_opens_the_next_tranche_once(gate):
         assert ledger.verify(step) == ()
 
 
+def test_an_ask_grows_on_evidence_without_hand_work(gate):
+    """From the ask in a mode with a gate to the next part: nobody binds anything to anything."""
+    (starter,) = (mode for mode in gate.hub.app.state.modes if mode.name == "starter")
+    more = Gate_(name="more", percent=60, claim="it works", reviewer=public_of(REVIEWER))
+    gate.hub.app.state.modes = (starter.model_copy(update={"gate": (more,)}),)
+    asked = {
+        "key": "k", "project": "lab", "title": "", "kind": "academic", "purpose": "try",
+        "amount_h": 10, "months": 3, "charged_type": "core",
+    }  # fmt: skip
+    made = gate.answer(gate.ada.post("/api/v1/proposals", json=asked), 201)
+    gate.allocation = made["allocation_id"]
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (14_400, 21_600)
+    _, decided = gate.passed(gate="more", family="lab")
+    assert decided["decision"]["action"] == "release"
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (36_000, 0)
+    assert "gate more: pass" in gate.tranche()["tranches"][1]["reason"]
+
+
 def test_a_worse_model_is_stopped_with_the_reason(gate):
     _, decided = gate.passed(rate=0.5)
     assert decided["decision"]["verdict"] == "fail"
@@ -305,7 +324,7 @@ def test_a_decision_from_the_hub_replays_and_scores_have_intervals(gate):
     facts = gate.facts(made, 0.95)
     run = gate.bring(gate.packed(facts))
     (score,) = run["scores"]
-    assert score["low"] < score["mean"] < score["high"]
+    assert score["low"] < score["estimate"] < score["high"]
     assert run["run"] == asdict(facts.run) | {
         "isolation": {**asdict(facts.run.isolation), "held": ["dns", "tcp"], "broken": []}
     }

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from meyrin.engine.compiled import lean
 
-BLOCK = 128
+BLOCK = 32
 
 
 class Running(NamedTuple):

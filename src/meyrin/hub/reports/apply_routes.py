@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.units import HOUR_S, Unit
-from meyrin.hub.calls import proposals, public_clocks
+from meyrin.hub.calls import granting, proposals, public_clocks
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
@@ -177,8 +177,10 @@ def officer(
             step, call.actor, proposals.WAITING, after, PAGE, everybody=True
         )
     found.sort(key=lambda ask: (ask.due_s or 2**62, ask.submit_ms, ask.id))
+    unsigned = granting.unsigned(request.app.state.modes)
     view = View(
-        "officer", "Officer's queue", "apply", {"asks": found, "following": following},
+        "officer", "Officer's queue", "apply",
+        {"asks": found, "following": following, "unsigned": unsigned},
         blocks=("officer",), say=f"{len(found)} asks wait",
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view)
@@ -191,6 +193,7 @@ def decide(
     call: Officer,
     act: Annotated[str, Form()],
     reason: Word = "",
+    reviewer: Annotated[str, Form(pattern="^([0-9a-f]{64})?$")] = "",
 ) -> Response:
     """Grant or refuse, with a reason."""
     if act not in {"grant", "refuse"}:
@@ -204,6 +207,7 @@ def decide(
             reason=reason,
             amount_s=None,
             modes=request.app.state.modes,
+            reviewer=reviewer,
         )
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
     return RedirectResponse("/officer", 303, SAFETY)
