@@ -393,6 +393,7 @@ RIGHTS = {
     Access.PROGRAMME: {"programme"},
     Access.OFFICER: {"reviewer", "officer", "programme"},
     Access.AUDITOR: {"auditor", "admin"},
+    Access.BOOKS: {"programme", "auditor", "admin"},
 }
 
 
