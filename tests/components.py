@@ -122,7 +122,9 @@ def postgres_database(server: str, template: str = "template0") -> Iterator[str]
     name = f"t_{secrets.token_hex(8)}"
     plain = server.replace("+psycopg", "", 1)
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
+        # files copied, rather than each page written to the log: a quarter of the work
+        way = "strategy file_copy" if connection.info.server_version >= 150_000 else ""
+        connection.execute(f"create database {name} template {template} {way}")
     yield f"{server.rpartition('/')[0]}/{name}"
     with psycopg.connect(plain, autocommit=True) as connection:
         # Not "with (force)": that fails on an autovacuum worker, which an ordinary role may not

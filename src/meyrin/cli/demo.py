@@ -102,8 +102,8 @@ def _demo(folder: Path, once: bool) -> int:
             good = _statement(client) and good
         if not once:
             print(f"\nThe pages: {machine.login_link()}\nCtrl-C ends the demo.", flush=True)
-            wait_for_end()
-        return 0 if good else 1
+            wait_for_end(machine.ended)
+        return 0 if good and not machine.broken else 1
     finally:
         machine.stop()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -38,11 +38,13 @@ class Worker:
         modes: Sequence[Mode] = (),
         freeze_day: int = 8,
         leaver_grace_s: int = 300,
+        on_bug: Callable[[], None] = lambda: None,
     ) -> None:
         self.database = database
         self.modes = modes
         self.freeze_day = freeze_day
         self.leaver_grace_s = leaver_grace_s
+        self.on_bug = on_bug
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -61,6 +63,16 @@ class Worker:
         self._thread.join(10)
 
     def _run(self) -> None:
+        """A bug ends the steps, and whoever started them hears of it: a hub that answers and
+        places nothing would look well."""
+        try:
+            self._steps()
+        except BaseException as bug:
+            log.error("worker.bug", kind=type(bug).__name__)
+            self.on_bug()
+            raise
+
+    def _steps(self) -> None:
         bell = self.database.bell
         kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
         while not (self._stop.is_set() or bell.closed):

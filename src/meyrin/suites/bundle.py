@@ -318,10 +318,10 @@ def unzipped(raw: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             entries = file.infolist()
-            if any(
-                e.compress_type != zipfile.ZIP_STORED or e.file_size > len(raw) for e in entries
-            ):
+            if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
                 raise ValueError("members are not stored as they are")
+            if sum(e.file_size for e in entries) > len(raw):
+                raise ValueError("its members would be more than the file holds")
             members = {each.filename: file.read(each) for each in entries}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(str(error)) from error

@@ -198,6 +198,22 @@ def test_a_step_that_fails_is_tried_again(sqlite_hub, monkeypatch, error):
     worker.stop()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_step_is_told_to_whoever_runs_the_hub(sqlite_hub, monkeypatch):
+    """A hub that answers and places nothing would look well."""
+
+    def broken(_database):
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(broker, "step_once", broken)
+    heard = threading.Event()
+    worker = Worker(sqlite_hub.database, on_bug=heard.set)
+    worker.start()
+    assert heard.wait(60)
+    worker.stop()
+    assert not worker._thread.is_alive()
+
+
 def test_the_worker_expires_what_is_over(sqlite_hub):
     hub = sqlite_hub
     allocation = hub.award("lab", hours=1, days=1)

@@ -16,6 +16,7 @@ from meyrin.domain.errors import InvalidInput, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Balance, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.units import LAST_S
 from meyrin.hub.calls import store
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
@@ -27,7 +28,6 @@ from meyrin.hub.plumbing.paging import cut
 AWARD = "award"
 STARTER = "starter"
 ENTITLED, PAID = "entitled", "paid"  # the doors by which hours are come by
-_MAX_SECONDS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def extend(
             refusals=(Refusal(Reason.ALLOCATION_ENDED, limit=found.over_s),),
         )
     until_s = found.end_s if end_s is None else end_s
-    if until_s < found.end_s or until_s > _MAX_SECONDS:
+    if until_s < found.end_s or until_s > LAST_S:
         raise InvalidInput(f"it ends at {found.end_s} already", hint="give a later end_s")
     if amount_s:
         ledger.grant(step, allocation_id, amount_s, reason, source)
@@ -261,7 +261,7 @@ def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> Non
     check_amount(amount_s)
     if not (charged_type.strip() and len(charged_type) <= 64 and charged_type.isprintable()):
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
-    if not 0 <= start_s < end_s <= _MAX_SECONDS:
+    if not 0 <= start_s < end_s <= LAST_S:
         raise InvalidInput(
             f"an allocation can't last from {start_s} to {end_s}",
             hint="seconds since the epoch, the end after the start",

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
 from meyrin.domain.job import JobRequest
 from meyrin.domain.states import JobState
+from meyrin.domain.units import LAST_S
 from meyrin.engine import explain
 from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
@@ -107,7 +108,6 @@ def _prepare(submission: Submission, project: str) -> _Kept:
 
 _NUL = b"\\u0000"  # as JSON writes it
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_MOST = 2**53
 _MOST_NICE = 2**31 - 4  # as sbatch(1) has it
 _MOST_INDEX = 10**9 - 1  # nine digits in a label
 
@@ -116,8 +116,8 @@ def _check_numbers(request: JobRequest) -> None:
     """Raise InvalidInput for a number that no database or batch system takes."""
     numbers = {
         "nice": (request.nice, _MOST_NICE),
-        "begin_s": (request.begin_s or 0, _MOST),
-        "deadline_s": (request.deadline_s or 0, _MOST),
+        "begin_s": (request.begin_s or 0, LAST_S),
+        "deadline_s": (request.deadline_s or 0, LAST_S),
         "array": (request.array.indices[-1] if request.array else 0, _MOST_INDEX),
     }
     for dependency in request.dependencies:
@@ -125,8 +125,10 @@ def _check_numbers(request: JobRequest) -> None:
         if numbers["dependency"][0] > _MOST_INDEX:
             break
     for name, (value, most) in numbers.items():
-        if abs(value) > most:
-            raise InvalidInput(f"{name} can't be {value}", hint=f"at most {most}", field=name)
+        least = -most if name == "nice" else 0
+        if not least <= value <= most:
+            hint = f"from {least} to {most}"
+            raise InvalidInput(f"{name} can't be {value}", hint=hint, field=name)
 
 
 def _check_texts(request: JobRequest) -> None:
