@@ -120,11 +120,17 @@ def test_an_archive_that_is_not_what_was_named_is_refused(served: Served, tmp_pa
     with tarfile.open(fileobj=out, mode="w") as file:
         about = tarfile.TarInfo("../outside")
         file.addfile(about)
-    damaged = bytearray(gzip.compress(bytes(2000)))
-    damaged[20] ^= 255
+    packed = io.BytesIO()
+    numbers = " ".join(map(str, range(20_000))).encode()
+    with tarfile.open(fileobj=packed, mode="w") as file:
+        part = tarfile.TarInfo("part")
+        part.size = len(numbers)
+        file.addfile(part, io.BytesIO(numbers))
+    damaged = bytearray(gzip.compress(packed.getvalue()))
+    damaged[5000:5100] = b"\xff" * 100
     served.files |= {
         "/m.tar": b"no archive", "/leads.tar": out.getvalue(), "/hurt.tar.gz": bytes(damaged),
-        "/hurt.tar.xz": lzma.compress(bytes(2000))[:-20], "/locked.zip": locked(),
+        "/hurt.tar.xz": lzma.compress(packed.getvalue())[:-5000], "/locked.zip": locked(),
     }  # fmt: skip
     cases = {
         f"{served.url}/m.tar#sha256={'0' * 64}": (InvalidInput, "is not what"),

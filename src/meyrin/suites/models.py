@@ -80,6 +80,9 @@ def _unpack(archive: Path, folder: Path) -> None:
         else:
             with tarfile.open(archive) as packed_tar:
                 packed_tar.extractall(folder, filter="data")
+                assert packed_tar.fileobj is not None, "it is open"
+                while packed_tar.fileobj.read(_PIECE):  # its checksum is asked for at its end
+                    pass
     except _NO_ARCHIVE as error:
         raise InvalidInput(
             f"{archive.name} is no archive of a model: {error}", field="model"
