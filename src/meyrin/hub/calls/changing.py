@@ -195,6 +195,12 @@ def _check_transfer(step: Step, actor: Actor, giver: Allocation, wanted: Wanted)
             f"{giver.id} counts {giver.charged_type} hours, {taker.id} {taker.charged_type} hours",
             hint="hours of one type never become another's: ask an officer for an award instead",
         )
+    if taker.door != giver.door:
+        raise Refused(
+            f"{giver.id} holds {giver.door} hours, {taker.id} {taker.door} ones",
+            hint="free hours never become paid for, nor paid ones free: name an allocation of the"
+            " same door (`meyrin project show`), or ask an officer for an award",
+        )
     free_s = ledger.balances(step, [giver.id])[giver.id].free_s
     if free_s < wanted.amount_s:
         raise Refused(
