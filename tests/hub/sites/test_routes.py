@@ -102,7 +102,7 @@ def test_a_rotated_credential_is_shown_once(house, root, ada, alps):
 
 
 @pytest.mark.usefixtures("alps")
-def test_what_is_done_with_a_site_is_in_the_audit(house, root):
+def test_what_is_done_with_a_site_is_in_the_audit(root):
     path = "/api/v1/sites/alps"
     offer = root.post(f"{path}/offers", json=OFFER).json()["id"]
     assert root.post("/api/v1/sites", json={"name": "jura"}).status_code == 201
