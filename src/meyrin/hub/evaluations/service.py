@@ -178,8 +178,8 @@ def register_run(
         family = planned.family if planned is not None else run.model[:100]
         before = store.found(step, store.gate_runs, owner.id, shown.digest)
         if before is None:
-            row |= {"family": family, "registered_ms": step.now_ms}
-            step.add_new(store.gate_runs, [row])  # nothing, where it came twice at once
+            new = {**row, "family": family, "registered_ms": step.now_ms}
+            step.add_new(store.gate_runs, [new])  # nothing, where it came twice at once
             audit.note(step, actor.name, "run.register", shown.digest, project=owner.name)
             before = store.found(step, store.gate_runs, owner.id, shown.digest)
     assert before is not None, "it was just added"
