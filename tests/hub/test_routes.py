@@ -200,7 +200,7 @@ BODIES = {
         "project": "lab",
         "charged_type": "core",
         "amount_s": 5,
-        "end_s": 2**40,
+        "end_s": 2**32,
         "reason": "test",
     },
     "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},

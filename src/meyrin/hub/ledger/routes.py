@@ -65,7 +65,7 @@ def close_month(month: str, call: Programme) -> None:
     """Let no further entry be dated in a month (YYYY-MM, UTC) or before it."""
     with call.write() as step:
         service.close_month(step, month)
-        audit.note(step, call.actor.name, "ledger.close-month", month)
+        audit.note(step, call.actor.name, "month.close", month)
 
 
 @router.get("/ledger/verify")
