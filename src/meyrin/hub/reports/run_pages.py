@@ -20,7 +20,7 @@ from meyrin.wire.jobs import Submission
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Key = Annotated[str, Form(min_length=1, max_length=200)]
+Key = Annotated[str, Form(min_length=8, max_length=200)]
 PROJECTS = 100
 EXAMPLE = """#!/bin/bash
 #SBATCH --job-name=first
@@ -69,10 +69,10 @@ def _wanted(project: str, script: str, now_s: int) -> JobRequest:
         raise InvalidInput("which project pays?", hint="choose one of yours", field="project")
     read = read_script(script.encode("utf-8", "surrogatepass"))
     found = parse(read, [f"--account={project}", "script"], {}, cwd="/", host="", now_s=now_s)
-    if found.client.inputs:
+    if found.client.test_only:
         raise InvalidInput(
-            "this page brings no files",
-            hint="`meyrin submit --input FILE` does; or let the script fetch them",
+            "--test-only means that nothing is to run",
+            hint="take that line out to run it; `meyrin submit --test-only` forecasts",
             field="script",
         )
     return found.request
