@@ -125,7 +125,7 @@ class Worker:
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
         with self.database.write() as step:
-            capacity.note(step, step.started_s)
+            capacity.note(step)
         with self.database.write() as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:

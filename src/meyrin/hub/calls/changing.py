@@ -151,9 +151,7 @@ def listed(
     """One page of the changes of one's projects, or of one of them; an officer sees all."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
-    project_ids = None if actor.admin or actor.programme else list(actor.projects)
-    if project:
-        project_ids = [identity.project_by_name(step, actor, project).id]
+    project_ids = service.seen_projects(step, actor, project)
     rows = changes_store.changes_listed(step, project_ids, state, after, limit)
     rows, following = cut(rows, limit, "id")
     names = identity.project_names(step, {row.project_id for row in rows})

@@ -98,7 +98,7 @@ def register_plan(step: Step, actor: Actor, project: str, told: dict[str, Any]) 
     }
     before = store.found(step, store.gate_plans, owner.id, made.digest)
     if before is None:
-        step.add(store.gate_plans, [row])
+        step.add_new(store.gate_plans, [row])  # nothing, where it came twice at once
         audit.note(step, actor.name, "plan.register", made.digest, project=owner.name)
         before = store.found(step, store.gate_plans, owner.id, made.digest)
         assert before is not None, "it was just added"
@@ -178,7 +178,8 @@ def register_run(
         family = planned.family if planned is not None else run.model[:100]
         before = store.found(step, store.gate_runs, owner.id, shown.digest)
         if before is None:
-            step.add(store.gate_runs, [{**row, "family": family, "registered_ms": step.now_ms}])
+            new = {**row, "family": family, "registered_ms": step.now_ms}
+            step.add_new(store.gate_runs, [new])  # nothing, where it came twice at once
             audit.note(step, actor.name, "run.register", shown.digest, project=owner.name)
             before = store.found(step, store.gate_runs, owner.id, shown.digest)
     assert before is not None, "it was just added"
