@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -25,7 +26,8 @@ log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
 _LEFT_EVERY_MS = 10_000
-_GATHER_S = 0.05  # between steps that placed something: fewer, larger ones
+# between steps that placed something, for fewer and larger ones: as long as the last one took
+_GATHER_S, _GATHER_MOST_S = 0.05, 0.5
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
 
@@ -77,7 +79,7 @@ class Worker:
         kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
         while not (self._stop.is_set() or bell.closed):
             heard = bell.count(BROKER)
-            placed = 0
+            placed, began = 0, time.monotonic()
             try:
                 if self._my_turn():
                     placed = broker.step_once(self.database)
@@ -89,7 +91,8 @@ class Worker:
                 log.warning("broker.waits", error=error.message)
             if placed:
                 log.info("broker.placed", jobs=placed)
-                self._stop.wait(_GATHER_S)
+                took_s = time.monotonic() - began
+                self._stop.wait(min(_GATHER_MOST_S, max(_GATHER_S, took_s)))
             else:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
@@ -122,7 +125,7 @@ class Worker:
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
         with self.database.write() as step:
-            capacity.note(step, step.started_s)
+            capacity.note(step)
         with self.database.write() as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:

@@ -35,7 +35,8 @@ _GONE = {2017, 2021}  # no such job; it has ended already
 _GONE_WORDS = ("invalid job id", "already completing or completed")
 # a no that may be a yes at another time: busy nodes, a state in change, a backup controller,
 # limits of accounting, too many jobs for now
-_LATER = {11, 2016, 2019, 2020, 2027, 2050}
+_POLICY = 2050  # too many jobs, or a job too large: one number for both
+_LATER = {11, 2016, 2019, 2020, 2027, _POLICY}
 _COMMUNICATION = range(1000, 1100)
 _REFUSED_BY_REST = range(9000, 9300)
 _REFUSED_BY_CONTROLLER = range(2000, 5000)
@@ -84,7 +85,8 @@ class Rest:
             return str(made)  # also with a warning beside it
         self._forget_if_gone(answer)
         if _is_no(answer.numbers):
-            raise NotAccepted(answer.words, later=bool(answer.numbers & _LATER))
+            later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
+            raise NotAccepted(answer.words, later=later, unsure=unsure)
         raise Unreachable(f"slurmrestd on a submission: {answer.words}", sent=True)
 
     def queue(self, names: Sequence[str] | None = None) -> list[QueueRow]:

@@ -229,13 +229,22 @@ def visible(
     step: Step, actor: Actor, project: str | None, after: str, limit: int
 ) -> tuple[list[Allocation], dict[str, str], str]:
     """One page of the allocations that `actor` may see, and the name of each one's project."""
-    project_ids: Collection[str] | None = None if actor.admin else list(actor.projects)
-    if project:
-        project_ids = [identity.project_by_name(step, actor, project).id]
+    project_ids = seen_projects(step, actor, project)
     rows, following = cut(store.listed(step, project_ids, after, limit), limit, "id")
     projects = identity.project_names(step, {row.project_id for row in rows})
     names = {row.id: projects[row.project_id] for row in rows}
     return [of_row(row) for row in rows], names, following
+
+
+def seen_projects(step: Step, actor: Actor, project: str | None) -> Collection[str] | None:
+    """The ids of the projects whose hours `actor` may see: all (None) for administrators and
+    programme officers, else one's own; or of the one that is named."""
+    sees_all = actor.admin or actor.programme
+    if project:
+        if sees_all:
+            return [identity.project_named(step, project).id]
+        return [identity.project_by_name(step, actor, project).id]
+    return None if sees_all else list(actor.projects)
 
 
 def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:

@@ -189,7 +189,7 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     """Those of the given allocations that have ended or were closed."""
     a = allocations.c
     over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
-    statement = sa.select(a.id).where(a.id.in_(sorted(allocation_ids)), over)
+    statement = sa.select(a.id).where(step.among(a.id, sorted(allocation_ids)), over)
     return [row.id for row in step.rows(statement)]
 
 
