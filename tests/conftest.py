@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """What is imported and collected stays: the garbage collector need not walk it, now or later."""
+    """What is imported and collected stays: the collector need not walk it, now or later."""
     gc.disable()
     try:
         return (yield)
