@@ -234,7 +234,7 @@ def extend(step: Step, allocation_id: str, end_s: int | None, amount_s: int) -> 
     later already: of two that extend at once, neither takes time from the other."""
     a = allocations.c
     values: dict[str, Any] = {"amount_s": a.amount_s + amount_s, "watch_s": 0}
-    later = sa.true()
+    later: sa.ColumnElement[bool] = sa.true()
     if end_s is not None:
         values["end_s"] = end_s
         later = a.end_s <= end_s
