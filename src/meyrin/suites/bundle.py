@@ -129,8 +129,9 @@ def _bounded(raw: bytes) -> bytes:
 def check_size(size: int) -> None:
     """InvalidInput where so many bytes are more than evidence may have: ask before reading them."""
     if size > MOST_BYTES:
+        most, has = MOST_BYTES // 2**20, -(-size // 2**20)
         raise InvalidInput(
-            f"evidence has {MOST_BYTES // 2**20} MiB at most; this would have {-(-size // 2**20):,}",
+            f"evidence has {most} MiB at most; this would have {has:,}",
             hint="run the suite in more, smaller parts, or let it log less",
             field="bundle",
         )
