@@ -198,7 +198,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             check_histories(books)
             check_balances(books)
             check_runs(books, load)
-            print(check_charged_as_accounted(books, accounted(slurm, *CLUSTERS)))
+            print(check_charged_as_accounted(books, named(slurm, books)))
             states = Counter(row.state for row in books.rows("SELECT state FROM jobs"))
         finally:
             books.close()
@@ -247,6 +247,20 @@ def check_runs(books: Books, load: Load) -> None:
     for row in books.rows("SELECT id, state FROM jobs"):
         if row.state == "completed":
             assert lines.get(row.id) == 1, tuple(row)
+
+
+def named(slurm: Slurm, books: Books) -> dict[str, Said]:
+    """What the clusters' accounting says, once it has the names of all that it was asked about:
+    Slurm tells them up to five seconds after a job began."""
+    found: dict[str, Said] = {}
+
+    def look() -> object:
+        found.update(accounted(slurm, *CLUSTERS))
+        rows = books.rows("SELECT DISTINCT attempt FROM usage_records WHERE source = 'batch'")
+        return not {row.attempt for row in rows} - set(found) or "names in accounting"
+
+    wait_for(look, "accounting to name every job")
+    return found
 
 
 def check_charged_as_accounted(books: Books, said: dict[str, Said]) -> str:
