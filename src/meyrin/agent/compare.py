@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meyrin.agent.slurm.ask import attempt_of, name_of
-from meyrin.agent.slurm.judge import ENDS, base
+from meyrin.agent.slurm.judge import is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
 from meyrin.wire.agents import CountedList, CountedView
@@ -163,7 +163,7 @@ def _line(
     what = ""
     if ours is None:
         what = "not counted by Meyrin"
-    elif any(not _closed(row) for row in own):
+    elif any(not is_over(row) for row in own):
         what = "ended for Meyrin, open in accounting"
     elif site_s is None and ours.elapsed_s is not None:
         what = "not in accounting" if ours.elapsed_s else ""
@@ -175,12 +175,6 @@ def _line(
     job = None if ours is None else ours.job
     line = Line(job, attempt, batch_job, site_s, meyrin_s, site_j, meyrin_j, what) if what else None
     return line, site_s or 0, meyrin_s or 0
-
-
-def _closed(row: AccountingRow) -> bool:
-    """A run that was requeued has ended too: its row says so, and when."""
-    state = base(row.state)
-    return state in ENDS or (state == "REQUEUED" and row.end_s is not None)
 
 
 def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:
