@@ -48,3 +48,10 @@ class Calls(Room):
     def clocks(self) -> calls.ClocksView:
         """How long asks really took, by mode."""
         return self._get(calls.ClocksView, "clocks")
+
+    def unsent(self, *, after: str = "", limit: int = 50) -> calls.UnsentList:
+        """Asks that you began to write in the pages and have not sent yet."""
+        return self._get(calls.UnsentList, "unsent", after=after, limit=limit)
+
+    def discard(self, key: str) -> None:
+        self._send("DELETE", "unsent", key, again=True)

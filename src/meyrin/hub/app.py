@@ -20,6 +20,7 @@ from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.calls.unsent_routes import router as unsent
 from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
@@ -78,6 +79,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         pace,
         roles,
         proposals,
+        unsent,
         jobs,
         leaving,
         evaluations,

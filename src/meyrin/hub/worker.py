@@ -133,7 +133,7 @@ class Worker:
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
         with self._alone("sweep") as step:
-            capacity.note(step, step.started_s)
+            capacity.note(step)
         with self._alone("sweep") as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:

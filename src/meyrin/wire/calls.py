@@ -74,6 +74,20 @@ class ProposalList(Body):
     next: str
 
 
+class UnsentView(Body):
+    """An ask that its person has not sent yet; `said` is as it was typed, field by field."""
+
+    key: str
+    made_ms: int
+    saved_ms: int
+    said: dict[str, str]
+
+
+class UnsentList(Body):
+    unsent: list[UnsentView]
+    next: str
+
+
 class Decision(Body):
     """An officer's answer. `amount_s` grants another amount than was asked.
 

@@ -15,6 +15,8 @@ from tests.suites.gate.planted import run as run_of
 from meyrin.domain.job import InputFile
 from meyrin.hub.calls import tranches
 from meyrin.hub.calls.modes.file import Gate as Gate_
+from meyrin.hub.evaluations import store
+from meyrin.hub.plumbing import audit
 from meyrin.suites import bundle, handed, keys
 from meyrin.suites.gate.plan import Plan
 from meyrin.suites.gate.signing import SignedPlan, public_of, sign
@@ -250,10 +252,46 @@ def test_evidence_counts_only_with_a_key_that_an_administrator_named(gate):
     gate.bring(gate.packed(facts), 403)
 
 
+def audited(gate, verb):
+    with gate.hub.read() as step:
+        return [row for row in audit.listed(step, "", "", 200)[0] if row.verb == verb]
+
+
+def test_an_attempt_has_one_evidence_and_the_first_stays(gate):
+    """The same again is the same, also where the site signed anew; another is told, not taken."""
+    made = gate.plan()
+    gate.register(made)
+    facts = gate.facts(made, 0.5)
+    first = gate.packed(facts)
+    run = gate.bring(first)
+    gate.hub.clock.now_ms += 60_000
+    assert gate.bring(first) == run
+    with gate.hub.read() as step:
+        kept = store.evidence_of(step, gate.work.attempt)
+    assert kept.bundle == run["bundle"]
+    luckier = gate.facts(made, 0.995, seed=2, later_ms=0)
+    refused = gate.bring(gate.packed(luckier), 409)
+    assert "has other evidence already" in refused["error"]["message"]
+    assert "run the suite again" in refused["error"]["hint"]
+    (told,) = audited(gate, "evidence.conflict")
+    assert (told.thing, told.facts["kept"]) == (gate.work.attempt, run["bundle"])
+    assert len(gate.ada.get("/api/v1/gates/runs").json()["runs"]) == 1
+    assert gate.decide(made, run)["decision"]["verdict"] == "fail"
+    # nor does the hub countersign it for the site's agent, and the job's page says so
+    agent = gate.hub.agents["alps"]
+    agent.finish(gate.work)
+    digest = gate.upload(gate.packed(luckier), gate.hub.client("alps"))
+    view = FileView(name=handed.FILE, sha256=digest, size=1)
+    body = {"attempt": gate.work.attempt, "epoch": gate.work.epoch, "state": "complete"}
+    assert agent.post("results", ResultsBody(**body, files=[view])).status_code in {200, 204}
+    assert "other evidence" in gate.hub.detail(gate.work.job).results
+
+
 def test_tries_are_counted_and_the_sixth_is_refused(gate):
     made = gate.plan()
     gate.register(made)
     for number in range(6):
+        gate.work = gate.job()
         run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
         if number < 5:
             assert gate.decide(made, run)["decision"]["attempt"] == number + 1
@@ -338,6 +376,7 @@ def test_lists_cost_the_same_for_one_or_many(gate):
     made = gate.plan()
     gate.register(made)
     for number in range(3):
+        gate.work = gate.job()
         run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
         gate.decide(made, run)
     for noun in ("plans", "runs", "decisions", "keys"):

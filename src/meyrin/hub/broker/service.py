@@ -31,7 +31,7 @@ from meyrin.engine.model import (
     WaitingJob,
 )
 from meyrin.engine.placement import decide, forecast
-from meyrin.hub.broker import store
+from meyrin.hub.broker import doors, store
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
@@ -74,7 +74,7 @@ def step_once(database: Database) -> int:
         decision = decide(seen.state, seen.policy, now_s)
         if decision.placements:
             with database.write() as step:
-                return apply(step, seen.state, decision, queue_ahead=seen.policy.queue_ahead)
+                return apply(step, seen.state, decision, seen.policy, seen_s=now_s)
         if len(seen.state.waiting) < window:
             return 0
     return 0
@@ -193,17 +193,30 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     return tuple(result)
 
 
-def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0) -> int:
+def apply(
+    step: Step,
+    state: State,
+    decision: Decision,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+    seen_s: int | None = None,
+) -> int:
     """Write a decision: holds, attempts and states together; returns how many were placed.
 
     Raises WorldMoved when it stands on an older world. A job that was cancelled meanwhile, or
     whose hours are gone, or whose partition's offer has just run out, is left out; so is one for
-    which there is no room any more, unless jobs may wait at sites (`queue_ahead`).
+    which there is no room any more, unless jobs may wait at sites (`queue_ahead`), and paid work
+    that would now go ahead of entitled work (`broker.doors`). `seen_s` is when it was decided.
     """
     world.check(step, decision.version)
-    if not queue_ahead:  # one that decides at a time is a habit of equal hubs, and no lock
-        now = _with_occupied(state.partitions, _occupied(step))
-        decision = replace(decision, placements=fitting(now, decision.placements))
+    at_s = step.now_s if seen_s is None else seen_s
+    paid = doors.paid(state, decision.placements, at_s)
+    counted = bool(paid) and policy.paid_percent > 0
+    # one that decides at a time is a habit of equal hubs, and no lock
+    if counted or not policy.queue_ahead:
+        now = _with_occupied(state.partitions, _occupied(step, paid_counts=counted))
+        fit = decision.placements if policy.queue_ahead else fitting(now, decision.placements)
+        fit = doors.unmoved(state.partitions, now, fit, paid) if counted else fit
+        decision = replace(decision, placements=fit)
     offers = sites.offers_at(step, step.now_s)
     rows = change.locked(step, [placement.job for placement in decision.placements])
     named = [
@@ -216,6 +229,7 @@ def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0)
     funded = paying.allocate(
         step,
         [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
+        entitled=frozenset(attempt for attempt, p, _ in named if p.job not in paid),
     )
     holds = [
         ledger.Hold(attempt, allocation, p.hold_s)

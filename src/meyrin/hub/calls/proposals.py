@@ -161,8 +161,9 @@ def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit
             )
     first = fits[0]
     if not first.fits:
+        none = "this does not fit" if wanted.mode is not None else "no mode fits; the nearest is"
         raise Refused(
-            f"no mode fits; the nearest is {first.mode.name}: {first.objections[0].words}",
+            f"{none} {first.mode.name}: {first.objections[0].words}",
             hint=f"{first.mode.name} allows {first.objections[0].field}: "
             f"{first.objections[0].allowed}",
         )
@@ -342,6 +343,12 @@ def one(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     if row is None or not _sees(actor, row):
         raise _nothing(proposal_id)
     return _whole(step, [row])[0]
+
+
+def by_key(step: Step, actor: Actor, key: str) -> str | None:
+    """The id of one's own ask by that key, once it was sent."""
+    row = store.by_key(step, _person(actor), key)
+    return None if row is None else str(row.id)
 
 
 def listed(

@@ -189,7 +189,7 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     """Those of the given allocations that have ended or were closed."""
     a = allocations.c
     over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
-    statement = sa.select(a.id).where(a.id.in_(sorted(allocation_ids)), over)
+    statement = sa.select(a.id).where(step.among(a.id, sorted(allocation_ids)), over)
     return [row.id for row in step.rows(statement)]
 
 
@@ -226,6 +226,19 @@ def set_pause(step: Step, allocation_id: str, values: dict[str, Any]) -> bool:
     pausing = values["paused_ms"] is not None
     now = a.paused_ms.is_(None) if pausing else a.paused_ms.is_not(None)
     changing = sa.update(allocations).where(a.id == allocation_id, now).values(**values)
+    return step.change(changing) == 1
+
+
+def extend(step: Step, allocation_id: str, end_s: int | None, amount_s: int) -> bool:
+    """Note a later end (None: as it is) and that so much more was given. False where the end is
+    later already: of two that extend at once, neither takes time from the other."""
+    a = allocations.c
+    values: dict[str, Any] = {"amount_s": a.amount_s + amount_s, "watch_s": 0}
+    later: sa.ColumnElement[bool] = sa.true()
+    if end_s is not None:
+        values["end_s"] = end_s
+        later = a.end_s <= end_s
+    changing = sa.update(allocations).where(a.id == allocation_id, later).values(**values)
     return step.change(changing) == 1
 
 

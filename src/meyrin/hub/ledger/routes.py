@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.wire.ledger import (
@@ -63,6 +64,7 @@ def close_month(month: str, call: Admin) -> None:
     """Let no further entry be dated in a month (YYYY-MM, UTC) or before it."""
     with call.write() as step:
         service.close_month(step, month)
+        audit.note(step, call.actor.name, "month.close", month)
 
 
 @router.get("/ledger/verify")

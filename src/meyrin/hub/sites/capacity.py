@@ -17,15 +17,16 @@ from meyrin.hub.sites import store
 SILENT_AFTER_S = 60
 
 
-def note(step: Step, hub_start_s: int = 0) -> int:
+def note(step: Step) -> int:
     """Write down what changed of each partition's capacity since the last look; how much did.
 
-    A partition that is gone, drained or silent has none. Two queries where nothing changed.
+    A partition that is gone, drained or silent has none; silence is counted from this hub's start
+    at the earliest. Two queries where nothing changed.
     """
     last = {(row.site_id, row.partition): row for row in store.last_capacities(step)}
     new = []
     for row in store.capacity_facts(step):
-        units, charged_type = _now(row, step.now_s, hub_start_s)
+        units, charged_type = _now(row, step.now_s, step.started_s)
         known = last.get((row.site_id, row.name))
         if known is None or (known.units, known.charged_type) != (units, charged_type):
             new.append(

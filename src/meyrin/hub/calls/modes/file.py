@@ -23,7 +23,6 @@ from meyrin.sim.toml_file import Table, read_toml
 Kind = Literal["startup", "sme", "industry", "academic", "public"]
 Purpose = Literal["try", "benchmark", "develop", "train", "science"]
 StepKind = Literal["rule", "eligibility", "technical", "officer", "review", "panel"]
-PROMISES = ("seconds", "working-days", "weeks", "months")
 MOST_H = 10**10
 Hours = Annotated[int, Field(ge=1, le=MOST_H)]
 Months = Annotated[int, Field(ge=1, le=60)]
