@@ -98,30 +98,48 @@ class Worker:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
     def _sweep(self) -> None:
-        """Once a minute: what allocations that are over still had expires, tranches come due."""
+        """Once a minute, each part by itself: one that can't be done now holds up no other."""
         now_ms = self.database.clock_ms()
-        if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
-            self._swept_ms = now_ms
-            with self._alone("sweep") as step:
-                expired = calls.sweep(step)
-                waiting = proposals.without_first_job(step)
-                if waiting:
-                    proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
-                changed = tranches.sweep(step)
-            with self._alone("sweep") as step:
-                watched = pace.watch(step, self.modes)
-                reclaiming.announce(step, self.modes, watched)
-            with self._alone("sweep") as step:
-                reclaimed = reclaiming.run(step, reclaiming.CLOCK)
-            self._months()
-            if expired:
-                log.info("allocations.expired", allocations=len(expired))
-            if changed:
-                log.info("tranches.changed", tranches=changed)
-            if watched:
-                log.info("allocations.watched", allocations=len(watched))
-            if reclaimed:
-                log.info("allocations.reclaimed", allocations=len(reclaimed))
+        if abs(now_ms - self._swept_ms) < _SWEEP_EVERY_MS:
+            return
+        self._swept_ms = now_ms
+        for part in (self._expire, self._release, self._watch, self._reclaim, self._months):
+            try:
+                part()
+            except MeyrinError as error:
+                log.warning("sweep.waits", part=part.__name__.strip("_"), error=error.message)
+
+    def _expire(self) -> None:
+        """What allocations that are over still had expires; first jobs are noted."""
+        with self._alone("sweep") as step:
+            expired = calls.sweep(step)
+            waiting = proposals.without_first_job(step)
+            if waiting:
+                proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
+        if expired:
+            log.info("allocations.expired", allocations=len(expired))
+
+    def _release(self) -> None:
+        """Tranches come due."""
+        with self._alone("sweep") as step:
+            changed = tranches.sweep(step)
+        if changed:
+            log.info("tranches.changed", tranches=changed)
+
+    def _watch(self) -> None:
+        """The pace of what runs is looked at, and what will go back is announced."""
+        with self._alone("sweep") as step:
+            watched = pace.watch(step, self.modes)
+            reclaiming.announce(step, self.modes, watched)
+        if watched:
+            log.info("allocations.watched", allocations=len(watched))
+
+    def _reclaim(self) -> None:
+        """Idle hours go back."""
+        with self._alone("sweep") as step:
+            reclaimed = reclaiming.run(step, reclaiming.CLOCK)
+        if reclaimed:
+            log.info("allocations.reclaimed", allocations=len(reclaimed))
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[Step]:
