@@ -59,7 +59,7 @@ def _shards(ask: Ask) -> list[Path]:
 
 
 def _logs(ask: Ask) -> dict[str, bytes]:
-    """Inspect's logs by a name that says their shard; none is read where they are too many bytes."""
+    """Inspect's logs by a name that says their shard; none is read where they are too large."""
     found = {
         f"{shard}/{path.name}": path
         for shard, folder in enumerate(_shards(ask))
