@@ -5,6 +5,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.stamp
+COMPILE := $(BIN)/python -m meyrin.engine.compiled
 ARGS ?=
 # most tests wait for other processes most of the time; the tests of a file stay together
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
@@ -26,7 +27,7 @@ demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the 
 
 .PHONY: test
 test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
-	@$(BIN)/python -m meyrin.engine.compiled # once, not in each of the test processes
+	@$(COMPILE) cluster & $(COMPILE) federation & wait; $(COMPILE) # once, not in each test process
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(word)),\

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -18,7 +19,7 @@ from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
-from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import capacity
 
@@ -97,36 +98,61 @@ class Worker:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
     def _sweep(self) -> None:
-        """Once a minute: what allocations that are over still had expires, tranches come due."""
+        """Once a minute, each part by itself: one that can't be done now holds up no other."""
         now_ms = self.database.clock_ms()
-        if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
-            self._swept_ms = now_ms
-            with self.database.write() as step:
-                expired = calls.sweep(step)
-                waiting = proposals.without_first_job(step)
-                if waiting:
-                    proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
-                changed = tranches.sweep(step)
-            with self.database.write() as step:
-                watched = pace.watch(step, self.modes)
-                reclaiming.announce(step, self.modes, watched)
-            with self.database.write() as step:
-                reclaimed = reclaiming.run(step, reclaiming.CLOCK)
-            self._months()
-            if expired:
-                log.info("allocations.expired", allocations=len(expired))
-            if changed:
-                log.info("tranches.changed", tranches=changed)
-            if watched:
-                log.info("allocations.watched", allocations=len(watched))
-            if reclaimed:
-                log.info("allocations.reclaimed", allocations=len(reclaimed))
+        if abs(now_ms - self._swept_ms) < _SWEEP_EVERY_MS:
+            return
+        self._swept_ms = now_ms
+        for part in (self._expire, self._release, self._watch, self._reclaim, self._months):
+            try:
+                part()
+            except MeyrinError as error:
+                log.warning("sweep.waits", part=part.__name__.strip("_"), error=error.message)
+
+    def _expire(self) -> None:
+        """What allocations that are over still had expires; first jobs are noted."""
+        with self._alone("sweep") as step:
+            expired = calls.sweep(step)
+            waiting = proposals.without_first_job(step)
+            if waiting:
+                proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
+        if expired:
+            log.info("allocations.expired", allocations=len(expired))
+
+    def _release(self) -> None:
+        """Tranches come due."""
+        with self._alone("sweep") as step:
+            changed = tranches.sweep(step)
+        if changed:
+            log.info("tranches.changed", tranches=changed)
+
+    def _watch(self) -> None:
+        """The pace of what runs is looked at, and what will go back is announced."""
+        with self._alone("sweep") as step:
+            watched = pace.watch(step, self.modes)
+            reclaiming.announce(step, self.modes, watched)
+        if watched:
+            log.info("allocations.watched", allocations=len(watched))
+
+    def _reclaim(self) -> None:
+        """Idle hours go back."""
+        with self._alone("sweep") as step:
+            reclaimed = reclaiming.run(step, reclaiming.CLOCK)
+        if reclaimed:
+            log.info("allocations.reclaimed", allocations=len(reclaimed))
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[Step]:
+        """A transaction in which no other hub does the same: each locks rows in its own order."""
+        with self.database.write() as step:
+            turns.alone(step, name)
+            yield step
 
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             capacity.note(step)
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
@@ -136,7 +162,7 @@ class Worker:
         now_ms = self.database.clock_ms()
         if abs(now_ms - self._left_ms) >= _LEFT_EVERY_MS:
             self._left_ms = now_ms
-            with self.database.write() as step:
+            with self._alone("leavers") as step:
                 ended = leaving.end_jobs(step, self.leaver_grace_s)
             if ended:
                 log.info("leavers.ended", jobs=ended)

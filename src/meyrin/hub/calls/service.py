@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, NotFound, Refused
+from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Balance, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
@@ -171,14 +171,10 @@ def extend(
         raise InvalidInput(f"it ends at {found.end_s} already", hint="give a later end_s")
     if amount_s:
         ledger.grant(step, allocation_id, amount_s, reason, source)
-    table = store.allocations
-    step.change(
-        sa.update(table)
-        .where(table.c.id == allocation_id)
-        .values(end_s=until_s, amount_s=table.c.amount_s + amount_s, watch_s=0)
-    )
+    if not store.extend(step, allocation_id, end_s, amount_s):
+        raise Conflict(f"{allocation_id} was made to last longer meanwhile", hint="look, ask again")
     step.ring(world.BROKER)
-    return replace(found, end_s=until_s, amount_s=found.amount_s + amount_s)
+    return allocation(step, allocation_id)
 
 
 def close(step: Step, allocation_id: str, reason: str) -> Allocation:

@@ -229,6 +229,19 @@ def set_pause(step: Step, allocation_id: str, values: dict[str, Any]) -> bool:
     return step.change(changing) == 1
 
 
+def extend(step: Step, allocation_id: str, end_s: int | None, amount_s: int) -> bool:
+    """Note a later end (None: as it is) and that so much more was given. False where the end is
+    later already: of two that extend at once, neither takes time from the other."""
+    a = allocations.c
+    values: dict[str, Any] = {"amount_s": a.amount_s + amount_s, "watch_s": 0}
+    later: sa.ColumnElement[bool] = sa.true()
+    if end_s is not None:
+        values["end_s"] = end_s
+        later = a.end_s <= end_s
+    changing = sa.update(allocations).where(a.id == allocation_id, later).values(**values)
+    return step.change(changing) == 1
+
+
 def off_pace(step: Step, verdicts: Collection[str], after: str, limit: int) -> list[sa.Row[Any]]:
     """One page and one row of running allocations with such a pace, by id."""
     a = allocations.c

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
-from meyrin.domain.job import JobRequest
+from meyrin.domain.job import MAX_ARRAY, JobRequest
 from meyrin.domain.states import JobState
 from meyrin.domain.units import LAST_S
 from meyrin.engine import explain
@@ -59,6 +59,7 @@ def submit(step: Step, actor: Actor, submissions: Sequence[Submission]) -> list[
     names = {submission.request.project for submission in submissions}
     projects = {name: project_of(step, actor, name) for name in names}
     asked = [_prepare(each, projects[each.request.project]) for each in submissions]
+    _check_elements_together(asked)
     known = _known(step, actor.person, [kept.key for kept in asked])
     fresh: dict[str, _Kept] = {}
     for kept in asked:  # numbers go up in the order of the call: who is first among equals
@@ -129,6 +130,17 @@ def _check_numbers(request: JobRequest) -> None:
         if not least <= value <= most:
             hint = f"from {least} to {most}"
             raise InvalidInput(f"{name} can't be {value}", hint=hint, field=name)
+
+
+def _check_elements_together(asked: Iterable[_Kept]) -> None:
+    """Raise InvalidInput for more jobs than one call may make: they are all made in memory."""
+    count = sum(len(kept.tasks) for kept in asked)
+    if count > MAX_ARRAY:
+        raise InvalidInput(
+            f"{count} jobs in one call",
+            hint=f"at most {MAX_ARRAY}, elements of arrays counted: send them in several calls",
+            field="submissions",
+        )
 
 
 def _check_texts(request: JobRequest) -> None:
