@@ -47,7 +47,7 @@ def test_numbers_that_no_site_has_do_not_come_in(house, alps, wrong):
     """They stopped the broker, and with it every other site."""
     with house.write() as step:
         before = sites.site(step, alps.id)
-        with pytest.raises(InvalidInput, match="nodes at one site|partition cpu: "):
+        with pytest.raises(InvalidInput, match=r"nodes at one site|partition cpu: "):
             sites.announce(step, alps.id, "slurm", [replace(CPU, **wrong)], "second")
         assert sites.site(step, alps.id) == before
         for good in ({"cores_per_node": 10**6}, {"nodes": 10**6}, {"default_walltime_s": 10**9}):
