@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -18,7 +19,7 @@ from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
-from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import capacity
 
@@ -110,7 +111,7 @@ class Worker:
 
     def _expire(self) -> None:
         """What allocations that are over still had expires; first jobs are noted."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             expired = calls.sweep(step)
             waiting = proposals.without_first_job(step)
             if waiting:
@@ -120,14 +121,14 @@ class Worker:
 
     def _release(self) -> None:
         """Tranches come due."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             changed = tranches.sweep(step)
         if changed:
             log.info("tranches.changed", tranches=changed)
 
     def _watch(self) -> None:
         """The pace of what runs is looked at, and what will go back is announced."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             watched = pace.watch(step, self.modes)
             reclaiming.announce(step, self.modes, watched)
         if watched:
@@ -135,16 +136,23 @@ class Worker:
 
     def _reclaim(self) -> None:
         """Idle hours go back."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             reclaimed = reclaiming.run(step, reclaiming.CLOCK)
         if reclaimed:
             log.info("allocations.reclaimed", allocations=len(reclaimed))
 
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[Step]:
+        """A transaction in which no other hub does the same: each locks rows in its own order."""
+        with self.database.write() as step:
+            turns.alone(step, name)
+            yield step
+
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             capacity.note(step)
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
@@ -154,7 +162,7 @@ class Worker:
         now_ms = self.database.clock_ms()
         if abs(now_ms - self._left_ms) >= _LEFT_EVERY_MS:
             self._left_ms = now_ms
-            with self.database.write() as step:
+            with self._alone("leavers") as step:
                 ended = leaving.end_jobs(step, self.leaver_grace_s)
             if ended:
                 log.info("leavers.ended", jobs=ended)

@@ -214,13 +214,23 @@ class Rest:
                 found += self._accounted(since | {"job_name": ",".join(some)})
         elif version.users:
             found = self._accounted(since | {version.users: self.user})
-        else:
-            for one in sorted({str(job.get("association_id")) for job in self._own_jobs()}):
-                found += self._accounted(since | {"association": one})
+        else:  # it can't be asked by user: by account, and others' are left out
+            for one in self._accounts():
+                jobs = self._accounted(since | {"account": one})
+                found += [job for job in jobs if self._is_accounted_own(job)]
         return {str(family) for job in found if (family := _family(job))}
 
-    def _own_jobs(self) -> Iterable[dict[str, Any]]:
-        return (job for job in self._jobs() if self._is_own(job))
+    def _accounts(self) -> list[str]:
+        """The accounts that this user may use."""
+        filters = {"user": self.user}
+        answer = self._http.ask("GET", f"/slurmdb/{self._version().name}/associations", filters)
+        if answer.status == 404 or answer.empty:
+            return []
+        self._check(answer, "associations")
+        return sorted({v.text(one.get("account")) for one in _list(answer, "associations")})
+
+    def _is_accounted_own(self, job: dict[str, Any]) -> bool:
+        return v.text(job.get("user") or v.at(job, "association/user")) in ("", self.user)
 
     def _is_own(self, job: dict[str, Any]) -> bool:
         return self._name_of(job) == self.user

@@ -438,7 +438,7 @@ def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, s
     """`lacking` are sites whose terms were not accepted, with the version: the engine sees them
     as a no of the site, and people are told what to do about it."""
     summary = said.summary
-    refusals = []
+    refusals, unread = [], set()
     for refusal in said.refusals:
         reason: Reason | Literal["terms_missing"] = refusal.reason
         sentence = words.in_words(refusal)
@@ -448,6 +448,7 @@ def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, s
             told = f"the terms of {place}, version {lacking[refusal.site]}, were not accepted"
             sentence = f"{told}: {terms.way_out(refusal.site)}"
             summary = summary.replace(clash, told)
+            unread.add(refusal.site)
         refusals.append(
             RefusalView(
                 reason=reason,
@@ -465,5 +466,5 @@ def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, s
         refusals=refusals,
         where=_place(said.next_start) if said.next_start else None,
         others=[_place(other) for other in said.others],
-        helps=list(said.helps),
+        helps=[*terms.help_with(sorted(unread)), *said.helps],
     )
