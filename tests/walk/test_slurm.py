@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances, check_histories
 from tests.walk.facility import PATIENCE_S, Agent, Facility, facility, request, wait_for
+from tests.walk.first_job import MOST_CLICKS, MOST_TYPED, ended_well, first_job, place_for
 from tests.walk.slurm_site import Said, accounted, site, way
 from tests.walk.test_kill import seed
 
@@ -45,6 +46,9 @@ KINDS = {
     "requeued": 2,
 }  # fmt: skip
 ELEMENTS, AT_ONCE = 4, 2
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 CLUSTERS = ("alpha", "beta")
 _ELEMENT = """came=$(date +%s%N); sleep 1
 echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $came $(date +%s%N)" \\
@@ -206,6 +210,19 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
         check_arrays(load)
         print(check_late_records(slurm, agents[0], url))
     print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
+
+
+@pytest.mark.timeout(600)
+def test_a_new_person_runs_a_first_job(
+    slurm: Slurm, tmp_path: Path, folder: Path, page: Page
+) -> None:
+    """The whole way in a real browser; `make bench-first-job` takes its time, twenty times."""
+    with place_for(["newcomer"], slurm, tmp_path, folder) as place:
+        walked = first_job(page, place, "newcomer")
+        print(f"{walked.running_s:.1f} s; {walked.clicks} clicks, typed {walked.typed}")
+        assert walked.clicks <= MOST_CLICKS
+        assert len(walked.typed) <= MOST_TYPED
+        ended_well(page, place, walked)
 
 
 def play(load: Load, strikes: list[Callable[[], None]]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,6 +287,30 @@ def test_an_attempt_has_one_evidence_and_the_first_stays(gate):
     body = {"attempt": gate.work.attempt, "epoch": gate.work.epoch, "state": "complete"}
     assert agent.post("results", ResultsBody(**body, files=[view])).status_code in {200, 204}
     assert "other evidence" in gate.hub.detail(gate.work.job).results
+
+
+def test_a_gigabyte_is_neither_read_nor_countersigned_and_the_job_says_why(gate):
+    agent, work = gate.hub.agents["alps"], gate.work
+    agent.finish(work)
+    for client in (gate.hub.client("alps"), gate.ada):
+        digest = gate.upload(b"the start of a gigabyte", client)
+    with Path(gate.hub.app.state.blobs._whole(digest)).open("r+b") as file:
+        file.truncate(2**30)  # sparse: it takes no room
+    view = FileView(name=handed.FILE, sha256=digest, size=2**30)
+    body = ResultsBody(attempt=work.attempt, epoch=work.epoch, state="complete", files=[view])
+    tracemalloc.start()
+    try:
+        assert agent.post("results", body).status_code in {200, 204}
+        said = {"project": "lab", "bundle": digest}
+        refused = gate.answer(gate.ada.post("/api/v1/gates/runs", json=said), 422)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert "256 MiB at most; this would have 1,024" in refused["error"]["message"]
+    assert "not countersigned: evidence has 256 MiB" in gate.hub.detail(work.job).results
+    page = gate.ada.get(f"/jobs/{work.job}")
+    assert page.status_code == 200
+    assert "not countersigned: evidence has 256 MiB at most" in page.text
 
 
 def test_tries_are_counted_and_the_sixth_is_refused(gate):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotAllowed, Refused
+from meyrin.domain.errors import Conflict, MeyrinError, NotAllowed, Refused
 from meyrin.domain.job import JobRequest
 from meyrin.hub.evaluations import store, trust
 from meyrin.hub.jobs import attempts, files
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from meyrin.suites.verify import Verified
 
 FILE = "evidence.zip"
-MOST_BYTES = 256 * 2**20
 CLOCKS_APART_MS = 300_000  # a site's clock may be this far from ours
 
 
@@ -181,10 +180,7 @@ def keep(database: Database, blobs: Blobs, by: str, raw: bytes) -> FileView:
 
 def content(blobs: Blobs, digest: str) -> bytes:
     """The bytes of a bundle; InvalidInput where they are too many."""
-    if blobs.size(digest) > MOST_BYTES:
-        raise InvalidInput(
-            f"evidence may have {MOST_BYTES // 2**20} MiB at most",
-            hint="run the suite in more, smaller parts",
-            field="bundle",
-        )
+    from meyrin.suites.bundle import check_size  # noqa: PLC0415
+
+    check_size(blobs.size(digest))
     return b"".join(blobs.read(digest))
