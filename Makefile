@@ -75,6 +75,10 @@ bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one cor
 bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster against plain sbatch (root)
 	@$(BIN)/python bench/slurm.py $(ARGS)
 
+.PHONY: bench-first-job
+bench-first-job: $(STAMP) ## measure twenty new people from log-in to a first job on a real Slurm site (root)
+	@$(BIN)/python bench/first_job.py $(ARGS)
+
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log
 	@$(BIN)/python bench/pooling.py $(ARGS)

@@ -104,13 +104,16 @@ def start_postgres() -> Service:
     return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
 
 
-def start_openid(port: int, redirects: str) -> Service:
-    """A certified OpenID provider on that port, that lets browsers return to `redirects`."""
+def start_openid(port: int, redirects: str, people: Path | None = None) -> Service:
+    """A certified OpenID provider on that port, that lets browsers return to `redirects`; it knows
+    those in the file `people`, or alice, bob and admin."""
+    more = {} if people is None else {"OIDC_USERS": str(people)}
     return Service.start(
         "OpenID provider",
         TESTBED / "oidc" / "oidc.sh",
         OIDC_PORT=str(port),
         OIDC_REDIRECTS=redirects,
+        **more,
     )
 
 

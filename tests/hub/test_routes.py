@@ -200,7 +200,7 @@ BODIES = {
         "project": "lab",
         "charged_type": "core",
         "amount_s": 5,
-        "end_s": 2**40,
+        "end_s": 2**32,
         "reason": "test",
     },
     "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
@@ -393,6 +393,7 @@ RIGHTS = {
     Access.PROGRAMME: {"programme"},
     Access.OFFICER: {"reviewer", "officer", "programme"},
     Access.AUDITOR: {"auditor", "admin"},
+    Access.BOOKS: {"programme", "auditor", "admin"},
 }
 
 

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances, check_histories
 from tests.walk.facility import PATIENCE_S, Agent, Facility, facility, request, wait_for
+from tests.walk.first_job import MOST_CLICKS, MOST_TYPED, ended_well, first_job, place_for
 from tests.walk.slurm_site import Said, accounted, site, way
 from tests.walk.test_kill import seed
 
@@ -46,6 +46,9 @@ KINDS = {
     "requeued": 2,
 }  # fmt: skip
 ELEMENTS, AT_ONCE = 4, 2
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 CLUSTERS = ("alpha", "beta")
 _ELEMENT = """came=$(date +%s%N); sleep 1
 echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $came $(date +%s%N)" \\
@@ -209,81 +212,17 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
     print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
 
 
-LIMITS = """
-[limits]
-mode = "apply"
-parent = "meyrin-w"
-prefix = "w_"
-people = { bob = "mtb2" }
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_who_leaves_a_project_is_out_of_it_at_the_site_too(
-    slurm: Slurm, tmp_path: Path, folder: Path
+@pytest.mark.timeout(600)
+def test_a_new_person_runs_a_first_job(
+    slurm: Slurm, tmp_path: Path, folder: Path, page: Page
 ) -> None:
-    """Within ten minutes: their running job ends in Slurm, others' go on, and Slurm's accounting
-    lets them take from the project's account no longer. The agent is root here: it may mend."""
-    with facility(tmp_path, f"sqlite:///{tmp_path / 'hub.sqlite'}") as place:
-        place.hub.environ["MEYRIN_HUB_LEAVER_GRACE_S"] = "2"
-        place.hub.start()
-        place.grant(10_000_000, charged_type="h100")
-        agent = site(place, slurm, "beta", folder)
-        agent.process.preexec, agent.process.python = None, sys.executable
-        with (agent.folder / "agent.toml").open("a") as file:
-            file.write(LIMITS)
-        agent.start()
-        place.joined("beta")
-        with place.hub.client() as boss:
-            boss.people.create("bob")
-            boss.projects.add_member("home", "bob")
-            secret = boss.people.new_token("t", person="bob").secret
-            one = Resources(
-                cores_per_task=1, memory_mb=100, accelerators=1, accelerators_per="node"
-            )
-            long = request(place.mark, "exec sleep 900\n", walltime_s=900, resources=one)
-            with Client(place.hub.url, secret) as bob:
-                theirs = bob.submit(replace(long, project="home"), "a-key-of-bob").job
-            ours = boss.submit(long, "a-key-of-ours").job
-            for job in (theirs, ours):
-                wait_for(lambda job=job: boss.job(job).job.state == "running", f"{job} to run")
-            agent.kill()
-            agent.start()  # limits are kept every five minutes, and at a start
-            wait_for(
-                lambda: "mtb2" in members(slurm) or f"{members(slurm)}", "bob in the account", 40
-            )
-            others = members(slurm) - {"mtb2"}
-            assert len(in_queue(slurm)) == 2
-            boss.projects.remove_member("home", "bob")
-            wait_for(lambda: boss.job(theirs).job.state == "cancelled", "bob's job to end", 600)
-            wait_for(lambda: len(in_queue(slurm)) == 1, "it to end in Slurm")
-            agent.kill()
-            agent.start()  # it tells of who left every two minutes, and at a start
-            (gone,) = boss.projects.departures("home").departures
-
-            def confirmed() -> bool:
-                (now,) = boss.projects.departures("home").departures
-                return [each.state for each in now.sites if each.site == "beta"] == ["revoked"]
-
-            wait_for(confirmed, "the site to confirm it", 600)
-            assert members(slurm) == others
-            assert time.time() * 1000 - gone.at_ms < 600_000
-            assert boss.job(ours).job.state == "running"
-            boss.cancel(ours)
-            wait_for(lambda: not in_queue(slurm), "the other job to end")
-
-
-def members(slurm: Slurm) -> set[str]:
-    """Who may take from the project's account, as Slurm's accounting says."""
-    text = slurm.command(
-        "beta", "sacctmgr", "-nP", "show", "assoc", "account=w_home", "format=user"
-    )
-    return set(text.split())
-
-
-def in_queue(slurm: Slurm) -> list[str]:
-    return slurm.command("beta", "squeue", "-h", "-t", "R,PD", "-o", "%i").split()
+    """The whole way in a real browser; `make bench-first-job` takes its time, twenty times."""
+    with place_for(["newcomer"], slurm, tmp_path, folder) as place:
+        walked = first_job(page, place, "newcomer")
+        print(f"{walked.running_s:.1f} s; {walked.clicks} clicks, typed {walked.typed}")
+        assert walked.clicks <= MOST_CLICKS
+        assert len(walked.typed) <= MOST_TYPED
+        ended_well(page, place, walked)
 
 
 def play(load: Load, strikes: list[Callable[[], None]]) -> None:

@@ -41,6 +41,7 @@ from meyrin.hub.reports.owner_pages import router as owner_pages
 from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
+from meyrin.hub.reports.run_pages import router as run_pages
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 from meyrin.hub.sites.terms_routes import router as terms
@@ -91,6 +92,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         plan_pages,
         people_pages,
         owner_pages,
+        run_pages,
         trace,
         reports,
     ):

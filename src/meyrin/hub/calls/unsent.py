@@ -18,7 +18,7 @@ from meyrin.hub.calls import proposals_store
 from meyrin.hub.calls import unsent_store as store
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.plumbing.paging import cut
+from meyrin.hub.plumbing.paging import cut, number
 
 TYPED = ("project", "title", "amount_h")
 FIELDS = (*TYPED, "kind", "purpose", "months", "charged_type", "mode")
@@ -83,8 +83,8 @@ def one(step: Step, actor: Actor, key: str) -> Unsent:
 
 def listed(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[Unsent], str]:
     """One page of one's own, newest first. One query."""
-    last = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else None
-    rows, following = cut(store.listed(step, _person(actor), last, limit), limit, "id")
+    rows = store.listed(step, _person(actor), number(after), limit)
+    rows, following = cut(rows, limit, "id")
     return [_unsent(row) for row in rows], following
 
 
