@@ -1,4 +1,4 @@
-"""Who leaves a project is out of it at a real Slurm site too: hub, agent and cluster as they are."""
+"""Who leaves a project is out of it at a real Slurm site too: hub, agent, cluster as they are."""
 
 from __future__ import annotations
 
