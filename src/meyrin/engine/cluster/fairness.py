@@ -46,12 +46,12 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import inner
+from meyrin.engine.compiled import inner, lean
 
 ROUNDING = 1e-6  # a whole number that floating point misses by a hair is that number
 
 
-@inner
+@lean
 def roll(rules: Play, world: World, one: int, period: int) -> None:
     """Bring an account's usage to the beginning of that period; the periods before it fade.
 
@@ -74,7 +74,7 @@ def roll(rules: Play, world: World, one: int, period: int) -> None:
     accounts[one, PERIOD], accounts[one, SINCE] = period, period * length
 
 
-@inner
+@lean
 def charge(rules: Play, world: World, job: int, now: int, sign: int) -> None:
     """From `now` on a job is charged (1) or no more (-1), to its account and all above it."""
     if rules.order != MULTIFACTOR or rules.weight_fair_share == 0:
@@ -88,7 +88,7 @@ def charge(rules: Play, world: World, job: int, now: int, sign: int) -> None:
         one = accounts[one, ABOVE]
 
 
-@inner
+@lean
 def fair_share(rules: Play, world: World, account: int, tick: int) -> float:
     """The fair-share factor of an account at a tick: 2 ** (-effective usage / share / d)."""
     accounts, usage = world.accounts, world.usage
@@ -116,7 +116,7 @@ def fair_share(rules: Play, world: World, account: int, tick: int) -> float:
     return float(usage[account, FAIR])
 
 
-@inner
+@lean
 def priority(rules: Play, world: World, job: int, tick: int) -> int:
     """Slurm's priority of a waiting job at a tick: the sum of weight times factor, less nice."""
     jobs, now = world.jobs, world.now
@@ -152,7 +152,7 @@ def prioritise(rules: Play, world: World, time: int) -> None:
     sort_line(rules, world)
 
 
-@inner
+@lean
 def dominant_share(world: World, account: int) -> float:
     """The largest part of the machine, over resources, that an account holds, by its shares."""
     largest = 0.0
