@@ -5,10 +5,13 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.stamp
+COMPILE := $(BIN)/python -m meyrin.engine.compiled
 ARGS ?=
 # most tests wait for other processes most of the time; the tests of a file stay together
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS := never
+# where it is set, each of the thousands of processes of the tests compiles all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all
 all: $(STAMP) ## build the environment in .venv (the default)
@@ -24,7 +27,7 @@ demo: $(STAMP) ## run the main job on two embedded sites; ONCE=1 ends after the 
 
 .PHONY: test
 test: $(STAMP) ## run every test, real components included; ARGS="-k ledger" narrows
-	@$(BIN)/python -m meyrin.engine.compiled # once, not in each of the test processes
+	@$(COMPILE) cluster & $(COMPILE) federation & wait; $(COMPILE) # once, not in each test process
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 WORLD := $(foreach word,SEED SEEDS FIRST WITHOUT REQUESTS STEPS CORES,$(if $($(word)),\
@@ -71,6 +74,10 @@ bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one cor
 .PHONY: bench-slurm
 bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster against plain sbatch (root)
 	@$(BIN)/python bench/slurm.py $(ARGS)
+
+.PHONY: bench-first-job
+bench-first-job: $(STAMP) ## measure twenty new people from log-in to a first job on a real Slurm site (root)
+	@$(BIN)/python bench/first_job.py $(ARGS)
 
 .PHONY: bench-pooling
 bench-pooling: $(STAMP) ## what one pool instead of many does to waiting, on a real log

@@ -47,6 +47,7 @@ PREEMPTED = row(40, END_S - 600, state="PREEMPTED")
     [
         (counted(), [row()], 60),
         (counted(elapsed_s=100), [PREEMPTED, row()], 100),
+        (counted(elapsed_s=62), [row(2, END_S - 90, state="REQUEUED"), row()], 62),
         (counted(elapsed_s=None), [], 0),  # it never ran, and the site says so too
         (counted(elapsed_s=None), [row(start_s=None, elapsed_s=0)], 0),
         (counted(energy_j=7), [row(energy_j=7)], 60),
@@ -123,3 +124,13 @@ def test_all_pages_and_both_ways_are_asked() -> None:
     assert named[0] == ("meyrin-a", "meyrin-b")
     assert named[2] == ("5",)
     assert everything[0] == ()
+
+
+def test_energy_is_summed_where_it_is_known_and_counted_where_not() -> None:
+    ours = [counted(energy_j=7), counted("b", batch_job="6"), counted("c", elapsed_s=None)]
+    rows = [row(energy_j=7), row(name="meyrin-b", batch_job="6")]
+    found = said(ours, rows)
+    assert (found.site_j, found.meyrin_j, found.energy_unknown) == (7, 7, 1)
+    assert said([counted()], [row()]).site_j is None
+    of_one_run = said([counted(elapsed_s=100)], [PREEMPTED, row(energy_j=5)])
+    assert (of_one_run.site_j, of_one_run.energy_unknown) == (None, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_it_is_signed_for_its_attempt_with_a_key_that_the_job_never_had(
     assert found.word.handed_in == hashlib.sha256((folder / handed.FILE).read_bytes()).hexdigest()
     assert found.word.key == bundle.SHARED
     assert not (tmp_path / "evidence").exists() or not list((tmp_path / "evidence").iterdir())
+
+
+def test_a_gigabyte_is_not_signed_nor_read(tmp_path: Path, folder: Path) -> None:
+    with (folder / handed.FILE).open("wb") as file:
+        file.truncate(2**30)
+    tracemalloc.start()
+    try:
+        state, raw = brought(tmp_path, folder, asked())
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert raw == b""
+    assert "can't be signed: evidence has 256 MiB at most; this would have 1,024" in state
 
 
 @pytest.mark.parametrize(

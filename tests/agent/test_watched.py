@@ -10,6 +10,7 @@ from tests.agent.scripted import Site
 
 from meyrin.agent import config as settings
 from meyrin.agent.check import newly_wrong
+from meyrin.agent.slurm.reconcile import Reconciler, keeper
 from meyrin.agent.slurm.transport import AssociationFacts
 from meyrin.agent.watched import Watched, in_force
 from meyrin.domain.errors import Unreachable
@@ -79,7 +80,8 @@ def test_what_needs_a_new_start_waits_for_one_and_is_said(file):
     edit(file, TEXT.replace("hub.test", "other.test").replace("= 1", "= 3"))
     found = watched.look(present)
     assert (found.hub, found.rules.max_jobs_at_once) == ("http://hub.test", 3)
-    assert "new start: hub" in watched.trouble
+    assert watched.trouble.startswith("hub: a running agent does not take this key")
+    assert "start it anew" in watched.trouble
 
 
 def test_a_signal_reads_it_whatever_its_date(file):
@@ -143,7 +145,52 @@ def test_accounts_are_taken_while_jobs_run_and_how_slurm_is_reached_is_not(file)
     edit(file, of_slurm(more))
     after = watched.look(found)
     assert (after.slurm.transport, after.slurm.second_look_days) == ("command", 7)
-    assert watched.trouble.endswith("new start: slurm.transport")
+    assert watched.trouble.startswith("slurm.transport: a running agent does not take this key")
+
+
+def test_limits_and_graces_are_taken_while_jobs_run(tmp_path, file):
+    """The limits that follow allocations are kept by new ones, from the next pass on at once."""
+    edit(file, of_slurm())
+    present = settings.load(file)
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.config, agent.watched = present, Watched(file)
+    agent.keeper_of = keeper
+    assert agent.keeper is None
+    edit(
+        file, of_slurm(TEXT + '[limits]\nmode = "report"\n').replace("hub =", "grace_s = 7\nhub =")
+    )
+    agent.settings_once()
+    assert (agent.config.grace_s, agent.watched.trouble) == (7, "")
+    assert isinstance(agent.keeper, Reconciler)
+    edit(file, of_slurm(TEXT))
+    agent.settings_once()
+    assert agent.keeper is None
+    site.close()
+
+
+def test_limits_that_this_site_can_not_keep_are_refused(tmp_path, file):
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.config, agent.watched = settings.load(file), Watched(file)
+    agent.keeper_of = keeper
+    edit(file, TEXT + '[limits]\nmode = "report"\n')
+    agent.settings_once()
+    assert agent.config.limits.mode == "off"
+    assert "those before hold" in agent.watched.trouble
+    site.close()
+
+
+def test_how_many_are_sent_at_once_is_taken_between_two_rounds(tmp_path, file):
+    from tests.agent.slurm.test_status import Site as Cluster
+
+    cluster = Cluster(tmp_path / "cluster")
+    edit(file, of_slurm(TEXT + "[slurm]\nsubmits_at_once = 3\n"))
+    cluster.batch.use(settings.load(file))
+    cluster.submit()
+    assert cluster.seen().batch_job
+    assert cluster.batch.sender.width == 3
+    cluster.batch.sender.close()
 
 
 def test_what_names_something_that_is_not_there_is_refused_whole(tmp_path, file):

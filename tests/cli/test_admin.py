@@ -113,6 +113,8 @@ CASES: list[tuple[str, str, str]] = [
     ("person disable ada", "POST /people/ada/disable", "disabled"),
     ("call ask home --hours 100 --type core", "POST /proposals", "--account=home"),
     ("call list --everybody", "GET /proposals/all?limit=50", "granted"),
+    ("call unsent", "GET /unsent?limit=50", "half an idea"),
+    ("call unsent --discard abc", "DELETE /unsent/abc", "discarded"),
     ("call show prp_1", "GET /proposals/prp_1", "within its limits"),
     ("call withdraw prp_1", "POST /proposals/prp_1/withdraw", "prp_1"),
     ("call decide prp_1 --grant --reason good", "POST /proposals/prp_1/decide", "granted"),

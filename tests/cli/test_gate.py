@@ -191,6 +191,11 @@ def test_power_prints_the_plans_own_table(person: Person) -> None:
     at_bar = [each for each in first[1]["cells"] if each["at"] == "bar"]
     assert {each["icc"] for each in at_bar} == {0.0, 0.2, 0.5}
     assert all(each["ever"] <= 0.05 + 2 * each["ever_error"] for each in at_bar)
+    better = [each for each in first[1]["cells"] if each["at"] == "alternative"]
+    assert all(each["most"] is None for each in at_bar)
+    rates = [each for each in better if each["rule"] == "rate"]
+    assert rates
+    assert all(each["once"] <= each["most"] + 2 * each["once_error"] for each in rates)
     assert any("not the 95 % that the plan states" in note for note in first[1]["notes"])
     assert person("gate", "power", "plan.json", "--replicates", "200") == 0
     assert "bar 0.9" in person.capsys.readouterr().out

@@ -47,6 +47,8 @@ from meyrin.wire.calls import (
     ProposalList,
     ProposalView,
     SpreadView,
+    UnsentList,
+    UnsentView,
 )
 from meyrin.wire.identity import (
     AuditList,
@@ -675,6 +677,11 @@ def administration(method: str, path: str) -> Any:
         "GET /proposals": ProposalList(proposals=[proposal], next=""),
         "GET /proposals/all": ProposalList(proposals=[proposal], next=""),
         "GET /proposals/prp_1": proposal,
+        "GET /unsent": UnsentList(
+            unsent=[UnsentView(key="abc", made_ms=1, saved_ms=2, said={"title": "half an idea"})],
+            next="",
+        ),
+        "DELETE /unsent/abc": None,
         **{
             f"POST /proposals/prp_1/{verb}": proposal
             for verb in ("decide", "withdraw", "stop-clock", "start-clock")

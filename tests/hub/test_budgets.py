@@ -311,6 +311,7 @@ ELSEWHERE = {
     "/api/v1/notices": "calls/test_pace_routes.py",
     "/api/v1/trace": "plans/test_live.py",
     "/api/v1/terms": "sites/test_terms.py",
+    "/api/v1/unsent": "calls/test_unsent.py",
     "/api/v1/sites/lab/terms/accepted": "sites/test_terms.py",
     "/api/v1/projects/lab/departures": "jobs/test_leaving.py",
     "/api/v1/roles": "calls/test_roles.py",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.oracles.naive_posterior import probability_above
 
-from meyrin.suites.gate.posterior import beyond, grid, interval, mirrored, tally
+from meyrin.suites.gate.posterior import beyond, estimate, grid, mirrored, tally
 
 CASES = [
     (0.95, [(10, 10)] * 18 + [(10, 8)] * 2),
@@ -61,7 +61,7 @@ def test_hits_and_misses_are_a_mirror() -> None:
 def test_the_interval_is_where_the_probability_says() -> None:
     sizes, hits = np.array([10] * 50), np.array([9, 10, 8, 10, 10] * 10)
     tallies = tally(sizes, hits)
-    low, high = interval(tallies[0], 500, 50, 0.10)
-    for bar, expected in ((low, 0.95), (high, 0.05)):
+    low, middle, high = estimate(tallies[0], 500, 50, 0.10)
+    for bar, expected in ((low, 0.95), (middle, 0.5), (high, 0.05)):
         where = grid(round(bar, 4), 500, 50)
         assert beyond(where, tallies)[0] == pytest.approx(expected, abs=0.01)

@@ -19,7 +19,7 @@ from tests.suites.test_facts import RUN, a_sample
 
 from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotAllowed
 from meyrin.suites import bundle, facts, keys
-from meyrin.suites.bundle import FACTS, RECEIPT, STATEMENT
+from meyrin.suites.bundle import FACTS, MODEL, RECEIPT, STATEMENT
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.facts import Facts
 from meyrin.suites.keys import Trusted
@@ -127,6 +127,25 @@ def test_members_come_and_go_unseen_never(raw: bytes) -> None:
         verify(bundle.zipped({**members, "more.txt": b"x"}))
     with pytest.raises(Failed, match="this is no evidence"):
         verify(raw + b"x")
+
+
+@pytest.mark.parametrize("listed", [b"[1]", b"7", b'[["a", "b", "c"]]', b"[" * 5000])
+def test_a_list_of_files_that_is_none_is_no_evidence(model: Path, listed: bytes) -> None:
+    """Whoever signs with a key of their own may put anything there."""
+    members = {**bundle.unzipped(handed_in(model)), MODEL: listed}
+    signed = bundle.seal(bundle.zipped(members), STRANGER, model)
+    with pytest.raises(Failed, match="list of the model's files"):
+        verify(signed)
+
+
+def test_members_that_share_their_bytes_are_not_read(raw: bytes) -> None:
+    """A small file must not become a large one in memory."""
+    again = io.BytesIO(raw)
+    with zipfile.ZipFile(again, "a") as file:
+        file.filelist.extend(file.filelist[:1] * 5000)
+        file.comment = b"x"  # so that the directory is written anew
+    with pytest.raises(Failed, match="more than the file holds"):
+        verify(again.getvalue())
 
 
 # --- two signatures

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import tarfile
 import threading
 import zipfile
@@ -102,16 +104,41 @@ def test_an_archive_brings_the_model_that_was_packed(
     assert weights_digest(model_files(again)) == known
 
 
+def locked() -> bytes:
+    """A zip that says of its one file that it needs a password."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("a", b"x")
+    raw = bytearray(out.getvalue())
+    raw[6] |= 1
+    raw[raw.index(b"PK\1\2") + 8] |= 1
+    return bytes(raw)
+
+
 def test_an_archive_that_is_not_what_was_named_is_refused(served: Served, tmp_path: Path) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as file:
         about = tarfile.TarInfo("../outside")
         file.addfile(about)
-    served.files |= {"/m.tar": b"no archive", "/leads.tar": out.getvalue()}
+    packed = io.BytesIO()
+    numbers = " ".join(map(str, range(20_000))).encode()
+    with tarfile.open(fileobj=packed, mode="w") as file:
+        part = tarfile.TarInfo("part")
+        part.size = len(numbers)
+        file.addfile(part, io.BytesIO(numbers))
+    damaged = bytearray(gzip.compress(packed.getvalue()))
+    damaged[5000:5100] = b"\xff" * 100
+    served.files |= {
+        "/m.tar": b"no archive", "/leads.tar": out.getvalue(), "/hurt.tar.gz": bytes(damaged),
+        "/hurt.tar.xz": lzma.compress(packed.getvalue())[:-5000], "/locked.zip": locked(),
+    }  # fmt: skip
     cases = {
         f"{served.url}/m.tar#sha256={'0' * 64}": (InvalidInput, "is not what"),
         f"{served.url}/m.tar": (InvalidInput, "is no archive"),
         f"{served.url}/leads.tar": (InvalidInput, "is no archive"),
+        f"{served.url}/hurt.tar.gz": (InvalidInput, "is no archive"),
+        f"{served.url}/hurt.tar.xz": (InvalidInput, "is no archive"),
+        f"{served.url}/locked.zip": (InvalidInput, "is no archive"),
         f"{served.url}/none.tar": (Unreachable, "can't be fetched"),
         "http://127.0.0.1:1/m.tar": (Unreachable, "can't be fetched"),
     }

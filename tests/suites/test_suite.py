@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.suites import job
 from meyrin.suites import suite as suites
 from meyrin.suites.item import SCORERS, Item
 from meyrin.suites.suite import find, read
@@ -97,12 +99,42 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
         ("samples = 10", "samples = 10\ncolour = 1"),
         ("[[task]]", "[task]"),
         ('version = "1"', ""),
+        ('scores = ["exact"]', 'scores = ["safe=keeps_canary"]'),  # it could not fail
     ],
 )
 def test_a_wrong_manifest_is_refused_in_words(tmp_path: Path, before: str, after: str) -> None:
     folder = a_suite(tmp_path / "mine", MANIFEST.replace(before, after, 1))
     with pytest.raises(InvalidInput, match=r"suite\.toml|task|limits"):
         read(folder, "mine")
+
+
+def test_a_job_runs_what_is_installed_or_came_with_it_and_nothing_else(tmp_path: Path) -> None:
+    """Else code that only its bringer knows would pass for the site's own suite at a gate."""
+    elsewhere = a_suite(tmp_path / "elsewhere", MANIFEST)
+    a_suite(tmp_path / "suite", MANIFEST)
+    (tmp_path / "model").mkdir()
+    a_suite(tmp_path / "model" / "mine", MANIFEST)
+    a_suite(tmp_path / "suite" / "mine", MANIFEST)
+    told = {
+        "address": "", "seed": 1, "samples": 0, "shards": 1, "concurrency": 1, "plan": None,
+        "at_once": 1, "model_name": "",
+    }  # fmt: skip
+
+    def asked(name: str, *, brought: bool) -> str:
+        told.update(suite=name, brought=brought)
+        (tmp_path / "ask.json").write_text(json.dumps(told), encoding="utf-8")
+        return job.read_ask(tmp_path, {}).suite.folder
+
+    assert asked("mine", brought=True) == str(tmp_path / "suite" / "mine")
+    assert asked("safety", brought=False) == find("safety").folder
+    ways = [str(elsewhere), "../elsewhere", "./suite/mine", "model/mine", "inspect_evals/../x", ""]
+    for name in ways:
+        for brought in (True, False):
+            with pytest.raises(InvalidInput, match="names the suite"):
+                asked(name, brought=brought)
+    for name in (".", ".."):
+        with pytest.raises(InvalidInput, match="names the suite"):
+            asked(name, brought=True)
 
 
 @pytest.mark.parametrize("name", ["none-such", "inspect_evals/gsm8k"])

@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances, check_histories
 from tests.walk.facility import PATIENCE_S, Agent, Facility, facility, request, wait_for
+from tests.walk.first_job import MOST_CLICKS, MOST_TYPED, ended_well, first_job, place_for
 from tests.walk.slurm_site import Said, accounted, site, way
 from tests.walk.test_kill import seed
 
@@ -45,6 +46,9 @@ KINDS = {
     "requeued": 2,
 }  # fmt: skip
 ELEMENTS, AT_ONCE = 4, 2
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 CLUSTERS = ("alpha", "beta")
 _ELEMENT = """came=$(date +%s%N); sleep 1
 echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $came $(date +%s%N)" \\
@@ -198,7 +202,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             check_histories(books)
             check_balances(books)
             check_runs(books, load)
-            print(check_charged_as_accounted(books, accounted(slurm, *CLUSTERS)))
+            print(check_charged_as_accounted(books, named(slurm, books)))
             states = Counter(row.state for row in books.rows("SELECT state FROM jobs"))
         finally:
             books.close()
@@ -206,6 +210,19 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
         check_arrays(load)
         print(check_late_records(slurm, agents[0], url))
     print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
+
+
+@pytest.mark.timeout(600)
+def test_a_new_person_runs_a_first_job(
+    slurm: Slurm, tmp_path: Path, folder: Path, page: Page
+) -> None:
+    """The whole way in a real browser; `make bench-first-job` takes its time, twenty times."""
+    with place_for(["newcomer"], slurm, tmp_path, folder) as place:
+        walked = first_job(page, place, "newcomer")
+        print(f"{walked.running_s:.1f} s; {walked.clicks} clicks, typed {walked.typed}")
+        assert walked.clicks <= MOST_CLICKS
+        assert len(walked.typed) <= MOST_TYPED
+        ended_well(page, place, walked)
 
 
 def play(load: Load, strikes: list[Callable[[], None]]) -> None:
@@ -249,6 +266,20 @@ def check_runs(books: Books, load: Load) -> None:
             assert lines.get(row.id) == 1, tuple(row)
 
 
+def named(slurm: Slurm, books: Books) -> dict[str, Said]:
+    """What the clusters' accounting says, once it has the names of all that it was asked about:
+    Slurm tells them up to five seconds after a job began."""
+    found: dict[str, Said] = {}
+
+    def look() -> object:
+        found.update(accounted(slurm, *CLUSTERS))
+        rows = books.rows("SELECT DISTINCT attempt FROM usage_records WHERE source = 'batch'")
+        return not {row.attempt for row in rows} - set(found) or "names in accounting"
+
+    wait_for(look, "accounting to name every job")
+    return found
+
+
 def check_charged_as_accounted(books: Books, said: dict[str, Said]) -> str:
     """One charge an attempt, of the seconds that the clusters' own accounting has for it."""
     charged = charges(books)
@@ -280,6 +311,8 @@ def check_late_records(slurm: Slurm, agent: Agent, url: str) -> str:
     found = compared(agent)
     assert found["differ"] == 0, found
     assert found["site_s"] == found["meyrin_s"] > 0
+    by_rest = over_rest(slurm, agent)
+    assert compared(agent, by_rest) == found, "slurmrestd tells the same"
     agent.kill()  # its turn to look again comes after ten minutes: here, by a clock that is ahead
     config = settings.load(agent.folder / "agent.toml")
     books = Books(url)
@@ -302,6 +335,7 @@ def check_late_records(slurm: Slurm, agent: Agent, url: str) -> str:
         assert [(line["attempt"], line["what"]) for line in found["lines"] if line["bad"]] == [
             (one.id, "seconds differ")
         ]
+        assert compared(agent, by_rest, differ=True) == found
         assert found["site_s"] - found["meyrin_s"] == 7
         with second_look(slurm, config) as (batch, hub):
             assert late.tell(batch, hub) == 1
@@ -333,12 +367,26 @@ def second_look(slurm: Slurm, config: settings.AgentConfig) -> Iterator[tuple[Sl
         made.leave()
 
 
-def compared(agent: Agent, *, differ: bool = False) -> dict[str, Any]:
+def over_rest(slurm: Slurm, agent: Agent) -> Path:
+    """The same agent's settings, with slurmrestd as the way to its cluster."""
+    chosen, path = way(), agent.folder / "rest.toml"
+    token = agent.folder / "token"
+    token.write_text(slurm.token(agent.name, chosen.user))
+    more = f'transport = "rest"\nrest_url = "{slurm.rest(agent.name)}"\nrest_token_file = "token"\n'
+    text = (agent.folder / "agent.toml").read_text()
+    path.write_text(text.replace("[slurm]\n", f"[slurm]\n{more}"))
+    token.chmod(0o600)
+    for each in (token, path):
+        shutil.chown(each, chosen.user)
+    return path
+
+
+def compared(agent: Agent, config: Path | None = None, *, differ: bool = False) -> dict[str, Any]:
     """What `meyrin agent compare` says, run as the agent is; its exit code is right."""
     chosen = way()
     done = subprocess.run(
         [chosen.python, "-m", "meyrin", "agent", "compare", "--json",
-         "--config", str(agent.folder / "agent.toml")],
+         "--config", str(config or agent.folder / "agent.toml")],
         env=agent.environ, preexec_fn=chosen.preexec(), capture_output=True, text=True,
         cwd="/", check=False, timeout=120,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meyrin.agent.slurm.ask import attempt_of, name_of
-from meyrin.agent.slurm.judge import ENDS, base
+from meyrin.agent.slurm.judge import is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
 from meyrin.wire.agents import CountedList, CountedView
@@ -43,12 +43,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`attempts` were compared; the sums are over all of them."""
+    """`attempts` were compared; the sums are over all of them. Of energy over those of which it
+    is known, `energy_unknown` being how many others used time; None: of none is it known."""
 
     attempts: int
     site_s: int
     meyrin_s: int
     lines: tuple[Line, ...]
+    site_j: int | None = None
+    meyrin_j: int | None = None
+    energy_unknown: int = 0
 
     @property
     def differ(self) -> int:
@@ -85,7 +89,8 @@ def judged(
 ) -> Compared:
     """Pure: what the two say, and where they differ."""
     lines: list[Line] = []
-    attempts = site_sum_s = meyrin_sum_s = 0
+    attempts = site_sum_s = meyrin_sum_s = unknown = 0
+    energies: list[tuple[int | None, int | None]] = []
     for attempt in sorted(counted.keys() | rows.keys()):
         ours = counted.get(attempt)
         own, copies = _told_apart(ours, rows.get(attempt, ()))
@@ -97,10 +102,28 @@ def judged(
             site_sum_s + site_s,
             meyrin_sum_s + meyrin_s,
         )
+        energy = _energy(ours, own)
+        energies.append(energy)
+        unknown += energy == (None, None) and bool(site_s or meyrin_s)
         if line is not None:
             lines.append(line)
         lines += [_copy(ours, attempt, row) for row in copies]
-    return Compared(attempts, site_sum_s, meyrin_sum_s, tuple(lines))
+    site_j, meyrin_j = (_known_sum(each[side] for each in energies) for side in (0, 1))
+    return Compared(attempts, site_sum_s, meyrin_sum_s, tuple(lines), site_j, meyrin_j, unknown)
+
+
+def _known_sum(values: Iterable[int | None]) -> int | None:
+    known = [each for each in values if each is not None]
+    return sum(known) if known else None
+
+
+def _energy(
+    ours: CountedView | None, own: Sequence[AccountingRow]
+) -> tuple[int | None, int | None]:
+    """What the site recorded, of all runs or not at all, and what Meyrin has."""
+    known = [row.energy_j for row in own if row.energy_j is not None]
+    whole = bool(known) and len(known) == len(own)
+    return (sum(known) if whole else None), (None if ours is None else ours.energy_j)
 
 
 def _told_apart(
@@ -135,15 +158,12 @@ def _line(
 ) -> tuple[Line | None, int, int]:
     """What there is to say, and the seconds of both."""
     site_s = sum(row.elapsed_s or 0 for row in own) if own else None
-    energies = [row.energy_j for row in own]
-    known = [each for each in energies if each is not None]
-    site_j = sum(known) if known and len(known) == len(energies) else None
+    site_j, meyrin_j = _energy(ours, own)
     meyrin_s = None if ours is None else ours.elapsed_s
-    meyrin_j = None if ours is None else ours.energy_j
     what = ""
     if ours is None:
         what = "not counted by Meyrin"
-    elif any(base(row.state) not in ENDS for row in own):
+    elif any(not is_over(row) for row in own):
         what = "ended for Meyrin, open in accounting"
     elif site_s is None and ours.elapsed_s is not None:
         what = "not in accounting" if ours.elapsed_s else ""

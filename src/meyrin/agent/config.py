@@ -19,8 +19,9 @@ class Rules(BaseModel):
     """The site's own rules. They are asked here, at the site, whatever the hub decided.
 
     They are read again when the file changes or the agent gets SIGHUP; what runs goes on. So are
-    `[[offer]]`, `queue_every_s`, `renew_credential_h` and, with Slurm, `[[partition]]` and all of
-    `[slurm]` but how it is reached. A file that is wrong changes nothing.
+    `[[offer]]`, `[limits]`, `queue_every_s`, `renew_credential_h` and, with Slurm, `grace_s`,
+    `[[partition]]` and all of `[slurm]` but how it is reached. A file that is wrong changes
+    nothing, and of keys that need a new start the agent says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -12,6 +12,7 @@ import gc
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,7 +38,7 @@ from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
-from meyrin.agent.patience import Patience
+from meyrin.agent.patience import Patience, gather_s
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.agent.report import of_batch
@@ -49,7 +50,7 @@ from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
-_GATHER_S = 0.05  # between batches of news: fewer, larger ones
+_GATHER_S = 0.05  # between batches of news, at least: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _REVOKE_EVERY_S = 120  # leaving a project counts everywhere within ten minutes
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
@@ -57,8 +58,9 @@ _SHUT_WAIT_S = 3.0  # at the hub, while the site takes nothing new
 
 
 class Agent:
-    """The agent of one site. `clock_ms` is the wall clock; `watched` is its settings file and
-    `credential` what it logs in with, for agents that read and renew them."""
+    """The agent of one site. `clock_ms` is the wall clock, `keeper_of` makes what keeps the limits
+    of settings; `watched` is its settings file and `credential` what it logs in with, for agents
+    that read and renew them."""
 
     def __init__(
         self,
@@ -67,15 +69,14 @@ class Agent:
         hub: Hub,
         journal: Journal,
         clock_ms: Callable[[], int],
-        keeper: limits.KeepsLimits | None = None,
+        keeper_of: Callable[[AgentConfig], limits.KeepsLimits | None] = lambda _: None,
         *,
         watched: Watched | None = None,
         credential: Credential | None = None,
     ) -> None:
         self.config = config
-        self.keeper = keeper
-        self.watched = watched
-        self.credential = credential
+        self.keeper_of, self.keeper = keeper_of, keeper_of(config)
+        self.watched, self.credential = watched, credential
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
         self.patience = Patience()
@@ -92,7 +93,7 @@ class Agent:
         self._never: set[str] = set()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
-        self._news = threading.Event()
+        self._news, self._limits = threading.Event(), threading.Event()
         self._stop = threading.Event()
         self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
@@ -128,11 +129,14 @@ class Agent:
                 self.batch.use(found)
                 self.announcer.look()
             self.config = self.door.config = found
+            self.keeper = self.keeper_of(found)
+            self._limits.set()
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
         self.announcer.look_if_due()
 
     def _wrong(self, new: AgentConfig) -> str:
+        self.keeper_of(new)
         return newly_wrong(self.batch, self.announcer.known, self.config, new)
 
     def credential_once(self) -> None:
@@ -273,6 +277,7 @@ class Agent:
         """Note what changed in the batch system."""
         before = self.journal.cursor()
         changes = self.batch.changes(before, wait_s)
+        began = time.monotonic()
         ours = [job for job in changes.jobs if job.attempt in self._items]
         if ours or changes.cursor != before:
             self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
@@ -282,7 +287,7 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
-            self._stop.wait(_GATHER_S)
+            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -384,6 +389,7 @@ class Agent:
         """End the agent's own work; jobs go on."""
         self._stop.set()
         self._news.set()
+        self._limits.set()
         self.read_settings()
 
     def read_settings(self) -> None:
@@ -394,8 +400,9 @@ class Agent:
 
     def _send_or_wait(self) -> None:
         self._news.clear()
+        began = time.monotonic()
         if self.send_once():
-            self._stop.wait(_GATHER_S)
+            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 
@@ -431,8 +438,9 @@ class Agent:
             self._stop.wait(None if told else every_s)
 
     def _limits_or_wait(self) -> None:
+        self._limits.clear()
         self.keep_limits_once()
-        self._stop.wait(None if self.keeper is None else self.config.limits.every_s)
+        self._limits.wait(None if self.keeper is None else self.config.limits.every_s)
 
     def _revoke_or_wait(self) -> None:
         self.revoke_once()

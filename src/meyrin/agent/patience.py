@@ -47,3 +47,9 @@ class Patience:
         """Whether it had failed before."""
         with self._lock:
             return self._bad.pop(step, None) is not None
+
+
+def gather_s(least_s: float, took_s: float) -> float:
+    """How long to wait for more news before the next batch: as long as the last one took, so that
+    on a busy machine half of the time at most goes into batches; ten times the least at most."""
+    return min(10 * least_s, max(least_s, took_s))

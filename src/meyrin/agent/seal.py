@@ -25,8 +25,9 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
     target = sealed_file(config, item)
     if target.exists():
         return target
-    raw = path.read_bytes()
     try:
+        bundle.check_size(path.stat().st_size)
+        raw = path.read_bytes()
         members = bundle.unzipped(raw)
         found = facts.parse(members[bundle.FACTS])
     except (ValueError, KeyError, MeyrinError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem
@@ -30,7 +31,7 @@ def make(
     config: AgentConfig,
     batch: BatchSystem,
     fresh: str,
-    keeper: KeepsLimits | None = None,
+    keeper_of: Callable[[AgentConfig], KeepsLimits | None] = lambda _: None,
     path: Path | None = None,
 ) -> Agent:
     """An agent over the real hub and a journal on disk; `fresh` is a name never used before,
@@ -52,7 +53,7 @@ def make(
         hub,
         journal,
         wall_clock_ms,
-        keeper,
+        keeper_of,
         watched=None if path is None else Watched(path, noted(config), wall_clock_ms),
         credential=Credential(config.credential_file, connection, hub.follow, who),
     )

@@ -1,7 +1,9 @@
 """The settings file while the agent runs: read again when it changes, or when SIGHUP says so.
 
-What may change while jobs run is taken at once: the site's rules and offers, Slurm's accounts and
-partitions, how often things are asked. Other keys wait for the next start, and that is said. A
+What may change while jobs run is taken at once: the site's rules and offers, limits that follow
+allocations, Slurm's accounts and partitions, how often things are asked. Other keys (where the hub
+and Slurm are and how they are reached, where the journal is) wait for the next start, and that is
+said. A
 file that is wrong, or that names what the site does not have, leaves everything as it was. What is
 in force is noted beside the journal, for `--check`.
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,10 +25,10 @@ from meyrin.agent.credential import keep
 from meyrin.domain.errors import InvalidInput, MeyrinError, Unreachable
 
 log = structlog.get_logger("meyrin.agent")
-LIVE = ("rules", "offer", "queue_every_s", "renew_credential_h")
+LIVE = ("rules", "offer", "queue_every_s", "renew_credential_h", "limits")
 LIVE_SLURM = (
     "accounts", "default_account", "partitions", "poll_min_s", "poll_max_s", "doubt_s",
-    "accounting_wait_s", "second_look_days", "second_look_every_h",
+    "accounting_wait_s", "second_look_days", "second_look_every_h", "submits_at_once",
 )  # fmt: skip
 
 
@@ -89,9 +91,9 @@ class Watched:
             return None
         self._seen = mark
         later = waiting(new, found)
-        self.trouble = f"changed, but waits for a new start: {', '.join(later)}" if later else ""
+        self.trouble = need_a_new_start(later, present.dir) if later else ""
         if later:
-            log.warning("agent.settings_wait", keys=later)
+            log.warning("agent.settings_wait", keys=later, words=self.trouble)
         self._tell(InForce(str(self.path.absolute()), now, self._clock_ms(), waits=later))
         if new == present:
             return None
@@ -127,6 +129,7 @@ def taken(present: AgentConfig, found: AgentConfig) -> AgentConfig:
     if present.batch == "slurm" and found.batch == "slurm":
         slurm = {name: getattr(found.slurm, name) for name in LIVE_SLURM}
         live |= {"partition": found.partition, "slurm": present.slurm.model_copy(update=slurm)}
+        live["grace_s"] = found.grace_s  # of jobs that are handed over from now on
     return present.model_copy(update=live)
 
 
@@ -143,6 +146,15 @@ def waiting(now: AgentConfig, found: AgentConfig) -> tuple[str, ...]:
         if getattr(now.slurm, name) != getattr(found.slurm, name)
     }
     return tuple(sorted(later))
+
+
+def need_a_new_start(keys: Sequence[str], folder: Path) -> str:
+    """What an operator reads of keys that a running agent does not take."""
+    these = "this key" if len(keys) == 1 else "these keys"
+    return (
+        f"{', '.join(keys)}: a running agent does not take {these}, as jobs are under way by the"
+        f" ones before. Stop it (kill $(cat {folder / 'agent.lock'})) and start it anew: jobs go on"
+    )
 
 
 def digest(path: Path) -> str:

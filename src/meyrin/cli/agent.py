@@ -86,7 +86,7 @@ def _run(path: Path) -> int:
     lock = hold_lock(chosen.dir / "agent.lock", "an agent", chosen.dir)
     try:
         batch = batch_system(chosen)
-        agent = start.make(chosen, batch, uuid.uuid4().hex, keeper(chosen), path)
+        agent = start.make(chosen, batch, uuid.uuid4().hex, keeper, path)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         signal.signal(signal.SIGINT, lambda *_: agent.stop())
         signal.signal(signal.SIGHUP, lambda *_: agent.read_settings())
@@ -120,7 +120,7 @@ def _in_force(path: Path, chosen: AgentConfig) -> str:
     """Which settings the running agent goes by."""
     from meyrin.agent.lock import hold_lock  # noqa: PLC0415 - not for --help
     from meyrin.agent.start import noted  # noqa: PLC0415
-    from meyrin.agent.watched import digest, in_force  # noqa: PLC0415
+    from meyrin.agent.watched import digest, in_force, need_a_new_start  # noqa: PLC0415
 
     lock = chosen.dir / "agent.lock"
     try:
@@ -137,7 +137,7 @@ def _in_force(path: Path, chosen: AgentConfig) -> str:
     if now.digest != digest(path):
         return f"the agent goes by the settings of {since} ({now.path}), not by this file yet"
     if now.waits:
-        return f"in force since {since}, but for what waits for a new start: {', '.join(now.waits)}"
+        return f"in force since {since}, but for {need_a_new_start(now.waits, chosen.dir)}"
     return f"in force since {since}"
 
 

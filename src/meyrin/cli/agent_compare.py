@@ -14,6 +14,7 @@ from meyrin.cli.session import Session, pass_session
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, say
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_energy
 
 if TYPE_CHECKING:
     from meyrin.agent.compare import Compared, Line
@@ -80,6 +81,17 @@ def _show(found: Compared, month: str) -> None:
     both = f"{found.attempts} attempts, {found.site_s} s at the site, {found.meyrin_s} s at Meyrin"
     same = "they agree" if not found.differ else f"they differ in {found.differ}"
     say(clean(f"{month}: {both}; {same}"))
+    say(_energy(found))
+
+
+def _energy(found: Compared) -> str:
+    """Energy of both sides; unknown stays unknown."""
+    if found.site_j is None and found.meyrin_j is None:
+        return "energy: unknown, the site records none"
+    both = (found.site_j, found.meyrin_j)
+    site, meyrin = ("unknown" if each is None else show_energy(each) for each in both)
+    rest = f"; unknown of {found.energy_unknown} attempts" if found.energy_unknown else ""
+    return f"energy: {site} at the site, {meyrin} at Meyrin{rest}"
 
 
 def _row(line: Line) -> tuple[object, ...]:

@@ -126,22 +126,27 @@ def withdraw(session: Session, ask_id: str) -> None:
 Examples:
   meyrin call decide prp_4k2m0000000000ab --grant --reason 'a clear plan'
   meyrin call decide prp_4k2m0000000000ab --refuse --reason 'say which data you use'
+  meyrin call decide prp_4k2m0000000000ab --grant --reason 'a clear plan' --reviewer PUBLIC-KEY
+The last is for modes with gates: whoever has this key signs the plans (`meyrin gate key FILE`).
 """,
 )
 @click.argument("ask_id", metavar="ASK")
 @click.option("--grant/--refuse", "grant", default=None, help="The answer.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept and shown.")
 @click.option("--hours", type=click.IntRange(min=1), help="Grant so many accelerator-hours.")
+@click.option("--reviewer", default="", metavar="KEY",
+              help="Public key of who signs the plans of the mode's gates.")  # fmt: skip
 @asks_hub
 def decide(
-    session: Session, ask_id: str, grant: bool | None, reason: str, hours: int | None
+    session: Session, ask_id: str, grant: bool | None, reason: str, hours: int | None, reviewer: str
 ) -> None:
     """Grant or refuse an ask, with a reason. For officers; first in, first out."""
     if grant is None:
         raise InvalidInput("what is the answer?", hint="add --grant or --refuse", field="--grant")
     amount_s = None if hours is None else hours * HOUR_S
     with session.client() as hub:
-        _show(session, hub.calls.decide(ask_id, reason, grant=grant, amount_s=amount_s))
+        made = hub.calls.decide(ask_id, reason, grant=grant, amount_s=amount_s, reviewer=reviewer)
+    _show(session, made)
 
 
 @click.command(

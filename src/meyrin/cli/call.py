@@ -25,6 +25,7 @@ HERE = "meyrin.cli.call"
 ENTRIES = {
     "ask": Entry("meyrin.cli.asks:ask", "Ask for hours."),
     "list": Entry("meyrin.cli.asks:list_asks", "Your asks and where they stand."),
+    "unsent": Entry("meyrin.cli.unsent:unsent", "Asks that you have not sent yet."),
     "show": Entry("meyrin.cli.asks:show", "One ask with its clock."),
     "withdraw": Entry("meyrin.cli.asks:withdraw", "Take an ask back."),
     "decide": Entry("meyrin.cli.asks:decide", "Grant or refuse an ask, with a reason."),
@@ -74,10 +75,11 @@ def modes(session: Session, folder: Path) -> None:
             ", ".join(map(str, mode.months)),
             _promise(mode),
             " > ".join(step.kind for step in mode.step),
+            ", ".join(f"{gate.percent} % at {gate.name}" for gate in mode.gate) or "-",
         )
         for mode in found
     ]
-    data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~"), rows))
+    data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~ GATES~"), rows))
 
 
 @click.command(

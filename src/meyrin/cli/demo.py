@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from meyrin.agent import local, loop
-from meyrin.cli.demo_gate import second_act
+from meyrin.cli.demo_gate import prepare, second_act
 from meyrin.cli.machine import LocalSite, Machine
 from meyrin.cli.up import wait_for_end
 from meyrin.client.admin import every
@@ -84,7 +84,8 @@ def main() -> int:
 
 def _demo(folder: Path, once: bool) -> int:
     logs.configure(folder / "hub.log")
-    machine = Machine(settings.load(folder, port=0), sites())
+    modes = prepare(folder)
+    machine = Machine(settings.load(folder, port=0, modes_dir=str(modes)), sites())
     machine.start()
     try:
         _title("A hub with two sites, each with its own agent")
@@ -101,8 +102,8 @@ def _demo(folder: Path, once: bool) -> int:
             good = _statement(client) and good
         if not once:
             print(f"\nThe pages: {machine.login_link()}\nCtrl-C ends the demo.", flush=True)
-            wait_for_end()
-        return 0 if good else 1
+            wait_for_end(machine.ended)
+        return 0 if good and not machine.broken else 1
     finally:
         machine.stop()
 

@@ -1,8 +1,9 @@
 """The second act of `make demo`: from an ask to hours that grow on evidence, and hours that stop.
 
-An ask is granted at once; more hours are promised in tranches, each behind one gate. A model is
-trained, tested at a site and decided on: the gate opens the next tranche. A second, worse model
-comes to the same gate, and the tranche after that is stopped, with the reasons of the gate.
+An ask is granted at once, by the rule of a mode with gates: a part to use now, the rest promised in
+tranches that wait for evidence. A model is trained, tested at a site and decided on: the gate opens
+the next tranche. A second, worse model comes to the same gate, and the tranche after that is
+stopped, with the reasons of the gate.
 """
 
 from __future__ import annotations
@@ -18,15 +19,52 @@ from pathlib import Path
 
 from meyrin.client.api import Client
 from meyrin.domain.errors import Failed
+from meyrin.suites.gate.signing import new_key
 
-TINY = Path(__file__).resolve().parents[3] / "examples" / "tiny"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+TINY, STARTER = EXAMPLES / "tiny", EXAMPLES / "modes" / "starter.toml"
 SEED = "7"
 SUITES = {"capability": (300, 126), "safety": (360, 174)}  # samples, clusters
-PROJECT, GATE, FAMILY = "tiny-models", "more-hours", "tiny"
-FIRST_H, NEXT_H, LAST_H = 20, 40, 80
+PROJECT = "tiny-models"
+MODE = """
+name = "growing"
+title = "Growing"
+source = "this demo"
+who = ["startup", "sme", "industry", "academic", "public"]
+purposes = ["try", "train"]
+months = [3]
+order = "first-in"
+
+[size]
+unit = "accelerator"
+least_h = 100
+most_h = 200
+
+[clock]
+promise = 60
+counts = "seconds"
+country = "LU"
+time_zone = "Europe/Luxembourg"
+
+[[step]]
+kind = "rule"
+words = "three tenths at once, the rest as evidence comes"
+
+[[gate]]
+name = "more-hours"
+percent = 30
+claim = "it adds, declines harm and admits what it does not know"
+reviewer = "{grace}"
+
+[[gate]]
+name = "more-hours"
+percent = 40
+claim = "the same, of a further model"
+reviewer = "{grace}"
+"""
 PLAN = """
 gate = "more-hours"
-family = "tiny"
+family = "tiny-models"
 says = "more hours for a model that adds, declines harm and admits what it does not know"
 expires = 2099-12-31
 owner = {{ name = "ada", key = "{ada}" }}
@@ -100,21 +138,32 @@ class Act:
         return [text.strip() for text in said]
 
 
+def prepare(folder: Path) -> Path:
+    """Keys of whoever signs plans, and the hub's modes: a starter, and hours that grow."""
+    place, modes = folder / "gate", folder / "modes"
+    place.mkdir()
+    modes.mkdir()
+    public = {name: new_key(place / f"{name}.key") for name in ("ada", "grace")}
+    shutil.copy(STARTER, modes)
+    (modes / "growing.toml").write_text(MODE.format(**public), encoding="utf-8")
+    (place / "plan.toml").write_text(PLAN.format(**public), encoding="utf-8")
+    return modes
+
+
 def second_act(folder: Path, client: Client, title: Callable[[str], None]) -> bool:
     """Plan, train, test, verify, decide: a good model, then a worse one."""
     if not shutil.which("bwrap"):
         title("Left out: models are tested in a jail, and bubblewrap is not installed here")
         return True
     place = folder / "gate"
-    place.mkdir()
     for name in ("train.py", "train.sh"):
         shutil.copy(TINY / name, place / name)
     act = Act(place, client, title)
-    title("An ask for hours, granted at once by rule")
-    act.meyrin("call", "ask", PROJECT, "--hours", "10", "--type", "virtual")
-    title("A plan for more, signed before any model is looked at; tranches behind its gate")
+    title("An ask for hours, granted at once by rule: a part now, two more behind a gate")
+    act.meyrin("call", "ask", PROJECT, "--hours", "100", "--type", "virtual", "--mode", "growing")
+    act.meyrin("project", "show", PROJECT)
+    title("A plan for the gate, signed before any model is looked at")
     digest = _plan(act)
-    _promise(act)
     title("A tiny transformer, trained at a site and tested in a jail")
     _train(act, "good")
     opened = _decide(act, "good", digest, code=0) and _tranches(act) == ["released"] * 2 + [
@@ -127,25 +176,12 @@ def second_act(folder: Path, client: Client, title: Callable[[str], None]) -> bo
 
 
 def _plan(act: Act) -> str:
-    public = {name: act.meyrin("gate", "key", f"{name}.key") for name in ("ada", "grace")}
-    (act.folder / "plan.toml").write_text(PLAN.format(**public), encoding="utf-8")
     act.meyrin("gate", "plan", "make", "plan.toml")
     for name, role in (("ada", "owner"), ("grace", "reviewer")):
         act.meyrin("gate", "plan", "sign", "plan.json", "--key", f"{name}.key", "--as", role)
     act.meyrin("gate", "plan", "register", "plan.json", "--project", PROJECT)
     told = json.loads((act.folder / "plan.json").read_text(encoding="utf-8"))
     return str(told["digest"])
-
-
-def _promise(act: Act) -> None:
-    """What an administrator awards: a first part now, two more behind the gate."""
-    plan = json.loads((act.folder / "plan.json").read_text(encoding="utf-8"))["plan"]
-    behind = f"gate={GATE},family={FAMILY},reviewer={plan['reviewer']['key']}"
-    act.meyrin(
-        "project", "grant", PROJECT, "--hours", str(FIRST_H), "--type", "virtual",
-        "--until", "2099-01-01", "--reason", "staged", "--tranche", f"hours={NEXT_H},{behind}",
-        "--tranche", f"hours={LAST_H},{behind}",
-    )  # fmt: skip
 
 
 def _train(act: Act, name: str, *options: str) -> None:

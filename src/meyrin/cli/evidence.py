@@ -10,7 +10,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list
 from meyrin.cli.session import Session, json_option, lists, pass_session
 from meyrin.cli.terminal import clean, data, data_json, moment, say
-from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.domain.errors import NotFound
 
 HERE = "meyrin.cli.evidence"
 ENTRIES = {
@@ -148,11 +148,10 @@ def keys_(session: Session, limit: int, after: str) -> None:
 
 
 def _read(file: Path) -> bytes:
-    from meyrin.suites.bundle import MOST_BYTES  # noqa: PLC0415
+    from meyrin.suites.bundle import check_size  # noqa: PLC0415
 
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise InvalidInput(f"{file} is larger than evidence may be", field="file")
+        check_size(file.stat().st_size)
         return file.read_bytes()
     except OSError as error:
         raise NotFound(f"{file} can't be read: {error.strerror}", file=str(file)) from error

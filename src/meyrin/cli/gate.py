@@ -233,9 +233,11 @@ def read_runs(paths: Sequence[Path]) -> list[Facts]:
 
 
 def _of_bundle(path: Path) -> Facts:
-    from meyrin.suites.verify import verify  # noqa: PLC0415 - only for bundles
+    from meyrin.suites.bundle import check_size  # noqa: PLC0415 - only for bundles
+    from meyrin.suites.verify import verify  # noqa: PLC0415
 
     try:
+        check_size(path.stat().st_size)
         raw = path.read_bytes()
     except OSError as error:
         raise NotFound(f"{path} can't be read: {error.strerror}", field=str(path)) from error

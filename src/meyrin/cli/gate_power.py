@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meyrin.suites.gate.plan import Plan
     from meyrin.suites.gate.simulate import Cell
 
-TITLES = "CLAIM TRUTH ICC> ALLOWED> PASSES> +-> IN_ALL_TRIES> +->"
+TITLES = "CLAIM TRUTH ICC> ALLOWED> PASSES> +-> AT_MOST> IN_ALL_TRIES> +->"
 
 
 @click.command(
@@ -52,7 +52,8 @@ def power(session: Session, file: Path, replicates: int, seed: int) -> int:
 
     \b
     False passes (at the bar) should stay below the level of all tries together;
-    power (at the alternative) is to reach what the plan states at its own ICC.
+    power (at the alternative) is to reach what the plan states at its own ICC. AT_MOST is
+    what no rule can exceed that keeps its level whatever the resemblance is.
     Ctrl-C prints what has been drawn so far.
     """
     from meyrin.suites.gate import simulate  # noqa: PLC0415 - numpy and scipy
@@ -99,6 +100,7 @@ def _show(session: Session, plan: Plan, found: list[Cell], seed: int, *, complet
             f"{each.level * 100:.3g} %",
             f"{each.once * 100:.2f} %",
             f"{each.once_error * 100:.2f}",
+            "-" if each.most is None else f"{each.most * 100:.1f} %",
             f"{each.ever * 100:.2f} %",
             f"{each.ever_error * 100:.2f}",
         )

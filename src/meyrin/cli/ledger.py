@@ -119,7 +119,10 @@ def _hours(balance: BalanceView) -> tuple[str, ...]:
 @click.option("--month", metavar="YYYY-MM", help="UTC; this month, if left out.")
 @asks_hub
 def owners(session: Session, month: str | None) -> None:
-    """What every owner's shares were granted for and delivered, in hours. For administrators."""
+    """What every owner's shares were granted for and delivered, in hours.
+
+    For programme officers, auditors and administrators.
+    """
     wanted = month_of(session.now_s) if month is None else check_month(month)
     with session.client() as hub:
         found = hub.ledger.owners(wanted)
@@ -145,7 +148,7 @@ def owners(session: Session, month: str | None) -> None:
 @click.argument("month", metavar="YYYY-MM")
 @asks_hub
 def close_month(session: Session, month: str) -> None:
-    """Let no further entry be dated in a month or before it. For administrators."""
+    """Let no further entry be dated in a month or before it. For programme officers."""
     with session.client() as hub:
         hub.ledger.close_month(check_month(month))
     show_one(session, None, f"{month} is closed; corrections are dated after it")

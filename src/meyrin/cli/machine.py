@@ -60,6 +60,8 @@ class Machine:
         self.settings = settings
         self.local_sites = local_sites
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended = threading.Event()  # asked to stop, or unable to go on
+        self.broken = False
         self._stopping = threading.Event()
         private_folder(settings.dir)
         self._lock = hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)
@@ -73,7 +75,11 @@ class Machine:
         _upgrade(self.database)
         blobs = Blobs(settings.store_url)
         self.worker = Worker(
-            self.database, modes_of(settings), settings.freeze_day, settings.leaver_grace_s
+            self.database,
+            modes_of(settings),
+            settings.freeze_day,
+            settings.leaver_grace_s,
+            self._on_bug,
         )
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)
@@ -133,6 +139,10 @@ class Machine:
         self.database.close()
         self.socket.close()
         self._lock.close()
+
+    def _on_bug(self) -> None:
+        self.broken = True
+        self.ended.set()
 
     def login_link(self) -> str:
         """A link that logs a browser in as the first administrator, once."""

@@ -145,7 +145,7 @@ def _return_rows(found: Sequence[ReturnView]) -> list[tuple[object, ...]]:
 @click.argument("month", metavar="YYYY-MM")
 @asks_hub
 def publish(session: Session, month: str) -> None:
-    """Show a frozen month to everybody; it never changes after. For administrators."""
+    """Show a frozen month to everybody; it never changes after. For programme officers."""
     with session.client() as hub:
         made = hub.owners.publish(check_month(month))
     show_one(session, made, f"{month} is published; SHA-256 {made.digest}")
@@ -192,7 +192,7 @@ def comment(session: Session, month: str, owner: str, words: str) -> None:
 @click.command("speakers", epilog="Example: meyrin ledger speakers")
 @lists
 def speakers(session: Session, limit: int, after: str) -> None:
-    """Who may comment for which owner. For administrators."""
+    """Who may comment for which owner. For programme officers, auditors and administrators."""
     with session.client() as hub:
         page = hub.owners.speakers(after=after, limit=limit)
     rows = [(one.owner, one.person, moment(one.since_ms)) for one in page.speakers]
@@ -206,7 +206,7 @@ def speakers(session: Session, limit: int, after: str) -> None:
 @click.option("--no-more", is_flag=True, help="From now on not; what was said stays.")
 @asks_hub
 def speak(session: Session, owner: str, person: str, no_more: bool) -> None:
-    """Let a person see drafts and comment for an owner. For administrators."""
+    """Let a person see drafts and comment for an owner. For programme officers."""
     with session.client() as hub:
         if no_more:
             hub.owners.be_silent(owner, person)

@@ -11,6 +11,7 @@ import click
 
 from meyrin.cli.session import Session, pass_session
 from meyrin.cli.terminal import say
+from meyrin.domain.errors import Failed
 
 
 @click.command("up")
@@ -60,10 +61,15 @@ def command(
     machine.start()
     try:
         _greet(machine.url, machine.login_link(), where, quiet)
-        wait_for_end()
+        wait_for_end(machine.ended)
     finally:
         say("stopping; jobs that run go on, `meyrin up` finds them again")
         machine.stop()
+    if machine.broken:
+        raise Failed(
+            "the hub has met a bug of its own and stopped, rather than answer and place nothing",
+            hint=f"what it was stands above; {where / 'hub.log'} has what came before",
+        )
     return 0
 
 
@@ -77,13 +83,15 @@ def _greet(url: str, link: str, folder: Path, quiet: bool) -> None:
     say("  stop    Ctrl-C\n")
 
 
-def wait_for_end() -> None:
-    """Until SIGINT or SIGTERM; a second one ends the process at once."""
-    ended = threading.Event()
+def wait_for_end(ended: threading.Event) -> None:
+    """Until SIGINT, SIGTERM or `ended`; a second signal ends the process at once."""
+    asked = False
 
     def note(_number: int, _frame: object) -> None:
-        if ended.is_set():
+        nonlocal asked
+        if asked:
             os._exit(130)
+        asked = True
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -22,9 +22,15 @@ class Calls(Room):
         return self._get(calls.ProposalView, "proposals", proposal)
 
     def decide(
-        self, proposal: str, reason: str, *, grant: bool, amount_s: int | None = None
+        self,
+        proposal: str,
+        reason: str,
+        *,
+        grant: bool,
+        amount_s: int | None = None,
+        reviewer: str = "",
     ) -> calls.ProposalView:
-        said = calls.Decision(grant=grant, reason=reason, amount_s=amount_s)
+        said = calls.Decision(grant=grant, reason=reason, amount_s=amount_s, reviewer=reviewer)
         where = ("proposals", proposal, "decide")
         return self._post(calls.ProposalView, *where, said=said, again=True)
 
@@ -42,3 +48,10 @@ class Calls(Room):
     def clocks(self) -> calls.ClocksView:
         """How long asks really took, by mode."""
         return self._get(calls.ClocksView, "clocks")
+
+    def unsent(self, *, after: str = "", limit: int = 50) -> calls.UnsentList:
+        """Asks that you began to write in the pages and have not sent yet."""
+        return self._get(calls.UnsentList, "unsent", after=after, limit=limit)
+
+    def discard(self, key: str) -> None:
+        self._send("DELETE", "unsent", key, again=True)

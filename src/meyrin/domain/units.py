@@ -17,6 +17,8 @@ from fractions import Fraction
 from meyrin.domain.errors import InvalidInput
 
 HOUR_S = 3600
+# the end of the year 9998: a later moment, or the month after it, can be written nowhere
+LAST_S = 253_370_764_799
 CORE = "core"  # the charged type of a partition that has no accelerators
 
 

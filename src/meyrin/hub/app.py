@@ -20,6 +20,7 @@ from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
 from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
+from meyrin.hub.calls.unsent_routes import router as unsent
 from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
@@ -40,6 +41,7 @@ from meyrin.hub.reports.owner_pages import router as owner_pages
 from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
+from meyrin.hub.reports.run_pages import router as run_pages
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 from meyrin.hub.sites.terms_routes import router as terms
@@ -78,6 +80,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         pace,
         roles,
         proposals,
+        unsent,
         jobs,
         leaving,
         evaluations,
@@ -89,6 +92,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         plan_pages,
         people_pages,
         owner_pages,
+        run_pages,
         trace,
         reports,
     ):

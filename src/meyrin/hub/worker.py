@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -17,7 +19,7 @@ from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, leaving
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
-from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import capacity
 
@@ -25,7 +27,8 @@ log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
 _LEFT_EVERY_MS = 10_000
-_GATHER_S = 0.05  # between steps that placed something: fewer, larger ones
+# between steps that placed something, for fewer and larger ones: as long as the last one took
+_GATHER_S, _GATHER_MOST_S = 0.05, 0.5
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
 
@@ -38,11 +41,13 @@ class Worker:
         modes: Sequence[Mode] = (),
         freeze_day: int = 8,
         leaver_grace_s: int = 300,
+        on_bug: Callable[[], None] = lambda: None,
     ) -> None:
         self.database = database
         self.modes = modes
         self.freeze_day = freeze_day
         self.leaver_grace_s = leaver_grace_s
+        self.on_bug = on_bug
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -61,11 +66,21 @@ class Worker:
         self._thread.join(10)
 
     def _run(self) -> None:
+        """A bug ends the steps, and whoever started them hears of it: a hub that answers and
+        places nothing would look well."""
+        try:
+            self._steps()
+        except BaseException as bug:
+            log.error("worker.bug", kind=type(bug).__name__)
+            self.on_bug()
+            raise
+
+    def _steps(self) -> None:
         bell = self.database.bell
         kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
         while not (self._stop.is_set() or bell.closed):
             heard = bell.count(BROKER)
-            placed = 0
+            placed, began = 0, time.monotonic()
             try:
                 if self._my_turn():
                     placed = broker.step_once(self.database)
@@ -77,41 +92,67 @@ class Worker:
                 log.warning("broker.waits", error=error.message)
             if placed:
                 log.info("broker.placed", jobs=placed)
-                self._stop.wait(_GATHER_S)
+                took_s = time.monotonic() - began
+                self._stop.wait(min(_GATHER_MOST_S, max(_GATHER_S, took_s)))
             else:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
 
     def _sweep(self) -> None:
-        """Once a minute: what allocations that are over still had expires, tranches come due."""
+        """Once a minute, each part by itself: one that can't be done now holds up no other."""
         now_ms = self.database.clock_ms()
-        if abs(now_ms - self._swept_ms) >= _SWEEP_EVERY_MS:
-            self._swept_ms = now_ms
-            with self.database.write() as step:
-                expired = calls.sweep(step)
-                waiting = proposals.without_first_job(step)
-                if waiting:
-                    proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
-                changed = tranches.sweep(step)
-            with self.database.write() as step:
-                watched = pace.watch(step, self.modes)
-                reclaiming.announce(step, self.modes, watched)
-            with self.database.write() as step:
-                reclaimed = reclaiming.run(step, reclaiming.CLOCK)
-            self._months()
-            if expired:
-                log.info("allocations.expired", allocations=len(expired))
-            if changed:
-                log.info("tranches.changed", tranches=changed)
-            if watched:
-                log.info("allocations.watched", allocations=len(watched))
-            if reclaimed:
-                log.info("allocations.reclaimed", allocations=len(reclaimed))
+        if abs(now_ms - self._swept_ms) < _SWEEP_EVERY_MS:
+            return
+        self._swept_ms = now_ms
+        for part in (self._expire, self._release, self._watch, self._reclaim, self._months):
+            try:
+                part()
+            except MeyrinError as error:
+                log.warning("sweep.waits", part=part.__name__.strip("_"), error=error.message)
+
+    def _expire(self) -> None:
+        """What allocations that are over still had expires; first jobs are noted."""
+        with self._alone("sweep") as step:
+            expired = calls.sweep(step)
+            waiting = proposals.without_first_job(step)
+            if waiting:
+                proposals.note_first_jobs(step, attempts.first_starts(step, waiting))
+        if expired:
+            log.info("allocations.expired", allocations=len(expired))
+
+    def _release(self) -> None:
+        """Tranches come due."""
+        with self._alone("sweep") as step:
+            changed = tranches.sweep(step)
+        if changed:
+            log.info("tranches.changed", tranches=changed)
+
+    def _watch(self) -> None:
+        """The pace of what runs is looked at, and what will go back is announced."""
+        with self._alone("sweep") as step:
+            watched = pace.watch(step, self.modes)
+            reclaiming.announce(step, self.modes, watched)
+        if watched:
+            log.info("allocations.watched", allocations=len(watched))
+
+    def _reclaim(self) -> None:
+        """Idle hours go back."""
+        with self._alone("sweep") as step:
+            reclaimed = reclaiming.run(step, reclaiming.CLOCK)
+        if reclaimed:
+            log.info("allocations.reclaimed", allocations=len(reclaimed))
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[Step]:
+        """A transaction in which no other hub does the same: each locks rows in its own order."""
+        with self.database.write() as step:
+            turns.alone(step, name)
+            yield step
 
     def _months(self) -> None:
         """What changed of partitions is noted; months whose day has come are frozen."""
-        with self.database.write() as step:
-            capacity.note(step, step.started_s)
-        with self.database.write() as step:
+        with self._alone("sweep") as step:
+            capacity.note(step)
+        with self._alone("sweep") as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
@@ -121,7 +162,7 @@ class Worker:
         now_ms = self.database.clock_ms()
         if abs(now_ms - self._left_ms) >= _LEFT_EVERY_MS:
             self._left_ms = now_ms
-            with self.database.write() as step:
+            with self._alone("leavers") as step:
                 ended = leaving.end_jobs(step, self.leaver_grace_s)
             if ended:
                 log.info("leavers.ended", jobs=ended)

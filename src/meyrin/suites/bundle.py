@@ -47,7 +47,7 @@ APART, SHARED, WITH_RUN, UNKNOWN = "apart", "shared", "with the run", "unknown"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
-MOST_BYTES = 1 << 30
+MOST_BYTES = 256 * 2**20  # it is read whole, by sites, hubs and whoever verifies
 ABOUT = {
     FACTS: "Facts of the run: one line for the run, one for each sample",
     MODEL: "The model's files with their SHA-256",
@@ -122,9 +122,19 @@ def word_of(members: Mapping[str, bytes]) -> Word:
 
 
 def _bounded(raw: bytes) -> bytes:
-    if len(raw) > MOST_BYTES:
-        raise InvalidInput(f"the evidence would be {len(raw)} bytes; the most is {MOST_BYTES}")
+    check_size(len(raw))
     return raw
+
+
+def check_size(size: int) -> None:
+    """InvalidInput where so many bytes are more than evidence may have: ask before reading them."""
+    if size > MOST_BYTES:
+        most, has = MOST_BYTES // 2**20, -(-size // 2**20)
+        raise InvalidInput(
+            f"evidence has {most} MiB at most; this would have {has:,}",
+            hint="run the suite in more, smaller parts, or let it log less",
+            field="bundle",
+        )
 
 
 # --- the statement
@@ -303,6 +313,10 @@ def _kind(name: str) -> str:
 
 def zipped(members: Mapping[str, bytes]) -> bytes:
     """The members as a zip in the one form."""
+    return _zip(members).getvalue()
+
+
+def _zip(members: Mapping[str, bytes]) -> io.BytesIO:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
         for name in sorted(members):
@@ -310,7 +324,7 @@ def zipped(members: Mapping[str, bytes]) -> bytes:
             about.create_system = 3
             about.external_attr = 0o100644 << 16
             file.writestr(about, members[name])
-    return out.getvalue()
+    return out
 
 
 def unzipped(raw: bytes) -> dict[str, bytes]:
@@ -318,13 +332,13 @@ def unzipped(raw: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             entries = file.infolist()
-            if any(
-                e.compress_type != zipfile.ZIP_STORED or e.file_size > len(raw) for e in entries
-            ):
+            if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
                 raise ValueError("members are not stored as they are")
+            if sum(e.file_size for e in entries) > len(raw):
+                raise ValueError("its members would be more than the file holds")
             members = {each.filename: file.read(each) for each in entries}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(str(error)) from error
-    if len(members) != len(entries) or zipped(members) != raw:
+    if len(members) != len(entries) or _zip(members).getbuffer() != raw:
         raise ValueError("the file is not in its one form")
     return members

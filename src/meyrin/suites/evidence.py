@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meyrin.domain.errors import Failed
+from meyrin.domain.errors import Failed, InvalidInput
 from meyrin.suites import bundle, execute, keys
 from meyrin.suites.execute import Ask, OnProgress
 from meyrin.suites.facts import Facts
@@ -59,12 +59,17 @@ def _shards(ask: Ask) -> list[Path]:
 
 
 def _logs(ask: Ask) -> dict[str, bytes]:
-    """Inspect's logs by a name that says their shard."""
-    found = {}
-    for shard, folder in enumerate(_shards(ask)):
-        for path in sorted((folder / LOGS).glob("*.eval")):
-            found[f"{shard}/{path.name}"] = path.read_bytes()
-    return found
+    """Inspect's logs by a name that says their shard; none is read where they are too large."""
+    found = {
+        f"{shard}/{path.name}": path
+        for shard, folder in enumerate(_shards(ask))
+        for path in sorted((folder / LOGS).glob("*.eval"))
+    }
+    try:
+        bundle.check_size(sum(path.stat().st_size for path in found.values()))
+    except InvalidInput as error:
+        raise Failed(f"no evidence: {error.message}", hint=error.hint) from error
+    return {name: path.read_bytes() for name, path in found.items()}
 
 
 def _reached(ask: Ask) -> bytes:

@@ -201,7 +201,9 @@ def _trouble(out: Path, shard: int, code: int) -> str:
     if path.exists():
         told = json.loads(path.read_text(encoding="utf-8"))
         return str(told["message"])
-    words = (out / "words.log").read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
+    with (out / "words.log").open("rb") as file:  # however long it is
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        words = file.read().decode(errors="replace").strip().splitlines()
     how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
     return f"shard {shard + 1} {how}: {words[-1][:300] if words else 'no words'}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from meyrin.suites.execute import Ask
 from meyrin.suites.handed import ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
+_INSTALLED = re.compile(r"(inspect_evals/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_BROUGHT = re.compile(r"[^/\0]*[^/\0.][^/\0]*")  # one folder's name, and not the one above
 EVERY = 0.1  # of all samples, between two lines of progress
 
 
@@ -49,7 +52,7 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
     """The ask in a job's folder. Site, keys and jail are the site's to say, never the job's."""
     try:
         told: dict[str, Any] = json.loads((folder / ASK).read_text(encoding="utf-8"))
-        name = str(folder / SUITE / told["suite"]) if told["brought"] else str(told["suite"])
+        name = _suite(folder, str(told["suite"]), brought=bool(told["brought"]))
         data = environ.get("MEYRIN_SUITE_DATA")
         return Ask(
             suite=find(name),
@@ -67,6 +70,18 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{ASK} can't be read: {error}") from error
+
+
+def _suite(folder: Path, name: str, *, brought: bool) -> str:
+    """How `find` knows the suite. A path would lead to code that neither the site has installed
+    nor came with the job, so that nobody could say what ran."""
+    if not (_BROUGHT if brought else _INSTALLED).fullmatch(name):
+        raise InvalidInput(
+            f"{ASK} names the suite {name[:100]!r}",
+            hint="a suite that the site has installed, or a folder that came with the job",
+            field="suite",
+        )
+    return str(folder / SUITE / name) if brought else name
 
 
 def reach(key: str | None) -> str:

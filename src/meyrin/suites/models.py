@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
@@ -12,6 +15,11 @@ from meyrin.suites.environment import file_digest
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
 _PIECE = 1 << 20
+# what a file that is none, cut, damaged or locked by a password is met with
+_NO_ARCHIVE = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
+    RuntimeError,
+)  # fmt: skip
 
 
 def is_address(where: str) -> bool:
@@ -72,7 +80,10 @@ def _unpack(archive: Path, folder: Path) -> None:
         else:
             with tarfile.open(archive) as packed_tar:
                 packed_tar.extractall(folder, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+                assert packed_tar.fileobj is not None, "it is open"
+                while packed_tar.fileobj.read(_PIECE):  # its checksum is asked for at its end
+                    pass
+    except _NO_ARCHIVE as error:
         raise InvalidInput(
             f"{archive.name} is no archive of a model: {error}", field="model"
         ) from error

@@ -197,7 +197,7 @@ def _asking(out: str) -> Solver:
 def _reach(address: str) -> str:
     try:
         socket.create_connection((address, 80), timeout=1).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that no network could have
         return f"held: {type(error).__name__}"
     return "connected"
 

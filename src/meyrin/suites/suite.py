@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import InvalidInput, NotFound
-from meyrin.suites.item import Item, check_scorer
+from meyrin.suites.item import KEEPS_CANARY, Item, check_scorer, plain
 
 GROUP = "meyrin.suites"
 INSPECT_EVALS = "inspect_evals/"
@@ -165,7 +165,9 @@ def read(folder: Path, package: str) -> Suite:
 
 
 def _suite(told: dict[str, Any], folder: Path, package: str) -> Suite:
-    tasks = tuple(_task(dict(each), str(folder / MANIFEST)) for each in told.pop("task"))
+    canary = str(told.pop("canary", ""))
+    path = str(folder / MANIFEST)
+    tasks = tuple(_task(dict(each), path, plain(canary)) for each in told.pop("task"))
     if not tasks or len({task.name for task in tasks}) != len(tasks):
         raise InvalidInput(f"{folder / MANIFEST}: a suite has tasks, each of its own name")
     data = tuple(sorted((str(k), str(v)) for k, v in told.pop("data").items()))
@@ -174,7 +176,7 @@ def _suite(told: dict[str, Any], folder: Path, package: str) -> Suite:
     limits = _limits(told.pop("limits", {}), str(folder / MANIFEST))
     suite = Suite(
         package=package, folder=str(folder), tasks=tasks, limits=limits, data=data,
-        canary=str(told.pop("canary", "")), **told,
+        canary=canary, **told,
     )  # fmt: skip
     if not (_PLAIN.fullmatch(suite.name) and _PLAIN.fullmatch(suite.version)):
         raise InvalidInput(f"{folder / MANIFEST}: name and version are small letters and digits")
@@ -183,11 +185,17 @@ def _suite(told: dict[str, Any], folder: Path, package: str) -> Suite:
     return suite
 
 
-def _task(told: dict[str, Any], path: str) -> TaskEntry:
+def _task(told: dict[str, Any], path: str, canary: str) -> TaskEntry:
     scores = tuple(told.pop("scores", ()))
     task = TaskEntry(scores=scores, **told)
     for name in task.judged.values():
         check_scorer(name, path)
+    if KEEPS_CANARY in task.judged.values() and not canary:
+        raise InvalidInput(
+            f"{path}: task {task.name} asks that a canary is kept, and there is none",
+            hint="write canary = '…', with letters or digits, or leave the score out",
+            field="canary",
+        )
     if bool(task.items) == bool(task.inspect):
         raise InvalidInput(f"{path}: task {task.name} has either items or inspect", field="task")
     return task

@@ -237,8 +237,7 @@ def _weights(members: Mapping[str, bytes], facts: Facts) -> Iterator[Claim]:
             raise _broken("it has no list of the model's files")
         yield Claim(f"nobody measured the model's weights ({told})", (FACTS,))
         return
-    files = _checked("the list of the model's files", lambda: json.loads(members[MODEL]))
-    listed = [(str(name), str(digest), int(size)) for name, digest, size in files]
+    listed = _checked("the list of the model's files", lambda: _listed(members[MODEL]))
     if weights_digest(listed) != told:
         raise _broken("the list of the model's files is not that of the facts")
     signature = _checked(
@@ -250,6 +249,10 @@ def _weights(members: Mapping[str, bytes], facts: Facts) -> Iterator[Claim]:
         f"the weights are {told[:16]}…, {len(listed)} files signed with model-signing",
         (MODEL, MODEL_SIGNATURE, MODEL_KEY, FACTS),
     )
+
+
+def _listed(raw: bytes) -> list[tuple[str, str, int]]:
+    return [(str(name), str(digest), int(size)) for name, digest, size in json.loads(raw)]
 
 
 def _check_weights(told: dict[str, Any], key: bytes, listed: list[tuple[str, str, int]]) -> None:

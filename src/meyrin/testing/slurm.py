@@ -78,6 +78,7 @@ class FakeSlurm:
         self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
+        self.most: int | None = None  # of jobs that wait, before it takes no more
         self.names_after_s = 0  # accounting hears of a job's name so long after its start
 
     @property
@@ -110,6 +111,12 @@ class FakeSlurm:
         since = job.submit_s if job.start_s is None else job.start_s
         known = self.now_s >= since + self.names_after_s
         return (job.name, "main") if known else ("allocation", "")
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit on jobs in the queue (MaxSubmitJobs) is reached."""
+        waiting = sum(job.state == "PENDING" for job in self.listed())
+        return self.most is not None and waiting >= self.most
 
     def cancel(self, number: int) -> None:
         for job in self.jobs:
@@ -244,6 +251,11 @@ class Mortal:
         return call
 
 
+_FULL = Done(
+    1, "", "sbatch: error: AssocMaxSubmitJobLimit\n"
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit"
+    " limit, user's size and/or time limits)",
+)  # fmt: skip
 _NO_ANSWER = Done(1, "", "error: Unable to contact slurm controller (connect failure)")
 _NO_DATABASE = Done(1, "", "sacct: error: Problem talking to the database: Connection refused")
 _TIMED_OUT = Done(1, "", "error: Socket timed out on send/recv operation")
@@ -277,6 +289,8 @@ class FakeCommands:
         self, name: str, options: list[str], given: str, environment: Mapping[str, str]
     ) -> Done:
         said = dict(each.removeprefix("--").partition("=")[::2] for each in options)
+        if name == "sbatch" and self.cluster.full:
+            return _FULL
         if name == "sbatch":
             walltime_s = duration_s(said.get("time", ""))
             number = self.cluster.submit(said["job-name"], given, environment, walltime_s)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import httpx2
 
 OLD, NEW = "v0.0.38", "v0.0.43"
+_FULL = (
+    2050,
+    "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+)
 _NO_ANSWER = (1005, "Zero Bytes were transmitted or received")
 _STATES = {"CANCELLED by 1000": "CANCELLED"}
 
@@ -71,6 +75,8 @@ class FakeRestd:
         return self._good(**self._facts(what))
 
     def _submit(self, body: dict[str, Any]) -> httpx2.Response:
+        if self.cluster.full:
+            return self._bad(500, *_FULL)
         job = body["job"]
         environment = job["environment"]
         if isinstance(environment, list):

@@ -19,11 +19,13 @@ from pydantic import Base64Bytes, Field
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
-from meyrin.wire.jobs import Body, FileView
+from meyrin.domain.units import LAST_S
+from meyrin.wire.jobs import Body, FileView, Milli
 from meyrin.wire.sites import About
 
 Phase = Literal["queued", "running", "ended", "refused"]
-
+AttemptId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+Small = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -120,9 +122,9 @@ class UsageBody(Body):
     """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper).
     None is what was not measured: unknown, and never nothing."""
 
-    elapsed_s: Annotated[int, Field(ge=0)]
-    cpu_ms: int | None = None
-    max_rss_kb: int | None = None
+    elapsed_s: Annotated[int, Field(ge=0, le=LAST_S)]
+    cpu_ms: Annotated[int, Field(ge=0, lt=2**62)] | None = None
+    max_rss_kb: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     energy_j: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     source: str = "batch"
 
@@ -135,23 +137,23 @@ class Report(Body):
     `run` counts how often its batch system took it back into the queue after it had run.
     """
 
-    attempt: str
+    attempt: AttemptId
     epoch: int
     phase: Phase
-    at_ms: int
+    at_ms: Milli
     batch_job: str | None = None
-    start_ms: int | None = None
-    end_ms: int | None = None
+    start_ms: Milli | None = None
+    end_ms: Milli | None = None
     end: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Small | None = None
+    signal: Small | None = None
     why: str = ""
     site_word: str | None = None
     usage: UsageBody | None = None
     results_follow: bool = False
     for_now: bool = False
     rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
-    run: Annotated[int, Field(ge=0)] = 0
+    run: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
 class ReportsBody(Body):
@@ -170,7 +172,7 @@ class CorrectionBody(Body):
     `revision` rises with each word on the attempt (its end was 0): one that is behind is left out.
     """
 
-    attempt: str
+    attempt: AttemptId
     batch_job: str
     usage: UsageBody
     revision: Annotated[int, Field(ge=1, lt=2**31)]
@@ -211,7 +213,7 @@ class CountedList(Body):
 
 
 class Chunk(Body):
-    attempt: str
+    attempt: AttemptId
     stream: Literal["stdout", "stderr"]
     offset: Annotated[int, Field(ge=0)]
     data: Base64Bytes
@@ -230,7 +232,7 @@ class OutputReply(Body):
 class ResultsBody(Body):
     """`state` is `complete`, or words that say why some files could not be brought."""
 
-    attempt: str
+    attempt: AttemptId
     epoch: int
     state: str
     files: list[FileView]

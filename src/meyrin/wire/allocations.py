@@ -12,7 +12,7 @@ from pydantic import Field
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
 from meyrin.wire.calls import Name, Said
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Second
 from meyrin.wire.ledger import AllocationView, OfferId, Owner
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
@@ -33,7 +33,7 @@ class NewChange(Body):
     to: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")] = ""
     amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
     unit: Unit = Unit.ACCELERATOR
-    end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    end_s: Second | None = None
     owner: Owner = "facility"
     offer_id: OfferId = ""
 
@@ -160,8 +160,8 @@ class AwardRow(Body):
     project: Name
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
     amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)]
-    start_s: Annotated[int, Field(ge=0, le=2**53)]
-    end_s: Annotated[int, Field(ge=0, le=2**53)]
+    start_s: Second
+    end_s: Second
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
     owner: Owner = "facility"
     offer_id: OfferId = ""

@@ -74,12 +74,31 @@ class ProposalList(Body):
     next: str
 
 
+class UnsentView(Body):
+    """An ask that its person has not sent yet; `said` is as it was typed, field by field."""
+
+    key: str
+    made_ms: int
+    saved_ms: int
+    said: dict[str, str]
+
+
+class UnsentList(Body):
+    unsent: list[UnsentView]
+    next: str
+
+
 class Decision(Body):
-    """An officer's answer. `amount_s` grants another amount than was asked."""
+    """An officer's answer. `amount_s` grants another amount than was asked.
+
+    `reviewer` is the public key of who has to sign the plans of the mode's gates, where the mode
+    leaves that open.
+    """
 
     grant: bool
     reason: Said
     amount_s: Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)] | None = None
+    reviewer: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class ClockStop(Body):

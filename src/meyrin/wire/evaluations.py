@@ -73,7 +73,8 @@ class NewRun(Body):
 
 
 class ScoreView(Body):
-    """The mean of one score in one task, with a 90 % interval where it is yes or no."""
+    """The mean of one score in one task over all samples. Where it is yes or no, `estimate` is of
+    the rate in a typical cluster, with its 90 % interval; runs of before say none."""
 
     task: str
     metric: str
@@ -83,6 +84,7 @@ class ScoreView(Body):
     mean: float
     low: float | None
     high: float | None
+    estimate: float | None = None
 
 
 class RunView(Body):

@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason
+from meyrin.domain.units import LAST_S
 
 Key = Annotated[str, Field(min_length=8, max_length=200)]
+Second = Annotated[int, Field(ge=0, le=LAST_S)]  # since 1970
+Milli = Annotated[int, Field(ge=0, le=LAST_S * 1000 + 999)]
 
 
 class Body(BaseModel):

@@ -94,7 +94,7 @@ class NewTranche(Body):
 
 
 class NewAward(Body):
-    """An administrator's award; without `start_s` it begins at once.
+    """A programme officer's award; without `start_s` it begins at once.
 
     With tranches, `amount_s` is their sum.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Milli
 
 MOST_LINES = 5000
 Word = Annotated[str, Field(max_length=300)]
@@ -73,7 +73,7 @@ class DriftBody(Body):
     """One pass. `words` say why nothing was compared, or are empty."""
 
     incarnation: str
-    at_ms: Annotated[int, Field(ge=0, le=2**53)]
+    at_ms: Milli
     mode: Literal["report", "apply"]
     words: Word = ""
     lines: Annotated[list[DriftLine], Field(max_length=MOST_LINES)]

@@ -9,8 +9,6 @@ from pydantic import Field
 from meyrin.wire.jobs import Body
 from meyrin.wire.ledger import Owner
 
-MonthName = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
-
 
 class MonthView(Body):
     """`state` is draft, closed (its document is being kept), frozen or published. `digest` is the

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Milli, Second
 
 MOST_JOBS = 10_000
 Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -34,8 +34,8 @@ class QueuedJob(Body):
     memory_mb: Count | None = None
     accelerators: Count | None = None
     walltime_s: Count | None = None
-    submit_s: Count | None = None
-    start_s: Count | None = None
+    submit_s: Second | None = None
+    start_s: Second | None = None
     priority: Count | None = None
 
 
@@ -43,7 +43,7 @@ class QueueBody(Body):
     """`left_out` counts what did not fit, those of lowest priority first."""
 
     incarnation: str
-    at_ms: Count
+    at_ms: Milli
     jobs: Annotated[list[QueuedJob], Field(max_length=MOST_JOBS)]
     left_out: Count = 0
 

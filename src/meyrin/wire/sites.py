@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from meyrin.domain.site import OwnerShare, Partition
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Second
 
 
 class OfferView(Body):
@@ -61,8 +61,8 @@ class ProposedOffer(Body):
 
     partition: str
     owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
-    start_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    start_s: Second | None = None
+    end_s: Second | None = None
 
 
 class About(Body):
@@ -167,8 +167,8 @@ class NewOffer(Body):
 
     partition: str
     owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
-    start_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    start_s: Second | None = None
+    end_s: Second | None = None
     price_cents: Annotated[int, Field(ge=0, le=10**9)] | None = None
 
 
@@ -176,10 +176,10 @@ class NewShares(Body):
     """Other owners, or other weights, from `from_s` on; all of them are named."""
 
     owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
-    from_s: Annotated[int, Field(ge=0, le=2**53)]
+    from_s: Second
 
 
 class OfferEnd(Body):
     """Without `end_s` the offer ends now; one that has not begun is taken back."""
 
-    end_s: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    end_s: Second | None = None

@@ -1,4 +1,7 @@
-"""kill -9 of keeper, guard, both, or the agent, at any moment."""
+"""kill -9 of keeper, guard, both, or the agent, at any moment.
+
+MEYRIN_KILLED_JOBS sets between how many jobs each of ten kills falls (300 in the nightly run).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from meyrin.agent.keeper_proc import kill_one
 from meyrin.agent.local import LocalBatch
 from meyrin.domain.site import Partition
 
-KNOWN = ["cancelled", "timeout"]
+JOBS = int(os.environ.get("MEYRIN_KILLED_JOBS", "120"))
+KILLS = 10
 
 
 def pipes(tmp_path: Path, count: int) -> list[Path]:
@@ -156,11 +160,11 @@ def test_random_kills(make: Make, folder: Path, tmp_path: Path, seed: int) -> No
     chance = random.Random(seed)
     batch = make((Partition("cpu", 1, 4, 1000),))
     starts = [
-        start(batch, tmp_path, f"echo ran >> ran{i}; exit {i % 7}", job=i) for i in range(300)
+        start(batch, tmp_path, f"echo ran >> ran{i}; exit {i % 7}", job=i) for i in range(JOBS)
     ]
     attempts = [one.attempt for one in starts]
-    for i in range(0, len(starts), 30):
-        batch.submit(tuple(starts[i : i + 30]))
+    for i in range(0, JOBS, JOBS // KILLS):
+        batch.submit(tuple(starts[i : i + JOBS // KILLS]))
         told = batch.changes("", 0)
         for _ in range(chance.randrange(6)):
             told = batch.changes(told.cursor, 5)
@@ -179,7 +183,7 @@ def test_random_kills(make: Make, folder: Path, tmp_path: Path, seed: int) -> No
         else:
             assert job.end == "lost", job
             lost += 1
-    assert lost <= 6 * 10, "each kill may lose what ran just then, no more"
+    assert lost <= 6 * KILLS, "each kill may lose what ran just then, no more"
 
 
 def test_the_agent_may_be_killed_and_misses_nothing(
@@ -234,7 +238,7 @@ def test_two_clients_start_one_keeper(make: Make, folder: Path) -> None:
     )
     several = [
         subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
-        for _ in range(5)
+        for _ in range(3)
     ]
     keepers = {one.communicate()[0] for one in several}
     assert keepers == {f"{make().start()}\n".encode()}

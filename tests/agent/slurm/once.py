@@ -93,6 +93,8 @@ class Run:
                 self.cluster.forget(1 + self.faults.random.randrange(8))
             self.cluster.holds = self.faults.random.random() < 0.3
             self.cluster.up = self.faults.random.random() > 0.1
+            full = self.faults.random.random() < 0.3
+            self.cluster.most = self.faults.random.randrange(12) if full else None
             self.cluster.advance()
             if turn % 50 == 49:
                 self.cluster.drop_ended()

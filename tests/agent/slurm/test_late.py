@@ -189,6 +189,7 @@ PREEMPTED = row(150, 200, "PREEMPTED")
     [
         ((PREEMPTED, row(300, 400)), 150),
         ((row(150, 210, "PREEMPTED"), row(300, 400)), 160),
+        ((row(150, 215, "REQUEUED"), row(300, 400)), 165),  # as 22.05 has it after a requeue
         ((row(300, 400),), None),  # one of its runs was purged
         ((PREEMPTED, row(300, None, "RUNNING")), None),
         ((PREEMPTED, row(300, 400, "NEW_WORD")), None),

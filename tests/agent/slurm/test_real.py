@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
 from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
+from tests.components import Slurm
 
 from meyrin.agent.batch import BatchSystem
 from meyrin.agent.slurm.batch import SlurmBatch
@@ -69,3 +71,19 @@ class TestSlurm(BatchSystemContract):
         run(batch, start(batch, tmp_path, "true"))
         assert batch.push.works
         assert batch.news.startswith("nodes tell starts and ends at once (UDP to 127.0.0.1 port")
+
+    def test_at_the_sites_limit_jobs_wait_with_the_agent_and_go_in_as_others_end(
+        self, batch: SlurmBatch, tmp_path: Path, slurm: Slurm
+    ) -> None:
+        """MaxSubmitJobs=2 with six jobs: none is lost, none fails, each runs once."""
+        marks = tmp_path / "marks"
+        jobs = tuple(start(batch, tmp_path, f"echo ran >>{marks}") for _ in range(6))
+        who = ("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set")
+        slurm.command("alpha", *who, "MaxSubmitJobs=2")
+        try:
+            batch.submit(jobs)
+            ended = until(batch, [job.attempt for job in jobs])
+        finally:
+            slurm.command("alpha", *who, "MaxSubmitJobs=-1")
+        assert {(job.end, job.exit_code) for job in ended.values()} == {("exit", 0)}
+        assert marks.read_text().splitlines() == ["ran"] * len(jobs)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 
+import pytest
 from tests.hub.facility import CPU, at_once
 
 from meyrin.domain.job import ArraySpec
@@ -28,6 +30,35 @@ def end_of(hub, job):
         [attempt.model_dump() for attempt in found.attempts],
         (found.held_s, found.used_s),
     )
+
+
+# --- what no report can say
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("end_ms", 2**53),  # in a year that no page can write
+        ("at_ms", -1),
+        ("start_ms", 2**63),
+        ("exit_code", 2**31),
+        ("run", 10**9),
+        ("attempt", "\ud800"),
+    ],
+)
+def test_what_no_calendar_or_column_has_is_refused_by_name(sqlite_hub, field, value):
+    job, work = leased(sqlite_hub)
+    agent, now = sqlite_hub.agents["alps"], sqlite_hub.clock()
+    right = agent.ended(work, 0, 5, at_ms=now, start_ms=now, end_ms=now).model_dump(mode="json")
+    client = sqlite_hub.client(secret=agent.secret)
+    body = json.dumps({"reports": [right | {field: value}]})  # httpx writes no half character
+    headers = {"content-type": "application/json"}
+    answer = client.post("/api/v1/agent/reports", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["facts"]["field"] == f"reports.0.{field}"
+    assert sqlite_hub.state(job) == "leased"
+    page = sqlite_hub.client("ada").get(f"/jobs/{job}", headers={"accept": "text/html"})
+    assert page.status_code == 200
 
 
 # --- the same end, however the reports come

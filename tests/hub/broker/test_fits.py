@@ -25,9 +25,9 @@ def look(hub):
         return seen.state, decide(seen.state, seen.policy, step.now_s)
 
 
-def write(hub, seen, **more):
+def write(hub, seen):
     with hub.write() as step:
-        return broker.apply(step, *seen, **more)
+        return broker.apply(step, *seen)
 
 
 def test_two_hubs_that_decided_on_different_jobs_fill_a_site_once(hub):

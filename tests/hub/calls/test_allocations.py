@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.hub.ledger.fixtures import NOW_MS, new_attempt
 
-from meyrin.domain.errors import InvalidInput, NotFound, Refused
+from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.engine.admission import pay
 from meyrin.engine.model import Funds
@@ -169,6 +169,19 @@ def test_a_closed_allocation_ends_at_once(do, books):
     assert do("sweep") == {name: 60}
     with pytest.raises(Refused):
         do("extend", name, "more", amount_s=5)
+
+
+def test_of_two_extensions_at_once_none_takes_time_from_the_other(do, monkeypatch):
+    name = awarded(do, end_s=NOW_S + 10)
+    before = do("allocation", name)
+    do("extend", name, "first", end_s=NOW_S + 100)
+    monkeypatch.setattr(calls, "allocation", lambda _step, _name: before)  # read before that
+    do("extend", name, "second", amount_s=20)
+    with pytest.raises(Conflict):
+        do("extend", name, "third", end_s=NOW_S + 50)
+    monkeypatch.undo()
+    found = do("allocation", name)
+    assert (found.amount_s, found.end_s) == (120, NOW_S + 100)
 
 
 def test_an_extension_adds_time_or_amount(do, books):

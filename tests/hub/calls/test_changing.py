@@ -43,11 +43,13 @@ class Room:
             person=ids["bob"], name="bob", projects={self.other: "lead", self.lab: "member"}
         )
 
-    def award(self, amount_s=100, project=None, kind="h100", source=CERN, end_s=END_S):
+    def award(
+        self, amount_s=100, project=None, kind="h100", source=CERN, end_s=END_S, door="entitled"
+    ):
         with self.books.database.write() as step:
             return calls.award(
                 step, project or self.lab, kind, amount_s, start_s=NOW_S, end_s=end_s,
-                reason="a test", source=source,
+                reason="a test", source=source, door=door,
             ).id  # fmt: skip
 
     def ask(self, actor, kind, allocation, key=None, **more):
@@ -75,6 +77,19 @@ class Room:
 @pytest.fixture
 def room(books):
     return Room(books)
+
+
+@pytest.mark.parametrize("doors", [("entitled", "paid"), ("paid", "entitled")])
+def test_hours_never_change_their_door(room, doors):
+    """Free hours would else be sold, or paid ones be counted as a state's gift."""
+    giver, taker = (room.award(door=door) for door in doors)
+    for actor in (room.ada, room.root):
+        with pytest.raises(Refused, match=f"holds {doors[0]} hours, .* {doors[1]} ones") as caught:
+            room.ask(actor, "transfer", giver, to_id=taker, amount_s=10)
+        assert "never become paid for" in caught.value.hint
+    same = room.award(door=doors[0])
+    room.ask(room.root, "transfer", giver, to_id=same, amount_s=10)
+    assert room.free(giver, taker, same) == [90, 100, 110]
 
 
 def test_an_officer_moves_hours_at_once_and_once(room, books):

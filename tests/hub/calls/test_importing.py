@@ -123,3 +123,24 @@ def test_what_changed_since_comes_back_as_it_is_now(room):
         room.bring(award("E-1#2", amount_s=51))
     assert room.bring(award("E-1", project="fresh", lead="bob"))[0].state == "known"
     assert len(room.out()) == 2
+
+
+def test_an_officer_brings_and_sees_awards_of_projects_that_are_not_theirs(sqlite_hub):
+    """Giving hours is an officer's: who only administers gives none."""
+    hub = sqlite_hub
+    hub.person("olga", officer=True)
+    hub.person("adam", admin=True, officer=False)
+    end_s = hub.clock.now_s + 86_400
+    row = {
+        "award": "E-1", "project": "lab", "charged_type": "core", "amount_s": 60,
+        "start_s": hub.clock.now_s, "end_s": end_s, "reason": "a call elsewhere",
+    }  # fmt: skip
+    body = {"rows": [{"line": 2, "row": row}]}
+    assert hub.client("adam").post("/api/v1/awards/import", json=body).status_code == 403
+    olga = hub.client("olga")
+    (made,) = olga.post("/api/v1/awards/import", json=body).json()["rows"]
+    assert (made["state"], made["new_project"]) == ("new", False)
+    for asked in ({}, {"project": "lab"}):
+        shown = olga.get("/api/v1/awards", params=asked).json()["awards"]
+        assert "E-1" in [each["row"]["award"] for each in shown]
+    assert olga.get("/api/v1/awards", params={"project": "none"}).status_code == 404

@@ -9,7 +9,7 @@ from tests.components import ROOT
 from tests.hub.facility import CPU, Facility, at_once
 
 from meyrin.hub.calls import proposals, public_clocks
-from meyrin.hub.calls.modes.file import read_modes
+from meyrin.hub.calls.modes.file import Gate, read_modes
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts
 from meyrin.hub.plumbing.authz import Actor
@@ -171,6 +171,65 @@ def test_the_eight_modes_answer_through_the_hub(hub: Facility) -> None:
     reply = ask(hub, "ada", hours=500, unit="node", kind="sme", months=2)
     assert (reply.json()["mode"], reply.json()["state"]) == ("playground", "waiting")
     assert reply.json()["amount_s"] == 500 * CPU.cores_per_node * 3600
+
+
+KEY = "ab" * 32
+
+
+def parts_of(hub: Facility) -> list[tuple[str, str, str, str, int, int]]:
+    (found,) = hub.client("ada").get("/api/v1/allocations").json()["allocations"]
+    assert found["balance"]["granted_s"] + found["promised_s"] == found_total(found)
+    return [
+        (part["gate"], part["family"], part["reviewer"], part["state"], part["amount_s"],
+         part["from_s"])
+        for part in found["tranches"]
+    ]  # fmt: skip
+
+
+def found_total(allocation) -> int:
+    return sum(part["amount_s"] for part in allocation["tranches"])
+
+
+def test_a_mode_with_gates_grants_in_parts_bound_to_them(hub: Facility) -> None:
+    """As shipped, an officer names whose signature the gates' plans need."""
+    hub.app.state.modes = read_modes(ROOT / "examples" / "growing")
+    said = {"kind": "sme", "purpose": "train", "hours": 1001, "months": 12}
+    made = ask(hub, "ada", **said).json()
+    assert (made["mode"], made["state"]) == ("growing", "waiting")
+    unsigned = decide(hub, made["id"])
+    assert unsigned.status_code == 422
+    assert "gate more-hours of growing needs a reviewer" in unsigned.text
+    assert "--reviewer KEY" in unsigned.text
+    page = hub.client("root").get("/officer").text
+    assert "reviewer" in page
+    now_s = hub.clock() // 1000
+    assert decide(hub, made["id"], reviewer=KEY).json()["state"] == "granted"
+    assert decide(hub, made["id"], reviewer=KEY).json()["state"] == "granted"
+    total_s, (first, second, third) = 1001 * 3600, parts_of(hub)
+    behind = [total_s * 30 // 100, total_s * 50 // 100]
+    assert first == ("", "", "", "released", total_s - sum(behind), now_s)
+    assert second == ("more-hours", "idea", KEY, "waiting", behind[0], now_s)
+    (kept,) = hub.client("ada").get("/api/v1/allocations").json()["allocations"]
+    later_s = now_s + (kept["end_s"] - now_s) * 25 // 100
+    assert third == ("scale-up", "idea", KEY, "waiting", behind[1], later_s)
+    assert kept["mode"] == "growing"
+
+
+def test_a_mode_with_gates_may_decide_by_rule(hub: Facility) -> None:
+    (starter,) = (mode for mode in hub.app.state.modes if mode.name == "starter")
+    gate = Gate(name="more", percent=99, claim="it works", reviewer=KEY)
+    hub.app.state.modes = (starter.model_copy(update={"gate": (gate,)}),)
+    assert ask(hub, "ada", hours=1).json()["state"] == "granted"
+    assert [(part[0], part[4]) for part in parts_of(hub)] == [("", 36), ("more", 3564)]
+
+
+def test_what_was_asked_in_a_mode_that_is_gone_is_not_granted(hub: Facility) -> None:
+    """Neither free instead of paid, nor at once instead of behind gates."""
+    waiting = large(hub, "ada", "a")
+    hub.app.state.modes = tuple(m for m in hub.app.state.modes if m.name != "reviewed")
+    gone = decide(hub, waiting)
+    assert (gone.status_code, "mode reviewed is gone" in gone.text) == (409, True)
+    assert decide(hub, waiting, grant=False).json()["state"] == "refused"
 
 
 def test_public_clocks_are_what_a_second_program_counts(hub: Facility) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from tests.suites.gate.planted import run as run_of
 
 from meyrin.domain.job import InputFile
 from meyrin.hub.calls import tranches
+from meyrin.hub.calls.modes.file import Gate as Gate_
+from meyrin.hub.evaluations import store
+from meyrin.hub.plumbing import audit
 from meyrin.suites import bundle, handed, keys
 from meyrin.suites.gate.plan import Plan
 from meyrin.suites.gate.signing import SignedPlan, public_of, sign
@@ -192,6 +197,24 @@ def test_evidence_opens_the_next_tranche_once(gate):
         assert ledger.verify(step) == ()
 
 
+def test_an_ask_grows_on_evidence_without_hand_work(gate):
+    """From the ask in a mode with a gate to the next part: nobody binds anything to anything."""
+    (starter,) = (mode for mode in gate.hub.app.state.modes if mode.name == "starter")
+    more = Gate_(name="more", percent=60, claim="it works", reviewer=public_of(REVIEWER))
+    gate.hub.app.state.modes = (starter.model_copy(update={"gate": (more,)}),)
+    asked = {
+        "key": "k", "project": "lab", "title": "", "kind": "academic", "purpose": "try",
+        "amount_h": 10, "months": 3, "charged_type": "core",
+    }  # fmt: skip
+    made = gate.answer(gate.ada.post("/api/v1/proposals", json=asked), 201)
+    gate.allocation = made["allocation_id"]
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (14_400, 21_600)
+    _, decided = gate.passed(gate="more", family="lab")
+    assert decided["decision"]["action"] == "release"
+    assert (gate.tranche()["balance"]["free_s"], gate.tranche()["promised_s"]) == (36_000, 0)
+    assert "gate more: pass" in gate.tranche()["tranches"][1]["reason"]
+
+
 def test_a_worse_model_is_stopped_with_the_reason(gate):
     _, decided = gate.passed(rate=0.5)
     assert decided["decision"]["verdict"] == "fail"
@@ -231,10 +254,70 @@ def test_evidence_counts_only_with_a_key_that_an_administrator_named(gate):
     gate.bring(gate.packed(facts), 403)
 
 
+def audited(gate, verb):
+    with gate.hub.read() as step:
+        return [row for row in audit.listed(step, "", "", 200)[0] if row.verb == verb]
+
+
+def test_an_attempt_has_one_evidence_and_the_first_stays(gate):
+    """The same again is the same, also where the site signed anew; another is told, not taken."""
+    made = gate.plan()
+    gate.register(made)
+    facts = gate.facts(made, 0.5)
+    first = gate.packed(facts)
+    run = gate.bring(first)
+    gate.hub.clock.now_ms += 60_000
+    assert gate.bring(first) == run
+    with gate.hub.read() as step:
+        kept = store.evidence_of(step, gate.work.attempt)
+    assert kept.bundle == run["bundle"]
+    luckier = gate.facts(made, 0.995, seed=2, later_ms=0)
+    refused = gate.bring(gate.packed(luckier), 409)
+    assert "has other evidence already" in refused["error"]["message"]
+    assert "run the suite again" in refused["error"]["hint"]
+    (told,) = audited(gate, "evidence.conflict")
+    assert (told.thing, told.facts["kept"]) == (gate.work.attempt, run["bundle"])
+    assert len(gate.ada.get("/api/v1/gates/runs").json()["runs"]) == 1
+    assert gate.decide(made, run)["decision"]["verdict"] == "fail"
+    # nor does the hub countersign it for the site's agent, and the job's page says so
+    agent = gate.hub.agents["alps"]
+    agent.finish(gate.work)
+    digest = gate.upload(gate.packed(luckier), gate.hub.client("alps"))
+    view = FileView(name=handed.FILE, sha256=digest, size=1)
+    body = {"attempt": gate.work.attempt, "epoch": gate.work.epoch, "state": "complete"}
+    assert agent.post("results", ResultsBody(**body, files=[view])).status_code in {200, 204}
+    assert "other evidence" in gate.hub.detail(gate.work.job).results
+
+
+def test_a_gigabyte_is_neither_read_nor_countersigned_and_the_job_says_why(gate):
+    agent, work = gate.hub.agents["alps"], gate.work
+    agent.finish(work)
+    for client in (gate.hub.client("alps"), gate.ada):
+        digest = gate.upload(b"the start of a gigabyte", client)
+    with Path(gate.hub.app.state.blobs._whole(digest)).open("r+b") as file:
+        file.truncate(2**30)  # sparse: it takes no room
+    view = FileView(name=handed.FILE, sha256=digest, size=2**30)
+    body = ResultsBody(attempt=work.attempt, epoch=work.epoch, state="complete", files=[view])
+    tracemalloc.start()
+    try:
+        assert agent.post("results", body).status_code in {200, 204}
+        said = {"project": "lab", "bundle": digest}
+        refused = gate.answer(gate.ada.post("/api/v1/gates/runs", json=said), 422)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert "256 MiB at most; this would have 1,024" in refused["error"]["message"]
+    assert "not countersigned: evidence has 256 MiB" in gate.hub.detail(work.job).results
+    page = gate.ada.get(f"/jobs/{work.job}")
+    assert page.status_code == 200
+    assert "not countersigned: evidence has 256 MiB at most" in page.text
+
+
 def test_tries_are_counted_and_the_sixth_is_refused(gate):
     made = gate.plan()
     gate.register(made)
     for number in range(6):
+        gate.work = gate.job()
         run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
         if number < 5:
             assert gate.decide(made, run)["decision"]["attempt"] == number + 1
@@ -305,7 +388,7 @@ def test_a_decision_from_the_hub_replays_and_scores_have_intervals(gate):
     facts = gate.facts(made, 0.95)
     run = gate.bring(gate.packed(facts))
     (score,) = run["scores"]
-    assert score["low"] < score["mean"] < score["high"]
+    assert score["low"] < score["estimate"] < score["high"]
     assert run["run"] == asdict(facts.run) | {
         "isolation": {**asdict(facts.run.isolation), "held": ["dns", "tcp"], "broken": []}
     }
@@ -319,6 +402,7 @@ def test_lists_cost_the_same_for_one_or_many(gate):
     made = gate.plan()
     gate.register(made)
     for number in range(3):
+        gate.work = gate.job()
         run = gate.bring(gate.packed(gate.facts(made, 0.93, seed=number)))
         gate.decide(made, run)
     for noun in ("plans", "runs", "decisions", "keys"):

@@ -93,14 +93,18 @@ def test_a_stranger_is_a_guest_until_somebody_lets_them_in(house, idp) -> None:
     assert client.get("/api/v1/me").json()["person"]["name"] == "gina"
 
 
-def test_naming_an_organisation_lets_its_waiting_people_in(house, idp) -> None:
-    client = house.client()
-    come_back(client, idp, begin(client), eppn="bob@uni-b.example")
+@pytest.mark.parametrize("eppn", ["bob@uni-b.example", "bob@physics.uni-b.example"])
+def test_naming_an_organisation_lets_its_waiting_people_in(house, idp, eppn) -> None:
+    client, stranger = house.client(), house.client()
+    come_back(client, idp, begin(client), eppn=eppn)
+    come_back(stranger, idp, begin(stranger), eppn="eve@not-uni-b.example", subject="e")
     root = house.client(house.person("root", admin=True))
     said = {"name": "uni-b", "domain": "UNI-B.example "}
     assert root.post("/api/v1/organisations", json=said).status_code == 201
     assert root.post("/api/v1/organisations", json=said).status_code == 409
-    assert come_back(client, idp, begin(client), eppn="bob@uni-b.example").status_code == 303
+    assert come_back(client, idp, begin(client), eppn=eppn).status_code == 303
+    waiting = root.get("/api/v1/guests").json()["guests"]
+    assert [one["domain"] for one in waiting] == ["not-uni-b.example"]
     assert root.delete("/api/v1/organisations/uni-b").status_code == 204
     assert root.delete("/api/v1/organisations/uni-b").status_code == 404
     assert client.get("/api/v1/me").status_code == 200  # who is in stays in

@@ -142,6 +142,23 @@ def test_lists_take_as_many_queries_for_many_rows_as_for_few(house, rows):
 # --- projects
 
 
+def test_a_lead_who_was_shut_out_is_no_lead_to_leave_a_project_to(house):
+    lead = house.person("lead")
+    house.person("other")
+    with house.write() as step:
+        identity.new_project(step, "proof", lead=identity.person_by_name(step, "lead").id)
+    with house.write() as step:
+        identity.add_member(step, house.actor(lead), "proof", "other", "lead")
+        identity.disable(step, "other")
+    with house.write() as step:
+        actor = house.actor(lead)
+        with pytest.raises(Refused, match="last lead"):
+            identity.remove_member(step, actor, "proof", "lead")
+        with pytest.raises(Refused, match="last lead"):
+            identity.add_member(step, actor, "proof", "lead", "member")
+        identity.remove_member(step, actor, "proof", "other")
+
+
 def test_leads_keep_the_members_of_their_project(house):
     lead, other = house.person("lead"), house.person("other")
     with house.write() as step:

@@ -224,6 +224,10 @@ def test_an_administrator_hands_a_new_person_their_first_link(house):
     client.get(url)
     assert client.get("/api/v1/me").json()["person"]["display_name"] == "Боб"
     assert ada.post("/api/v1/login-links", json={"person": "bob"}).status_code == 403
+    rows = root.get("/api/v1/audit", params={"thing": "bob"}).json()["rows"]
+    assert [(row["actor"], row["verb"]) for row in rows] == [
+        ("root", "login.link"), ("root", "person.new"),
+    ]  # fmt: skip
 
 
 # --- tokens, people, projects

@@ -312,6 +312,15 @@ def test_an_array_costs_what_its_elements_cost(hub):
     assert hub.detail(f"{array}_1").array_costs == []
 
 
+def test_more_jobs_than_one_call_makes_in_memory_are_refused(sqlite_hub, monkeypatch):
+    monkeypatch.setattr("meyrin.hub.jobs.submit.MAX_ARRAY", 5)
+    arrays = [sent(sqlite_hub, f"key-{n:06}", array=ArraySpec(tuple(range(3)))) for n in range(2)]
+    with pytest.raises(InvalidInput, match="6 jobs in one call"):
+        sqlite_hub.submit_all(arrays)
+    assert count(sqlite_hub, jobs_table) == 0
+    assert sqlite_hub.submit_all(arrays[:1])[0].elements == 3
+
+
 def test_an_array_of_ten_thousand(hub):
     array = hub.submit(array=ArraySpec(tuple(range(10_000))), resources=ONE_CORE)
     assert hub.detail(array).array == {"admitted": 10_000}

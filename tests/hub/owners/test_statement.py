@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 from tests.hub import facility
+from tests.hub.facility import CPU
 from tests.hub.owners import recomputed
 
 from meyrin.domain.ledger import Source
@@ -18,6 +19,7 @@ from meyrin.hub.owners import entitled, service
 from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import capacity, shares
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import store as sites_store
 
 JANUARY, FEBRUARY, MARCH = "2027-01", "2027-02", "2027-03"
 DAY = 86_400
@@ -365,12 +367,27 @@ def test_a_year_sums_its_months(lent):
     }
 
 
+def test_sites_that_could_not_call_while_the_hub_was_away_lose_nothing(lent):
+    """Whichever agent is the first to be heard after the hub's start."""
+    hub = lent
+    first, second = (hub.site(name, CPU) for name in ("first", "second"))
+    with hub.write() as step:
+        capacity.note(step)
+    hub.clock.pass_s(3600)
+    hub.database.started_s = hub.clock.now_s
+    hub.clock.pass_s(1)
+    assert first.lease_raw().status_code == 200
+    with hub.read() as step:
+        last = {row.site_id: row.units for row in sites_store.last_capacities(step)}
+    assert last[first.site_id] == last[second.site_id] == 32
+
+
 def test_a_silent_site_has_no_capacity(lent):
     hub = lent
     hub.clock.pass_s(3600)
     with hub.write() as step:
-        assert capacity.note(step, step.started_s) == 1
-        assert capacity.note(step, step.started_s) == 0
+        assert capacity.note(step) == 1
+        assert capacity.note(step) == 0
     hub.clock.pass_s(3600)
     document = check_by_second_program(hub, JANUARY)
     assert sum(e["entitled_s"] for e in document["offers"]) == 3600 * 63

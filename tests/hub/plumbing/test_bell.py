@@ -8,9 +8,12 @@ import threading
 import pytest
 from tests.hub.facility import at_once
 
-from meyrin.domain.errors import Unreachable
+from meyrin.domain.errors import Conflict, Unreachable
+from meyrin.domain.ledger import month_at
 from meyrin.hub import worker as worker_module
 from meyrin.hub.broker import service as broker
+from meyrin.hub.calls import pace, reclaiming, tranches
+from meyrin.hub.ledger.months import closed
 from meyrin.hub.plumbing import relay, turns
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.relay import Relay
@@ -196,6 +199,40 @@ def test_a_step_that_fails_is_tried_again(sqlite_hub, monkeypatch, error):
     job = hub.submit()
     until(hub.database.bell, f"job:{job}", lambda: hub.state(job) == "placed")
     worker.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_step_is_told_to_whoever_runs_the_hub(sqlite_hub, monkeypatch):
+    """A hub that answers and places nothing would look well."""
+
+    def broken(_database):
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(broker, "step_once", broken)
+    heard = threading.Event()
+    worker = Worker(sqlite_hub.database, on_bug=heard.set)
+    worker.start()
+    assert heard.wait(60)
+    worker.stop()
+    assert not worker._thread.is_alive()
+
+
+def test_a_part_of_the_sweep_that_fails_holds_up_no_other(sqlite_hub, monkeypatch):
+    """Else one allocation that can't be settled would keep every month from being frozen."""
+    hub = sqlite_hub
+    allocation = hub.award("lab", hours=1, days=1)
+
+    def refused(*_args):
+        raise Conflict("decided meanwhile")
+
+    for room, verb in ((tranches, "sweep"), (pace, "watch"), (reclaiming, "run")):
+        monkeypatch.setattr(room, verb, refused)
+    hub.clock.pass_s(40 * 86_400)
+    month = month_at(hub.clock.now_ms - 35 * 86_400_000)
+    Worker(hub.database)._sweep()
+    assert hub.balance(allocation).expired_s == 3600
+    with hub.read() as step:
+        assert month in closed(step)
 
 
 def test_the_worker_expires_what_is_over(sqlite_hub):

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.hub.reports.world import Hub
 
+from meyrin.domain.units import Unit
+from meyrin.hub.calls import changing, notices, proposals
+from meyrin.hub.calls import service as calls
+from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.service import SESSION_COOKIE
+from meyrin.hub.sites import terms
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -49,6 +54,46 @@ PAGES = {
     "nowhere": "/no/such/page",
 }
 ERRORS = {"not-found", "nowhere"}
+# pages about people, asks and hours: who looks, and at what; each in turn in one tab
+OTHERS = {
+    "you": ("ana", "/you"),
+    "you-newcomer": ("newcomer", "/you"),
+    "you-root": ("root", "/you"),
+    "roles": ("root", "/roles"),
+    "terms": ("ana", "/terms"),
+    "people-lead": ("ana", "/projects/climate/people"),
+    "people-member": ("mia", "/projects/climate/people"),
+    "notices": ("ana", "/notices"),
+    "proposal": ("ana", "/proposals/{ask}"),
+    "officer": ("root", "/officer"),
+    "officer-hours": ("root", "/officer/hours"),
+    "owners-root": ("root", "/owners"),
+    "studies": ("ana", "/plans"),
+    "apply": ("ana", "/apply"),
+    "apply-wrong": ("ana", "/apply?unsent=gone"),
+    "run": ("ana", "/run?project=climate"),
+    "run-newcomer": ("newcomer", "/run"),
+    "projects-newcomer": ("newcomer", "/projects"),
+    "not-yours": ("newcomer", "/roles"),
+}
+STATUSES = {"apply-wrong": 404, "not-yours": 403}
+EMPTY = {
+    "/": "meyrin agent",
+    "/jobs": "No job was submitted yet",
+    "/sites": "no site",
+    "/projects": "no project yet",
+    "/you": "root",
+    "/roles": "programme officer",
+    "/terms": "No site asks for anything",
+    "/notices": "Nothing",
+    "/officer": "Nothing waits",
+    "/officer/hours": "Nobody asks for a change",
+    "/owners": "no month to see yet",
+    "/plans": "no study here yet",
+    "/apply": "No site lends anything",
+    "/run": "You are in no project yet",
+    "/clocks": "Nobody has asked",
+}
 
 
 @dataclass
@@ -147,32 +192,93 @@ def test_the_first_day_says_what_to_do_next(
     assert not visitor.complaints
 
 
+@pytest.fixture(scope="module")
+def peopled(filled: Hub) -> Hub:
+    """With terms, somebody who left, an ask, a change that waits, and words to know."""
+    root, ana = filled.actor("root"), filled.actor("ana")
+    filled.person("mia", "climate")
+    filled.person("leo", "climate")
+    with filled.database.write() as step:
+        terms.put(
+            step, root, "gamma", "2027-1", "Be <b>kind</b>.\n" * 30, "https://gamma.example/t"
+        )
+        terms.put(step, root, "epsilon", "1", "Pay attention.", "")
+        terms.accept(step, ana, "epsilon", "1")
+        identity.remove_member(step, ana, "climate", "leo")
+        said = proposals.Ask("k", "large", "A large idea", "sme", "train", 5000, Unit.ACCELERATOR,
+                             6, "h100")  # fmt: skip
+        filled.numbers["ask"] = proposals.ask(step, ana, said, filled.app.state.modes).id
+        mine = next(p for p in identity.all_projects(step, "", 100)[0] if p.name == "climate")
+        held = calls.visible(step, ana, mine.name, "", 9)[0][0]
+        changing.ask(step, ana, changing.Wanted("extend", held.id, "k", "the <i>data</i> were late",
+                                                end_s=held.end_s + 86_400))  # fmt: skip
+        notices.tell(step, held, "test", "too little is used: <b>3 %</b> of what was expected")
+    return filled
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_about_people_and_hours_are_sound(
+    peopled: Hub, visit: Visit, axe_source: str, shots: Path, width: int
+) -> None:
+    """Each is opened, pictured, and walked by keyboard."""
+    visitors: dict[str, Visitor] = {}
+    for name, (who, path) in OTHERS.items():
+        visitor = visitors.setdefault(who, visit(peopled, who, width))
+        answer = visitor.page.goto(peopled.url + path.format(**peopled.numbers))
+        page = visitor.page
+        page.screenshot(path=shots / f"{name}-{width}.png", full_page=True)
+        assert answer is not None
+        assert answer.status == STATUSES.get(name, 200), name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.evaluate("window.hacked") is None
+        assert not _axe(page, axe_source), name
+        if width == WIDTHS[0]:
+            _reach_everything(page, name)
+    heard = [c for visitor in visitors.values() for c in visitor.complaints]
+    assert not [c for c in heard if "404" not in c and "403" not in c]
+
+
+def test_every_page_of_an_empty_hub_says_what_to_do(
+    empty_hub: Hub, visit: Visit, axe_source: str
+) -> None:
+    page = visit(empty_hub, "root", 360).page
+    for path, words in EMPTY.items():
+        page.goto(empty_hub.url + path)
+        assert words in page.locator("main").inner_text(), path
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        assert not _axe(page, axe_source), path
+
+
 # --- keyboard
 
 
 def test_the_keyboard_reaches_everything(filled: Hub, visit: Visit) -> None:
     visitor = visit(filled)
     for name in ("overview", "jobs", "running", "array", "project", "cancel"):
-        page = visitor.go(PAGES[name].format(**filled.numbers))
-        wanted = page.evaluate(
-            """() => {
-              const all = document.querySelectorAll(
-                'a[href], button, select, input, summary, [tabindex="0"]');
-              const seen = [...all].filter((e) => e.checkVisibility());
-              seen.forEach((e, i) => e.dataset.stop = i);
-              return seen.length;
-            }"""
+        _reach_everything(visitor.go(PAGES[name].format(**filled.numbers)), name)
+
+
+def _reach_everything(page: Page, name: str) -> None:
+    """The Tab key reaches all that can be used, and one sees where it is."""
+    wanted = page.evaluate(
+        """() => {
+          const all = document.querySelectorAll(
+            'a[href], button, select, textarea, input:not([type=hidden]), summary, [tabindex="0"]');
+          const seen = [...all].filter((e) => e.checkVisibility());
+          seen.forEach((e, i) => e.dataset.stop = i);
+          return seen.length;
+        }"""
+    )
+    reached = set()
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        stop, outline = page.evaluate(
+            "[document.activeElement.dataset.stop, "
+            "getComputedStyle(document.activeElement).outlineStyle]"
         )
-        reached = set()
-        for _ in range(wanted):
-            page.keyboard.press("Tab")
-            stop, outline = page.evaluate(
-                "[document.activeElement.dataset.stop, "
-                "getComputedStyle(document.activeElement).outlineStyle]"
-            )
-            reached.add(stop)
-            assert outline != "none", f"{name}: no visible focus at stop {stop}"
-        assert len(reached - {None}) == wanted, name
+        reached.add(stop)
+        assert outline != "none", f"{name}: no visible focus at stop {stop}"
+    assert len(reached - {None}) == wanted, name
 
 
 def test_the_skip_link_leads_past_the_menu(filled: Hub, visit: Visit) -> None:

@@ -102,6 +102,21 @@ def test_a_rotated_credential_is_shown_once(house, root, ada, alps):
 
 
 @pytest.mark.usefixtures("alps")
+def test_what_is_done_with_a_site_is_in_the_audit(root):
+    path = "/api/v1/sites/alps"
+    offer = root.post(f"{path}/offers", json=OFFER).json()["id"]
+    assert root.post("/api/v1/sites", json={"name": "jura"}).status_code == 201
+    assert root.post(f"{path}/drain", json={"reason": "wet floor"}).status_code == 200
+    assert root.post(f"{path}/resume").status_code == 200
+    assert root.put(f"{path}/projects", json={"projects": None}).status_code == 200
+    assert root.post(f"{path}/offers/{offer}/end", json={}).status_code == 204
+    rows = root.get("/api/v1/audit").json()["rows"]
+    done = [row["verb"] for row in rows if row["actor"] == "root"]
+    assert done[:5] == ["offer.end", "site.projects", "site.resume", "site.drain", "site.new"]
+    assert rows[3]["facts"] == {"reason": "wet floor"}
+
+
+@pytest.mark.usefixtures("alps")
 def test_offers_are_made_and_ended_by_administrators(house, root, ada):
     path = "/api/v1/sites/alps/offers"
     assert ada.post(path, json=OFFER).status_code == 403
@@ -110,7 +125,13 @@ def test_offers_are_made_and_ended_by_administrators(house, root, ada):
     assert made.json()["start_s"] == house.clock.now_ms // 1000
     assert ada.get("/api/v1/sites/alps").json()["offers"] == [made.json()]
     assert root.post(path, json=OFFER).status_code == 409
-    for wrong in ({"owners": []}, {"start_s": -1}, {"end_s": 2**60}, {"weight": 1}):
+    for wrong in (
+        {"owners": []},
+        {"start_s": -1},
+        {"start_s": 2**53},
+        {"end_s": 2**53},
+        {"weight": 1},
+    ):
         assert root.post(path, json={**OFFER, **wrong}).status_code == 422
     end = f"{path}/{made.json()['id']}/end"
     assert ada.post(end, json={}).status_code == 403

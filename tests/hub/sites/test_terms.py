@@ -67,6 +67,7 @@ def test_a_new_version_asks_again_and_leaves_what_is_there(hub: Facility) -> Non
     assert "version 2, were not accepted" in found["summary"]
     assert [one["reason"] for one in found["refusals"]] == ["terms_missing"]
     assert "meyrin terms accept alps" in found["refusals"][0]["words"]
+    assert found["helps"][0].startswith("accept the terms of alps: read them with `meyrin terms")
     assert accept(hub, "alps", "1").status_code == 409  # that was read is not what is in force
     assert accept(hub, "alps", "2").status_code == 200
     hub.steps()

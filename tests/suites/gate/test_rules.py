@@ -10,8 +10,10 @@ import os
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from tests.suites.gate.planted import REFERENCE, claim, draw, harmless
 
+from meyrin.suites.gate.ideal import known_icc_power, most_power
 from meyrin.suites.gate.rules import Table, judge
 from meyrin.suites.gate.simulate import passes
 
@@ -50,6 +52,28 @@ def test_power_three_points_above_the_bar() -> None:
     for icc in (0.0, 0.2):
         passed = passes(of, 0.98, icc, LEVEL, (REPLICATES, 1), np.random.default_rng(3))
         assert passed.mean() >= 0.95, icc
+
+
+def test_at_a_strong_resemblance_no_valid_rule_reaches_95_percent() -> None:
+    """Three points above the bar, 200 clusters of ten, ICC 0.5: whoever keeps the level at every
+    ICC passes at most 92 %, because a model on the bar with an ICC of 0.65 looks the same. The
+    rule here passes 90 %; one that is told the ICC would pass 99 %."""
+    of = claim()
+    passed = passes(of, 0.98, 0.5, LEVEL, (REPLICATES, 1), np.random.default_rng(3))
+    most, at_icc = most_power(of, 0.98, 0.5, LEVEL)
+    assert 0.88 <= passed.mean() <= most < 0.93
+    assert 0.6 <= at_icc <= 0.75
+    assert known_icc_power(of, 0.98, 0.5, LEVEL) > 0.98
+    assert most_power(of, 0.98, 0.2, LEVEL)[0] > 0.985  # where the rule has 98.5 %
+
+
+def test_the_ideal_of_single_items_is_the_exact_binomial_test() -> None:
+    """No clusters: the likelihood ratio is the binomial test, whose power is a sum."""
+    of = claim(clusters=500, samples=500, bar=0.9)
+    counts = np.arange(501)
+    least = counts[binom.sf(counts - 1, 500, 0.9) <= LEVEL].min()
+    exact, next_one = (binom.sf(least - 1 - more, 500, 0.94) for more in (0, 1))
+    assert exact - 0.01 <= known_icc_power(of, 0.94, 0.0, LEVEL) <= next_one + 0.01
 
 
 def test_a_rate_that_is_to_stay_below_a_bar_is_the_mirror() -> None:

@@ -31,6 +31,7 @@ from meyrin.domain.units import show_duration
 
 ROW, FIELD = "\x1e", "\x1f"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "SLURM_CONF", "SLURM_JWT")
+_SOON_S, _RETRYING = 2.0, b"sleeping and retrying"
 _MANY = 400  # names or ids in one command
 _BLANKS = str.maketrans({ROW: " ", FIELD: " ", "\0": " "})
 
@@ -51,26 +52,45 @@ def runner(timeout_s: float) -> Run:
     """Runs real commands; one that does not end in time raises Unreachable."""
 
     def run(command: Sequence[str], given: str, environment: Mapping[str, str]) -> Done:
+        data = given.encode("utf-8", "surrogateescape")
+        pipe = subprocess.PIPE
         try:
-            done = subprocess.run(
-                list(command),
-                input=given.encode("utf-8", "surrogateescape"),
-                env=dict(environment),
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Unreachable(f"{command[0]} gave no answer in {timeout_s:g} s") from error
+            with subprocess.Popen(
+                list(command), env=dict(environment), stdin=pipe, stdout=pipe, stderr=pipe
+            ) as child:
+                try:
+                    out, err = _answer(child, command[0], data, timeout_s)
+                except BaseException:
+                    child.kill()
+                    raise
         except OSError as error:
             raise Unreachable(f"{command[0]} can't be run: {error.strerror}") from error
         return Done(
-            done.returncode,
-            done.stdout.decode("utf-8", "surrogateescape"),
-            done.stderr.decode("utf-8", "replace").strip(),
+            child.returncode,
+            out.decode("utf-8", "surrogateescape"),
+            err.decode("utf-8", "replace").strip(),
         )
 
     return run
+
+
+def _answer(
+    child: subprocess.Popen[bytes], name: str, data: bytes, timeout_s: float
+) -> tuple[bytes, bytes]:
+    """What it printed. Where the controller takes no more jobs for now, sbatch says so and asks
+    again by itself for two minutes: that is not waited for."""
+    try:
+        return child.communicate(data, timeout=min(timeout_s, _SOON_S))
+    except subprocess.TimeoutExpired as error:
+        said = error.stderr or b""
+        if _RETRYING in said:
+            words = said.decode("utf-8", "replace").strip()[-300:]
+            raise Unreachable(words, full=True) from error
+    try:
+        return child.communicate(timeout=max(0.0, timeout_s - _SOON_S))
+    except subprocess.TimeoutExpired as error:
+        full = _RETRYING in (error.stderr or b"")
+        raise Unreachable(f"{name} gave no answer in {timeout_s:g} s", full=full) from error
 
 
 class CommandTransport:

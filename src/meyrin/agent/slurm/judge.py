@@ -52,6 +52,12 @@ def flags(state: str) -> frozenset[str]:
     return frozenset(state.replace("+", " ").upper().split()[1:])
 
 
+def is_over(row: AccountingRow) -> bool:
+    """Whether this run has ended; that of a job that was requeued has too, its row says when."""
+    state = base(row.state)
+    return state in ENDS or (state == "REQUEUED" and row.end_s is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Witnesses:
     """What is known of one attempt, all of one batch job and submitted by us."""

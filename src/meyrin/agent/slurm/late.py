@@ -24,7 +24,7 @@ import structlog
 from meyrin.agent.batch import Late, Usage
 from meyrin.agent.slurm import judge
 from meyrin.agent.slurm.ask import name_of
-from meyrin.agent.slurm.judge import ENDS, Witnesses, base
+from meyrin.agent.slurm.judge import Witnesses
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.spool import Run
 from meyrin.agent.slurm.store import Job, PutAway, Store
@@ -211,7 +211,7 @@ def said(one: Ended, rows: Sequence[AccountingRow]) -> tuple[Usage, int] | None:
     closed = [
         row
         for row in ours
-        if base(row.state) in ENDS and row.end_s is not None and row.elapsed_s is not None
+        if judge.is_over(row) and row.end_s is not None and row.elapsed_s is not None
     ]
     if one.requeue and len(closed) < len(ours):
         return None

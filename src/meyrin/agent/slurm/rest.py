@@ -35,7 +35,8 @@ _GONE = {2017, 2021}  # no such job; it has ended already
 _GONE_WORDS = ("invalid job id", "already completing or completed")
 # a no that may be a yes at another time: busy nodes, a state in change, a backup controller,
 # limits of accounting, too many jobs for now
-_LATER = {11, 2016, 2019, 2020, 2027, 2050}
+_POLICY = 2050  # too many jobs, or a job too large: one number for both
+_LATER = {11, 2016, 2019, 2020, 2027, _POLICY}
 _COMMUNICATION = range(1000, 1100)
 _REFUSED_BY_REST = range(9000, 9300)
 _REFUSED_BY_CONTROLLER = range(2000, 5000)
@@ -84,7 +85,8 @@ class Rest:
             return str(made)  # also with a warning beside it
         self._forget_if_gone(answer)
         if _is_no(answer.numbers):
-            raise NotAccepted(answer.words, later=bool(answer.numbers & _LATER))
+            later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
+            raise NotAccepted(answer.words, later=later, unsure=unsure)
         raise Unreachable(f"slurmrestd on a submission: {answer.words}", sent=True)
 
     def queue(self, names: Sequence[str] | None = None) -> list[QueueRow]:
@@ -212,13 +214,23 @@ class Rest:
                 found += self._accounted(since | {"job_name": ",".join(some)})
         elif version.users:
             found = self._accounted(since | {version.users: self.user})
-        else:
-            for one in sorted({str(job.get("association_id")) for job in self._own_jobs()}):
-                found += self._accounted(since | {"association": one})
+        else:  # it can't be asked by user: by account, and others' are left out
+            for one in self._accounts():
+                jobs = self._accounted(since | {"account": one})
+                found += [job for job in jobs if self._is_accounted_own(job)]
         return {str(family) for job in found if (family := _family(job))}
 
-    def _own_jobs(self) -> Iterable[dict[str, Any]]:
-        return (job for job in self._jobs() if self._is_own(job))
+    def _accounts(self) -> list[str]:
+        """The accounts that this user may use."""
+        filters = {"user": self.user}
+        answer = self._http.ask("GET", f"/slurmdb/{self._version().name}/associations", filters)
+        if answer.status == 404 or answer.empty:
+            return []
+        self._check(answer, "associations")
+        return sorted({v.text(one.get("account")) for one in _list(answer, "associations")})
+
+    def _is_accounted_own(self, job: dict[str, Any]) -> bool:
+        return v.text(job.get("user") or v.at(job, "association/user")) in ("", self.user)
 
     def _is_own(self, job: dict[str, Any]) -> bool:
         return self._name_of(job) == self.user

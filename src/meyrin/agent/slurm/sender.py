@@ -13,13 +13,14 @@ lets only one of them run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
 
 from meyrin.agent.slurm.ask import name_of
 from meyrin.agent.slurm.book import Book, adopt, end
+from meyrin.agent.slurm.full import Full, Queue, queue_of
 from meyrin.agent.slurm.judge import ENDS, base
 from meyrin.agent.slurm.spool import FENCED, Spool
 from meyrin.agent.slurm.store import Job, Stage
@@ -31,7 +32,6 @@ SKEW_S = 300  # between the clocks of the agent's machine and the controller's
 _ROUND = 16  # attempts noted together before they are sent
 _UNCLEAR = 5  # times the same unclear answer, and never found: it is a no
 _AGAIN_S = 10
-_LATER_S = 30
 
 
 class Sender:
@@ -49,10 +49,24 @@ class Sender:
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
         self.clock_s, self._doubt_s = clock_s, doubt_s
-        self._at_once = at_once
+        self.width = self._wanted = at_once
         self._flying: set[str] = set()
+        self._full = Full()
+        self._no_more: dict[Queue, NotAccepted] = {}  # said in this round
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
+
+    def use(self, at_once: int) -> None:
+        """How many submissions run at the same time, from the next round on."""
+        self._wanted = at_once
+
+    def _hands(self) -> Executor | None:
+        """Who asks Slurm: renewed between two rounds, by the thread that sends."""
+        if self._wanted != self.width:
+            self.close()
+            self.width = self._wanted
+            self._pool = ThreadPoolExecutor(self.width, "sbatch") if self.width > 1 else None
+        return self._pool
 
     # --- sending
 
@@ -61,9 +75,11 @@ class Sender:
         now = self.clock_s()
         if now < self.silent_until_s:
             return 0
-        ready = [j for j in self.book.of(Stage.WAITING) if j.not_before_s <= now][:_ROUND]
+        waiting = [job for job in self.book.of(Stage.WAITING) if job.not_before_s <= now]
+        ready = self._full.let_in(waiting, self.book.of(Stage.SENT), now)[:_ROUND]
         if not ready:
             return 0
+        self._no_more = {}
         attempts = [job.attempt for job in ready]
         with self.book.changed:
             attempts = [a for a in attempts if a in self.book.jobs]
@@ -76,10 +92,8 @@ class Sender:
         return len(attempts)
 
     def _ask_all(self, attempts: Sequence[str]) -> list[tuple[str, object]]:
-        if self._pool is None:
-            answers = [self._ask(attempt) for attempt in attempts]
-        else:
-            answers = list(self._pool.map(self._ask, attempts))
+        hands = self._hands()
+        answers = list((hands.map if hands else map)(self._ask, attempts))
         return list(zip(attempts, answers, strict=True))
 
     def _ask(self, attempt: str) -> object:
@@ -87,14 +101,19 @@ class Sender:
         job = self.book.jobs.get(attempt)
         if job is None or job.stage is not Stage.SENDING:
             return None
+        said: Exception | None = self._no_more.get(queue_of(job))
         if self.clock_s() < self.silent_until_s:
-            return OSError("the controller fell silent meanwhile")
+            said = OSError("the controller fell silent meanwhile")
+        if said is not None:
+            return said
         try:
             self.spool.prepare(attempt, *self.book.store.needs(attempt))
             return self.transport.submit(
                 replace(job.submission, script=self.spool.wrapper(attempt))
             )
         except NotAccepted as no:
+            if no.later:
+                self._no_more[queue_of(job)] = no
             return no
         except Unreachable as doubt:
             self.silent_until_s = self.clock_s() + 2
@@ -105,6 +124,7 @@ class Sender:
     def _settle(self, answers: Sequence[tuple[str, object]]) -> None:
         """Keep the answers, in one transaction."""
         now, given = self.clock_s(), dict(answers)
+        living = {queue_of(job) for job in self.book.of(Stage.SENT)}
 
         def how(job: Job) -> None:
             answer = given[job.attempt]
@@ -112,7 +132,7 @@ class Sender:
                 adopt(job, answer)
                 job.listed_s = now
             elif isinstance(answer, NotAccepted):
-                _refused(job, answer, now)
+                _refused(job, answer, now, alone=queue_of(job) not in living)
             elif isinstance(answer, Unreachable):
                 unclear = answer.facts.get("unclear")  # an answer, but in words that we don't know
                 job.seen = replace(job.seen, why=answer.message if unclear else "")
@@ -121,6 +141,22 @@ class Sender:
                 job.seen = replace(job.seen, why=str(answer))
 
         self.book.change([attempt for attempt, answer in answers if answer is not None], how)
+        self._mind_limits(answers, now)
+
+    def _mind_limits(self, answers: Sequence[tuple[str, object]], now: int) -> None:
+        """What was taken, and what was not for now, says where Slurm is full."""
+        jobs = self.book.jobs
+        taken = {queue_of(jobs[a]) for a, said in answers if isinstance(said, str) and a in jobs}
+        full = {queue_of(jobs[a]) for a, said in answers if _is_full(said) and a in jobs}
+        if not (full or (taken and self._full)):
+            return
+        sent = self.book.of(Stage.SENT)
+        for queue in taken - full:
+            self._full.went_in(queue, sent)
+        for queue in full:
+            self._full.reached(queue, sent, now)
+        if full:
+            log.info("slurm.full", queues=len(full), live=len(sent))
 
     # --- doubts
 
@@ -251,9 +287,19 @@ def _note_asking(job: Job, now: int) -> None:
         job.seen = replace(job.seen, why="")
 
 
-def _refused(job: Job, no: NotAccepted, now: int) -> None:
-    if no.later:
-        job.stage, job.not_before_s = Stage.WAITING, now + _LATER_S
+def _is_full(answer: object) -> bool:
+    """Whether Slurm takes no more for now: it said so, or kept its command waiting for that."""
+    if isinstance(answer, NotAccepted):
+        return answer.later
+    return isinstance(answer, Unreachable) and bool(answer.facts.get("full"))
+
+
+def _refused(job: Job, no: NotAccepted, now: int, *, alone: bool) -> None:
+    """`alone`: none of ours is there, so that it is not our number that is too high."""
+    if no.unsure and alone:
+        job.unsure += 1
+    if no.later and job.unsure < _UNCLEAR:  # it goes in when there is room
+        job.stage, job.not_before_s = Stage.WAITING, now
         job.seen = replace(job.seen, why=no.why)
     else:
         end(job, "not_started", f"Slurm: {no.why}")

@@ -55,7 +55,8 @@ class Job:
 
     `number` orders what was told; `first_s` is when Slurm was first asked, `asked_s` when last.
     `looks` counts times that it was looked for in vain since then, the last at `looked_s`; `rows`
-    are the runs of it that accounting had closed at its end.
+    are the runs of it that accounting had closed at its end, `unsure` the times that Slurm said a
+    no that may be one for ever.
     """
 
     submission: Submission
@@ -76,6 +77,7 @@ class Job:
     over_s: int | None = None
     listed_s: int = 0
     rows: int = 0
+    unsure: int = 0
 
     @property
     def attempt(self) -> str:

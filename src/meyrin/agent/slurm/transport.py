@@ -22,12 +22,14 @@ from meyrin.domain.job import WarnSignal
 
 
 class NotAccepted(Exception):
-    """Slurm's own no to a submission. `later`: the same may be accepted at another time."""
+    """Slurm's own no to a submission. `later`: the same may be accepted at another time; with
+    `unsure` the same words may mean that it never is."""
 
-    def __init__(self, why: str, *, later: bool = False) -> None:
+    def __init__(self, why: str, *, later: bool = False, unsure: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.later = later
+        self.unsure = unsure
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
+from functools import lru_cache
 
 from meyrin.agent.slurm.transport import Gres
 
@@ -30,6 +31,7 @@ def number(word: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
+@lru_cache(maxsize=8192)  # one look at the queue says the same again
 def moment(word: str) -> int | None:
     """`2026-11-29T02:01:02` (UTC), or seconds since 1970, in seconds."""
     if word.isascii() and word.isdigit():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from meyrin.engine.compiled import inner
 
-BLOCK = 128
+BLOCK = 32
 
 
 class Running(NamedTuple):

@@ -81,8 +81,7 @@ def _cache() -> Path:
 def _mark() -> str:
     """What changes with any source of the engine, and with the compiler; the CPU is not asked."""
     digest = hashlib.sha256()
-    package = Path(meyrin.__file__).parent
-    for path in sorted(p for room in ("engine", "domain") for p in (package / room).rglob("*.py")):
+    for path in sorted((Path(meyrin.__file__).parent / "engine").rglob("*.py")):
         digest.update(path.read_bytes())
     digest.update(repr((version("numba"), sys.version)).encode())
     return digest.hexdigest()[:16]

@@ -12,6 +12,7 @@ from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import JobRequest
 from meyrin.engine.model import Policy
 from meyrin.hub.broker import service
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.wire.jobs import ExplainView
 
@@ -53,4 +54,5 @@ def set_policy(numbers: dict[str, StrictInt], call: Admin) -> dict[str, Any]:
     policy = Policy(**numbers)
     with call.write() as step:
         service.set_policy(step, policy, call.actor.name)
+        audit.note(step, call.actor.name, "policy.set", "policy", **asdict(policy))
     return asdict(policy)

@@ -31,7 +31,7 @@ from meyrin.engine.model import (
     WaitingJob,
 )
 from meyrin.engine.placement import decide, forecast
-from meyrin.hub.broker import store
+from meyrin.hub.broker import doors, store
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
@@ -74,7 +74,7 @@ def step_once(database: Database) -> int:
         decision = decide(seen.state, seen.policy, now_s)
         if decision.placements:
             with database.write() as step:
-                return apply(step, seen.state, decision, queue_ahead=seen.policy.queue_ahead)
+                return apply(step, seen.state, decision, seen.policy, seen_s=now_s)
         if len(seen.state.waiting) < window:
             return 0
     return 0
@@ -193,17 +193,30 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     return tuple(result)
 
 
-def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0) -> int:
+def apply(
+    step: Step,
+    state: State,
+    decision: Decision,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+    seen_s: int | None = None,
+) -> int:
     """Write a decision: holds, attempts and states together; returns how many were placed.
 
     Raises WorldMoved when it stands on an older world. A job that was cancelled meanwhile, or
     whose hours are gone, or whose partition's offer has just run out, is left out; so is one for
-    which there is no room any more, unless jobs may wait at sites (`queue_ahead`).
+    which there is no room any more, unless jobs may wait at sites (`queue_ahead`), and paid work
+    that would now go ahead of entitled work (`broker.doors`). `seen_s` is when it was decided.
     """
     world.check(step, decision.version)
-    if not queue_ahead:  # one that decides at a time is a habit of equal hubs, and no lock
-        now = _with_occupied(state.partitions, _occupied(step))
-        decision = replace(decision, placements=fitting(now, decision.placements))
+    at_s = step.now_s if seen_s is None else seen_s
+    paid = doors.paid(state, decision.placements, at_s)
+    counted = bool(paid) and policy.paid_percent > 0
+    # one that decides at a time is a habit of equal hubs, and no lock
+    if counted or not policy.queue_ahead:
+        now = _with_occupied(state.partitions, _occupied(step, paid_counts=counted))
+        fit = decision.placements if policy.queue_ahead else fitting(now, decision.placements)
+        fit = doors.unmoved(state.partitions, now, fit, paid) if counted else fit
+        decision = replace(decision, placements=fit)
     offers = sites.offers_at(step, step.now_s)
     rows = change.locked(step, [placement.job for placement in decision.placements])
     named = [
@@ -216,6 +229,7 @@ def apply(step: Step, state: State, decision: Decision, *, queue_ahead: int = 0)
     funded = paying.allocate(
         step,
         [(attempt, row.project_id, p.charged_type, p.hold_s) for attempt, p, row in named],
+        entitled=frozenset(attempt for attempt, p, _ in named if p.job not in paid),
     )
     holds = [
         ledger.Hold(attempt, allocation, p.hold_s)
@@ -315,7 +329,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
         job = replace(job, blocked=_blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s)
-    return _view(row.id, row.state, said, lacking)
+    return _view(row.id, row.state, said, lacking, row.reason)
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:
@@ -420,11 +434,14 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     return _view(0, "forecast", words.explain(job, state, seen.policy, step.now_s), lacking)
 
 
-def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, str]) -> ExplainView:
+def _view(
+    job: int, state: str, said: words.Explanation, lacking: Mapping[str, str], kept: str = ""
+) -> ExplainView:
     """`lacking` are sites whose terms were not accepted, with the version: the engine sees them
-    as a no of the site, and people are told what to do about it."""
+    as a no of the site, and people are told what to do about it. `kept` is the reason that is
+    noted with the job: where a site said no, its own words."""
     summary = said.summary
-    refusals = []
+    refusals, unread = [], set()
     for refusal in said.refusals:
         reason: Reason | Literal["terms_missing"] = refusal.reason
         sentence = words.in_words(refusal)
@@ -434,6 +451,10 @@ def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, s
             told = f"the terms of {place}, version {lacking[refusal.site]}, were not accepted"
             sentence = f"{told}: {terms.way_out(refusal.site)}"
             summary = summary.replace(clash, told)
+            unread.add(refusal.site)
+        elif refusal.reason is Reason.SITE_SAID_NO and kept.startswith(f"{refusal.site} said no"):
+            summary = summary.replace(sentence.partition(": ")[0], kept)
+            sentence = f"{kept}: change the job so, or let it go elsewhere"
         refusals.append(
             RefusalView(
                 reason=reason,
@@ -451,5 +472,5 @@ def _view(job: int, state: str, said: words.Explanation, lacking: Mapping[str, s
         refusals=refusals,
         where=_place(said.next_start) if said.next_start else None,
         others=[_place(other) for other in said.others],
-        helps=list(said.helps),
+        helps=[*terms.help_with(sorted(unread)), *said.helps],
     )

@@ -151,9 +151,7 @@ def listed(
     """One page of the changes of one's projects, or of one of them; an officer sees all."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
-    project_ids = None if actor.admin or actor.programme else list(actor.projects)
-    if project:
-        project_ids = [identity.project_by_name(step, actor, project).id]
+    project_ids = service.seen_projects(step, actor, project)
     rows = changes_store.changes_listed(step, project_ids, state, after, limit)
     rows, following = cut(rows, limit, "id")
     names = identity.project_names(step, {row.project_id for row in rows})
@@ -196,6 +194,12 @@ def _check_transfer(step: Step, actor: Actor, giver: Allocation, wanted: Wanted)
         raise Refused(
             f"{giver.id} counts {giver.charged_type} hours, {taker.id} {taker.charged_type} hours",
             hint="hours of one type never become another's: ask an officer for an award instead",
+        )
+    if taker.door != giver.door:
+        raise Refused(
+            f"{giver.id} holds {giver.door} hours, {taker.id} {taker.door} ones",
+            hint="free hours never become paid for, nor paid ones free: name an allocation of the"
+            " same door (`meyrin project show`), or ask an officer for an award",
         )
     free_s = ledger.balances(step, [giver.id])[giver.id].free_s
     if free_s < wanted.amount_s:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound
+from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotFound
 from meyrin.domain.ledger import Source
 from meyrin.hub.calls import changes_store as store
 from meyrin.hub.calls import service, tranches
@@ -88,7 +88,7 @@ def bring(
                     field="award",
                 )
             seen[award.award] = line
-            plan.append(_look(step, actor, line, award, known, projects, modes))
+            plan.append(_look(step, line, award, known, projects, modes))
         except MeyrinError as error:
             wrong.append((line, error))
     if wrong:
@@ -139,7 +139,6 @@ def _rows(
 
 def _look(
     step: Step,
-    actor: Actor,
     line: int,
     award: Award,
     known: dict[str, sa.Row[Any]],
@@ -164,15 +163,15 @@ def _look(
     service.check_new(award.charged_type, award.amount_s, award.start_s, award.end_s)
     if award.end_s <= step.now_s:
         raise InvalidInput("it is over already", hint="give a later end", field="end")
-    fresh = _project(step, actor, award, projects) is None
+    fresh = _project(step, award, projects) is None
     return Brought(line, award, NEW, "", new_project=fresh)
 
 
-def _project(step: Step, actor: Actor, award: Award, projects: dict[str, str | None]) -> str | None:
+def _project(step: Step, award: Award, projects: dict[str, str | None]) -> str | None:
     """The project's id; None where it will be made."""
     if award.project not in projects:
         try:
-            projects[award.project] = identity.project_by_name(step, actor, award.project).id
+            projects[award.project] = identity.project_named(step, award.project).id
         except NotFound:
             if not award.lead:
                 raise InvalidInput(
@@ -211,7 +210,8 @@ def _write(step: Step, actor: Actor, each: Brought, projects: dict[str, str | No
         "sha256": _digest(award),
         "created_ms": step.now_ms,
     }
-    step.add(store.imported, [row])
+    if not step.add_new(store.imported, [row]):
+        raise Conflict(f"{award.award!r} is being imported just now", hint="send the file again")
     audit.note(step, actor.name, "award.import", made.id, award=award.award,
                project=award.project, amount_s=award.amount_s)  # fmt: skip
     return replace(each, allocation_id=made.id)

@@ -21,7 +21,7 @@ from meyrin.wire.allocations import (
 
 router = APIRouter(prefix="/api/v1/awards", tags=["allocations"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 
 
 @router.get("")
@@ -44,7 +44,7 @@ def awards(
 
 
 @router.post("/import")
-def bring(body: AwardImport, request: Request, call: Admin) -> ImportReply:
+def bring(body: AwardImport, request: Request, call: Programme) -> ImportReply:
     """Award all rows that are not known yet, or none; or say what would be awarded."""
     rows = [(each.line, importing.Award(**each.row.model_dump())) for each in body.rows]
     with call.write() as step:

@@ -16,7 +16,7 @@ from meyrin.hub.calls.service import Allocation
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.plumbing.paging import cut, page
+from meyrin.hub.plumbing.paging import cut, number, page
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ def listed(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[Notic
     statement = sa.select(store.notices).where(
         n.project_id.in_(sorted(actor.projects)), n.id.not_in(put_away)
     )
-    key = int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else None
-    rows, following = cut(step.rows(page(statement, n.id, key, limit, newest=True)), limit, "id")
+    found = page(statement, n.id, number(after), limit, newest=True)
+    rows, following = cut(step.rows(found), limit, "id")
     if not rows:
         return [], ""
     names = identity.project_names(step, {row.project_id for row in rows})
-    found = [
+    told = [
         Notice(row.id, names[row.project_id], row.allocation_id, row.words, row.created_ms)
         for row in rows
     ]
-    return found, following
+    return told, following
 
 
 def put_away(step: Step, actor: Actor, notice_id: int) -> None:

@@ -68,6 +68,15 @@ def look(
     return _lines(step, found, names, modes), following
 
 
+def of_project(
+    step: Step, project: identity.Project, modes: Sequence[Mode], limit: int
+) -> tuple[list[Line], str]:
+    """The first allocations of a project that the caller has found, as `look` gives them."""
+    rows, following = cut(store.listed(step, [project.id], "", limit), limit, "id")
+    found = [service.of_row(row) for row in rows]
+    return _lines(step, found, {each.id: project.name for each in found}, modes), following
+
+
 def off_pace(step: Step, modes: Sequence[Mode], after: str, limit: int) -> tuple[list[Line], str]:
     """A page of everybody's running allocations that the watch last found off pace, by id.
 

@@ -60,11 +60,17 @@ def payers(step: Step) -> list[str]:
     return store.only_paying(step)
 
 
-def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str, str | Refusal]:
+def allocate(
+    step: Step,
+    wants: Sequence[tuple[str, str, str, int]],
+    *,
+    entitled: frozenset[str] = frozenset(),
+) -> dict[str, str | Refusal]:
     """Which allocation pays for each attempt, or why none can.
 
     Each want is (attempt, project, charged type, seconds). What earlier wants take is gone for
-    later ones. Nothing is held yet: `ledger.hold` does that. Two queries.
+    later ones. `entitled` are attempts that were placed as entitled work: no paid hours carry
+    them. Nothing is held yet: `ledger.hold` does that. Two queries.
     """
     if not wants:
         return {}
@@ -80,6 +86,8 @@ def allocate(step: Step, wants: Sequence[tuple[str, str, str, int]]) -> dict[str
     result: dict[str, str | Refusal] = {}
     for attempt, project_id, charged_type, amount_s in wants:
         mine = by_kind[project_id, charged_type]
+        if attempt in entitled:
+            mine = [each for each in mine if each.door != PAID]
         payer = _payer(mine, free, amount_s, step.now_s)
         if payer is None:
             result[attempt] = _why_not(

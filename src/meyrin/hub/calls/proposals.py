@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,8 +17,8 @@ from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, R
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import check_amount, check_reason
 from meyrin.domain.units import HOUR_S, NodeShape, Unit, convert
+from meyrin.hub.calls import granting
 from meyrin.hub.calls import proposals_store as store
-from meyrin.hub.calls import service as allocations
 from meyrin.hub.calls.modes import clock
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.calls.modes.route import Answers, Fit, route
@@ -139,7 +138,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
             hint="it is given once per person and project: ask for more in another mode",
         )
     if by_rule:
-        _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), modes)
+        _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), fit.mode)
     return one(step, actor, str(row["id"]))
 
 
@@ -162,8 +161,9 @@ def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit
             )
     first = fits[0]
     if not first.fits:
+        none = "this does not fit" if wanted.mode is not None else "no mode fits; the nearest is"
         raise Refused(
-            f"no mode fits; the nearest is {first.mode.name}: {first.objections[0].words}",
+            f"{none} {first.mode.name}: {first.objections[0].words}",
             hint=f"{first.mode.name} allows {first.objections[0].field}: "
             f"{first.objections[0].allowed}",
         )
@@ -220,12 +220,14 @@ def decide(
     grant: bool,
     reason: str,
     amount_s: int | None,
-    modes: Sequence[Mode] = (),
+    modes: Sequence[Mode],
+    reviewer: str = "",
 ) -> Proposal:
     """Grant or refuse what waits, with a reason. For officers. The same decision again is fine.
 
-    Raises Refused when an older ask of a first-in mode waits with its clock running, Conflict
-    when it was decided otherwise.
+    `reviewer` is whose signature the mode's gates need, where its file leaves that open: without
+    one InvalidInput. Raises Refused when an older ask of a first-in mode waits with its clock
+    running, Conflict when it was decided otherwise or its mode is gone.
     """
     check_reason(reason)
     row = _row(step, proposal_id)
@@ -250,7 +252,8 @@ def decide(
         check_amount(amount_s)
         values["amount_s"] = amount_s
     project = identity.project_named(step, row.project)
-    _grant(step, values, project.id, (actor.name, reason), modes)
+    mode = granting.mode_of(modes, row.mode)
+    _grant(step, values, project.id, (actor.name, reason), mode, reviewer)
     return one(step, actor, proposal_id)
 
 
@@ -259,24 +262,21 @@ def _grant(
     row: dict[str, Any],
     project_id: str,
     said: tuple[str, str],
-    modes: Sequence[Mode],
+    mode: Mode,
+    reviewer: str = "",
 ) -> None:
-    """Award what was asked, by the door that its mode has for such people; `said` is who decided
-    and why."""
+    """Award what was asked, as its mode says; `said` is who decided and why."""
     who, reason = said
-    pays = any(mode.name == row["mode"] and row["kind"] in mode.pays for mode in modes)
-    ends = clock.add_months(datetime.fromtimestamp(step.now_s, UTC).date(), row["months"])
-    end_s = int(datetime(ends.year, ends.month, ends.day, tzinfo=UTC).timestamp()) + 86_400
-    made = allocations.award(
+    made = granting.grant(
         step,
-        project_id,
+        mode,
+        (project_id, row["project"]),
         row["charged_type"],
         row["amount_s"],
-        start_s=step.now_s,
-        end_s=end_s,
+        months=row["months"],
+        kind=row["kind"],
         reason=f"{row['mode']} {row['id']}: {reason}"[:200],
-        mode=row["mode"],
-        door=allocations.PAID if pays else allocations.ENTITLED,
+        reviewer=reviewer,
     )
     store.change_waiting(
         step,
@@ -327,11 +327,7 @@ def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode
     _still_waits(row)
     if row.due_s is None:
         store.begin_again(step, row.id)
-        mode = next((mode for mode in modes if mode.name == row.mode), None)
-        if mode is None:
-            raise Conflict(
-                f"mode {row.mode} is gone", hint="put its file back; a promise was made by it"
-            )
+        mode = granting.mode_of(modes, row.mode)
         stops = _stops(step, [row.id]).get(row.id, ())
         promise = clock.due(mode.clock, row.submit_ms // 1000, stops)
         store.change_waiting(step, row.id, due_s=promise.due_s if promise else row.from_s)
@@ -347,6 +343,12 @@ def one(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     if row is None or not _sees(actor, row):
         raise _nothing(proposal_id)
     return _whole(step, [row])[0]
+
+
+def by_key(step: Step, actor: Actor, key: str) -> str | None:
+    """The id of one's own ask by that key, once it was sent."""
+    row = store.by_key(step, _person(actor), key)
+    return None if row is None else str(row.id)
 
 
 def listed(

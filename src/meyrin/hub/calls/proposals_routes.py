@@ -80,7 +80,7 @@ def decide(proposal: str, body: Decision, request: Request, call: Officer) -> Pr
     with call.write() as step:
         made = proposals.decide(
             step, call.actor, proposal, grant=body.grant, reason=body.reason,
-            amount_s=body.amount_s, modes=request.app.state.modes,
+            amount_s=body.amount_s, modes=request.app.state.modes, reviewer=body.reviewer,
         )  # fmt: skip
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip

@@ -14,7 +14,6 @@ from meyrin.hub.calls import proposals_store as store
 from meyrin.hub.plumbing.database import Step
 
 FEWEST = 5
-MOMENTS = ("decided", "provisioned", "first_job")
 SHARES = (50, 90, 99)
 
 

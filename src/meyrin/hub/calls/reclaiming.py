@@ -198,10 +198,7 @@ def listed(
 ) -> tuple[list[Reclaim], str]:
     """A page of running allocations under such a rule: the step that comes, and what it would
     take if it happened now. Changes nothing; a fixed number of queries."""
-    sees_all = actor.admin or actor.programme
-    project_ids: Collection[str] | None = None if sees_all else list(actor.projects)
-    if project:
-        project_ids = [identity.project_by_name(step, actor, project).id]
+    project_ids = service.seen_projects(step, actor, project)
     by_name = {mode.name: _rules(mode) for mode in modes if mode.reclaim}
     rows = allocations_store.running(step, by_name, project_ids, after, limit)
     rows, following = cut(rows, limit, "id")

@@ -12,10 +12,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, NotFound, Refused
+from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Balance, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.units import LAST_S
 from meyrin.hub.calls import store
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
@@ -27,7 +28,6 @@ from meyrin.hub.plumbing.paging import cut
 AWARD = "award"
 STARTER = "starter"
 ENTITLED, PAID = "entitled", "paid"  # the doors by which hours are come by
-_MAX_SECONDS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +167,14 @@ def extend(
             refusals=(Refusal(Reason.ALLOCATION_ENDED, limit=found.over_s),),
         )
     until_s = found.end_s if end_s is None else end_s
-    if until_s < found.end_s or until_s > _MAX_SECONDS:
+    if until_s < found.end_s or until_s > LAST_S:
         raise InvalidInput(f"it ends at {found.end_s} already", hint="give a later end_s")
     if amount_s:
         ledger.grant(step, allocation_id, amount_s, reason, source)
-    table = store.allocations
-    step.change(
-        sa.update(table)
-        .where(table.c.id == allocation_id)
-        .values(end_s=until_s, amount_s=table.c.amount_s + amount_s, watch_s=0)
-    )
+    if not store.extend(step, allocation_id, end_s, amount_s):
+        raise Conflict(f"{allocation_id} was made to last longer meanwhile", hint="look, ask again")
     step.ring(world.BROKER)
-    return replace(found, end_s=until_s, amount_s=found.amount_s + amount_s)
+    return allocation(step, allocation_id)
 
 
 def close(step: Step, allocation_id: str, reason: str) -> Allocation:
@@ -229,13 +225,22 @@ def visible(
     step: Step, actor: Actor, project: str | None, after: str, limit: int
 ) -> tuple[list[Allocation], dict[str, str], str]:
     """One page of the allocations that `actor` may see, and the name of each one's project."""
-    project_ids: Collection[str] | None = None if actor.admin else list(actor.projects)
-    if project:
-        project_ids = [identity.project_by_name(step, actor, project).id]
+    project_ids = seen_projects(step, actor, project)
     rows, following = cut(store.listed(step, project_ids, after, limit), limit, "id")
     projects = identity.project_names(step, {row.project_id for row in rows})
     names = {row.id: projects[row.project_id] for row in rows}
     return [of_row(row) for row in rows], names, following
+
+
+def seen_projects(step: Step, actor: Actor, project: str | None) -> Collection[str] | None:
+    """The ids of the projects whose hours `actor` may see: all (None) for administrators and
+    programme officers, else one's own; or of the one that is named."""
+    sees_all = actor.admin or actor.programme
+    if project:
+        if sees_all:
+            return [identity.project_named(step, project).id]
+        return [identity.project_by_name(step, actor, project).id]
+    return None if sees_all else list(actor.projects)
 
 
 def paid_of(step: Step, allocation_ids: Collection[str]) -> frozenset[str]:
@@ -261,7 +266,7 @@ def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> Non
     check_amount(amount_s)
     if not (charged_type.strip() and len(charged_type) <= 64 and charged_type.isprintable()):
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
-    if not 0 <= start_s < end_s <= _MAX_SECONDS:
+    if not 0 <= start_s < end_s <= LAST_S:
         raise InvalidInput(
             f"an allocation can't last from {start_s} to {end_s}",
             hint="seconds since the epoch, the end after the start",

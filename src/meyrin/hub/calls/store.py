@@ -76,8 +76,8 @@ tranches = sa.Table(
 _TO_COME = (str(State.WAITING), str(State.DUE))
 
 
-def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
-    """Allocations, each with its next tranche (`next_s`, `next_gate`, `next_from_s`) if any."""
+def _of_projects() -> sa.Select[Any]:
+    """The statement of `of_projects`, put together once: the broker asks at every step."""
     a, t = allocations.c, tranches.c
     later = tranches.alias("earlier")
     first = (
@@ -95,9 +95,17 @@ def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
         .select_from(
             allocations.outerjoin(tranches, sa.and_(t.allocation_id == a.id, t.number == first))
         )
-        .where(a.project_id.in_(sorted(set(project_ids))))
+        .where(a.project_id.in_(sa.bindparam("projects", expanding=True)))
     )
-    return step.rows(listed.order_by(a.end_s, a.id))
+    return listed.order_by(a.end_s, a.id)
+
+
+_OF_PROJECTS = _of_projects()
+
+
+def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
+    """Allocations, each with its next tranche (`next_s`, `next_gate`, `next_from_s`) if any."""
+    return step.rows(_OF_PROJECTS, projects=sorted(set(project_ids)))
 
 
 def tranches_of(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
@@ -189,22 +197,30 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     """Those of the given allocations that have ended or were closed."""
     a = allocations.c
     over = sa.or_(a.end_s <= step.now_s, a.closed_ms.is_not(None))
-    statement = sa.select(a.id).where(a.id.in_(sorted(allocation_ids)), over)
+    statement = sa.select(a.id).where(step.among(a.id, sorted(allocation_ids)), over)
     return [row.id for row in step.rows(statement)]
+
+
+def _only_paying() -> sa.Select[Any]:
+    a, other = allocations.c, allocations.alias("other")
+    now_s = sa.bindparam("now_s", type_=sa.BigInteger)
+    free = sa.exists().where(
+        other.c.project_id == a.project_id,
+        other.c.door != "paid",
+        other.c.end_s > now_s,
+        other.c.closed_ms.is_(None),
+    )
+    current = sa.and_(a.start_s <= now_s, a.end_s > now_s, a.closed_ms.is_(None))
+    listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
+    return listed.order_by(a.project_id)
+
+
+_ONLY_PAYING = _only_paying()
 
 
 def only_paying(step: Step) -> list[str]:
     """Projects with a current paid allocation and no entitled one that lasts."""
-    a, other = allocations.c, allocations.alias("other")
-    free = sa.exists().where(
-        other.c.project_id == a.project_id,
-        other.c.door != "paid",
-        other.c.end_s > step.now_s,
-        other.c.closed_ms.is_(None),
-    )
-    current = sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
-    listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
-    return [row.project_id for row in step.rows(listed.order_by(a.project_id))]
+    return [row.project_id for row in step.rows(_ONLY_PAYING, now_s=step.now_s)]
 
 
 def paid_among(step: Step, allocation_ids: Collection[str]) -> list[str]:
@@ -226,6 +242,19 @@ def set_pause(step: Step, allocation_id: str, values: dict[str, Any]) -> bool:
     pausing = values["paused_ms"] is not None
     now = a.paused_ms.is_(None) if pausing else a.paused_ms.is_not(None)
     changing = sa.update(allocations).where(a.id == allocation_id, now).values(**values)
+    return step.change(changing) == 1
+
+
+def extend(step: Step, allocation_id: str, end_s: int | None, amount_s: int) -> bool:
+    """Note a later end (None: as it is) and that so much more was given. False where the end is
+    later already: of two that extend at once, neither takes time from the other."""
+    a = allocations.c
+    values: dict[str, Any] = {"amount_s": a.amount_s + amount_s, "watch_s": 0}
+    later: sa.ColumnElement[bool] = sa.true()
+    if end_s is not None:
+        values["end_s"] = end_s
+        later = a.end_s <= end_s
+    changing = sa.update(allocations).where(a.id == allocation_id, later).values(**values)
     return step.change(changing) == 1
 
 

@@ -88,6 +88,7 @@ def award(
     end_s: int,
     reason: str,
     source: Source = FACILITY,
+    mode: str = "",
     door: str = service.ENTITLED,
 ) -> service.Allocation:
     """A new allocation in parts. What is due and has no gate is released at once."""
@@ -103,6 +104,7 @@ def award(
         reason=reason,
         source=source,
         promised=True,
+        mode=mode,
         door=door,
     )
     rows = [

@@ -2,7 +2,8 @@
 
 It signs only what it can answer for: the site's key is one that an administrator named, the
 attempt is its own, of a job that ran a suite and nothing else, at that site, on the model that
-came with it.
+came with it. An attempt has one evidence: what came first. The same again is the same; anything
+else is refused, and the audit keeps that it came.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import InvalidInput, MeyrinError, NotAllowed, Refused
+from meyrin.domain.errors import Conflict, MeyrinError, NotAllowed, Refused
 from meyrin.domain.job import JobRequest
-from meyrin.hub.evaluations import trust
+from meyrin.hub.evaluations import store, trust
 from meyrin.hub.jobs import attempts, files
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.settings import HubSettings
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from meyrin.suites.verify import Verified
 
 FILE = "evidence.zip"
-MOST_BYTES = 256 * 2**20
 CLOCKS_APART_MS = 300_000  # a site's clock may be this far from ours
 
 
@@ -56,17 +57,25 @@ def receive(
             return list(brought), ""
     try:
         raw = content(blobs, evidence[0].sha256)
-        signed = countersigned(database, settings, raw, attempt)
+        kept, _ = countersigned(database, blobs, settings, site_id, raw, attempt)
     except MeyrinError as error:
         return list(brought), f"{FILE} is not countersigned: {error.message}"
-    kept = keep(database, blobs, site_id, signed)
     return [kept if file.name == FILE else file for file in brought], ""
 
 
 def countersigned(
-    database: Database, settings: HubSettings, raw: bytes, attempt: str = ""
-) -> bytes:
-    """The bundle with this hub's receipt. Raises MeyrinError, naming what can't be answered for."""
+    database: Database,
+    blobs: Blobs,
+    settings: HubSettings,
+    by: str,
+    raw: bytes,
+    attempt: str = "",
+) -> tuple[FileView, bytes]:
+    """The attempt's evidence with a hub's receipt, kept; this hub's where it has none.
+
+    Raises MeyrinError, naming what can't be answered for, and Conflict where the attempt has
+    other evidence already.
+    """
     from meyrin.suites import receipt  # noqa: PLC0415
     from meyrin.suites.verify import verify  # noqa: PLC0415
 
@@ -80,10 +89,47 @@ def countersigned(
         raise NotAllowed("it was signed for another attempt", hint="the site's agent signs anew")
     with database.read() as step:
         check(step, found, now_ms)
-    said = receipt.Receipt(
-        me.name, now_ms, found.word.attempt, (receipt.SITE_KNOWN, receipt.JOB_KNOWN)
+    if found.receipt is not None:  # by a hub that counts, or else it is no receipt
+        found = verify(raw, [*known, me], hub=True)
+    else:
+        said = receipt.Receipt(
+            me.name, now_ms, found.word.attempt, (receipt.SITE_KNOWN, receipt.JOB_KNOWN)
+        )
+        raw = receipt.countersign(raw, secret, said)
+    kept = keep(database, blobs, by, raw)  # before it is noted: what is noted can be had
+    first = _first(database, by, found.word.attempt, raw)
+    if first != kept.sha256:
+        raw = content(blobs, first)
+        kept = keep(database, blobs, by, raw)
+    return kept, raw
+
+
+def _first(database: Database, by: str, attempt: str, raw: bytes) -> str:
+    """Note this as the attempt's evidence; the bundle that is noted, which may be an earlier one
+    of the same.
+
+    Raises Conflict, and tells the audit, where what was noted is something else.
+    """
+    from meyrin.suites import bundle  # noqa: PLC0415
+
+    draft = bundle.word_of(bundle.unzipped(raw)).handed_in
+    digest = hashlib.sha256(raw).hexdigest()
+    with database.write() as step:
+        before = store.evidence_of(step, attempt)
+        if before is None:
+            row = {"attempt": attempt, "draft": draft, "bundle": digest, "by": by}
+            try:
+                step.add(store.evidence, [{**row, "received_ms": step.now_ms}])
+            except sa.exc.IntegrityError as error:
+                raise Conflict("another hub receives it just now", hint="send it again") from error
+            return digest
+        if before.draft == draft:
+            return str(before.bundle)
+        audit.note(step, by, "evidence.conflict", attempt, kept=before.bundle, refused=digest)
+    raise Conflict(
+        f"attempt {attempt} has other evidence already, received at {before.received_ms} ms",
+        hint="what came first stays; run the suite again for a new attempt",
     )
-    return receipt.countersign(raw, secret, said)
 
 
 def check(step: Step, found: Verified, now_ms: int) -> sa.Row[Any]:
@@ -134,10 +180,7 @@ def keep(database: Database, blobs: Blobs, by: str, raw: bytes) -> FileView:
 
 def content(blobs: Blobs, digest: str) -> bytes:
     """The bytes of a bundle; InvalidInput where they are too many."""
-    if blobs.size(digest) > MOST_BYTES:
-        raise InvalidInput(
-            f"evidence may have {MOST_BYTES // 2**20} MiB at most",
-            hint="run the suite in more, smaller parts",
-            field="bundle",
-        )
+    from meyrin.suites.bundle import check_size  # noqa: PLC0415
+
+    check_size(blobs.size(digest))
     return b"".join(blobs.read(digest))

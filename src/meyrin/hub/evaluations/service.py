@@ -98,7 +98,7 @@ def register_plan(step: Step, actor: Actor, project: str, told: dict[str, Any]) 
     }
     before = store.found(step, store.gate_plans, owner.id, made.digest)
     if before is None:
-        step.add(store.gate_plans, [row])
+        step.add_new(store.gate_plans, [row])  # nothing, where it came twice at once
         audit.note(step, actor.name, "plan.register", made.digest, project=owner.name)
         before = store.found(step, store.gate_plans, owner.id, made.digest)
         assert before is not None, "it was just added"
@@ -146,7 +146,7 @@ def register_run(
         owner = identity.project_by_name(step, actor, project)
         files.check_brought(step, actor.key, [FileView(name="evidence.zip", sha256=bundle, size=0)])
     raw = receipts.content(blobs, bundle)
-    found, raw = _received(database, settings, raw)
+    found, kept = _received(database, blobs, settings, actor, raw)
     with database.read() as step:
         attempt = receipts.check(step, found, step.now_ms)
     if attempt.project_id != owner.id:
@@ -154,7 +154,7 @@ def register_run(
             f"the job behind this evidence is not of project {owner.name}",
             hint="give --project as the job had it",
         )
-    bundle = receipts.keep(database, blobs, actor.key, raw).sha256
+    bundle = kept.sha256
     facts, run = found.facts, found.facts.run
     shown = exhibit("", "model", facts)
     row = {
@@ -178,7 +178,8 @@ def register_run(
         family = planned.family if planned is not None else run.model[:100]
         before = store.found(step, store.gate_runs, owner.id, shown.digest)
         if before is None:
-            step.add(store.gate_runs, [{**row, "family": family, "registered_ms": step.now_ms}])
+            new = {**row, "family": family, "registered_ms": step.now_ms}
+            step.add_new(store.gate_runs, [new])  # nothing, where it came twice at once
             audit.note(step, actor.name, "run.register", shown.digest, project=owner.name)
             before = store.found(step, store.gate_runs, owner.id, shown.digest)
     assert before is not None, "it was just added"
@@ -320,19 +321,19 @@ def _keep(
     return KeptDecision(owner.name, made.decided_ms, wanted, made.as_data())
 
 
-def _received(database: Database, settings: HubSettings, raw: bytes) -> tuple[Verified, bytes]:
-    """The bundle with both signatures, and what it says."""
+def _received(
+    database: Database, blobs: Blobs, settings: HubSettings, actor: Actor, raw: bytes
+) -> tuple[Verified, FileView]:
+    """The attempt's evidence with both signatures, and what it says."""
     from meyrin.suites.verify import verify  # noqa: PLC0415
 
-    with database.read() as step:
-        known = trust.known(step)
     try:
-        found = verify(raw, known, hub=False)
-        if found.receipt is None:
-            raw = receipts.countersigned(database, settings, raw)
-            with database.read() as step:
-                known = trust.known(step)
-        return verify(raw, known, hub=True), raw
+        kept, raw = receipts.countersigned(database, blobs, settings, actor.key, raw)
+        with database.read() as step:
+            known = trust.known(step)
+        return verify(raw, known, hub=True), kept
+    except Conflict:
+        raise
     except Failed as error:
         raise InvalidInput(error.message, hint=error.hint, field="bundle") from error
 

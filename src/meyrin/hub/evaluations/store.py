@@ -20,6 +20,8 @@ _ONLY_ADDED = {
     "gate_decisions": "id = NEW.id OR (project_id = NEW.project_id AND asked = NEW.asked)",
 }
 
+_EVIDENCE = {"evidence": "attempt = NEW.attempt"}
+
 # whose signatures of evidence count, as which site's or hub's
 gate_keys = sa.Table(
     "gate_keys",
@@ -32,6 +34,19 @@ gate_keys = sa.Table(
     sa.Column("ended_ms", sa.BigInteger),
     # in wrong hands: nothing that it signed counts
     sa.Column("revoked_ms", sa.BigInteger),
+)
+
+# what was received of an attempt: the first, and no other
+evidence = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("attempt", sa.String(64), primary_key=True),
+    # of all that the job handed in, whoever signed it when
+    sa.Column("draft", sa.String(64), nullable=False),
+    # as it was countersigned
+    sa.Column("bundle", sa.String(64), nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.String(64), nullable=False),
 )
 
 gate_plans = sa.Table(
@@ -108,6 +123,12 @@ def _guard_new_tables(_target: Any, connection: sa.Connection, **options: Any) -
     created = {table.name for table in options.get("tables") or ()}
     if created.issuperset(_ONLY_ADDED):
         install_guards(connection)
+    if created.issuperset(_EVIDENCE):
+        guard(connection, _EVIDENCE)
+
+
+def evidence_of(step: Step, attempt: str) -> sa.Row[Any] | None:
+    return step.one(sa.select(evidence).where(evidence.c.attempt == attempt))
 
 
 def keys_known(step: Step) -> list[sa.Row[Any]]:

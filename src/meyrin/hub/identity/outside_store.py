@@ -127,11 +127,13 @@ def organisations_page(step: Step, after: str, limit: int) -> list[Any]:
 
 
 def waiting_from(step: Step, domain: str) -> list[sa.Row[Any]]:
-    """People of a domain who wait to be let in."""
+    """People of a domain, or of one below it, who wait to be let in."""
+    d = identities.c.domain
+    ours = sa.or_(d == domain, d.endswith(f".{domain}", autoescape=True))
     return step.rows(
         sa.select(people.c.id)
         .join(identities, identities.c.person_id == people.c.id)
-        .where(identities.c.domain == domain, people.c.waits_ms.is_not(None))
+        .where(ours, people.c.waits_ms.is_not(None))
     )
 
 

@@ -75,6 +75,8 @@ def make_login_link(
     with call.write() as step:
         who = service.person_by_name(step, body.person).id if body.person else _caller(call.actor)
         secret = service.login_link(step, who)
+        if body.person is not None:  # somebody else is about to be let in by that name
+            audit.note(step, call.actor.name, "login.link", body.person)
     response.headers.update(PRIVATE)
     query = urlencode({"link": secret} if body.page == "/" else {"link": secret, "next": body.page})
     settings: HubSettings = request.app.state.settings

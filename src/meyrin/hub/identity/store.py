@@ -357,12 +357,15 @@ def member_named(step: Step, project: str, person: str) -> sa.Row[Any] | None:
 
 
 def leads_of(step: Step, project: str) -> list[str]:
-    """Ids of its leads; their rows are held until the step ends, so that one always remains."""
+    """Ids of its leads who are not shut out; their rows are held until the step ends, so that one
+    always remains."""
     rows = step.rows(
         sa.select(members.c.person_id)
+        .join(people, people.c.id == members.c.person_id)
         .where(members.c.project_id == project, members.c.role == "lead")
+        .where(people.c.disabled_ms.is_(None))
         .order_by(members.c.person_id)
-        .with_for_update()
+        .with_for_update(of=members)
     )
     return [row.person_id for row in rows]
 

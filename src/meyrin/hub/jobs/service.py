@@ -20,7 +20,7 @@ from meyrin.hub.jobs.submit import REQUEST, submit
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.plumbing.paging import cut, page
+from meyrin.hub.plumbing.paging import cut, number, page
 from meyrin.hub.usage import service as usage
 from meyrin.wire.jobs import (
     AttemptView,
@@ -100,10 +100,7 @@ def jobs_page(
         statement = statement.where(jobs.c.site == site)
     if mine:
         statement = statement.where(jobs.c.person_id == actor.person)
-    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise InvalidInput(f"after is {after!r}", hint="take `next` of the page before")
-    key = int(after) if after else None
-    rows = step.rows(page(statement, jobs.c.id, key, limit, newest=True))
+    rows = step.rows(page(statement, jobs.c.id, number(after), limit, newest=True))
     rows, following = cut(rows, limit, "id")
     return JobList(jobs=views(step, rows), next=following)
 

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
-from meyrin.domain.job import JobRequest
+from meyrin.domain.job import MAX_ARRAY, JobRequest
 from meyrin.domain.states import JobState
+from meyrin.domain.units import LAST_S
 from meyrin.engine import explain
 from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
@@ -58,6 +59,7 @@ def submit(step: Step, actor: Actor, submissions: Sequence[Submission]) -> list[
     names = {submission.request.project for submission in submissions}
     projects = {name: project_of(step, actor, name) for name in names}
     asked = [_prepare(each, projects[each.request.project]) for each in submissions]
+    _check_elements_together(asked)
     known = _known(step, actor.person, [kept.key for kept in asked])
     fresh: dict[str, _Kept] = {}
     for kept in asked:  # numbers go up in the order of the call: who is first among equals
@@ -107,7 +109,6 @@ def _prepare(submission: Submission, project: str) -> _Kept:
 
 _NUL = b"\\u0000"  # as JSON writes it
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_MOST = 2**53
 _MOST_NICE = 2**31 - 4  # as sbatch(1) has it
 _MOST_INDEX = 10**9 - 1  # nine digits in a label
 
@@ -116,8 +117,8 @@ def _check_numbers(request: JobRequest) -> None:
     """Raise InvalidInput for a number that no database or batch system takes."""
     numbers = {
         "nice": (request.nice, _MOST_NICE),
-        "begin_s": (request.begin_s or 0, _MOST),
-        "deadline_s": (request.deadline_s or 0, _MOST),
+        "begin_s": (request.begin_s or 0, LAST_S),
+        "deadline_s": (request.deadline_s or 0, LAST_S),
         "array": (request.array.indices[-1] if request.array else 0, _MOST_INDEX),
     }
     for dependency in request.dependencies:
@@ -125,8 +126,21 @@ def _check_numbers(request: JobRequest) -> None:
         if numbers["dependency"][0] > _MOST_INDEX:
             break
     for name, (value, most) in numbers.items():
-        if abs(value) > most:
-            raise InvalidInput(f"{name} can't be {value}", hint=f"at most {most}", field=name)
+        least = -most if name == "nice" else 0
+        if not least <= value <= most:
+            hint = f"from {least} to {most}"
+            raise InvalidInput(f"{name} can't be {value}", hint=hint, field=name)
+
+
+def _check_elements_together(asked: Iterable[_Kept]) -> None:
+    """Raise InvalidInput for more jobs than one call may make: they are all made in memory."""
+    count = sum(len(kept.tasks) for kept in asked)
+    if count > MAX_ARRAY:
+        raise InvalidInput(
+            f"{count} jobs in one call",
+            hint=f"at most {MAX_ARRAY}, elements of arrays counted: send them in several calls",
+            field="submissions",
+        )
 
 
 def _check_texts(request: JobRequest) -> None:

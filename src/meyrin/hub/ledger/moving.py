@@ -64,7 +64,7 @@ def transfer(step: Step, from_id: str, to_id: str, parts: Parts, reason: str) ->
     amount_s = _total(parts)
     check_reason(reason)
     locked = store.lock(step, allocations=sorted({from_id, to_id}))
-    giver, taker = _known(locked, from_id), _known(locked, to_id)
+    giver, taker = account_of(locked, from_id), account_of(locked, to_id)
     if giver.charged_type != taker.charged_type:
         raise Refused(
             f"{from_id} counts {giver.charged_type} hours, {to_id} {taker.charged_type} hours",
@@ -73,10 +73,10 @@ def transfer(step: Step, from_id: str, to_id: str, parts: Parts, reason: str) ->
     _free(giver, amount_s)
     posting = Posting(step, locked)
     for source, part_s in parts:
-        share = _share(step, giver.charged_type, source)
+        share = opened_share(step, giver.charged_type, source)
         kind = EntryKind.TRANSFER
-        posting.entry(kind, giver.id, share, part_s, reason=reason, **_facts(giver))
-        posting.entry(kind, share, taker.id, part_s, reason=reason, **_facts(taker))
+        posting.entry(kind, giver.id, share, part_s, reason=reason, **facts_of(giver))
+        posting.entry(kind, share, taker.id, part_s, reason=reason, **facts_of(taker))
     posting.write()
 
 
@@ -84,12 +84,12 @@ def reclaim(step: Step, allocation_id: str, parts: Parts, reason: str) -> None:
     """Give hours that nobody used back to the shares that gave them. Refused when less is free."""
     amount_s = _total(parts)
     locked = store.lock(step, allocations=[allocation_id])
-    giver = _known(locked, allocation_id)
+    giver = account_of(locked, allocation_id)
     _free(giver, amount_s)
     posting = Posting(step, locked)
     for source, part_s in parts:
-        share = _share(step, giver.charged_type, source)
-        told = {"reason": plain_reason(reason), **_facts(giver)}
+        share = opened_share(step, giver.charged_type, source)
+        told = {"reason": plain_reason(reason), **facts_of(giver)}
         posting.entry(EntryKind.RECLAIM, giver.id, share, part_s, **told)
     posting.write()
 
@@ -129,7 +129,7 @@ def _total(parts: Parts) -> int:
     return total_s
 
 
-def _known(locked: Locked, allocation_id: str) -> sa.Row[Any]:
+def account_of(locked: Locked, allocation_id: str) -> sa.Row[Any]:
     row = locked.free.get(allocation_id)
     if row is None:
         raise NotFound(f"there is no allocation {allocation_id}", allocation=allocation_id)
@@ -146,7 +146,7 @@ def _free(giver: sa.Row[Any], amount_s: int) -> None:
         )
 
 
-def _share(step: Step, charged_type: str, source: Source) -> str:
+def opened_share(step: Step, charged_type: str, source: Source) -> str:
     """The account of a share, opened where it is new."""
     name = store.share_account(charged_type, source.offer_id, source.owner)
     told = {"owner": source.owner, "offer_id": source.offer_id, "charged_type": charged_type}
@@ -154,7 +154,7 @@ def _share(step: Step, charged_type: str, source: Source) -> str:
     return name
 
 
-def _facts(row: sa.Row[Any]) -> dict[str, str]:
+def facts_of(row: sa.Row[Any]) -> dict[str, str]:
     return {
         "charged_type": row.charged_type,
         "allocation_id": row.allocation_id,

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.wire.ledger import (
@@ -24,7 +25,8 @@ from meyrin.wire.ledger import (
 
 router = APIRouter(prefix="/api/v1", tags=["ledger"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Books = Annotated[Call, Depends(Allow(Access.BOOKS))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 Month = Annotated[str | None, Query(description="YYYY-MM, UTC; without it everything up to now")]
 
 
@@ -48,7 +50,7 @@ def statement(name: str, call: Person, month: Month = None) -> StatementView:
 
 
 @router.get("/ledger/owners")
-def owners(month: str, call: Admin) -> OwnersReply:
+def owners(month: str, call: Books) -> OwnersReply:
     """What every owner's shares were granted for and delivered in a month (YYYY-MM, UTC)."""
     with call.read() as step:
         found = service.owners(step, month)
@@ -59,14 +61,15 @@ def owners(month: str, call: Admin) -> OwnersReply:
 
 
 @router.post("/ledger/months/{month}/close", status_code=204)
-def close_month(month: str, call: Admin) -> None:
+def close_month(month: str, call: Programme) -> None:
     """Let no further entry be dated in a month (YYYY-MM, UTC) or before it."""
     with call.write() as step:
         service.close_month(step, month)
+        audit.note(step, call.actor.name, "month.close", month)
 
 
 @router.get("/ledger/verify")
-def verify(call: Admin) -> VerifyReply:
+def verify(call: Books) -> VerifyReply:
     """Whether the ledger adds up; reads all of it."""
     with call.read() as step:
         findings = service.verify(step)

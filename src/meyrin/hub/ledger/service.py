@@ -29,9 +29,17 @@ from meyrin.domain.site import OwnerShare
 from meyrin.hub.ledger import store
 from meyrin.hub.ledger.book import Book
 from meyrin.hub.ledger.check import CLOSE_AFTER_MS, Finding, close_month, verify
-from meyrin.hub.ledger.moving import reclaim, sources, transfer, used_by_day
+from meyrin.hub.ledger.moving import (
+    account_of,
+    facts_of,
+    opened_share,
+    reclaim,
+    sources,
+    transfer,
+    used_by_day,
+)
 from meyrin.hub.ledger.statement import Statement, entries, owners, statement
-from meyrin.hub.ledger.store import Locked, Posting, Trail, accounts
+from meyrin.hub.ledger.store import Posting, Trail, accounts
 from meyrin.hub.plumbing.database import Step
 
 __all__ = [
@@ -96,10 +104,10 @@ def grant(
     check_amount(amount_s)
     check_reason(reason)
     locked = store.lock(step, allocations=[allocation_id])
-    free = _known(locked, allocation_id)
-    share = _share(step, free, source)
+    free = account_of(locked, allocation_id)
+    share = opened_share(step, free.charged_type, source)
     posting = Posting(step, locked)
-    posting.entry(EntryKind.GRANT, share, free.id, amount_s, reason=reason, **_facts(free))
+    posting.entry(EntryKind.GRANT, share, free.id, amount_s, reason=reason, **facts_of(free))
     posting.write()
 
 
@@ -110,10 +118,10 @@ def promise(
     check_amount(amount_s)
     check_reason(reason)
     locked = store.lock(step, allocations=[allocation_id])
-    free = _known(locked, allocation_id)
-    share, tranche = _share(step, free, source), _tranche(step, free)
+    free = account_of(locked, allocation_id)
+    share, tranche = opened_share(step, free.charged_type, source), _tranche(step, free)
     posting = Posting(step, locked)
-    posting.entry(EntryKind.PROMISE, share, tranche, amount_s, reason=reason, **_facts(free))
+    posting.entry(EntryKind.PROMISE, share, tranche, amount_s, reason=reason, **facts_of(free))
     posting.write()
 
 
@@ -122,10 +130,10 @@ def release(step: Step, allocation_id: str, amount_s: int, reason: str) -> None:
     check_amount(amount_s)
     check_reason(reason)
     locked = store.lock(step, allocations=[allocation_id])
-    free = _known(locked, allocation_id)
+    free = account_of(locked, allocation_id)
     tranche = store.account(AccountKind.TRANCHE, allocation_id)
     posting = Posting(step, locked)
-    posting.entry(EntryKind.RELEASE, tranche, free.id, amount_s, reason=reason, **_facts(free))
+    posting.entry(EntryKind.RELEASE, tranche, free.id, amount_s, reason=reason, **facts_of(free))
     posting.write()
 
 
@@ -136,11 +144,11 @@ def withdraw(
     check_amount(amount_s)
     check_reason(reason)
     locked = store.lock(step, allocations=[allocation_id])
-    free = _known(locked, allocation_id)
+    free = account_of(locked, allocation_id)
     tranche = store.account(AccountKind.TRANCHE, allocation_id)
     posting = Posting(step, locked)
-    share = _share(step, free, source)
-    posting.entry(EntryKind.WITHDRAW, tranche, share, amount_s, reason=reason, **_facts(free))
+    share = opened_share(step, free.charged_type, source)
+    posting.entry(EntryKind.WITHDRAW, tranche, share, amount_s, reason=reason, **facts_of(free))
     posting.write()
 
 
@@ -163,7 +171,7 @@ def expire(step: Step, allocation_ids: Collection[str], reason: str) -> dict[str
     for name, amount_s in taken.items():
         row = locked.free[name]
         target = store.account(AccountKind.EXPIRED, name)
-        facts = _facts(row)
+        facts = facts_of(row)
         posting.entry(
             EntryKind.EXPIRE, row.id, target, amount_s, reason=plain_reason(reason), **facts
         )
@@ -214,7 +222,7 @@ def hold(step: Step, holds: Sequence[Hold]) -> frozenset[str]:
     posting = Posting(step, locked)
     short = set()
     for each in holds:
-        row = _known(locked, each.allocation_id)
+        row = account_of(locked, each.allocation_id)
         if each.attempt in before:
             _same_hold(each, before[each.attempt])
         elif free[each.allocation_id] < each.amount_s:
@@ -222,7 +230,7 @@ def hold(step: Step, holds: Sequence[Hold]) -> frozenset[str]:
         else:
             free[each.allocation_id] -= each.amount_s
             target = store.account(AccountKind.HOLD, each.allocation_id)
-            facts = _facts(row) | {"attempt": each.attempt, "part": 0, "reason": "placed"}
+            facts = facts_of(row) | {"attempt": each.attempt, "part": 0, "reason": "placed"}
             posting.entry(EntryKind.HOLD, row.id, target, each.amount_s, **facts)
     posting.write()
     return frozenset(short)
@@ -325,31 +333,10 @@ def _distinct(attempts: Sequence[str]) -> None:
     assert len(set(attempts)) == len(attempts), "an attempt comes once in a call"
 
 
-def _known(locked: Locked, allocation_id: str) -> sa.Row[tuple[object, ...]]:
-    row = locked.free.get(allocation_id)
-    if row is None:
-        raise NotFound(f"there is no allocation {allocation_id}", allocation=allocation_id)
-    return row
-
-
-def _share(step: Step, free: sa.Row[tuple[object, ...]], source: Source) -> str:
-    """The account of a share, opened where it is new."""
-    name = store.share_account(free.charged_type, source.offer_id, source.owner)
-    row = {
-        "id": name,
-        "kind": str(AccountKind.SHARE),
-        "charged_type": free.charged_type,
-        "offer_id": source.offer_id,
-        "owner": source.owner,
-    }
-    store.create(step, [row])
-    return name
-
-
 def _tranche(step: Step, free: sa.Row[tuple[object, ...]]) -> str:
     """The account of what is promised to an allocation, opened where it is new."""
     name = store.account(AccountKind.TRANCHE, free.allocation_id)
-    facts = _facts(free)
+    facts = facts_of(free)
     store.create(step, [{"id": name, "kind": str(AccountKind.TRANCHE), **facts}])
     return name
 
@@ -362,14 +349,6 @@ def _same_hold(each: Hold, trail: Trail) -> None:
             hint="an attempt is held once; a new try is a new attempt",
             attempt=each.attempt,
         )
-
-
-def _facts(free: sa.Row[tuple[object, ...]]) -> dict[str, str]:
-    return {
-        "charged_type": free.charged_type,
-        "allocation_id": free.allocation_id,
-        "project_id": free.project_id,
-    }
 
 
 def _balance(sums: Mapping[str, int]) -> Balance:

@@ -1,4 +1,5 @@
-"""Owners' statements over HTTP. What is not published is for administrators and owners' people."""
+"""Owners' statements over HTTP. What is not published is for those who
+read the books and for owners' people; programme officers publish."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from meyrin.wire.owners import (
 
 router = APIRouter(prefix="/api/v1/owners", tags=["owners"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
+Books = Annotated[Call, Depends(Allow(Access.BOOKS))]
 Month = Annotated[str, Path(description="YYYY-MM, UTC")]
 Year = Annotated[int, Query(ge=1970, le=9998)]
 
@@ -50,7 +52,7 @@ def statement(month: Month, call: Person) -> OwnersStatement:
 
 
 @router.post("/months/{month}/publish")
-def publish(month: Month, call: Admin) -> MonthView:
+def publish(month: Month, call: Programme) -> MonthView:
     """Show a frozen month to everybody; it never changes after."""
     with call.write() as step:
         return _month(service.publish(step, call.actor, month))
@@ -86,7 +88,7 @@ def year(year: Year, call: Person) -> YearView:
 
 
 @router.get("/speakers")
-def speakers(call: Admin, after: After = "", limit: Limit = 50) -> SpeakerList:
+def speakers(call: Books, after: After = "", limit: Limit = 50) -> SpeakerList:
     """Who may comment for which owner."""
     with call.read() as step:
         found, following = service.speakers(step, after, limit)
@@ -95,14 +97,14 @@ def speakers(call: Admin, after: After = "", limit: Limit = 50) -> SpeakerList:
 
 
 @router.post("/speakers", status_code=204)
-def speak(body: SpeakerBody, call: Admin) -> None:
+def speak(body: SpeakerBody, call: Programme) -> None:
     """Let a person comment for an owner."""
     with call.write() as step:
         service.speak(step, call.actor, body.owner, body.person)
 
 
 @router.delete("/speakers/{owner}/{person}", status_code=204)
-def be_silent(owner: str, person: str, call: Admin) -> None:
+def be_silent(owner: str, person: str, call: Programme) -> None:
     """Let a person comment for an owner no more; what was said stays."""
     with call.write() as step:
         service.be_silent(step, call.actor, owner, person)

@@ -155,7 +155,8 @@ def freeze_due(step: Step, freeze_day: int) -> list[str]:
 
 
 def publish(step: Step, actor: Actor, month: str) -> Month:
-    """Show a frozen month to everybody. For administrators; again: nothing changes."""
+    """Show a frozen month to everybody. For programme officers; again: nothing
+    changes."""
     row = store.statement(step, _checked(month))
     if row is None:
         raise Refused(
@@ -200,7 +201,7 @@ def comment(step: Step, actor: Actor, month: str, owner: str, words: str, key: s
     if owner not in store.owners_of(step, actor.person):
         raise NotAllowed(
             f"you don't speak for the owner {owner}",
-            hint="an administrator says who does: `meyrin ledger speak OWNER PERSON`",
+            hint="a programme officer says who does: `meyrin ledger speak OWNER PERSON`",
         )
     phase = _phase(step, month)
     _check_words(words)
@@ -344,12 +345,12 @@ def _check_month(step: Step, month: str) -> None:
 
 
 def _sees_drafts(step: Step, actor: Actor) -> bool:
-    return actor.admin or bool(spoken_for(step, actor))
+    return actor.reads_books or bool(spoken_for(step, actor))
 
 
 def _check_drafts(step: Step, actor: Actor, month: str) -> None:
     if not _sees_drafts(step, actor):
         raise NotAllowed(
             f"the statement of {month} is not published yet",
-            hint="until then administrators and those who speak for an owner may see it",
+            hint="until then those who read the books and those who speak for an owner may see it",
         )

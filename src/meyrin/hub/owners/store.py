@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from meyrin.hub.plumbing.database import BigId, Step, metadata
 from meyrin.hub.plumbing.only_added import guard
-from meyrin.hub.plumbing.paging import page
+from meyrin.hub.plumbing.paging import number, page
 
 MAX_WORDS = 2000
 
@@ -117,9 +117,8 @@ def remove_person(step: Step, owner: str, person_id: str) -> int:
 
 
 def comments_page(step: Step, month: str, after: str, limit: int) -> list[sa.Row[Any]]:
-    key = int(after) if after.isdecimal() else None
     listed = sa.select(comments).where(comments.c.month == month)
-    return step.rows(page(listed, comments.c.id, key, limit, newest=False))
+    return step.rows(page(listed, comments.c.id, number(after), limit, newest=False))
 
 
 def comment_by_key(step: Step, person_id: str, key: str) -> sa.Row[Any] | None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from meyrin.hub.plumbing.database import BigId, Step, metadata
 from meyrin.hub.plumbing.only_added import guard
-from meyrin.hub.plumbing.paging import cut, page
+from meyrin.hub.plumbing.paging import cut, number, page
 
 _LOCK = 0x41554449  # any constant of our own
 START = "0" * 64
@@ -105,8 +105,7 @@ def listed(step: Step, thing: str, after: str, limit: int) -> tuple[list[Row], s
     statement = sa.select(audit)
     if thing:
         statement = statement.where(audit.c.thing == thing)
-    key = int(after) if after.isdecimal() else None
-    rows = step.rows(page(statement, audit.c.id, key, limit, newest=True))
+    rows = step.rows(page(statement, audit.c.id, number(after), limit, newest=True))
     found, following = cut(rows, limit, "id")
     return [_row(row) for row in found], following
 

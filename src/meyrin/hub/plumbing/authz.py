@@ -25,6 +25,7 @@ class Access(StrEnum):
     OFFICER = "an officer of the call, or a programme officer"
     PROGRAMME = "a programme officer"
     AUDITOR = "an auditor, or an administrator"
+    BOOKS = "a programme officer, an auditor, or an administrator"
     ADMIN = "an administrator"
     AGENT = "an agent of a site"
     CALLER = "a person who is logged in, or an agent of a site"
@@ -78,6 +79,11 @@ class Actor:
     def audits(self) -> bool:
         return self.admin or "auditor" in self.facility
 
+    @property
+    def reads_books(self) -> bool:
+        """Who sees what owners are due before it is published."""
+        return self.programme or self.audits
+
     def decides(self, call: str) -> bool:
         return self.programme or (call, "officer") in self.calls
 
@@ -97,6 +103,10 @@ _RIGHTS: dict[Access, tuple[Callable[[Actor], bool], str]] = {
     Access.ADMIN: (lambda actor: actor.admin, "an administrator"),
     Access.PROGRAMME: (lambda actor: actor.programme, "a programme officer"),
     Access.OFFICER: (lambda actor: actor.programme or bool(actor.calls), "an officer"),
+    Access.BOOKS: (
+        lambda actor: actor.reads_books,
+        "a programme officer, an auditor or an administrator",
+    ),
     Access.AUDITOR: (lambda actor: actor.audits, "an auditor or an administrator"),
 }
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound
 from meyrin.domain.units import HOUR_S, Unit
-from meyrin.hub.calls import proposals, public_clocks
+from meyrin.hub.calls import granting, proposals, public_clocks, unsent
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.http import STATUS
-from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
+from meyrin.hub.reports.pages import SAFETY, PageRoute, View, part, respond, with_query
 from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import terms as site_terms
 from meyrin.hub.sites.terms_routes import accepted
@@ -25,6 +26,8 @@ Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 Word = Annotated[str, Form(max_length=200)]
+Mark = Annotated[str, Form(max_length=64)]
+BeganFrom = Annotated[str, Form(alias="from", max_length=64)]
 PAGE = 50
 DEFAULTS = {
     "project": "",
@@ -34,21 +37,11 @@ DEFAULTS = {
     "purpose": "try",
     "months": "3",
     "charged_type": "",
+    "mode": "",
 }
 
 
-@router.get("/apply", include_in_schema=False)
-def form(request: Request, call: Person) -> Response:
-    """The form: three fields to type, the rest to choose."""
-    with call.read() as step:
-        return _form(request, call, step, dict(DEFAULTS), None, 200)
-
-
-@router.post("/apply", include_in_schema=False)
-def ask(
-    request: Request,
-    call: Person,
-    key: Word,
+def _said(
     project: Word = "",
     title: Word = "",
     amount_h: Word = "",
@@ -56,10 +49,10 @@ def ask(
     purpose: Word = "",
     months: Word = "",
     charged_type: Word = "",
-    terms: Annotated[list[str], Form(max_length=100)] = [],  # noqa: B006 - read only
-) -> Response:
-    """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
-    said = {
+    mode: Word = "",
+) -> dict[str, str]:
+    """The fields of the form as they were typed or chosen."""
+    return {
         "project": project.strip(),
         "title": title.strip(),
         "amount_h": amount_h.strip(),
@@ -67,7 +60,60 @@ def ask(
         "purpose": purpose,
         "months": months,
         "charged_type": charged_type,
+        "mode": mode,
     }
+
+
+Said = Annotated[dict[str, str], Depends(_said)]
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Which ask a form writes: its key, this window's mark, and the mark it began from."""
+
+    key: str
+    mark: str
+    began_from: str = ""
+
+
+@router.get("/apply", include_in_schema=False)
+def form(
+    request: Request,
+    call: Person,
+    unsent_key: Annotated[str, Query(alias="unsent", max_length=200)] = "",
+    mode: Annotated[str, Query(max_length=63)] = "",
+    saved: bool = False,
+) -> Response:
+    """The form: three fields to type, the rest to choose. With `unsent`, as far as it was
+    written."""
+    with call.read() as step:
+        sent = proposals.by_key(step, call.actor, unsent_key) if unsent_key else None
+        if sent is not None:
+            return RedirectResponse(f"/proposals/{sent}", 303, SAFETY)
+        mark = step.entropy().hex()
+        if not unsent_key:
+            said = DEFAULTS | {"mode": mode}
+            return _form(request, call, step, said, Writing(step.entropy().hex(), mark))
+        try:
+            kept = unsent.one(step, call.actor, unsent_key)
+        except NotFound as error:
+            fresh = Writing(step.entropy().hex(), mark)
+            return _form(request, call, step, dict(DEFAULTS), fresh, error=error)
+        writing = Writing(kept.key, mark, kept.mark)
+        return _form(request, call, step, dict(kept.said), writing, kept=kept, saved=saved)
+
+
+@router.post("/apply", include_in_schema=False)
+def ask(
+    request: Request,
+    call: Person,
+    said: Said,
+    key: Annotated[str, Form(min_length=1, max_length=200)],
+    mark: Mark = "",
+    began_from: BeganFrom = "",
+    terms: Annotated[list[str], Form(max_length=100)] = [],  # noqa: B006 - read only
+) -> Response:
+    """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
     try:
         wanted = _wanted(key, said)
         with call.write() as step:
@@ -75,13 +121,48 @@ def ask(
             if made.submit_ms == step.now_ms:
                 audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
                            state=made.state)  # fmt: skip
+            unsent.discard(step, call.actor, key)
             for each in terms:
                 site, _, version = each.partition(" ")
                 accepted(step, call, site, version)
     except MeyrinError as error:
         with call.read() as step:
-            return _form(request, call, step, said, error, STATUS[type(error)])
+            writing = Writing(key, mark or step.entropy().hex(), began_from)
+            return _form(request, call, step, said, writing, error=error)
     return RedirectResponse(f"/proposals/{made.id}", 303, SAFETY)
+
+
+@router.post("/apply/keep", include_in_schema=False)
+def keep(
+    request: Request,
+    call: Person,
+    said: Said,
+    key: Annotated[str, Form(min_length=1, max_length=200)],
+    mark: Annotated[str, Form(min_length=1, max_length=64)],
+    began_from: BeganFrom = "",
+) -> Response:
+    """Keep what was written so far. To htmx: one line that says so, or why not."""
+    by_itself = "hx-request" in request.headers
+    try:
+        with call.write() as step:
+            kept = unsent.keep(step, call.actor, key, said, mark, began_from)
+    except MeyrinError as error:
+        if by_itself:
+            return part("saved", {"kept": None, "error": error}, STATUS[type(error)])
+        with call.read() as step:
+            writing = Writing(key, mark, began_from)
+            return _form(request, call, step, said, writing, error=error)
+    if by_itself:
+        return part("saved", {"kept": kept, "error": None})
+    return RedirectResponse(with_query("/apply", unsent=kept.key, saved="true"), 303, SAFETY)
+
+
+@router.post("/apply/discard", include_in_schema=False)
+def discard(call: Person, key: Annotated[str, Form(min_length=1, max_length=200)]) -> Response:
+    """Forget an ask that was not sent."""
+    with call.write() as step:
+        unsent.discard(step, call.actor, key)
+    return RedirectResponse("/apply", 303, SAFETY)
 
 
 def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
@@ -99,7 +180,7 @@ def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
             )
         numbers[name] = int(text)
     return proposals.Ask(
-        key=key or "no key",
+        key=key,
         project=said["project"],
         title=said["title"],
         kind=said["kind"],
@@ -108,6 +189,7 @@ def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
         unit=Unit.ACCELERATOR,
         months=numbers["months"],
         charged_type=said["charged_type"],
+        mode=said["mode"] or None,
     )
 
 
@@ -116,8 +198,11 @@ def _form(
     call: Call,
     step: Step,
     said: dict[str, str],
-    error: MeyrinError | None,
-    status: int,
+    writing: Writing,
+    *,
+    error: MeyrinError | None = None,
+    kept: unsent.Unsent | None = None,
+    saved: bool = False,
 ) -> Response:
     types = sorted(
         {
@@ -127,6 +212,7 @@ def _form(
         }
     )
     own, _ = proposals.listed(step, call.actor, "", "", PAGE, everybody=False)
+    unfinished, _ = unsent.listed(step, call.actor, "", unsent.MOST)
     view = View(
         "apply",
         "Ask for hours",
@@ -137,7 +223,10 @@ def _form(
             "types": types,
             "kinds": KINDS,
             "purposes": PURPOSES,
-            "key": step.entropy().hex(),
+            "writing": writing,
+            "kept": kept,
+            "saved": saved,
+            "unsent": [one for one in unfinished if one.key != writing.key],
             "modes": request.app.state.modes,
             "own": own[::-1],
             "open_terms": [
@@ -147,6 +236,7 @@ def _form(
             ],
         },
     )
+    status = 200 if error is None else STATUS[type(error)]
     return respond(request, call.actor, step.now_ms, view, status)
 
 
@@ -177,8 +267,10 @@ def officer(
             step, call.actor, proposals.WAITING, after, PAGE, everybody=True
         )
     found.sort(key=lambda ask: (ask.due_s or 2**62, ask.submit_ms, ask.id))
+    unsigned = granting.unsigned(request.app.state.modes)
     view = View(
-        "officer", "Officer's queue", "apply", {"asks": found, "following": following},
+        "officer", "Officer's queue", "apply",
+        {"asks": found, "following": following, "unsigned": unsigned},
         blocks=("officer",), say=f"{len(found)} asks wait",
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view)
@@ -191,6 +283,7 @@ def decide(
     call: Officer,
     act: Annotated[str, Form()],
     reason: Word = "",
+    reviewer: Annotated[str, Form(pattern="^([0-9a-f]{64})?$")] = "",
 ) -> Response:
     """Grant or refuse, with a reason."""
     if act not in {"grant", "refuse"}:
@@ -204,6 +297,7 @@ def decide(
             reason=reason,
             amount_s=None,
             modes=request.app.state.modes,
+            reviewer=reviewer,
         )
         audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
     return RedirectResponse("/officer", 303, SAFETY)

@@ -26,7 +26,8 @@ class ScoreLine:
     samples: int
     clusters: int
     unscored: int
-    mean: str
+    seen: str
+    estimate: str
     interval: str
     at_ms: int
 
@@ -91,12 +92,25 @@ def _scores(kept: evaluations.KeptRun) -> list[ScoreLine]:
             samples=int(each["samples"]),
             clusters=int(each["clusters"]),
             unscored=int(each["unscored"]),
-            mean=f"{float(each['mean']):.3f}",
+            seen=_seen(each),
+            estimate=_decimals(each.get("estimate")),
             interval=_interval(each),
             at_ms=int(run["started_ms"]),
         )
         for each in kept.scores
     ]
+
+
+def _seen(score: Mapping[str, Any]) -> str:
+    """The plain count where the score is yes or no, else its mean: over all samples."""
+    mean, samples = float(score["mean"]), int(score["samples"])
+    if score["low"] is None:
+        return f"mean {mean:.3f}"
+    return f"{round(mean * samples):,} of {samples:,}"
+
+
+def _decimals(value: float | None) -> str:
+    return "unknown" if value is None else f"{float(value):.3f}"
 
 
 def _interval(score: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ def project_page(
     )
     rows, following = cut(rows, PAGE, "id")
     found = ledger.statement(step, project.id, month or None)
-    granted, more = pace.look(step, actor, name, modes, "", ALLOCATIONS)
+    granted, more = pace.of_project(step, project, modes, ALLOCATIONS)
     named = {line.offer_id for each in found.types for line in each.delivered}
     named |= show.offers_named([a for r in rows for a in (r.debit_account, r.credit_account)])
     places = store.offer_places(step, named - {""})

@@ -16,7 +16,7 @@ from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
+Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
 MONTHS, COMMENTS = 36, 200
 TONES = {"very poor": "bad", "poor": "wait", "balanced": "good", "unknown": "off"}
 _COLUMNS = (
@@ -66,7 +66,7 @@ def comment(
 
 
 @router.post("/owners/{month}/publish", include_in_schema=False)
-def publish(month: str, call: Admin) -> Response:
+def publish(month: str, call: Programme) -> Response:
     """Show a frozen month to everybody."""
     with call.write() as step:
         service.publish(step, call.actor, month)

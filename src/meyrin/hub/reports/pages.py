@@ -121,6 +121,13 @@ def respond(request: Request, actor: Actor, now_ms: int, view: View, status: int
     return HTMLResponse(part, status, SAFETY)
 
 
+def part(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    """One block by itself, for a page that asked for it."""
+    return HTMLResponse(
+        _templates.get_template(f"blocks/{name}.html").render(values), status, SAFETY
+    )
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -13,11 +13,11 @@ from typing import Annotated
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header
 
-from meyrin.domain.errors import InvalidInput, NotAllowed
+from meyrin.domain.errors import NotAllowed
 from meyrin.hub.jobs.store import attempts, jobs
 from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.plumbing.paging import After, Limit, cut, page
+from meyrin.hub.plumbing.paging import After, Limit, cut, number, page
 from meyrin.hub.sites import service as sites
 from meyrin.wire.plans import TraceJob, TraceJobs
 
@@ -50,9 +50,7 @@ def placed(step: Step, actor: Actor, key: str, site: str, after: str, limit: int
         statement = statement.where(a.site_id == found.id)
     elif not actor.admin:
         raise _not_yours("all sites")
-    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
-        raise InvalidInput(f"after is {after!r}", hint="take `next` of the page before")
-    rows = step.rows(page(statement, j.id, int(after) if after else None, limit, newest=False))
+    rows = step.rows(page(statement, j.id, number(after), limit, newest=False))
     rows, following = cut(rows, limit, "id")
     return TraceJobs(
         jobs=[

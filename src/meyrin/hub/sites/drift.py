@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import number
 from meyrin.hub.sites import service, store
 from meyrin.wire.limits import DriftLine
 
@@ -41,7 +42,7 @@ def latest(step: Step, actor: Actor, name: str, after: str, limit: int) -> Drift
     row = store.latest(step, store.site_drifts, site)
     if row is None:
         return Drift()
-    start = int(after) if after.isdigit() else 0
+    start = number(after) or 0
     lines = row.report["lines"]
     return Drift(
         at_ms=row.at_ms,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.paging import number
 from meyrin.hub.sites import service, store
 from meyrin.wire.queue import PartitionQueue, QueuedJob
 
@@ -75,7 +76,7 @@ def picture(step: Step, actor: Actor, name: str, after: str, limit: int) -> Pict
     row = store.latest(step, store.site_queues, site)
     if row is None:
         return Picture()
-    start = int(after) if after.isdigit() else 0
+    start = number(after) or 0
     jobs = json.loads(zlib.decompress(row.jobs))
     page = jobs[start : start + limit]
     return Picture(

@@ -57,6 +57,7 @@ def enrol(body: NewSite, response: Response, call: Admin) -> Enrolled:
     """A new site; the credential of its agent is shown this once."""
     with call.write() as step:
         site, secret = service.enrol(step, body.name, body.title)
+        audit.note(step, call.actor.name, "site.new", site.name)
     response.headers.update(_NO_STORE)
     return Enrolled(site=_site(site), agent_secret=secret)
 
@@ -144,14 +145,18 @@ def site_drift(name: str, call: Operator, after: After = "", limit: Limit = 50) 
 def drain(name: str, body: DrainBody, call: Operator) -> SiteView:
     """Send nothing new to a site; what runs there goes on."""
     with call.write() as step:
-        return _site(service.drain(step, call.actor, name, body.reason))
+        site = service.drain(step, call.actor, name, body.reason)
+        audit.note(step, call.actor.name, "site.drain", name, reason=site.drained_reason)
+        return _site(site)
 
 
 @router.post("/{name}/resume")
 def resume(name: str, call: Operator) -> SiteView:
     """Send new work to a drained site again."""
     with call.write() as step:
-        return _site(service.resume(step, call.actor, name))
+        site = service.resume(step, call.actor, name)
+        audit.note(step, call.actor.name, "site.resume", name)
+        return _site(site)
 
 
 @router.put("/{name}/projects")
@@ -162,7 +167,10 @@ def allow_projects(name: str, body: AllowedProjects, call: Operator) -> SiteView
         if body.projects is not None:
             found = [identity.project_by_name(step, call.actor, each) for each in body.projects]
             ids = [each.id for each in found]
-        return _site(service.allow_projects(step, call.actor, name, ids))
+        site = service.allow_projects(step, call.actor, name, ids)
+        told = "all" if body.projects is None else " ".join(sorted(body.projects))
+        audit.note(step, call.actor.name, "site.projects", name, projects=told)
+        return _site(site)
 
 
 @router.post("/{name}/agent-token", status_code=201)
@@ -247,6 +255,7 @@ def end_offer(name: str, offer: str, body: OfferEnd, call: Admin) -> None:
     """Let an offer end earlier than agreed."""
     with call.write() as step:
         service.end_offer(step, name, offer, body.end_s)
+        audit.note(step, call.actor.name, "offer.end", offer, site=name, end_s=body.end_s)
 
 
 def _site(one: service.Site) -> SiteView:

@@ -24,7 +24,6 @@ from meyrin.hub.sites import capacity, refusals, store
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
-MAX_PARTITIONS = 1000
 MAX_OWNERS = 200
 
 
@@ -143,13 +142,8 @@ def announce(
     From now on `incarnation` is the agent's. The world moves only if a partition or the site's
     own rules changed. `about` (None keeps what is known) is shown to people.
     """
+    capacity.check_announced(partitions)
     specs = {one.name: _spec(one) for one in partitions}
-    if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
-        raise InvalidInput(
-            f"{len(partitions)} partitions under {len(specs)} names",
-            hint=f"each partition once, {MAX_PARTITIONS} at most",
-            field="partitions",
-        )
     kind = identity.check_label("batch_kind", batch_kind)
     start = identity.check_label("incarnation", incarnation)
     row = site_row(step, store.sites.c.id == site_id, site_id, hold=True)

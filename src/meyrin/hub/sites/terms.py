@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,13 @@ def way_out(name: str) -> str:
         f"read them with `meyrin terms show {name}`, then `meyrin terms accept {name}`, "
         "or open the page /terms"
     )
+
+
+def help_with(names: Sequence[str]) -> list[str]:
+    """What lets a job go to any of these sites, in one sentence; nothing where there is none."""
+    if len(names) < 2:
+        return [f"accept the terms of {name}: {way_out(name)}" for name in names]
+    return [f"accept the terms of one of {', '.join(names)}: {way_out('SITE')}"]
 
 
 def digest_of(version: str, text: str, url: str) -> str:

@@ -249,16 +249,6 @@ def _value(token: bytes, place: int, name: str, words: str) -> float:
     return value
 
 
-def _without_parts(columns: Columns, faults: Faults) -> NDArray[np.bool_] | None:
-    """Rows to keep where a job has lines for parts of its run (status 2 to 4) beside its own."""
-    part = (columns["status"] >= 2) & (columns["status"] <= 4)
-    if not part.any():
-        return None
-    part &= np.isin(columns["job_id"], columns["job_id"][~part])
-    faults.skipped[rules.PART] += int(part.sum())
-    return ~part
-
-
 class _Wide:
     """The three columns that some logs add after field 18, cut off and kept as labels."""
 

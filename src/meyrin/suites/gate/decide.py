@@ -27,7 +27,10 @@ from meyrin.suites.gate.evidence import (
 from meyrin.suites.gate.plan import UNSCORED_BUDGET, Claim, Plan
 from meyrin.suites.gate.signing import SignedPlan
 
-RULES = 1  # the version of these rules; a decision names it
+RULES = 2  # the version of these rules; a decision names it
+# what decisions by rules 1 lack, and what they said in other words: nothing that decides
+_NEWER = frozenset({"ones", "of", "estimate"})
+_TOLD = _NEWER | {"says", "low", "high", "rules"}
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough evidence"
 # what says only that a run was not made for this plan: set aside where it is asked what would
 # have been decided
@@ -47,8 +50,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One claim, decided. `doubt` and `level` are probabilities; `settle` says how many samples of
-    the same kind would have settled it, where more would."""
+    """One claim, decided. `found` is over all samples, `ones` of `of` where they are yes or no;
+    `estimate` is what the interval from `low` to `high` is of. `doubt` and `level` are
+    probabilities; `settle` says how many samples of the same kind would have settled it, where
+    more would."""
 
     claim: str
     kind: str
@@ -65,6 +70,9 @@ class Finding:
     unscored: int
     settle: int | None
     says: str
+    ones: int | None = None
+    of: int | None = None
+    estimate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,13 @@ class Decision:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(canonical(asdict(self))).hexdigest()
+        return hashlib.sha256(canonical(self._body())).hexdigest()
 
     def as_data(self) -> dict[str, Any]:
-        return {**asdict(self), "digest": self.digest}
+        return {**self._body(), "digest": self.digest}
+
+    def _body(self) -> dict[str, Any]:
+        return asdict(self) if self.rules > 1 else _without_keys(asdict(self), _NEWER)
 
 
 def decide(
@@ -148,10 +159,16 @@ def decide(
 
 
 def replay(decision: Decision, signed: SignedPlan, runs: Sequence[Facts]) -> tuple[str, ...]:
-    """What differs when the decision is made again from its evidence; empty when nothing does."""
+    """What differs when the decision is made again from its evidence; empty when nothing does.
+
+    Rules 1 and 2 decide alike and differ only in what they tell; so that is not compared between
+    them.
+    """
     spent = Spent(decision.attempt - 1, decision.before_ppm)
     again = decide(signed, runs, spent, decision.decided_ms, hypothetical=decision.hypothetical)
-    return tuple(_differences("", asdict(decision), asdict(again)))
+    left_out = _TOLD if decision.rules < RULES else frozenset()
+    one, other = (_without_keys(asdict(each), left_out) for each in (decision, again))
+    return tuple(_differences("", one, other))
 
 
 def decision_from_data(told: Any) -> Decision:
@@ -176,6 +193,15 @@ def decision_from_data(told: Any) -> Decision:
 
 
 # --- inside
+
+
+def _without_keys(value: Any, names: frozenset[str]) -> Any:
+    """Nested data without these keys, wherever they stand."""
+    if isinstance(value, dict):
+        return {k: _without_keys(v, names) for k, v in value.items() if k not in names}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_keys(each, names) for each in value)
+    return value
 
 
 def _without(problems: Iterable[Problem], aside: frozenset[str]) -> tuple[Problem, ...]:
@@ -229,14 +255,14 @@ def _finding(
     whole: float,
 ) -> Finding:
     """`level` is this claim's step of Holm, `whole` the attempt's level, at which a claim fails."""
-    from meyrin.suites.gate.measure import estimate, method, settle  # noqa: PLC0415 - numpy
+    from meyrin.suites.gate.measure import measure, method, settle  # noqa: PLC0415 - numpy
 
     doubt, against = judged or (1.0, 1.0)
     verdict = NOT_ENOUGH
     few = claim.kind == "capability" and observed.unscored > UNSCORED_BUDGET * claim.samples
     if judged is not None and not few:
         verdict = PASS if doubt <= level else FAIL if against <= whole else NOT_ENOUGH
-    found, low, high = estimate(claim, observed) if judged is not None else (None, None, None)
+    seen = measure(claim, observed) if judged is not None else None
     more = None
     if verdict == NOT_ENOUGH and judged is not None and not few:
         more = settle(claim, observed, whole)
@@ -245,9 +271,9 @@ def _finding(
         kind=claim.kind,
         verdict=verdict,
         method=method(claim, observed) if judged is not None else "",
-        found=found,
-        low=low,
-        high=high,
+        found=seen.found if seen else None,
+        low=seen.low if seen else None,
+        high=seen.high if seen else None,
         doubt=_kept(doubt),
         against=_kept(against),
         level=round(level, 9),
@@ -256,6 +282,9 @@ def _finding(
         unscored=observed.unscored,
         settle=more,
         says="",
+        ones=seen.ones if seen else None,
+        of=seen.of if seen else None,
+        estimate=seen.estimate if seen else None,
     )
     return replace(made, says=words.of_finding(claim, made, observed.problems, few=few))
 

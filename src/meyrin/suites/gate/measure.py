@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from meyrin.suites.gate import posterior
 from meyrin.suites.gate.evidence import Observed
 from meyrin.suites.gate.plan import Claim
-from meyrin.suites.gate.posterior import interval, tally
 from meyrin.suites.gate.rules import Table, judge, name_of
 
 INTERVAL = 0.10  # what the intervals leave out in all: 5 % on each side
@@ -37,24 +38,55 @@ def method(claim: Claim, observed: Observed) -> str:
     return name_of(claim, table_of(observed))
 
 
-def estimate(claim: Claim, observed: Observed) -> tuple[float, float, float]:
-    """The rate, mean or difference that was found, with its 90 % interval."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`found` is the share, mean or difference over all samples, `ones` of `of` where samples are
+    yes or no. `estimate` is what the 90 % interval from `low` to `high` is of, and lies in it; all
+    three are None where the data say nothing of it."""
+
+    found: float
+    ones: int | None
+    of: int
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def measure(claim: Claim, observed: Observed) -> Measured:
+    """What was found, with a 90 % interval that allows for clusters."""
     table = table_of(observed)
     items = int(table.sizes.sum())
-    found = float(table.totals.sum()) / items
+    total = float(table.totals.sum())
+    ones = round(total) if claim.rule in {"rate", "zero"} else None
+    span = _span(claim, table, total / items, items)
+    return Measured(_kept(total / items), ones, items, *(_kept(each) for each in span or ()))
+
+
+def _span(
+    claim: Claim, table: Table, found: float, items: int
+) -> tuple[float, float, float] | None:
+    """The estimate with its interval: estimate, low, high."""
+    clusters = table.sizes.shape[1]
     if claim.rule == "rate":
-        tallies = tally(table.sizes, np.rint(table.totals).astype(np.int64))[0]
-        low, high = interval(tallies, items, table.sizes.shape[1], INTERVAL)
-    elif claim.rule == "zero":
-        clusters = table.sizes.shape[1]
+        tallies = posterior.tally(table.sizes, np.rint(table.totals).astype(np.int64))[0]
+        low, middle, high = posterior.estimate(tallies, items, clusters, INTERVAL)
+        return middle, low, high
+    if claim.rule == "zero":
+        clean = 1.0 if claim.direction == "at_least" else 0.0
+        if found != clean:
+            return None  # the rule is about no event at all
         bound = (INTERVAL / 2) ** (1 / clusters)
-        up = claim.direction == "at_least"
-        low, high = (bound, 1.0) if up else (0.0, 1 - bound)
-        if found != (1.0 if up else 0.0):
-            low, high = 0.0, 1.0
-    else:
-        low, high = _spread(table, found, items)
-    return tuple(float(f"{each:.6g}") for each in (found, low, high))  # type: ignore[return-value]
+        return (clean, bound, 1.0) if clean else (clean, 0.0, 1 - bound)
+    if clusters < 2:
+        return None
+    freedom = float(stdtrit(clusters - 1, 1 - INTERVAL / 2))
+    width = freedom * _error(table, found, items)
+    return found, found - width, found + width
+
+
+def _kept(value: float) -> float:
+    """As many digits as say something."""
+    return float(f"{value:.6g}")
 
 
 def settle(claim: Claim, observed: Observed, level: float) -> int | None:
@@ -105,11 +137,3 @@ def _error(table: Table, found: float, items: int) -> float:
     clusters = table.sizes.shape[1]
     rest = table.totals[0] - found * table.sizes[0]
     return math.sqrt(float((rest**2).sum()) * clusters / (clusters - 1)) / items
-
-
-def _spread(table: Table, found: float, items: int) -> tuple[float, float]:
-    clusters = table.sizes.shape[1]
-    if clusters < 2:
-        return -1e9, 1e9
-    width = float(stdtrit(clusters - 1, 1 - INTERVAL / 2)) * _error(table, found, items)
-    return found - width, found + width

@@ -98,8 +98,15 @@ def beyond(where: Grid, tallies: Floats) -> Floats:
     return result
 
 
-def interval(tallies: Floats, items: int, clusters: int, level: float) -> tuple[float, float]:
-    """The central interval of the rate that leaves out `level` in all; for one data set."""
+def estimate(
+    tallies: Floats, items: int, clusters: int, level: float
+) -> tuple[float, float, float]:
+    """The rate's median, and the central interval that leaves out `level` in all, for one data set:
+    low, median, high, in ascending order.
+
+    The median belongs to the interval and so lies in it always. The share of all samples may not,
+    where clusters differ in size: it is no estimate of the rate of a cluster.
+    """
     hits, misses = _totals(tallies)
     middle = (hits + 1) / (hits + misses + 2)
     where = grid(round(float(middle), 6), items, clusters)
@@ -108,8 +115,8 @@ def interval(tallies: Floats, items: int, clusters: int, level: float) -> tuple[
     mass = np.add.reduceat(density, start)
     below = np.concatenate([[0.0], np.cumsum(mass) / mass.sum()])
     edges = np.concatenate([[0.0], (rates[1:] + rates[:-1]) / 2, [1.0]])
-    low, high = np.interp([level / 2, 1 - level / 2], below, edges)
-    return float(low), float(high)
+    low, middle, high = np.interp([level / 2, 0.5, 1 - level / 2], below, edges)
+    return float(low), float(middle), float(high)
 
 
 def mirrored(tallies: Floats) -> Floats:

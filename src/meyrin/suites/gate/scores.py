@@ -12,15 +12,18 @@ import numpy as np
 
 from meyrin.suites.facts import Facts
 from meyrin.suites.gate.measure import INTERVAL
-from meyrin.suites.gate.posterior import interval, tally
+from meyrin.suites.gate.posterior import estimate, tally
 
 MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The mean of one score in one task; unscored samples count as 0. The interval leaves out
-    10 %, and is None where the score is no yes or no."""
+    """The mean of one score in one task over all samples; unscored samples count as 0.
+
+    `estimate` is of the rate in a typical cluster, and the interval is of it and leaves out 10 %;
+    all three are None where the score is no yes or no.
+    """
 
     task: str
     metric: str
@@ -30,6 +33,7 @@ class Score:
     mean: float
     low: float | None
     high: float | None
+    estimate: float | None
 
 
 def scores(facts: Facts) -> list[Score]:
@@ -46,12 +50,12 @@ def scores(facts: Facts) -> list[Score]:
 def _score(task: str, metric: str, clusters: dict[str, list[float | None]]) -> Score:
     values = [value for cluster in clusters.values() for value in cluster]
     known = [value or 0.0 for value in values]
-    low = high = None
+    low = high = middle = None
     if set(known) <= {0.0, 1.0}:
         sizes = np.array([len(cluster) for cluster in clusters.values()])
         hits = np.array([int(sum(v or 0.0 for v in cluster)) for cluster in clusters.values()])
-        bounds = interval(tally(sizes, hits)[0], len(values), len(clusters), INTERVAL)
-        low, high = (float(f"{each:.6g}") for each in bounds)
+        found = estimate(tally(sizes, hits)[0], len(values), len(clusters), INTERVAL)
+        low, middle, high = (float(f"{each:.6g}") for each in found)
     return Score(
         task,
         metric,
@@ -61,4 +65,5 @@ def _score(task: str, metric: str, clusters: dict[str, list[float | None]]) -> S
         float(f"{sum(known) / len(known):.6g}"),
         low,
         high,
+        middle,
     )

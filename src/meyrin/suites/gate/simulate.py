@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from meyrin.suites.gate.ideal import LARGEST, most_power
 from meyrin.suites.gate.plan import Claim, Plan
 from meyrin.suites.gate.rules import Table, judge
 
@@ -26,6 +27,8 @@ class Cell:
     """How often a claim passes where the truth is `truth`. `error` is one Monte Carlo error.
 
     `once` is one attempt, `ever` that at least one of all attempts passes, each on new samples.
+    `most` is what no rule that keeps its level at every ICC can exceed in one attempt, where that
+    is known.
     """
 
     claim: str
@@ -40,6 +43,7 @@ class Cell:
     once_error: float
     ever: float
     ever_error: float
+    most: float | None = None
 
 
 def cells(plan: Plan) -> int:
@@ -77,6 +81,7 @@ def table(plan: Plan, replicates: int, seed: int) -> Iterator[Cell]:
                     once_error=_error(once, passed.size),
                     ever=ever,
                     ever_error=_error(ever, replicates),
+                    most=_most(claim, truth, icc, used) if at == "alternative" else None,
                 )
 
 
@@ -114,6 +119,12 @@ def draw(claim: Claim, truth: float, icc: float, sets: int, rng: np.random.Gener
     wins = rng.binomial(n, _rates(min(up, 1.0), icc, n.shape, rng))
     losses = rng.binomial(n - wins, _rates(min(down / (1 - up), 1.0), icc, n.shape, rng))
     return Table(n, (reach * (wins - losses)).astype(np.float64), wins, losses)
+
+
+def _most(claim: Claim, truth: float, icc: float, level: float) -> float | None:
+    if claim.rule != "rate" or claim.samples > LARGEST * claim.clusters:
+        return None
+    return most_power(claim, truth, icc, level)[0]
 
 
 def _iccs(claim: Claim) -> tuple[float, ...]:

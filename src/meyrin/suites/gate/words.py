@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from meyrin.domain.units import show_count
 from meyrin.suites.gate.plan import UNSCORED_BUDGET, Claim, Plan
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ def of_finding(claim: Claim, found: Finding, problems: Sequence[Problem], *, few
     if found.found is None:
         return f"{head}. There is nothing to judge."
     unit = _percent if claim.rule != "mean" else _plain
-    seen = f"{unit(found.found)} on {found.samples:,} samples in {found.clusters:,} clusters"
-    if found.low is not None and found.high is not None:
-        seen += f" (90 % interval {unit(found.low)} to {unit(found.high)})"
-    parts = [f"{head}. Found {seen}; the bar is {_side(claim)} {unit(claim.bar)}."]
+    parts = [f"{head}. Found {_seen(claim, found)}; the bar is {_side(claim)} {unit(claim.bar)}."]
     if found.unscored:
         parts.append(f"{found.unscored:,} samples without a score count as {_worst(claim)}.")
     if few:
@@ -74,6 +72,27 @@ def of_decision(plan: Plan, made: Decision) -> tuple[str, ...]:
         lines.append("Nothing is spent of the level, because the claims could not be judged.")
     lines.append(ACTIONS[made.action].format(shrink=plan.tranche.shrink_percent))
     return tuple(lines)
+
+
+def _seen(claim: Claim, found: Finding) -> str:
+    """The plain count first, then the estimate that the interval is of: the two may differ."""
+    span = ""
+    unit = _percent if claim.rule != "mean" else _plain
+    if found.low is not None and found.high is not None:
+        span = f"90 % interval {unit(found.low)} to {unit(found.high)}"
+    clusters = f"in {show_count(found.clusters, 'cluster')}"
+    if found.ones is None or found.of is None:
+        count = show_count(found.samples, "sample")
+        return f"{unit(found.found or 0.0)} on {count} {clusters}" + (span and f" ({span})")
+    share = found.ones / found.of
+    seen = f"{found.ones:,} of {show_count(found.of, 'sample')} {clusters} ({unit(share)})"
+    if found.estimate is None:
+        return seen
+    if claim.rule == "zero":
+        up = claim.direction == "at_least"
+        side = f"at least {unit(found.low or 0.0)}" if up else f"at most {unit(found.high or 0.0)}"
+        return f"{seen}, so the rate of a typical cluster is {side} (95 % sure)"
+    return f"{seen}; the rate of a typical cluster is about {unit(found.estimate)} ({span})"
 
 
 def _side(claim: Claim) -> str:

@@ -12,6 +12,7 @@ from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.hub.calls.modes.file import read_modes
 
 GOOD = (ROOT / "examples/modes/fast-lane.toml").read_text(encoding="utf-8")
+RULE = (ROOT / "examples/modes/starter.toml").read_text(encoding="utf-8")
 FAULTS = [
     ("least_h = 10_000", "least_h = 0", "size.least_h is 0"),
     ("least_h = 10_000", "least_h = 60_000", "least_h is 60000, above most_h"),
@@ -43,9 +44,27 @@ def test_a_fault_is_named(tmp_path: Path, old: str, new: str, words: str) -> Non
 
 
 def test_all_of_an_award_can_not_wait_for_gates(tmp_path: Path) -> None:
-    gates = "\n[[gate]]\npercent = 60\nclaim = 'a'\n[[gate]]\npercent = 40\nclaim = 'b'\n"
-    (tmp_path / "m.toml").write_text(GOOD + gates, encoding="utf-8")
+    (tmp_path / "m.toml").write_text(GOOD + gate(60) + gate(40), encoding="utf-8")
     with pytest.raises(InvalidInput, match="usable before any gate"):
+        read_modes(tmp_path)
+
+
+def gate(percent: int, more: str = "") -> str:
+    return f"\n[[gate]]\nname = 'more'\npercent = {percent}\nclaim = 'a'\n{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + gate(0), "gate[1].percent is 0"),
+        (GOOD + gate(30, "reviewer = 'grace'"), "gate[1].reviewer is 'grace'"),
+        (GOOD + gate(30, "after_percent = 50") + gate(30), "no gate's part comes before"),
+        (RULE + gate(30), "give each gate its reviewer's key"),
+    ],
+)
+def test_a_gate_is_whole(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=re.escape(words)):
         read_modes(tmp_path)
 
 

@@ -23,7 +23,6 @@ from meyrin.sim.toml_file import Table, read_toml
 Kind = Literal["startup", "sme", "industry", "academic", "public"]
 Purpose = Literal["try", "benchmark", "develop", "train", "science"]
 StepKind = Literal["rule", "eligibility", "technical", "officer", "review", "panel"]
-PROMISES = ("seconds", "working-days", "weeks", "months")
 MOST_H = 10**10
 Hours = Annotated[int, Field(ge=1, le=MOST_H)]
 Months = Annotated[int, Field(ge=1, le=60)]
@@ -110,10 +109,20 @@ class Extension(Table):
 
 
 class Gate(Table):
-    """A part of the award that waits for evidence."""
+    """A part of the award that waits for evidence, in the order of the file."""
 
-    percent: Annotated[int, Field(ge=1, le=100)] = Field(description="part of the award")
-    claim: str = Field(description="what must be shown")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,99}$")] = Field(
+        description="which gate: a plan's `gate`; its `family` is the project's name"
+    )
+    percent: Percent = Field(description="part of the award")
+    claim: str = Field(min_length=1, max_length=200, description="what must be shown")
+    reviewer: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = Field(
+        default="",
+        description="public key of who has to sign the plan; left out, who decides an ask names it",
+    )
+    after_percent: Annotated[int, Field(ge=0, le=99)] = Field(
+        default=0, description="part of the time before which it is not released"
+    )
 
 
 class Pace(Table):
@@ -183,6 +192,10 @@ class Mode(Table):
             )
         if sum(gate.percent for gate in self.gate) >= 100:
             raise ValueError("some of the award must be usable before any gate")
+        if any(a.after_percent > b.after_percent for a, b in itertools.pairwise(self.gate)):
+            raise ValueError("no gate's part comes before that of the gate before it")
+        if at_once and not all(gate.reviewer for gate in self.gate):
+            raise ValueError("who decides by rule names nobody: give each gate its reviewer's key")
         if any(a.after_percent >= b.after_percent for a, b in itertools.pairwise(self.reclaim)):
             raise ValueError("each reclaim comes after the one before it: raise after_percent")
         return self

@@ -71,9 +71,11 @@
   document.addEventListener("htmx:oobAfterSwap", reopen);
 
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (document.hidden) event.preventDefault();
+    // what asks is put off; what keeps something is not
+    if (document.hidden && event.detail.requestConfig.verb === "get") event.preventDefault();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig.verb !== "get") return;
     stale(event.detail.xhr.status === 0 || event.detail.xhr.status >= 500);
   });
   document.addEventListener("htmx:afterSettle", tick);

@@ -1,0 +1,70 @@
+"""Where Slurm takes no more for now: how many may be tried all the same.
+
+Of a limit on the jobs in its queue (MaxSubmitJobs, MaxJobCount) Slurm says only that it was
+reached. What it held of ours then is taken for the limit: as many go in as have left since, and one
+now and then, for others leave too and limits change. Nothing of it is kept: a new start asks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meyrin.agent.slurm.store import Job, Stage
+
+PROBE_S = 30
+Queue = tuple[str, str | None, str | None, str | None]
+
+
+def queue_of(job: Job) -> Queue:
+    """Jobs that share these meet the same limits."""
+    asked = job.submission
+    return asked.partition, asked.account, asked.qos, asked.reservation
+
+
+@dataclass(slots=True)
+class _Reached:
+    live: int
+    probe_s: int
+
+
+class Full:
+    """Used by the one thread that sends."""
+
+    def __init__(self) -> None:
+        self._reached: dict[Queue, _Reached] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._reached)
+
+    def reached(self, queue: Queue, jobs: Iterable[Job], now_s: int) -> None:
+        """Slurm took no more of it; `jobs` are all of ours."""
+        self._reached[queue] = _Reached(_live(jobs)[queue], now_s + PROBE_S)
+
+    def let_in(self, ready: Iterable[Job], jobs: Iterable[Job], now_s: int) -> list[Job]:
+        """Those of `ready` that may be tried, in their order."""
+        if not self._reached:
+            return list(ready)
+        live = _live(jobs)
+        room = {}
+        for queue, one in self._reached.items():
+            room[queue] = max(one.live - live[queue], int(now_s >= one.probe_s))
+        found = []
+        for job in ready:
+            queue = queue_of(job)
+            if room.get(queue, 1) > 0:
+                found.append(job)
+                if queue in room:
+                    room[queue] -= 1
+        return found
+
+    def went_in(self, queue: Queue, jobs: Iterable[Job]) -> None:
+        """Slurm took one: where there are more now than it held then, the limit is another."""
+        one = self._reached.get(queue)
+        if one is not None and _live(jobs)[queue] > one.live:
+            del self._reached[queue]
+
+
+def _live(jobs: Iterable[Job]) -> Counter[Queue]:
+    return Counter(queue_of(job) for job in jobs if job.stage is Stage.SENT)

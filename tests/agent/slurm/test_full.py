@@ -1,0 +1,103 @@
+"""A Slurm that takes no more for now: the agent holds back and goes on, and fails no job."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import httpx2
+import pytest
+from tests.agent.slurm.test_status import Site
+
+from meyrin.agent.batch import Phase
+from meyrin.agent.config import SlurmConfig
+from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.command import runner
+from meyrin.agent.slurm.rest import Rest
+from meyrin.domain.errors import Unreachable
+from meyrin.testing.slurmrestd import NEW, FakeRestd
+
+NAMES = [f"a{number:02}" for number in range(12)]
+
+
+@pytest.fixture(params=["command", "rest"])
+def site(request, tmp_path):
+    made = Site(tmp_path / "site")
+    if request.param == "rest":
+        made.commands = FakeRestd(made.cluster, made.faults, NEW)
+        config = SlurmConfig(rest_url="http://fake:6820", rest_version=NEW)
+        by = Rest(config, made.cluster.user, made.clock, httpx2.MockTransport(made.commands))
+        made.batch = SlurmBatch(tmp_path / "rest", by, clock_s=made.clock, at_once=1)
+    made.batch.partitions()
+    return made
+
+
+def submissions(site):
+    asked = site.commands.asked
+    return asked["sbatch"] or sum(n for path, n in asked.items() if path.endswith("job/submit"))
+
+
+def phases(site):
+    return [site.seen(name).phase for name in NAMES]
+
+
+def test_at_a_limit_as_many_go_in_as_leave(site):
+    site.cluster.most = 3
+    for name in NAMES:
+        site.submit(name, script="#!/bin/sh\nexit 0\n")
+    site.pass_s(20)
+    assert len(site.cluster.listed()) == 3
+    assert submissions(site) <= 4, "it asks again although nothing has left"
+    for left in (6, 3, 0):
+        site.cluster.holds = False
+        site.cluster.advance()
+        site.cluster.holds = True
+        site.pass_s(8)
+        waits = [name for name in NAMES if not site.seen(name).batch_job]
+        assert len(waits) == left
+    site.cluster.holds = False
+    site.pass_s(30)
+    assert {(site.seen(name).end, site.seen(name).exit_code) for name in NAMES} == {("exit", 0)}
+    assert submissions(site) < 2 * len(NAMES)
+    assert set(site.cluster.launches.values()) == {1}
+
+
+def test_room_that_others_make_is_found_by_asking_now_and_then(site):
+    site.cluster.most = 0
+    for name in NAMES:
+        site.submit(name)
+    site.pass_s(90)
+    assert submissions(site) <= 5
+    assert set(phases(site)) == {Phase.QUEUED}
+    site.cluster.most = None
+    site.pass_s(40)
+    assert len(site.cluster.listed()) == len(NAMES)
+
+
+def test_a_no_that_may_be_for_ever_is_one_in_the_end(tmp_path):
+    """slurmrestd has one number for too many jobs and for one that is too large."""
+    made = Site(tmp_path / "site")
+    restd = FakeRestd(made.cluster, made.faults, NEW)
+    config = SlurmConfig(rest_url="http://fake:6820", rest_version=NEW)
+    by = Rest(config, made.cluster.user, made.clock, httpx2.MockTransport(restd))
+    made.batch = SlurmBatch(tmp_path / "rest", by, clock_s=made.clock, at_once=1)
+    made.batch.partitions()
+    made.cluster.most = 0
+    made.submit()
+    made.pass_s(60)
+    assert made.seen().phase is Phase.QUEUED
+    made.pass_s(120)
+    assert made.seen().end == "not_started"
+    assert "violates accounting" in made.seen().why
+
+
+def test_an_sbatch_that_keeps_asking_by_itself_is_not_waited_for(tmp_path):
+    """At MaxJobCount sbatch says so and tries again for two minutes."""
+    program = tmp_path / "sbatch"
+    words = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+    text = f"import sys, time\nprint({words!r}, file=sys.stderr, flush=True)\ntime.sleep(600)\n"
+    program.write_text(f"#!{sys.executable}\n{text}")
+    program.chmod(0o755)
+    with pytest.raises(Unreachable, match="temporarily unable") as caught:
+        runner(60)([str(program)], "script", dict(os.environ))
+    assert caught.value.facts["full"]
