@@ -43,6 +43,10 @@ def test_the_no_stays_while_nothing_changes(refused):
         hub.clock.pass_s(5)
         assert asked_again(hub) == []
     assert reasons(hub, job) == ["site_said_no"]
+    found = hub.explain(job)
+    assert found.summary == hub.detail(job).job.reason
+    assert found.summary.startswith("alps said no: "), "in the site's own words"
+    assert "change the job so" in found.refusals[0].words
 
 
 def test_other_rules_or_another_veto_wake_it(refused):
