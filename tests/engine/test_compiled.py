@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from meyrin.engine import compiled
 
 # Two functions in two files of a copy of the package; prints hits, misses and the folder.
 CALLEE = """
-from meyrin.engine.compiled import lean
-@lean
+from meyrin.engine.compiled import inner
+@inner
 def callee(number):
     return number + 1
 """
@@ -118,6 +119,23 @@ def test_a_switch_of_numba_gives_another_key(monkeypatch: pytest.MonkeyPatch) ->
     assert compiled.key() != before
 
 
+def test_an_inner_function_is_refused_to_python_and_not_jumped_into() -> None:
+    """It has no door: Numba would call address 0 and the process would be gone."""
+
+    @compiled.inner
+    def half(number: float) -> float:
+        return number / 2
+
+    @compiled.compiled
+    def quarter(number: float) -> float:
+        return half(half(number))
+
+    for _ in range(2):  # before it is compiled for its caller, and after
+        with pytest.raises(TypeError, match="is for compiled functions only"):
+            half(3.0)
+        assert quarter(3.0) == 0.75
+
+
 def test_all_kernels_are_compiled_ahead_with_a_line_for_each_module(
     copy: Path, tmp_path: Path
 ) -> None:
@@ -141,7 +159,7 @@ def test_nothing_beneath_the_engine_enters_a_kernel() -> None:
     """The cache's key is of the engine's sources alone, so its kernels may name nothing else."""
     for path in sorted((ROOT / "src/meyrin/engine").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if "import compiled" not in text and "import lean" not in text:
+        if not re.search(r"import (compiled|inner|lean)\b", text):
             continue
         named = [
             node.module

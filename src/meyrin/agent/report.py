@@ -10,13 +10,14 @@ from meyrin.wire.agents import Report, UsageBody
 
 
 def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
-    """A report that says everything up to the job's phase; `handed_ms` is when it was queued."""
+    """A report that says everything up to the job's phase; `handed_ms` is when it was queued
+    first."""
     wanted = item.request.output_files
     return Report(
         attempt=job.attempt,
         epoch=item.work.epoch,
         phase=job.phase.value,
-        at_ms=handed_ms if job.phase is Phase.QUEUED else now_ms,
+        at_ms=handed_ms if job.phase is Phase.QUEUED and not job.run else now_ms,
         batch_job=job.batch_job,
         start_ms=job.start_ms,
         end_ms=job.end_ms,

@@ -23,7 +23,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 from llvmlite import binding  # type: ignore[import-untyped]
@@ -36,6 +36,8 @@ R = TypeVar("R")
 
 ENGINE = Path(__file__).parent
 KEPT_KEYS = 8  # folders of other versions that stay: a second checkout, an edit taken back
+NJIT: Any = numba.njit  # its types leave out `_nrt`
+USUAL = {"nogil": True, "error_model": "numpy"}
 # what reading half a file of the cache raises (pickle's page in the Python library reference)
 DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError)
 
@@ -47,7 +49,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     compiled functions. Division by zero gives what NumPy gives, and no index is checked.
     Raises Numba's `TypingError` at the first call of a function that it cannot compile.
     """
-    return _with_cache(numba.njit(nogil=True, error_model="numpy")(function), function)
+    return _with_cache(NJIT(**USUAL)(function), function)
 
 
 def lean(function: Callable[P, R]) -> Callable[P, R]:
@@ -57,9 +59,26 @@ def lean(function: Callable[P, R]) -> Callable[P, R]:
     to each array, which takes most of the time of a small function. Raises Numba's `NumbaError`
     at the first call of a function that does make an array.
     """
-    njit: Any = numba.njit  # its types leave out `_nrt`
-    made = njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function)
-    return _with_cache(made, function)
+    return _with_cache(NJIT(_nrt=False, forceinline=True, **USUAL)(function), function)
+
+
+def inner(function: Callable[P, R]) -> Callable[P, R]:
+    """As `lean`, for a function that only compiled functions call: TypeError for anybody else.
+
+    Its callers hold its code, so it is kept nowhere by itself. The doors from Python and C that it
+    goes without are most of what there is to compile where a state of many arrays is passed.
+    """
+    made = NJIT(
+        _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **USUAL
+    )(function)
+
+    def refuse(*_args: object) -> None:
+        raise TypeError(f"{function.__name__}() is for compiled functions only")
+
+    # without a door there is nothing that a call could enter: Numba would jump to address 0
+    made._insert = lambda *_args: None  # noqa: SLF001
+    made._compile_for_args = refuse  # noqa: SLF001
+    return cast("Callable[P, R]", made)
 
 
 def _with_cache(dispatcher: Any, function: Callable[P, R]) -> Callable[P, R]:

@@ -43,6 +43,19 @@ def test_the_no_stays_while_nothing_changes(refused):
         hub.clock.pass_s(5)
         assert asked_again(hub) == []
     assert reasons(hub, job) == ["site_said_no"]
+    found = hub.explain(job)
+    assert found.summary == hub.detail(job).job.reason
+    assert found.summary.startswith("alps said no: "), "in the site's own words"
+    assert "change the job so" in found.refusals[0].words
+
+
+def test_a_site_that_takes_nothing_new_says_why(hub):
+    with hub.write() as step:
+        sites.say_not_now(step, sites.ids_of(step, ["alps"])["alps"], "quiet hours until 18:00")
+    job = hub.submit()
+    found = hub.explain(job)
+    assert "takes no new jobs at present (quiet hours until 18:00)" in found.summary
+    assert found.refusals[0].words.partition(": ")[0] in found.summary
 
 
 def test_other_rules_or_another_veto_wake_it(refused):

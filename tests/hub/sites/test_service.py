@@ -32,6 +32,30 @@ def alps(house):
         return sites.announce(step, site.id, "slurm", [GPU, CPU], "first")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": 1_000_001},
+        {"nodes": 1_000_000, "cores_per_node": 1001},
+        {"cores_per_node": 2**62},
+        {"memory_mb_per_node": 2**40},
+        {"default_walltime_s": 2**70},
+        {"max_walltime_s": 2**70},
+    ],
+)
+def test_numbers_that_no_site_has_do_not_come_in(house, alps, wrong):
+    """They stopped the broker, and with it every other site."""
+    with house.write() as step:
+        before = sites.site(step, alps.id)
+        with pytest.raises(InvalidInput, match=r"nodes at one site|partition cpu: "):
+            sites.announce(step, alps.id, "slurm", [replace(CPU, **wrong)], "second")
+        assert sites.site(step, alps.id) == before
+        for good in ({"cores_per_node": 10**6}, {"nodes": 10**6}, {"default_walltime_s": 10**9}):
+            sites.announce(step, alps.id, "slurm", [replace(CPU, **good)], "second")
+        with pytest.raises(InvalidInput, match="2 partitions under 1 names"):
+            sites.announce(step, alps.id, "slurm", [CPU, CPU], "second")
+
+
 @contextmanager
 def world_moves(house, by):
     with house.read() as step:

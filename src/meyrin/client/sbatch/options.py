@@ -126,7 +126,7 @@ HONOURED: tuple[Option, ...] = (
          "SBATCH_PARTITION"),
     _yes("quiet", NOTHING, readers.client_flag("quiet"), "prints errors only", "Q"),
     _yes("requeue", MAYBE, readers.request_flag("requeue", value=True),
-         "kept with the job; no site runs a job again yet, and submission says so; plain only", "",
+         "a Slurm site queues it again that took its nodes away or lost one; plain only", "",
          "SBATCH_REQUEUE"),
     _yes("signal", VALUE, readers.signal, "`[B:]NAME[@SECONDS]` before the wall time ends", "",
          "SBATCH_SIGNAL"),

@@ -169,6 +169,4 @@ def _submission(draft: Draft, text: str, name: str, arguments: tuple[str, ...]) 
         **{"name": name, **draft.request},
     )
     notes = (*draft.notes, *about_export)
-    if request.requeue:
-        notes += ("--requeue is kept, but no site runs a job again yet: a lost one has failed",)
     return Submission(request, ClientOptions(**draft.client), notes)

@@ -54,11 +54,11 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.compiled import compiled, inner
 from meyrin.engine.room import Room
 
 
-@lean
+@inner
 def hold(rules: Play, world: World, job: int, sign: int) -> None:
     """Count what the job holds (1), or no longer holds (-1), for its account."""
     if rules.order != DOMINANT:
@@ -71,7 +71,7 @@ def hold(rules: Play, world: World, job: int, sign: int) -> None:
             world.accounts[jobs[job, ACCOUNT], TAKEN + part] += sign * amount
 
 
-@lean
+@inner
 def start(rules: Play, world: World, room: Room, job: int, now: int, promised: bool) -> None:
     """Start a waiting job on its `placed` nodes. What was `promised` is taken already."""
     jobs = world.jobs
@@ -93,7 +93,7 @@ def start(rules: Play, world: World, room: Room, job: int, now: int, promised: b
     add_up(world, room)
 
 
-@lean
+@inner
 def stop(rules: Play, world: World, job: int, now: int, status: int) -> None:
     """A running job runs no more. Its room is given back by the caller."""
     jobs = world.jobs
@@ -110,7 +110,7 @@ def stop(rules: Play, world: World, job: int, now: int, status: int) -> None:
     put(world, GONE, job)
 
 
-@lean
+@inner
 def put_off(rules: Play, world: World, job: int, now: int, status: int) -> None:
     """A running job is stopped before its time: what it did is lost."""
     world.jobs[job, WASTED] += now - world.jobs[job, START]
@@ -118,7 +118,7 @@ def put_off(rules: Play, world: World, job: int, now: int, status: int) -> None:
     stop(rules, world, job, now, status)
 
 
-@lean
+@inner
 def complete(rules: Play, world: World, room: Room, job: int, now: int, status: int) -> None:
     """A running job gives back its room and is done."""
     occupy(world, room, job, 1, now, limit_end(rules, world, job, world.jobs[job, START]))

@@ -46,7 +46,7 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner, lean
 
 ROUNDING = 1e-6  # a whole number that floating point misses by a hair is that number
 
@@ -139,7 +139,7 @@ def priority(rules: Play, world: World, job: int, tick: int) -> int:
     return int(math.floor(value + ROUNDING) - jobs[job, NICE])
 
 
-@lean
+@inner
 def prioritise(rules: Play, world: World, time: int) -> None:
     """Give every waiting job the priority of the last tick, if there was one since."""
     tick = time // rules.calc_period * rules.calc_period

@@ -82,7 +82,7 @@ from meyrin.engine.cluster.world import (
     new,
     play,
 )
-from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.compiled import compiled, inner
 from meyrin.engine.room import Room, compact, ensured, take
 from meyrin.engine.room import give as give_room
 from meyrin.engine.room import new as new_room
@@ -106,7 +106,7 @@ def advance(rules: Play, world: World, room: Room, events: int) -> Room:
     return room
 
 
-@lean
+@inner
 def segments(world: World) -> int:
     """How many segments of room one instant can need: 4 for each node that a job gets or gives,
     and for the counter that it is counted by."""
@@ -125,7 +125,7 @@ def segments(world: World) -> int:
     return int(4 * (nodes + jobs) + 64)
 
 
-@lean
+@inner
 def next_instant(rules: Play, world: World) -> int:
     """When something happens next; NEVER if nothing does, or all jobs have ended."""
     now, jobs = world.now, world.jobs
@@ -149,7 +149,7 @@ def next_instant(rules: Play, world: World) -> int:
     return int(moment)
 
 
-@lean
+@inner
 def instant(rules: Play, world: World, room: Room, moment: int) -> None:
     """All that happens at one moment, then the pass."""
     now = world.now
@@ -187,7 +187,7 @@ def instant(rules: Play, world: World, room: Room, moment: int) -> None:
         now[CHANGED] = 0
 
 
-@lean
+@inner
 def anybody(rules: Play, world: World) -> bool:
     """Whether a pass can change anything: quick, and wrong on one side only."""
     if rules.backfill == CONSERVATIVE or rules.preemption != OFF:
@@ -207,7 +207,7 @@ def anybody(rules: Play, world: World) -> bool:
     return bool(at < size)
 
 
-@lean
+@inner
 def events(rules: Play, world: World, room: Room, moment: int) -> bool:
     """Completions, repairs, failures, arrivals, in this order; whether there was any."""
     now, jobs, happened = world.now, world.jobs, False
@@ -243,7 +243,7 @@ def events(rules: Play, world: World, room: Room, moment: int) -> bool:
     return happened
 
 
-@lean
+@inner
 def rejoin(rules: Play, world: World, moment: int) -> None:
     """Those who were put off wait again."""
     for at in range(world.now[SIZES + BACK]):
@@ -251,7 +251,7 @@ def rejoin(rules: Play, world: World, moment: int) -> None:
     world.now[SIZES + BACK] = 0
 
 
-@lean
+@inner
 def release(rules: Play, world: World, job: int, moment: int) -> None:
     """A submitted job may start once the job that it comes after has ended; or never."""
     jobs = world.jobs
@@ -270,7 +270,7 @@ def release(rules: Play, world: World, job: int, moment: int) -> None:
     enqueue_now(rules, world, job, moment)
 
 
-@lean
+@inner
 def enqueue_now(rules: Play, world: World, job: int, moment: int) -> None:
     """A job joins the waiting, with the priority of the last tick."""
     if rules.order == MULTIFACTOR:

@@ -54,11 +54,11 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.compiled import compiled, inner
 from meyrin.engine.room import Room
 
 
-@lean
+@inner
 def listed(rules: Play, world: World) -> int:
     """The list of waiting jobs for a pass; for dominant share a copy, which `pick` orders."""
     if rules.order != DOMINANT:
@@ -68,7 +68,7 @@ def listed(rules: Play, world: World) -> int:
     return QUEUE
 
 
-@lean
+@inner
 def pick(rules: Play, world: World, queue: Index, at: int, size: int) -> int:
     """The job at that place of the queue.
 
@@ -95,7 +95,7 @@ def pick(rules: Play, world: World, queue: Index, at: int, size: int) -> int:
     return int(queue[at])
 
 
-@lean
+@inner
 def strict(rules: Play, world: World, room: Room, now: int, full: bool) -> None:
     """In order; a job that can't start keeps its partition's nodes from all after it.
 
@@ -125,7 +125,7 @@ def strict(rules: Play, world: World, room: Room, now: int, full: bool) -> None:
     world.nodes[:, CLOSED] = 0
 
 
-@lean
+@inner
 def easy(rules: Play, world: World, room: Room, now: int) -> None:
     """The first job of each partition that can't start is reserved for; others may pass it."""
     jobs, partitions = world.jobs, world.partitions
@@ -220,7 +220,7 @@ def _place(rules: Play, world: World, room: Room, job: int, now: int) -> None:
         promise(rules, world, room, job, begin)
 
 
-@lean
+@inner
 def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     """Slurm's backfill: plan from nothing, in order, and start what may start now.
 
@@ -266,7 +266,7 @@ def plan(rules: Play, world: World, room: Room, now: int) -> bool:
     return more
 
 
-@lean
+@inner
 def _in_window(rules: Play, world: World, room: Room, job: int, now: int) -> int:
     """The earliest start of the job, -1 if there is none within `bf_window`."""
     begin = bound(world, job, now)
@@ -276,7 +276,7 @@ def _in_window(rules: Play, world: World, room: Room, job: int, now: int) -> int
     return begin if begin <= now + rules.bf_window else -1
 
 
-@lean
+@inner
 def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     """How far the line must be looked at to meet the last who could start now; 0: nobody could.
 
@@ -299,7 +299,7 @@ def _hopeful(world: World, room: Room, now: int, size: int, taken: int) -> int:
     return size
 
 
-@lean
+@inner
 def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None:
     """Keep the `placed` nodes for a waiting job from `begin` on."""
     world.jobs[job, PROMISE] = begin
@@ -307,7 +307,7 @@ def promise(rules: Play, world: World, room: Room, job: int, begin: int) -> None
     shift(world, room, job, -1, begin, limit_end(rules, world, job, begin))
 
 
-@lean
+@inner
 def forget(rules: Play, world: World, room: Room, job: int) -> None:
     """Keep nothing for the job any more."""
     begin = world.jobs[job, PROMISE]
@@ -317,7 +317,7 @@ def forget(rules: Play, world: World, room: Room, job: int) -> None:
     world.jobs[job, PROMISE] = NO_PROMISE
 
 
-@lean
+@inner
 def forget_all(rules: Play, world: World, room: Room, least: int) -> None:
     """Keep nothing for any waiting job; go on until nothing is and `least` have been looked at."""
     jobs, line, now = world.jobs, world.lists[LINE], world.now

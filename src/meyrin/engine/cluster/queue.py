@@ -27,10 +27,10 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.compiled import compiled, inner
 
 
-@lean
+@inner
 def put(world: World, which: int, job: int) -> None:
     """Add a job at the end of a list."""
     size = world.now[SIZES + which]
@@ -38,14 +38,14 @@ def put(world: World, which: int, job: int) -> None:
     world.now[SIZES + which] = size + 1
 
 
-@lean
+@inner
 def push(world: World, job: int) -> None:
     """A job runs: it enters the heap."""
     put(world, BUSY, job)
     _rise(world.jobs, world.lists[BUSY], world.now[SIZES + BUSY] - 1)
 
 
-@lean
+@inner
 def pull(world: World, job: int) -> None:
     """A job runs no more: it leaves the heap."""
     jobs, heap = world.jobs, world.lists[BUSY]
@@ -61,14 +61,14 @@ def pull(world: World, job: int) -> None:
     _sink(jobs, heap, jobs[last, HEAP], size)
 
 
-@lean
+@inner
 def _ends_first(jobs: Whole, one: int, other: int) -> bool:
     ends = jobs[one, START] + jobs[one, DURATION]
     ends_other = jobs[other, START] + jobs[other, DURATION]
     return bool(ends < ends_other or (ends == ends_other and one < other))
 
 
-@lean
+@inner
 def _rise(jobs: Whole, heap: Index, at: int) -> None:
     job = heap[at]
     while at > 0 and _ends_first(jobs, job, heap[(at - 1) // 2]):
@@ -79,7 +79,7 @@ def _rise(jobs: Whole, heap: Index, at: int) -> None:
     jobs[job, HEAP] = at
 
 
-@lean
+@inner
 def _sink(jobs: Whole, heap: Index, at: int, size: int) -> None:
     job = heap[at]
     while 2 * at + 1 < size:
@@ -95,7 +95,7 @@ def _sink(jobs: Whole, heap: Index, at: int, size: int) -> None:
     jobs[job, HEAP] = at
 
 
-@lean
+@inner
 def _goes_first(jobs: Whole, ranked: bool, weighed: bool, one: int, other: int) -> bool:
     """Which of two waiting jobs stands first in the line."""
     if ranked and jobs[one, RANK] != jobs[other, RANK]:
@@ -105,7 +105,7 @@ def _goes_first(jobs: Whole, ranked: bool, weighed: bool, one: int, other: int) 
     return one < other
 
 
-@lean
+@inner
 def enqueue(rules: Play, world: World, job: int) -> bool:
     """Put a job in its place among the waiting; whether that is behind all of them."""
     jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]
@@ -168,7 +168,7 @@ def _sort(
         width *= 2
 
 
-@lean
+@inner
 def _moves(jobs: Whole, ranked: bool, weighed: bool, short: bool, one: int, other: int) -> bool:
     """Whether a job that stands behind another has to move before it."""
     if short:
@@ -176,7 +176,7 @@ def _moves(jobs: Whole, ranked: bool, weighed: bool, short: bool, one: int, othe
     return _goes_first(jobs, ranked, weighed, one, other)
 
 
-@lean
+@inner
 def drop_started(world: World) -> None:
     """Remove from the line whoever waits no more."""
     jobs, line, size = world.jobs, world.lists[LINE], world.now[SIZES + LINE]

@@ -46,32 +46,32 @@ from meyrin.engine.cluster.world import (
     Play,
     World,
 )
-from meyrin.engine.compiled import compiled, lean
+from meyrin.engine.compiled import compiled, inner
 from meyrin.engine.rank import smallest
 from meyrin.engine.room import Room, count_with_room, first_start, give, take
 
 
-@lean
+@inner
 def members(world: World, partition: int) -> tuple[int, int]:
     """Where in `World.members` a partition's nodes begin and end; they ascend."""
     return world.partitions[partition, FIRST], world.partitions[partition, LAST]
 
 
-@lean
+@inner
 def placed(world: World, job: int) -> tuple[int, int]:
     """Where in `World.placed` the nodes that a job has, or is to have, begin and end."""
     first = world.jobs[job, PLACED]
     return first, first + world.jobs[job, NODES]
 
 
-@lean
+@inner
 def limit_end(rules: Play, world: World, job: int, begin: int) -> int:
     """Until when the scheduler takes a job to run: bf_resolution rounds it up."""
     end, unit = begin + world.jobs[job, LIMIT], rules.bf_resolution
     return int((end + unit - 1) // unit * unit)
 
 
-@lean
+@inner
 def shift(world: World, room: Room, job: int, sign: int, begin: int, end: int) -> None:
     """Take (-1) or give back (1) what the scheduler keeps for a job: its `placed` nodes, or so
     many of a counted partition."""
@@ -87,7 +87,7 @@ def shift(world: World, room: Room, job: int, sign: int, begin: int, end: int) -
         give(room, unit, 1, units, begin, end)
 
 
-@lean
+@inner
 def occupy(world: World, room: Room, job: int, sign: int, begin: int, end: int) -> None:
     """Take or give back what a job has that runs: as `shift`, and with names in any partition."""
     shift(world, room, job, sign, begin, end)
@@ -95,7 +95,7 @@ def occupy(world: World, room: Room, job: int, sign: int, begin: int, end: int) 
         _shift_named(world, room, job, sign, begin, end)
 
 
-@lean
+@inner
 def name(world: World, room: Room, job: int, begin: int, end: int) -> None:
     """The nodes of a counted partition that a job starts on: the lowest numbers of the free."""
     if world.partitions[world.jobs[job, PARTITION], COUNTER] < 0:
@@ -116,7 +116,7 @@ def name(world: World, room: Room, job: int, begin: int, end: int) -> None:
     _shift_named(world, room, job, -1, begin, end)
 
 
-@lean
+@inner
 def _shift_named(world: World, room: Room, job: int, sign: int, begin: int, end: int) -> None:
     jobs, (first, last) = world.jobs, placed(world, job)
     nodes = world.placed[first:last]
@@ -135,7 +135,7 @@ def _shift_named(world: World, room: Room, job: int, sign: int, begin: int, end:
             give(room, nodes[at : at + 1], 1, capacity, begin, end)
 
 
-@lean
+@inner
 def add_up(world: World, room: Room) -> None:
     """See what is free now, on all nodes and on the one with the most. The past is forgotten."""
     now, free = world.now, room.free
@@ -148,7 +148,7 @@ def add_up(world: World, room: Room) -> None:
                 now[MOST + part] = max(now[MOST + part], left)
 
 
-@lean
+@inner
 def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
     """Whether so much is free at all, wherever it is: quick, and wrong on one side only."""
     for part in range(3):
@@ -158,7 +158,7 @@ def may_fit(jobs: Whole, now: Whole, job: int) -> bool:
     return True
 
 
-@lean
+@inner
 def holds(world: World, job: int, node: int) -> bool:
     """Whether the empty node is large enough."""
     jobs, nodes = world.jobs, world.nodes
@@ -181,14 +181,14 @@ def unfit(world: World, job: int) -> bool:
     return bool(able < world.jobs[job, NODES])
 
 
-@lean
+@inner
 def ready(rules: Play, world: World, room: Room, job: int, now: int) -> bool:
     """Whether the job has room from now until its limit; then `placed` tells on which nodes."""
     found = roomy(world, room, job, now)
     return found >= world.jobs[job, NODES] and _settle(rules, world, room, job, found, now, now)
 
 
-@lean
+@inner
 def roomy(world: World, room: Room, job: int, now: int) -> int:
     """How many nodes have room for the job from now until its limit; they stand in `found`.
 
@@ -232,7 +232,7 @@ def roomy(world: World, room: Room, job: int, now: int) -> int:
     return found
 
 
-@lean
+@inner
 def soonest(rules: Play, world: World, room: Room, job: int, now: int, least: int) -> int:
     """When the job has room until its limit, -1 if never; `placed` then tells on which nodes.
 
@@ -318,7 +318,7 @@ def _settle(
     return True
 
 
-@lean
+@inner
 def _measure(world: World, room: Room, job: int, node: int, begin: int, now: int) -> None:
     """Note which segment of the node's room holds `begin`, and the gap around it."""
     jobs, nodes = world.jobs, world.nodes
@@ -346,7 +346,7 @@ def _measure(world: World, room: Room, job: int, node: int, begin: int, now: int
     nodes[node, SINCE_WHEN], nodes[node, UNTIL_WHEN] = since, until
 
 
-@lean
+@inner
 def _comes_before(rules: Play, world: World, room: Room, one: int, other: int) -> bool:
     """Whether a node is chosen rather than another."""
     nodes, free = world.nodes, room.free
@@ -362,7 +362,7 @@ def _comes_before(rules: Play, world: World, room: Room, one: int, other: int) -
     return one < other
 
 
-@lean
+@inner
 def _sink(rules: Play, world: World, room: Room, top: int, size: int) -> None:
     """Let the entry at `top` of `found` sink to where it belongs in a heap of `size`."""
     heap = world.found
@@ -376,14 +376,14 @@ def _sink(rules: Play, world: World, room: Room, top: int, size: int) -> None:
         top = below
 
 
-@lean
+@inner
 def new_pass(world: World) -> None:
     """Nothing is known yet of who can't start."""
     world.now[PASS] += 1
     world.now[ASKS_KEPT] = 0
 
 
-@lean
+@inner
 def ruled_out(world: World, job: int) -> bool:
     """Whether no such job can start in this pass, whatever its limit: `hopeless`, but quick."""
     kind = world.kind[job]
@@ -391,7 +391,7 @@ def ruled_out(world: World, job: int) -> bool:
     return bool(refused_in == world.now[PASS] and limit == 0)
 
 
-@lean
+@inner
 def hopeless(world: World, job: int) -> bool:
     """Whether the job can't start in this pass, as one that asks for no more could not.
 
@@ -413,7 +413,7 @@ def hopeless(world: World, job: int) -> bool:
     return False
 
 
-@lean
+@inner
 def bound(world: World, job: int, now: int) -> int:
     """Before when the job can't start, as one that asked for no more could not in this pass."""
     kind = world.kinds[world.kind[job]]
@@ -422,7 +422,7 @@ def bound(world: World, job: int, now: int) -> int:
     return int(kind[BOUND])
 
 
-@lean
+@inner
 def found_at(world: World, job: int, begin: int) -> None:
     """The job can start at `begin` at the earliest (-1: never): no such one can before."""
     kind = world.kinds[world.kind[job]]
@@ -430,7 +430,7 @@ def found_at(world: World, job: int, begin: int) -> None:
     kind[BOUND] = begin if begin >= 0 else NEVER
 
 
-@lean
+@inner
 def refused(world: World, job: int) -> None:
     """The job has just been found to have no room now: so have those that ask for as much."""
     jobs, kind, now = world.jobs, world.kind[job], world.now
@@ -448,7 +448,7 @@ def refused(world: World, job: int) -> None:
         now[ASKS_KEPT] = max(now[ASKS_KEPT], place + 1)
 
 
-@lean
+@inner
 def _asks_as_much(jobs: Whole, job: int, other: int) -> bool:
     """Whether a job asks for no less than another, whatever their limits."""
     return bool(

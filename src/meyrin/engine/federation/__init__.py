@@ -7,26 +7,28 @@ with one reservation for each site; a site with jobs of its own is that site und
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from meyrin.engine.federation import kernel
+from meyrin.engine.federation.records import Records, packed
 from meyrin.engine.federation.state import (
     DONE,
     ENDED,
+    GAP,
+    JOB,
     NOW,
-    Gaps,
+    SITE,
     Ints,
-    Jobs,
-    Sites,
     Terms,
     World,
     new_state,
 )
 
 MOST_SITES = 62  # a job's sites are bits of one integer
+T = TypeVar("T", bound=np.generic)
 LONGEST = 2**40  # seconds: no sum of times overflows
 NO_LIMIT = 2**40
 
@@ -74,39 +76,37 @@ class Federation:
         seed: int = 0,
     ) -> None:
         jobs_n, sites_n = len(np.asarray(ready)), len(np.asarray(count))
-        jobs = Jobs(
-            ready=_column(ready, np.int64),
-            rank=_or(rank, np.arange(jobs_n), np.int32),
-            number=_or(number, np.arange(jobs_n), np.int64),
-            size=_column(size, np.int32),
-            run=_column(run, np.int64),
-            limit=_column(limit, np.int64),
-            home=_or(home, np.zeros(jobs_n), np.int32),
-            away=_or(away, ready, np.int64),
-            allowed=_column(allowed, np.int64),
-            group=_or(group, np.zeros(jobs_n), np.int32),
-            low=_or(low, np.zeros(jobs_n), np.int8),
+        jobs = {
+            "ready": ready,
+            "rank": _or(rank, np.arange(jobs_n)),
+            "number": _or(number, np.arange(jobs_n)),
+            "size": size,
+            "run": run,
+            "limit": limit,
+            "home": _or(home, np.zeros(jobs_n)),
+            "away": _or(away, ready),
+            "allowed": allowed,
+            "group": _or(group, np.zeros(jobs_n)),
+            "low": _or(low, np.zeros(jobs_n)),
+        }
+        sites = {
+            "machine": count,
+            "node": _or(node, np.ones(sites_n)),
+            "whole": _or(whole, np.zeros(sites_n)),
+            "backfill": _or(backfill, np.ones(sites_n)),
+            "speed": _or(speed, np.ones(sites_n)),
+        }
+        limits = np.ascontiguousarray(_or(most, np.full((sites_n, 1), NO_LIMIT)), np.int64)
+        world = World(
+            packed(JOB, "jobs", jobs),
+            packed(SITE, "sites", sites),
+            limits,
+            _closures(gaps),
+            Terms(float(rate), repair_s, checkpoint_s, restart_s, seed, end_s),
+            None,
         )
-        sites = Sites(
-            machine=_column(count, np.int64),
-            node=_or(node, np.ones(sites_n), np.int64),
-            whole=_or(whole, np.zeros(sites_n), np.int8),
-            backfill=_or(backfill, np.ones(sites_n), np.int8),
-            speed=_or(speed, np.ones(sites_n), np.int64),
-            most=_or(most, np.full((sites_n, 1), NO_LIMIT), np.int64),
-        )
-        rows = np.asarray([] if gaps is None else gaps, np.int64).reshape(-1, 4)
-        rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
-        rows = rows[rows[:, 3] != 0]  # nothing closed is no closure
-        closures = Gaps(
-            begin=_column(rows[:, 0], np.int64),
-            end=_column(rows[:, 1], np.int64),
-            site=_column(rows[:, 2], np.int32),
-            amount=_column(rows[:, 3], np.int64),
-        )
-        _check(jobs, sites, closures, end_s)
-        terms = Terms(float(rate), repair_s, checkpoint_s, restart_s, seed, end_s)
-        self._world = World(jobs, sites, closures, terms, new_state(jobs, sites, closures, terms))
+        _check(world)
+        self._world = world._replace(state=new_state(world))
 
     def advance(self, events: int) -> None:
         """Deal with at most `events` instants; nothing happens once `done`."""
@@ -130,99 +130,110 @@ class Federation:
     @property
     def start(self) -> Ints:
         """First start of each job, -1 where it has none."""
-        return self._world.state.start
+        return self._by_job("start", np.int64)
 
     @property
     def end(self) -> Ints:
         """End of each job: of the attempt that runs, where one does; -1 where none is known."""
-        state = self._world.state
-        return np.where(state.end >= 0, state.end, state.ends)
+        jobs: Records = self._world.state.job
+        return np.where(jobs["end"] >= 0, jobs["end"], jobs["ends"])
 
     @property
     def site(self) -> npt.NDArray[np.int32]:
         """Where each job ran last, -1 nowhere."""
-        return self._world.state.on
+        return self._by_job("on", np.int32)
 
     @property
     def restarts(self) -> npt.NDArray[np.int32]:
         """Attempts of each job that a failure or a preemption ended."""
-        return self._world.state.restarts
+        return self._by_job("restarts", np.int32)
 
     @property
     def lost(self) -> Ints:
         """Accelerator-seconds that those attempts lost."""
-        return self._world.state.lost
+        return self._by_job("lost", np.int64)
 
     @property
     def running(self) -> npt.NDArray[np.bool_]:
         """Which jobs run at the end of the run."""
-        return self._world.state.ends >= 0
+        return self._by_job("ends", np.int64) >= 0
 
     @property
     def used(self) -> Ints:
         """Accelerator-seconds given to jobs, by site and hour."""
-        return self._world.state.used
+        return self._by_hour("used")
 
     @property
     def wasted(self) -> Ints:
         """Of these the lost ones, in the hour in which they were lost."""
-        return self._world.state.wasted
+        return self._by_hour("wasted")
 
     @property
     def closed(self) -> Ints:
         """Accelerator-seconds out of service, by site and hour."""
-        return self._world.state.closed
+        return self._by_hour("closed")
+
+    def _by_job(self, name: str, kind: type[T]) -> npt.NDArray[T]:
+        return np.array(self._world.state.job[name], kind)
+
+    def _by_hour(self, name: str) -> Ints:
+        return np.array(self._world.state.hours[name], np.int64)
 
 
-def _column(values: npt.ArrayLike, kind: Any) -> Any:
-    return np.ascontiguousarray(values, kind)
+def _or(values: npt.ArrayLike | None, default: npt.ArrayLike) -> npt.ArrayLike:
+    return default if values is None else values
 
 
-def _or(values: npt.ArrayLike | None, default: npt.ArrayLike, kind: Any) -> Any:
-    return _column(default if values is None else values, kind)
+def _closures(gaps: npt.ArrayLike | None) -> Records:
+    """In order of begin; nothing closed is no closure."""
+    rows = np.asarray([] if gaps is None else gaps, np.int64).reshape(-1, 4)
+    rows = rows[np.lexsort((rows[:, 2], rows[:, 0]))]
+    begin, end, site, amount = rows[rows[:, 3] != 0].T
+    return packed(GAP, "gaps", {"begin": begin, "end": end, "site": site, "amount": amount})
 
 
-def _check(jobs: Jobs, sites: Sites, gaps: Gaps, end_s: int) -> None:
-    if len({len(column) for column in jobs}) > 1:
-        raise ValueError(f"jobs: columns of unequal length {[len(one) for one in jobs]}")
-    places = len(sites.machine)
+def _check(world: World) -> None:
+    sites, gaps, end_s = world.sites, world.gaps, world.terms.end_s
+    places = len(sites)
     if not 1 <= places <= MOST_SITES:
         raise ValueError(f"{places} sites: 1 to {MOST_SITES} are possible")
-    if any(len(column) != places for column in sites):
-        raise ValueError(f"sites: columns of unequal length {[len(one) for one in sites]}")
+    if len(world.most) != places:
+        raise ValueError(f"sites: {len(world.most)} rows of most for {places}")
     if not 0 < end_s < LONGEST:
         raise ValueError(f"end_s is {end_s}: from 1 to {LONGEST}")
-    if any((column < 1).any() for column in (sites.machine, sites.node, sites.speed)):
+    if any((sites[name] < 1).any() for name in ("machine", "node", "speed")):
         raise ValueError("sites: count, node and speed are 1 or more")
-    if any(wrong.any() for wrong in (gaps.amount < 0, gaps.end <= gaps.begin, gaps.begin < 0)):
+    begin = gaps["begin"]
+    if any(wrong.any() for wrong in (gaps["amount"] < 0, gaps["end"] <= begin, begin < 0)):
         raise ValueError("gaps: begin before end, count 0 or more")
-    if ((gaps.site < 0) | (gaps.site >= places)).any():
+    if ((gaps["site"] < 0) | (gaps["site"] >= places)).any():
         raise ValueError("gaps: a site that there is not")
-    _check_jobs(jobs, sites)
+    _check_jobs(world)
 
 
-def _check_jobs(jobs: Jobs, sites: Sites) -> None:
-    places = len(sites.machine)
-    whole = jobs.size.astype(np.int64)
-    ranks = np.zeros(len(jobs.rank), np.int64)
-    known = (jobs.rank >= 0) & (jobs.rank < len(ranks))
-    np.add.at(ranks, jobs.rank[known], 1)
+def _check_jobs(world: World) -> None:
+    jobs, sites = world.jobs, world.sites
+    places, whole = len(sites), jobs["size"].astype(np.int64)
+    ready, rank, home, group = (jobs[name] for name in ("ready", "rank", "home", "group"))
+    ranks = np.zeros(len(jobs), np.int64)
+    known = (rank >= 0) & (rank < len(ranks))
+    np.add.at(ranks, rank[known], 1)
     wrong = {
-        "not in order of ready": np.diff(jobs.ready, prepend=jobs.ready[:1]) < 0,
-        "ready before 0": jobs.ready < 0,
-        "no size": jobs.size < 1,
-        "no run time": jobs.run < 1,
-        "limit shorter than the run": jobs.limit < jobs.run,
-        "limit too long": jobs.limit > LONGEST,
-        "home is no site": (jobs.home < 0) | (jobs.home >= places),
-        "group is none": (jobs.group < 0) | (jobs.group >= sites.most.shape[1]),
-        "allowed at a site that there is not": jobs.allowed >> places != 0,
+        "not in order of ready": np.diff(ready, prepend=ready[:1]) < 0,
+        "ready before 0": ready < 0,
+        "no size": whole < 1,
+        "no run time": jobs["run"] < 1,
+        "limit shorter than the run": jobs["limit"] < jobs["run"],
+        "limit too long": jobs["limit"] > LONGEST,
+        "home is no site": (home < 0) | (home >= places),
+        "group is none": (group < 0) | (group >= world.most.shape[1]),
+        "allowed at a site that there is not": jobs["allowed"] >> places != 0,
         "ranks are no order": ~known | (ranks != 1),
     }
     for site in range(places):
-        node = sites.node[site] if sites.whole[site] else 1
-        too_large = -(-whole // node) * node > sites.machine[site]
-        may = (jobs.allowed >> site) & 1 == 1
+        node = sites["node"][site] if sites["whole"][site] else 1
+        too_large = -(-whole // node) * node > sites["machine"][site]
+        may = (jobs["allowed"] >> site) & 1 == 1
         wrong[f"allowed at site {site}, where it never fits"] = may & too_large
     for why, which in wrong.items():
         if which.any():

@@ -22,20 +22,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from meyrin.engine.compiled import lean
+import numpy as np
+
+from meyrin.engine.compiled import inner, lean
 from meyrin.engine.federation.low import low_ended, low_finish, low_pass
 from meyrin.engine.federation.profile import add, remove, shadow
 from meyrin.engine.federation.queue import following, join, leave, refresh, waits
 from meyrin.engine.federation.state import (
+    ANY_LOW,
     BOUNDED,
     DONE,
     ENDED,
     FAR,
     FREE_REPAIRS,
-    GAP,
     LAST,
     LOOKS,
     NEXT,
+    NEXT_GAP,
     NOW,
     OPEN,
     OPEN_SLOTS,
@@ -61,7 +64,7 @@ def advance(w: World, events: int) -> None:
     for _ in range(events):
         now = _next(w)
         if now >= w.terms.end_s:
-            if len(st.before) and at[DONE] == 0:
+            if at[ANY_LOW] and at[DONE] == 0:
                 low_finish(w)
             at[DONE] = 1
             return
@@ -69,34 +72,35 @@ def advance(w: World, events: int) -> None:
         changed = False
         while st.heap.size[0] and st.heap.end[0] == now:
             changed = _ended(w, pop(st.heap), now) or changed
-        while at[GAP] < len(w.gaps.begin) and w.gaps.begin[at[GAP]] == now:
-            gap = at[GAP]
-            _close(w, w.gaps.site[gap], w.gaps.amount[gap], now, w.gaps.end[gap])
-            at[GAP] += 1
+        while at[NEXT_GAP] < len(w.gaps) and w.gaps[at[NEXT_GAP]].begin == now:
+            gap = w.gaps[at[NEXT_GAP]]
+            site: Any = np.int64(gap.site)
+            _close(w, site, gap.amount, now, gap.end)
+            at[NEXT_GAP] += 1
             changed = True
         while at[WAKE] < len(st.wakes) and st.wakes[at[WAKE]] == now:
             at[WAKE] += 1
             changed = True
         _arrivals(w, now, changed)
-        if len(st.before):
+        if at[ANY_LOW]:
             low_pass(w, now)
 
 
-@lean
+@inner
 def _next(w: World) -> Any:
     """The next instant at which something happens."""
     st, at = w.state, w.state.at
     now = next_end(st.heap)
-    if at[NEXT] < len(w.jobs.ready):
-        now = min(now, w.jobs.ready[at[NEXT]])
-    if at[GAP] < len(w.gaps.begin):
-        now = min(now, w.gaps.begin[at[GAP]])
+    if at[NEXT] < len(w.jobs):
+        now = min(now, w.jobs[at[NEXT]].ready)
+    if at[NEXT_GAP] < len(w.gaps):
+        now = min(now, w.gaps[at[NEXT_GAP]].begin)
     if at[WAKE] < len(st.wakes):
         now = min(now, st.wakes[at[WAKE]])
     return now
 
 
-@lean
+@inner
 def _arrivals(w: World, now: int, changed: Any) -> None:
     """All that is ready now joins, and one pass is made, unless it could change nothing.
 
@@ -104,166 +108,170 @@ def _arrivals(w: World, now: int, changed: Any) -> None:
     waited if nothing ended, so only arrivals are tried; but where groups have limits, a start may
     take somebody's reservation away.
     """
-    st, at, jobs = w.state, w.state.at, w.jobs
-    count = len(jobs.ready)
-    alone = len(st.free) == 1 and at[BOUNDED] == 0
+    at, jobs = w.state.at, w.jobs
+    count = len(jobs)
+    alone = len(w.sites) == 1 and at[BOUNDED] == 0
     whole = changed and waits(w) > 0
     sorted_ = _in_order(w, now)
-    while at[NEXT] < count and jobs.ready[at[NEXT]] == now:
+    while at[NEXT] < count and jobs[at[NEXT]].ready == now:
         job = at[NEXT]
         at[NEXT] += 1
         # alone, or with nobody before it: whether it starts changes nothing for who waits
         nobody = waits(w) == 0
-        behind = alone and at[OPEN] == 0 and jobs.rank[job] > at[LAST]
-        tried = sorted_ and not whole and jobs.low[job] == 0 and (nobody or behind)
+        behind = alone and at[OPEN] == 0 and jobs[job].rank > at[LAST]
+        tried = sorted_ and not whole and jobs[job].low == 0 and (nobody or behind)
         site = _best_now(w, job, now) if tried else -1
         if site >= 0:
             _start(w, job, site, now)
             continue
         join(w, job)
-        if jobs.low[job] == 0 and (nobody or not tried):
+        if jobs[job].low == 0 and (nobody or not tried):
             whole = True
     if whole:
         _pass(w, now)
 
 
-@lean
+@inner
 def _in_order(w: World, now: int) -> Any:
     """Whether all that is ready now comes in order of rank."""
     jobs, job = w.jobs, w.state.at[NEXT] + 1
-    while job < len(jobs.ready) and jobs.ready[job] == now:
-        if jobs.rank[job] < jobs.rank[job - 1]:
+    while job < len(jobs) and jobs[job].ready == now:
+        if jobs[job].rank < jobs[job - 1].rank:
             return False
         job += 1
     return True
 
 
-@lean
+@inner
 def _fits(w: World, job: int, site: int, now: int) -> Any:
     """Whether it may start there now."""
-    st, jobs = w.state, w.jobs
+    st, mine, place = w.state, w.jobs[job], w.state.place[site]
     wanted = need(w, job, site)
-    if wanted > st.free[site] or (now < jobs.away[job] and site != jobs.home[job]):
+    if wanted > place.free or (now < mine.away and site != mine.home):
         return False
-    if st.held[site, jobs.group[job]] + wanted > w.sites.most[site, jobs.group[job]]:
+    if st.held[site, mine.group] + wanted > w.most[site, mine.group]:
         return False
-    if st.shadow[site] == FAR:
+    if place.shadow == FAR:
         return True
-    if not w.sites.backfill[site]:
+    if not w.sites[site].backfill:
         return False
-    return wanted <= st.spare[site] or (
-        now + length(w, job, site, st.believed[job]) <= st.shadow[site]
+    return wanted <= place.spare or (
+        now + length(w, job, site, st.job[job].believed) <= place.shadow
     )
 
 
-@lean
+@inner
 def _start(w: World, job: int, site: int, now: int) -> None:
     """An attempt begins."""
     st, at = w.state, w.state.at
+    mine, place = st.job[job], st.place[site]
     wanted = need(w, job, site)
-    believed = now + length(w, job, site, st.believed[job])
-    if st.shadow[site] < FAR and believed > st.shadow[site]:
-        st.spare[site] -= wanted
+    believed = now + length(w, job, site, mine.believed)
+    if place.shadow < FAR and believed > place.shadow:
+        place.spare -= wanted
     ends = plan_end(w, job, site, wanted, now)
-    if st.start[job] < 0:
-        st.start[job] = now
-    st.on[job] = site
-    st.begun[job] = now
-    st.ends[job] = ends
-    st.free[site] -= wanted
-    st.held[site, w.jobs.group[job]] += wanted
-    st.version[site] += 1
-    if st.slot[job] >= 0:
-        st.open_slots[at[OPEN_SLOTS]] = st.slot[job]
+    if mine.start < 0:
+        mine.start = now
+    mine.on = site
+    mine.begun = now
+    mine.ends = ends
+    place.free -= wanted
+    st.held[site, w.jobs[job].group] += wanted
+    place.version += 1
+    if mine.slot >= 0:
+        st.open_slots[at[OPEN_SLOTS]] = mine.slot
         at[OPEN_SLOTS] += 1
-        st.slot[job] = -1
+        mine.slot = -1
     push(st.heap, ends, job)
     add(st.profile, site, believed, wanted)
-    log_hours(st.used, site, now, ends, wanted, w.terms.end_s)
+    log_hours(w, site, now, ends, wanted, 0)
 
 
-@lean
+@inner
 def _ended(w: World, what: int, now: int) -> Any:
     """Something ends; whether room came free for jobs that are not low."""
-    st, at, jobs = w.state, w.state.at, w.jobs
+    st, at = w.state, w.state.at
     if what < 0:
-        repair = -1 - what
-        site = st.repair_site[repair]
-        st.free[site] += st.repair_count[repair]
-        remove(st.profile, site, now, st.repair_count[repair])
-        st.free_repairs[at[FREE_REPAIRS]] = repair
+        repair = st.repairs[-1 - what]
+        site: Any = np.int64(repair.site)
+        place = st.place[site]
+        place.free += repair.count
+        place.version += 1
+        remove(st.profile, site, now, repair.count)
+        st.repairs[at[FREE_REPAIRS]].unused = -1 - what
         at[FREE_REPAIRS] += 1
-        st.version[site] += 1
         return True
-    job = what
-    if st.ends[job] != now:
+    job, mine = what, st.job[what]
+    if mine.ends != now:
         return False  # it was put off before
-    site = st.on[job]
+    site = np.int64(mine.on)
     wanted = need(w, job, site)
-    if jobs.low[job]:
+    if w.jobs[job].low:
         low_ended(w, job, site, wanted, now)
     else:
-        believed = st.begun[job] + length(w, job, site, st.believed[job])
+        believed = mine.begun + length(w, job, site, mine.believed)
         remove(st.profile, site, believed, wanted)
-        st.free[site] += wanted
-        st.held[site, jobs.group[job]] -= wanted
-        st.version[site] += 1
-        st.ends[job] = -1
-    if not st.failing[job]:
-        st.end[job] = now
-        st.left[job] = 0
+        place = st.place[site]
+        place.free += wanted
+        place.version += 1
+        st.held[site, w.jobs[job].group] -= wanted
+        mine.ends = -1
+    if not mine.failing:
+        mine.end = now
+        mine.left = 0
         at[ENDED] += 1
         return True
     _failed(w, job, site, wanted, now)
     return True
 
 
-@lean
+@inner
 def _failed(w: World, job: int, site: int, wanted: int, now: int) -> None:
     """The attempt is lost but for its last checkpoint; a node is repaired, the job waits again."""
     from_checkpoint(w, job, site, wanted, now)
-    closed = min(wanted, w.sites.node[site])
+    closed = min(wanted, w.sites[site].node)
     if w.terms.repair_s > 0 and w.state.at[FREE_REPAIRS] > 0:
         _close(w, site, closed, now, now + w.terms.repair_s)
     join(w, job)
 
 
-@lean
+@inner
 def _close(w: World, site: int, count: int, now: int, until: int) -> None:
     """Accelerators leave service; the scheduler knows when they come back."""
     st, at = w.state, w.state.at
     at[FREE_REPAIRS] -= 1
-    repair = st.free_repairs[at[FREE_REPAIRS]]
-    st.repair_site[repair] = site
-    st.repair_count[repair] = count
-    st.free[site] -= count
-    st.version[site] += 1
-    push(st.heap, until, -1 - repair)
+    row = st.repairs[at[FREE_REPAIRS]].unused + 0
+    repair, place = st.repairs[row], st.place[site]
+    repair.site = site
+    repair.count = count
+    place.free -= count
+    place.version += 1
+    push(st.heap, until, -1 - row)
     add(st.profile, site, until, count)
-    log_hours(st.closed, site, now, until, count, w.terms.end_s)
+    log_hours(w, site, now, until, 0, count)
 
 
-@lean
+@inner
 def _pass(w: World, now: int) -> None:
     """Look in order of rank at who may be of use: start it, or keep the site of its first start."""
     st, at = w.state, w.state.at
-    places, lanes = len(st.free), len(st.tree.waiting) - 1
+    places, lanes = len(w.sites), len(st.lane) - 1
     opened = (1 << places) - 1
     at[VAIN] = 0
     for site in range(places):
-        st.shadow[site] = FAR
-        st.spare[site] = st.free[site]
+        st.place[site].shadow = FAR
+        st.place[site].spare = st.place[site].free
     for lane in range(lanes):
-        st.found[lane] = -1  # under zero: look again from the rank -1 - found on
+        st.lane[lane].found = -1  # under zero: look again from the rank -1 - found on
     first, last = 0, places
     while True:
         for site in range(first, last):
             refresh(w, site, now, opened if at[VAIN] < LOOKS else 0)
         lane = _first(w)
-        rank = st.found[lane]
+        rank = st.lane[lane].found
         if rank == NONE:
             break
-        st.found[lane] = -2 - rank
+        st.lane[lane].found = -2 - rank
         site, kept = _look(w, st.tree.job[rank] + 0, now, opened)
         if kept:
             opened &= ~(1 << site)
@@ -273,20 +281,20 @@ def _pass(w: World, now: int) -> None:
     at[OPEN] = opened
 
 
-@lean
+@inner
 def _first(w: World) -> Any:
     """The lane whose next job is first."""
-    found = w.state.found
+    lanes = w.state.lane
     best = 0
-    for lane in range(len(found) - 1):
-        if found[lane] < 0:
-            found[lane] = following(w, lane, -1 - found[lane])
-        if found[lane] < found[best]:
+    for lane in range(len(lanes) - 1):
+        if lanes[lane].found < 0:
+            lanes[lane].found = following(w, lane, -1 - lanes[lane].found)
+        if lanes[lane].found < lanes[best].found:
             best = lane
     return best
 
 
-@lean
+@inner
 def _look(w: World, job: int, now: int, opened: Any) -> tuple[int, bool]:
     """Start the job, or keep a site for it, or do nothing; at which site (-1: none), and whether
     it is kept."""
@@ -296,7 +304,7 @@ def _look(w: World, job: int, now: int, opened: Any) -> tuple[int, bool]:
         leave(w, job)
         _start(w, job, site, now)
         return site, False
-    if at[VAIN] >= LOOKS or w.jobs.allowed[job] & opened == 0:
+    if at[VAIN] >= LOOKS or w.jobs[job].allowed & opened == 0:
         return -1, False
     site = _best_later(w, job, now)
     if site >= 0 and (opened >> site) & 1:
@@ -307,102 +315,100 @@ def _look(w: World, job: int, now: int, opened: Any) -> tuple[int, bool]:
     return -1, False
 
 
-@lean
+@inner
 def _may_open(w: World, job: int, opened: Any) -> Any:
     """Whether its group's part leaves room for it at a site where nothing is kept."""
-    st, group = w.state, w.jobs.group[job]
-    for site in range(len(st.free)):
-        left = w.sites.most[site, group] - st.held[site, group]
-        if (w.jobs.allowed[job] & opened) >> site & 1 and need(w, job, site) <= left:
+    group, allowed = w.jobs[job].group, w.jobs[job].allowed & opened
+    for site in range(len(w.sites)):
+        left = w.most[site, group] - w.state.held[site, group]
+        if (allowed >> site) & 1 and need(w, job, site) <= left:
             return True
     return False
 
 
-@lean
+@inner
 def _best_now(w: World, job: int, now: int) -> Any:
     """The site where it fits now and most is left; -1 if there is none."""
     st = w.state
     best, most = -1, -1.0
-    allowed = w.jobs.allowed[job]
-    for site in range(len(st.free)):
+    allowed = w.jobs[job].allowed
+    for site in range(len(w.sites)):
         if (allowed >> site) & 1 and _fits(w, job, site, now):
-            left = (st.free[site] - need(w, job, site)) / w.sites.machine[site]
+            left = (st.place[site].free - need(w, job, site)) / w.sites[site].machine
             if left > most:
                 best, most = site, left
     return best
 
 
-@lean
+@inner
 def _best_later(w: World, job: int, now: int) -> Any:
     """The site where it would start first, by what is known; -1 if there is none."""
-    st = w.state
+    mine = w.jobs[job]
     best, first = -1, FAR
-    allowed = w.jobs.allowed[job]
-    for site in range(len(st.free)):
-        if (allowed >> site) & 1 == 0:
+    for site in range(len(w.sites)):
+        if (mine.allowed >> site) & 1 == 0:
             continue
         wanted = need(w, job, site)
-        group = w.jobs.group[job]
-        if st.held[site, group] + wanted > w.sites.most[site, group]:
+        if w.state.held[site, mine.group] + wanted > w.most[site, mine.group]:
             continue
         start = _earliest(w, job, site, wanted, now)
-        if site != w.jobs.home[job]:
-            start = max(start, w.jobs.away[job])
+        if site != mine.home:
+            start = max(start, mine.away)
         if start >= first:
             continue
-        if st.shadow[site] < FAR:
+        if w.state.place[site].shadow < FAR:
             start = _beside_reservation(w, job, site, wanted, start)
         if start < first:
             best, first = site, start
     return best
 
 
-@lean
+@inner
 def _earliest(w: World, job: int, site: int, wanted: int, now: int) -> Any:
     """When so many are free for sure, whatever is kept for others; remembered for some jobs."""
-    st = w.state
-    if wanted <= st.free[site]:
+    st, place = w.state, w.state.place[site]
+    if wanted <= place.free:
         return now
-    slot = st.slot[job]
-    if slot >= 0 and st.known_at[slot, site] == st.version[site]:
-        return st.known[slot, site]
-    start, _ = shadow(st.profile, site, st.free[site], wanted)
+    slot = st.job[job].slot + 0
+    if slot >= 0 and st.known[slot, site].at == place.version:
+        return st.known[slot, site].start
+    start, _ = shadow(st.profile, site, place.free, wanted)
     if slot >= 0:
-        st.known_at[slot, site] = st.version[site]
-        st.known[slot, site] = start
+        st.known[slot, site].at = place.version
+        st.known[slot, site].start = start
     return start
 
 
-@lean
+@inner
 def _beside_reservation(w: World, job: int, site: int, wanted: int, start: int) -> Any:
     """The earliest start from `start` on that leaves the site's reservation as it is."""
-    st = w.state
-    ends = start + length(w, job, site, st.believed[job])
-    if start >= st.until[site] or ends <= st.shadow[site] or wanted <= st.spare[site]:
+    st, place = w.state, w.state.place[site]
+    ends = start + length(w, job, site, st.job[job].believed)
+    if start >= place.until or ends <= place.shadow or wanted <= place.spare:
         return start
-    if not w.sites.backfill[site]:
-        return max(start, st.until[site])
-    if st.until[site] >= FAR:
+    if not w.sites[site].backfill:
+        return max(start, place.until)
+    if place.until >= FAR:
         return FAR
-    both = wanted + st.kept[site]
-    if both > w.sites.machine[site]:
-        return max(start, st.until[site])
-    later, _ = shadow(st.profile, site, st.free[site], both)
-    return min(max(later, start), max(start, st.until[site]))
+    both = wanted + place.kept
+    if both > w.sites[site].machine:
+        return max(start, place.until)
+    later, _ = shadow(st.profile, site, place.free, both)
+    return min(max(later, start), max(start, place.until))
 
 
-@lean
+@inner
 def _keep(w: World, job: int, site: int, now: int) -> None:
     """Keep the site for the job from its earliest start to the end of its limit."""
-    st = w.state
+    st, mine, place = w.state, w.jobs[job], w.state.place[site]
     wanted = need(w, job, site)
-    if wanted <= st.free[site]:
-        start, spare = now, st.free[site] - wanted
+    if wanted <= place.free:
+        start, spare = now, place.free - wanted
     else:
-        start, spare = shadow(st.profile, site, st.free[site], wanted)
-    if site != w.jobs.home[job] and w.jobs.away[job] > start:
-        start = w.jobs.away[job]
-    st.shadow[site] = start
-    st.spare[site] = spare
-    st.kept[site] = wanted
-    st.until[site] = start + length(w, job, site, st.believed[job])
+        start, spare = shadow(st.profile, site, place.free, wanted)
+    if site != mine.home and mine.away > start:
+        start = mine.away
+    place.shadow = start
+    place.spare = spare
+    place.kept = wanted
+    place.until = start + length(w, job, site, st.job[job].believed)

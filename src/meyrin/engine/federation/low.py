@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 from meyrin.engine.federation.queue import following, join, leave
 from meyrin.engine.federation.state import TIDY_FROM, World
 from meyrin.engine.federation.steps import (
@@ -21,18 +21,19 @@ from meyrin.engine.federation.waiting import NONE, measure
 from meyrin.engine.pool.completions import push
 
 
-@lean
+@inner
 def low_pass(w: World, now: int) -> None:
     """After a pass: put off whoever is in the way, then start whoever fits."""
     st = w.state
-    lane = len(st.tree.waiting) - 1
-    for site in range(len(st.free)):
-        while st.tail[site] >= 0 and st.free[site] < st.low_used[site]:
-            _put_off(w, st.tail[site], site, now)
-        st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
+    lane = len(st.lane) - 1
+    for site in range(len(w.sites)):
+        place = st.place[site]
+        while place.tail >= 0 and place.free < place.low_used:
+            _put_off(w, place.tail, site, now)
+        st.room[lane, site].any = max(0, place.free - place.low_used)
     rank = -1
     while True:
-        measure(st.room, lane)
+        st.lane[lane].most = measure(st.room, lane)
         rank = following(w, lane, rank + 1)
         if rank == NONE:
             return
@@ -41,46 +42,47 @@ def low_pass(w: World, now: int) -> None:
         if site >= 0:
             leave(w, job)
             _start(w, job, site, now)
-            st.room.any[lane, site] = max(0, st.free[site] - st.low_used[site])
+            st.room[lane, site].any = max(0, st.place[site].free - st.place[site].low_used)
 
 
-@lean
+@inner
 def _roomiest(w: World, job: int, now: int) -> Any:
     st = w.state
     best, most = -1, -1.0
-    for site in range(len(st.free)):
-        if (w.jobs.allowed[job] >> site) & 1 == 0:
+    for site in range(len(w.sites)):
+        if (w.jobs[job].allowed >> site) & 1 == 0:
             continue
-        if now < w.jobs.away[job] and site != w.jobs.home[job]:
+        if now < w.jobs[job].away and site != w.jobs[job].home:
             continue
-        left = st.free[site] - st.low_used[site] - need(w, job, site)
-        if left >= 0 and left / w.sites.machine[site] > most:
-            best, most = site, left / w.sites.machine[site]
+        left = st.place[site].free - st.place[site].low_used - need(w, job, site)
+        if left >= 0 and left / w.sites[site].machine > most:
+            best, most = site, left / w.sites[site].machine
     return best
 
 
-@lean
+@inner
 def _start(w: World, job: int, site: int, now: int) -> None:
     st = w.state
     wanted = need(w, job, site)
     ends = plan_end(w, job, site, wanted, now)
-    if st.start[job] < 0:
-        st.start[job] = now
-    st.on[job] = site
-    st.begun[job] = now
-    st.ends[job] = ends
-    st.low_used[site] += wanted
-    st.before[job] = st.tail[site]
-    st.behind[job] = -1
-    if st.tail[site] >= 0:
-        st.behind[st.tail[site]] = job
-    st.tail[site] = job
+    mine, place = st.job[job], st.place[site]
+    if mine.start < 0:
+        mine.start = now
+    mine.on = site
+    mine.begun = now
+    mine.ends = ends
+    place.low_used += wanted
+    mine.before = place.tail
+    mine.behind = -1
+    if place.tail >= 0:
+        st.job[place.tail].behind = job
+    place.tail = job
     if st.heap.size[0] >= w.state.at[TIDY_FROM]:
         _forget_stale(w)
     push(st.heap, ends, job)
 
 
-@lean
+@inner
 def _forget_stale(w: World) -> None:
     """Take out of the heap the ends of attempts that were put off."""
     st = w.state
@@ -88,7 +90,7 @@ def _forget_stale(w: World) -> None:
     size = st.heap.size[0]
     for i in range(size):
         job = st.heap.job[i]
-        if job < 0 or st.ends[job] == st.heap.end[i]:
+        if job < 0 or st.job[job].ends == st.heap.end[i]:
             st.heap.job[kept] = job
             st.heap.end[kept] = st.heap.end[i]
             kept += 1
@@ -97,27 +99,28 @@ def _forget_stale(w: World) -> None:
         push(st.heap, st.heap.end[i], st.heap.job[i])
 
 
-@lean
+@inner
 def _leave(w: World, job: int, site: int, wanted: int, now: int) -> None:
     st = w.state
-    st.low_used[site] -= wanted
-    log_hours(st.used, site, st.begun[job], now, wanted, w.terms.end_s)
-    if st.behind[job] >= 0:
-        st.before[st.behind[job]] = st.before[job]
+    mine, place = st.job[job], st.place[site]
+    place.low_used -= wanted
+    log_hours(w, site, mine.begun, now, wanted, 0)
+    if mine.behind >= 0:
+        st.job[mine.behind].before = mine.before
     else:
-        st.tail[site] = st.before[job]
-    if st.before[job] >= 0:
-        st.behind[st.before[job]] = st.behind[job]
+        place.tail = mine.before
+    if mine.before >= 0:
+        st.job[mine.before].behind = mine.behind
 
 
-@lean
+@inner
 def low_ended(w: World, job: int, site: int, wanted: int, now: int) -> None:
     """A preemptible job's attempt came to its end, good or bad."""
     _leave(w, job, site, wanted, now)
-    w.state.ends[job] = -1
+    w.state.job[job].ends = -1
 
 
-@lean
+@inner
 def _put_off(w: World, job: int, site: int, now: int) -> None:
     """The job gives way and waits again from its last checkpoint."""
     wanted = need(w, job, site)
@@ -126,13 +129,13 @@ def _put_off(w: World, job: int, site: int, now: int) -> None:
     join(w, job)
 
 
-@lean
+@inner
 def low_finish(w: World) -> None:
     """At the end of the run: count what those that still run have used."""
     st = w.state
-    for site in range(len(st.free)):
-        job = st.tail[site]
+    for site in range(len(w.sites)):
+        job = st.place[site].tail
         while job >= 0:
             wanted = need(w, job, site)
-            log_hours(st.used, site, st.begun[job], w.terms.end_s, wanted, w.terms.end_s)
-            job = st.before[job]
+            log_hours(w, site, st.job[job].begun, w.terms.end_s, wanted, 0)
+            job = st.job[job].before

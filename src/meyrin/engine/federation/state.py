@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from meyrin.engine.federation.profile import Profile, new_profile
-from meyrin.engine.federation.waiting import Room, Tree, new_room, new_tree
+from meyrin.engine.federation.records import Records, record
+from meyrin.engine.federation.waiting import LANE, ROOM, Tree, new_tree
 from meyrin.engine.pool.completions import Completions, new_completions
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
-Bytes = npt.NDArray[np.int8]
 
 FAR = 2**60
 SLOTS = 1024  # waiting jobs whose earliest starts are remembered
@@ -21,48 +21,53 @@ LOOKS = 100  # waiting jobs that a pass may look at for a reservation and find n
 HOUR_S = 3600
 
 # places in `State.at`
-NOW, NEXT, GAP, WAKE, LAST, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(10)
+NOW, NEXT, NEXT_GAP, WAKE, LAST, OPEN_SLOTS, FREE_REPAIRS, ENDED, OPEN, DONE = range(10)
 TIDY_FROM = 10  # so many ends in the heap leave no room for more than what may run at once
 BOUNDED = 11  # 1 where groups have limits
 VAIN = 12  # such looks of this pass
-COUNTERS = 13
+ANY_LOW = 13  # 1 where there are low jobs
+COUNTERS = 14
 
 
-class Jobs(NamedTuple):
-    """Jobs in order of `ready`. `rank` is a job's place in the order in which they are looked at,
-    `number` its number for chance; `allowed` has a bit for each site; `low` may be put off."""
+# Columns of what comes together are records of one array, not arrays: each array that a kernel is
+# handed costs the compiler half a second, and what is asked of one job lies together.
+JOB = record(
+    ready="i8", run="i8", limit="i8", away="i8", allowed="i8", number="i8",
+    rank="i4", size="i4", home="i4", group="i4", low="i1",
+)  # fmt: skip
+"""A job, in order of `ready`. `rank` is its place in the order in which jobs are looked at,
+`number` its number for chance; `allowed` has a bit for each site; `low` may be put off."""
 
-    ready: Ints
-    rank: Shorts
-    number: Ints
-    size: Shorts
-    run: Ints
-    limit: Ints
-    home: Shorts
-    away: Ints
-    allowed: Ints
-    group: Shorts
-    low: Bytes
+SITE = record(machine="i8", node="i8", speed="i8", whole="i1", backfill="i1")
+"""A site, in order of name, of `machine` accelerators."""
 
+GAP = record(begin="i8", end="i8", amount="i8", site="i4")
+"""A closure known before, in order of begin."""
 
-class Sites(NamedTuple):
-    """Sites in order of name, `machine` accelerators each; `most[s, g]` is for a group at once."""
+LEFT = record(
+    start="i8", end="i8", lost="i8", left="i8", believed="i8", begun="i8", ends="i8",
+    on="i4", restarts="i4", slot="i4", before="i4", behind="i4", failing="i1",
+)  # fmt: skip
+"""Of a job: `left` run time and `believed` limit at home speed, `begun` and `ends` of the attempt
+that runs (-1: none), `on` its site, `failing` whether it will fail, `slot` where its earliest
+starts are remembered; of a low one who runs `before` and `behind` it, by age."""
 
-    machine: Ints
-    node: Ints
-    whole: Bytes
-    backfill: Bytes
-    speed: Ints
-    most: Ints
+PLACE = record(
+    free="i8", low_used="i8", version="i8", shadow="i8", spare="i8", until="i8", kept="i8",
+    tail="i4",
+)  # fmt: skip
+"""Of a site: `free` for jobs that are not low, `low_used` of it by low ones, the youngest of them
+`tail`; the reservation of `kept` from `shadow` to `until`, beside which `spare` more are free
+then."""
 
+KNOWN = record(at="i8", start="i8")
+"""The earliest start of a job at a site, as of a version of the site."""
 
-class Gaps(NamedTuple):
-    """Closures known before, in order of their begin."""
+REPAIR = record(count="i8", site="i4", unused="i4")
+"""What is closed and comes back; and, of no row in particular, a list of rows to take."""
 
-    begin: Ints
-    end: Ints
-    site: Shorts
-    amount: Ints
+HOUR = record(used="i8", wasted="i8", closed="i8")
+"""Accelerator-seconds of a site in an hour: given to jobs, of these lost, out of service."""
 
 
 class Terms(NamedTuple):
@@ -77,128 +82,95 @@ class Terms(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that changes. By job: `left` run time and `believed` limit at home speed, `begun` and
-    `ends` of the attempt that runs (-1: none), `on` its site, `failing` whether it will fail,
-    `slot` where its earliest starts are remembered. By site: `free` for jobs that are not low,
-    `low_used` of it by low ones, and the reservation of `kept` from `shadow` to
-    `until`, beside which `spare` more are free then. Who waits is in `tree`: a lane for each group
-    where groups have limits, else one for all, and the last one for low jobs; `room` is a pass's
-    scratch, `found` the next rank to look at in each lane.
-    """
+    """All that changes. Who waits is in `tree`: a lane for each group where groups have limits,
+    else one for all, and the last one for low jobs; `room` is a pass's scratch. `held` is what
+    groups have, by site."""
 
-    start: Ints
-    end: Ints
-    on: Shorts
-    restarts: Shorts
-    lost: Ints
-    left: Ints
-    believed: Ints
-    begun: Ints
-    ends: Ints
-    failing: Bytes
-    slot: Shorts
-    before: Shorts
-    behind: Shorts
-
-    tree: Tree
-    room: Room
-    found: Ints
-    free: Ints
-    low_used: Ints
+    job: Records
+    place: Records
+    lane: Records
+    room: Records
     held: Ints
-    version: Ints
-    shadow: Ints
-    spare: Ints
-    until: Ints
-    kept: Ints
-    tail: Shorts
+    tree: Tree
     open_slots: Shorts
-    known_at: Ints
-    known: Ints
+    known: Records
     heap: Completions
     profile: Profile
-    repair_site: Shorts
-    repair_count: Ints
-    free_repairs: Shorts
+    repairs: Records
     wakes: Ints
-    used: Ints
-    wasted: Ints
-    closed: Ints
+    hours: Records
     at: Ints
 
 
 class World(NamedTuple):
-    """What `advance` takes."""
+    """What `advance` takes. `most[s, g]` is for a group at once; `state` is None at first."""
 
-    jobs: Jobs
-    sites: Sites
-    gaps: Gaps
+    jobs: Records
+    sites: Records
+    most: Ints
+    gaps: Records
     terms: Terms
-    state: State
+    state: Any
 
 
-def bounded(sites: Sites) -> bool:
-    """Whether what groups may hold is ever less than what there is."""
-    return bool((sites.most < sites.machine[:, None]).any())
-
-
-def new_state(jobs: Jobs, sites: Sites, gaps: Gaps, terms: Terms) -> State:
+def new_state(world: World) -> State:
     """Nothing runs, nobody waits."""
-    count, places = len(jobs.ready), len(sites.machine)
+    jobs, sites, most, gaps, terms, _ = world
+    count, places = len(jobs), len(sites)
     hours = -(-terms.end_s // HOUR_S)
-    machine = int(sites.machine.sum())
-    closures = len(gaps.begin)
-    repairs = machine + closures if terms.rate > 0 else closures
+    machine = int(sites["machine"].sum())
+    repairs = len(gaps) + (machine if terms.rate > 0 else 0)
     running = min(count, machine) + repairs
-    low = int(jobs.low.sum())
-    elsewhere = jobs.allowed & ~(np.int64(1) << jobs.home.astype(np.int64)) != 0
-    late = (jobs.away > jobs.ready) & (jobs.away < terms.end_s)
-    wakes = np.unique(jobs.away[late & elsewhere])
-    limits = bounded(sites)
-    lanes = 1 + (sites.most.shape[1] if limits else 1)
+    low = int(jobs["low"].sum())
+    limits = bool((most < sites["machine"][:, None]).any())  # ever less than what there is
+    lanes = 1 + (most.shape[1] if limits else 1)
+    ends = 2 * running + 2 * low + 2
     at = np.zeros(COUNTERS, np.int64)
     at[[OPEN_SLOTS, FREE_REPAIRS, OPEN, LAST]] = SLOTS, repairs, -1, -1
-    at[BOUNDED] = limits
-    ends = 2 * running + 2 * low + 2
+    at[BOUNDED], at[ANY_LOW] = limits, low > 0
     at[TIDY_FROM] = ends - running - 1
-    by_site = np.minimum(sites.machine, count) + repairs
+    by_site = np.minimum(sites["machine"], count) + repairs
     return State(
-        start=np.full(count, -1, np.int64),
-        end=np.full(count, -1, np.int64),
-        on=np.full(count, -1, np.int32),
-        restarts=np.zeros(count, np.int32),
-        lost=np.zeros(count, np.int64),
-        left=jobs.run.copy(),
-        believed=jobs.limit.copy(),
-        begun=np.full(count, -1, np.int64),
-        ends=np.full(count, -1, np.int64),
-        failing=np.zeros(count, np.int8),
-        slot=np.full(count, -1, np.int32),
-        before=np.full(count if low else 0, -1, np.int32),
-        behind=np.full(count if low else 0, -1, np.int32),
+        job=_new_left(jobs),
+        place=_new_places(sites),
+        lane=np.zeros(lanes, LANE),
+        room=np.zeros((lanes, places), ROOM),
+        held=np.zeros(most.shape, np.int64),
         tree=new_tree(count, lanes),
-        room=new_room(lanes, places),
-        found=np.zeros(lanes, np.int64),
-        free=sites.machine.copy(),
-        low_used=np.zeros(places, np.int64),
-        held=np.zeros(sites.most.shape, np.int64),
-        version=np.zeros(places, np.int64),
-        shadow=np.full(places, FAR, np.int64),
-        spare=np.zeros(places, np.int64),
-        until=np.full(places, FAR, np.int64),
-        kept=np.zeros(places, np.int64),
-        tail=np.full(places, -1, np.int32),
         open_slots=np.arange(SLOTS, dtype=np.int32),
-        known_at=np.full((SLOTS, places), -1, np.int64),
-        known=np.zeros((SLOTS, places), np.int64),
+        known=np.full((SLOTS, places), -1, KNOWN),
         heap=new_completions(ends),
         profile=new_profile(by_site),
-        repair_site=np.zeros(repairs, np.int32),
-        repair_count=np.zeros(repairs, np.int64),
-        free_repairs=np.arange(repairs, dtype=np.int32),
-        wakes=wakes,
-        used=np.zeros((places, hours), np.int64),
-        wasted=np.zeros((places, hours), np.int64),
-        closed=np.zeros((places, hours), np.int64),
+        repairs=_new_repairs(repairs),
+        wakes=_wakes(jobs, terms),
+        hours=np.zeros((places, hours), HOUR),
         at=at,
     )
+
+
+def _new_left(jobs: Records) -> Records:
+    found = np.full(len(jobs), -1, LEFT)
+    found["left"], found["believed"] = jobs["run"], jobs["limit"]
+    found["lost"] = found["restarts"] = found["failing"] = 0
+    return found
+
+
+def _new_places(sites: Records) -> Records:
+    found = np.zeros(len(sites), PLACE)
+    found["free"], found["tail"] = sites["machine"], -1
+    found["shadow"] = found["until"] = FAR
+    return found
+
+
+def _new_repairs(rows: int) -> Records:
+    found = np.zeros(rows, REPAIR)
+    found["unused"] = np.arange(rows)
+    return found
+
+
+def _wakes(jobs: Records, terms: Terms) -> Ints:
+    """Moments from which somebody may start away from home."""
+    elsewhere = jobs["allowed"] & ~(np.int64(1) << jobs["home"].astype(np.int64)) != 0
+    late = (jobs["away"] > jobs["ready"]) & (jobs["away"] < terms.end_s)
+    moments = np.sort(jobs["away"][late & elsewhere])
+    return moments[np.diff(moments, prepend=-1) > 0]  # a tenth of what np.unique takes

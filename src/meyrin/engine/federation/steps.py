@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from meyrin.engine.compiled import lean
-from meyrin.engine.federation.state import HOUR_S, Ints, World
+from meyrin.engine.compiled import inner
+from meyrin.engine.federation.state import HOUR_S, World
 
 SHIFT_30, SHIFT_27, SHIFT_31, SHIFT_11 = (np.uint64(bits) for bits in (30, 27, 31, 11))
 STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -16,41 +16,39 @@ FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
 
 
-@lean
+@inner
 def need(w: World, job: int, site: int) -> Any:
     """Accelerators that the job takes there: whole nodes where the site gives nothing less."""
-    size = w.jobs.size[job] + 0
-    if w.sites.whole[site]:
-        node = w.sites.node[site]
-        return (size + node - 1) // node * node
-    return np.int64(size)
+    size = np.int64(w.jobs[job].size)
+    mine = w.sites[site]
+    return (size + mine.node - 1) // mine.node * mine.node if mine.whole else size
 
 
-@lean
+@inner
 def length(w: World, job: int, site: int, seconds: int) -> Any:
     """So many seconds at home, at this site's speed, rounded up."""
-    mine, there = w.sites.speed[w.jobs.home[job]], w.sites.speed[site]
+    mine, there = w.sites[w.jobs[job].home].speed, w.sites[site].speed
     if mine == there:
         return seconds
     return (seconds * mine + there - 1) // there
 
 
-@lean
+@inner
 def plan_end(w: World, job: int, site: int, wanted: int, now: int) -> Any:
     """When the attempt will end, by itself or by a failure; says which in `failing`."""
-    st = w.state
-    runs = length(w, job, site, st.left[job])
-    st.failing[job] = 0
+    mine = w.state.job[job]
+    runs = length(w, job, site, mine.left)
+    mine.failing = 0
     if w.terms.rate > 0:
-        unit = draw(w.terms.seed, w.jobs.number[job], st.restarts[job])
+        unit = draw(w.terms.seed, w.jobs[job].number, mine.restarts)
         after = -math.log(unit) / (w.terms.rate * wanted)
         if after < runs:
-            st.failing[job] = 1
+            mine.failing = 1
             return now + max(1, int(after))
     return now + runs
 
 
-@lean
+@inner
 def draw(seed: int, number: int, attempt: int) -> float:
     """A number over 0, at most 1, of its own for a job's attempt (SplitMix64's finish; Steele,
     Lea and Flood, OOPSLA 2014): the same whatever else happens, so that options share chance."""
@@ -60,45 +58,46 @@ def draw(seed: int, number: int, attempt: int) -> float:
     return (np.float64(value >> SHIFT_11) + 1.0) * TO_UNIT
 
 
-@lean
+@inner
 def _mixed(value: np.uint64) -> Any:
     value = (value ^ (value >> SHIFT_30)) * FIRST
     value = (value ^ (value >> SHIFT_27)) * SECOND
     return value ^ (value >> SHIFT_31)
 
 
-@lean
+@inner
 def from_checkpoint(w: World, job: int, site: int, wanted: int, now: int) -> None:
     """After an attempt that did not end by itself: what was saved, what was lost."""
-    st, terms = w.state, w.terms
-    ran = now - st.begun[job]
-    mine, there = w.sites.speed[w.jobs.home[job]], w.sites.speed[site]
-    restart = terms.restart_s if st.restarts[job] else 0
+    mine, terms = w.state.job[job], w.terms
+    ran = now - mine.begun
+    home, there = w.sites[w.jobs[job].home].speed, w.sites[site].speed
+    restart = terms.restart_s if mine.restarts else 0
     useful = max(0, ran - restart)
     saved = useful
     if terms.checkpoint_s > 0:
         saved = useful // terms.checkpoint_s * terms.checkpoint_s
-    done = saved * there // mine if mine != there else saved
-    base = st.left[job] - restart
+    done = saved * there // home if home != there else saved
+    base = mine.left - restart
     done = min(done, base - 1)
-    st.left[job] = base - done + terms.restart_s
-    st.believed[job] = max(st.believed[job] - restart - done, base - done) + terms.restart_s
+    mine.left = base - done + terms.restart_s
+    mine.believed = max(mine.believed - restart - done, base - done) + terms.restart_s
     lost = (ran - saved) * wanted
-    st.lost[job] += lost
-    st.restarts[job] += 1
-    hour = (now - 1) // HOUR_S
-    if hour < st.wasted.shape[1]:
-        st.wasted[site, hour] += lost
-    st.begun[job] = -1
-    st.ends[job] = -1
+    mine.lost += lost
+    mine.restarts += 1
+    hours, hour = w.state.hours, (now - 1) // HOUR_S
+    if hour < hours.shape[1]:
+        hours[site, hour].wasted += lost
+    mine.begun = -1
+    mine.ends = -1
 
 
-@lean
-def log_hours(table: Ints, site: int, begin: int, end: int, count: int, last: int) -> None:
+@inner
+def log_hours(w: World, site: int, begin: int, end: int, used: int, closed: int) -> None:
     """Add accelerator-seconds to the hours in which they fall, up to the end of the run."""
-    end = min(end, last)
+    end = min(end, w.terms.end_s)
     while begin < end:
         hour = begin // HOUR_S
         until = min(end, (hour + 1) * HOUR_S)
-        table[site, hour] += (until - begin) * count
+        w.state.hours[site, hour].used += (until - begin) * used
+        w.state.hours[site, hour].closed += (until - begin) * closed
         begin = until

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner, lean
 from meyrin.engine.pool.completions import Completions, next_end, pop, push
 from meyrin.engine.pool.jobs import (
     FREE,
@@ -74,7 +74,7 @@ def advance(s: Backfill, events: int) -> None:
             _pass_of_arrivals(s, now)
 
 
-@lean
+@inner
 def _start(s: Backfill, job: int, now: int) -> None:
     jobs = s.jobs
     jobs.start[job] = now
@@ -84,7 +84,7 @@ def _start(s: Backfill, job: int, now: int) -> None:
     add(s.running, now + jobs.limit[job], jobs.processors[job])
 
 
-@lean
+@inner
 def _arrivals(s: Backfill, now: int) -> None:
     """All jobs submitted now join the queue."""
     at = s.at
@@ -93,7 +93,7 @@ def _arrivals(s: Backfill, now: int) -> None:
         at[NEXT] += 1
 
 
-@lean
+@inner
 def _join(s: Backfill, job: int) -> None:
     at, jobs = s.at, s.jobs
     if at[WAITING] == 0:
@@ -113,18 +113,18 @@ def _join(s: Backfill, job: int) -> None:
     at[WAITING] += 1
 
 
-@lean
+@inner
 def _enter(s: Backfill, job: int) -> None:
     place = s.rank[job] if s.rank.size else job
     enter(s.tree, place, s.jobs.processors[job], s.jobs.limit[job])
 
 
-@lean
+@inner
 def _leave(s: Backfill, job: int) -> None:
     leave(s.tree, s.rank[job] if s.rank.size else job)
 
 
-@lean
+@inner
 def _pass_of_arrivals(s: Backfill, now: int) -> None:
     """Nothing ended while jobs waited: start arrivals that fit, try the others for backfill."""
     at, jobs = s.at, s.jobs
@@ -152,7 +152,7 @@ def _pass_of_arrivals(s: Backfill, now: int) -> None:
             _join(s, job)
 
 
-@lean
+@inner
 def _may_start(s: Backfill, job: int, now: int) -> Any:
     need = s.jobs.processors[job]
     if need > s.at[FREE]:
@@ -160,7 +160,7 @@ def _may_start(s: Backfill, job: int, now: int) -> Any:
     return need <= s.at[SPARE] or now + s.jobs.limit[job] <= s.at[SHADOW]
 
 
-@lean
+@inner
 def _start_early(s: Backfill, job: int, now: int) -> None:
     """Start a job before the head."""
     _start(s, job, now)
@@ -168,12 +168,12 @@ def _start_early(s: Backfill, job: int, now: int) -> None:
         s.at[SPARE] -= s.jobs.processors[job]
 
 
-@lean
+@inner
 def _see_shadow(s: Backfill) -> None:
     s.at[SHADOW], s.at[SPARE] = shadow(s.running, s.at[FREE], s.jobs.processors[s.at[HEAD]])
 
 
-@lean
+@inner
 def _full_pass(s: Backfill, now: int) -> None:
     """Start the heads that fit, then backfill."""
     at, jobs, short = s.at, s.jobs, s.short
@@ -201,7 +201,7 @@ def _full_pass(s: Backfill, now: int) -> None:
         _backfill(s, now)
 
 
-@lean
+@inner
 def _backfill(s: Backfill, now: int) -> None:
     """Start every job behind the head that delays it by nothing."""
     if s.at[FREE] == 0 or s.at[WAITING] < 2:
@@ -214,7 +214,7 @@ def _backfill(s: Backfill, now: int) -> None:
         _sweep_list(s, now)
 
 
-@lean
+@inner
 def _sweep_list(s: Backfill, now: int) -> None:
     at, short = s.at, s.short
     kept = 1
@@ -232,7 +232,7 @@ def _sweep_list(s: Backfill, now: int) -> None:
     at[WAITING] = kept
 
 
-@lean
+@inner
 def _shortest_of_list(s: Backfill, now: int) -> None:
     at, short = s.at, s.short
     while at[FREE]:
@@ -252,7 +252,7 @@ def _shortest_of_list(s: Backfill, now: int) -> None:
             short.limit[i] = short.limit[i + 1]
 
 
-@lean
+@inner
 def _search_tree(s: Backfill, now: int) -> None:
     at, tree = s.at, s.tree
     place = 0 if s.rank.size else at[HEAD] + 1
@@ -269,7 +269,7 @@ def _search_tree(s: Backfill, now: int) -> None:
         _list_again(s)
 
 
-@lean
+@inner
 def _list_again(s: Backfill) -> None:
     """Take the waiting jobs out of the tree into the short list."""
     at, jobs, short = s.at, s.jobs, s.short

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 
 NEVER = 2**62
 
@@ -27,13 +27,13 @@ def new_completions(capacity: int) -> Completions:
     )
 
 
-@lean
+@inner
 def next_end(heap: Completions) -> Any:
     """The time of the next completion; NEVER when nothing runs."""
     return heap.end[0] if heap.size[0] else NEVER
 
 
-@lean
+@inner
 def push(heap: Completions, end: int, job: int) -> None:
     """Add a job that ends at `end`."""
     hole = heap.size[0]
@@ -49,7 +49,7 @@ def push(heap: Completions, end: int, job: int) -> None:
     heap.job[hole] = job
 
 
-@lean
+@inner
 def pop(heap: Completions) -> Any:
     """Take out a job whose end is next."""
     size = heap.size[0] - 1

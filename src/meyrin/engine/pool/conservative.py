@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner, lean
 from meyrin.engine.pool.completions import Completions, next_end, pop, push
 from meyrin.engine.pool.frontier import Frontier, behind, forget, know, new_frontier
 from meyrin.engine.pool.gaps import (
@@ -125,7 +125,7 @@ def advance(s: Conservative, events: int) -> None:
             at[NEXT] += 1
 
 
-@lean
+@inner
 def _complete(s: Conservative, now: int) -> None:
     """Give back what the jobs that end now held beyond."""
     p = s.profile
@@ -139,7 +139,7 @@ def _complete(s: Conservative, now: int) -> None:
         release(p, last)
 
 
-@lean
+@inner
 def _compress(s: Conservative) -> None:
     """Each waiting job in log order moves to the earliest time."""
     at, jobs, p, gaps = s.at, s.jobs, s.profile, s.gaps
@@ -162,7 +162,7 @@ def _compress(s: Conservative) -> None:
     end_pass(gaps)
 
 
-@lean
+@inner
 def _move(s: Conservative, job: int, target: int) -> None:
     p = s.profile
     processors, limit = s.jobs.processors[job], s.jobs.limit[job]
@@ -178,7 +178,7 @@ def _move(s: Conservative, job: int, target: int) -> None:
     release(p, last)
 
 
-@lean
+@inner
 def _list(s: Conservative, job: int, moment: int) -> None:
     """A waiting job's reservation begins at this moment."""
     s.first[job] = moment
@@ -191,7 +191,7 @@ def _list(s: Conservative, job: int, moment: int) -> None:
     s.at[DUE] = min(s.at[DUE], s.profile.time[moment])
 
 
-@lean
+@inner
 def _unlist(s: Conservative, job: int) -> None:
     before, after = s.sooner[job], s.later[job]
     if before != NOBODY:
@@ -202,7 +202,7 @@ def _unlist(s: Conservative, job: int) -> None:
         s.sooner[after] = before
 
 
-@lean
+@inner
 def _start(s: Conservative, job: int, now: int) -> None:
     s.jobs.start[job] = now
     s.at[STARTED] += 1
@@ -210,7 +210,7 @@ def _start(s: Conservative, job: int, now: int) -> None:
     release(s.profile, s.first[job])
 
 
-@lean
+@inner
 def _start_due(s: Conservative, now: int) -> None:
     """Start whose reservation begins now, and find the next one."""
     at, p = s.at, s.profile
@@ -232,7 +232,7 @@ def _start_due(s: Conservative, now: int) -> None:
     at[DUE] = p.time[k]
 
 
-@lean
+@inner
 def _arrive(s: Conservative, job: int, now: int) -> None:
     """The job takes the earliest reservation behind everybody's."""
     at, p = s.at, s.profile

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 
 COARSEST, FINEST = 2, 7  # binary digits behind the first that a class tells apart
 
@@ -48,13 +48,13 @@ def new_frontier(jobs: int, machine: int, longest: int) -> Frontier:
     )
 
 
-@lean
+@inner
 def forget(f: Frontier) -> None:
     """Room has opened: nothing is known."""
     f.now[0] += 1
 
 
-@lean
+@inner
 def _class(number: int, digits: int) -> int:
     """The class of a positive number, from 1 on; ascending, and exact below 2^(digits + 1)."""
     shift = 0
@@ -65,7 +65,7 @@ def _class(number: int, digits: int) -> int:
     return (shift << digits) + number
 
 
-@lean
+@inner
 def behind(f: Frontier, processors: int, limit: int, now: int) -> Any:
     """The job of the latest reservation after `now` that needs no more; -1 if none is known."""
     latest, job = now, -1
@@ -82,7 +82,7 @@ def behind(f: Frontier, processors: int, limit: int, now: int) -> Any:
     return job
 
 
-@lean
+@inner
 def know(f: Frontier, job: int, processors: int, limit: int, time: int) -> None:
     """A job waits for `time`."""
     length = _class(limit, f.digits[0])

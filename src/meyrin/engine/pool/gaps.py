@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 from meyrin.engine.pool.profile import END, HEAD, NOBODY, Profile, release
 
 CLASSES = 31
@@ -76,7 +76,7 @@ def new_gaps(jobs: int) -> Gaps:
     )
 
 
-@lean
+@inner
 def class_of(number: int) -> int:
     """The power of two at or below a positive number."""
     power = 0
@@ -87,7 +87,7 @@ def class_of(number: int) -> int:
     return power
 
 
-@lean
+@inner
 def begin_pass(g: Gaps, p: Profile, by_length: bool) -> None:
     """Forget the gaps of the pass before the last; tell new ones apart by length or not."""
     g.by_length[0] = by_length
@@ -106,13 +106,13 @@ def begin_pass(g: Gaps, p: Profile, by_length: bool) -> None:
             g.lengths[row, c] = 0
 
 
-@lean
+@inner
 def anything_opened(g: Gaps) -> bool:
     """Whether anybody could move: else all reservations are the earliest as they stand."""
     return bool(g.opened[0] + g.opened[1] > 0)
 
 
-@lean
+@inner
 def still_waits(g: Gaps, processors: int, limit: int) -> None:
     """Tell the next pass that such a job waits."""
     c = class_of(processors)
@@ -120,7 +120,7 @@ def still_waits(g: Gaps, processors: int, limit: int) -> None:
     g.next_shortest[c] = min(g.next_shortest[c], limit)
 
 
-@lean
+@inner
 def newly_waits(g: Gaps, processors: int, limit: int) -> None:
     """A job joined between two passes."""
     c = class_of(processors)
@@ -128,7 +128,7 @@ def newly_waits(g: Gaps, processors: int, limit: int) -> None:
     g.shortest[c] = min(g.shortest[c], limit)
 
 
-@lean
+@inner
 def end_pass(g: Gaps) -> None:
     """Know the classes as they are after it."""
     for c in range(CLASSES):
@@ -138,7 +138,7 @@ def end_pass(g: Gaps) -> None:
         g.next_shortest[c] = END
 
 
-@lean
+@inner
 def note(g: Gaps, p: Profile, first: int, last: int) -> None:
     """Note every gap that touches the moments from `first` to `last`, where room opened."""
     g.opened[g.turn[0]] = 1
@@ -162,7 +162,7 @@ def note(g: Gaps, p: Profile, first: int, last: int) -> None:
                 break
 
 
-@lean
+@inner
 def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     row = g.turn[0]
     i = g.noted[row]
@@ -187,7 +187,7 @@ def _note(g: Gaps, p: Profile, c: int, first: int, end: Any) -> None:
     _link(g, row, c, class_of(end - p.time[first]) if g.by_length[0] else ANY, i)
 
 
-@lean
+@inner
 def _link(g: Gaps, row: int, c: int, b: int, i: int) -> None:
     g.chain[row, i] = g.of_class[row, c, b]
     g.of_class[row, c, b] = i
@@ -195,7 +195,7 @@ def _link(g: Gaps, row: int, c: int, b: int, i: int) -> None:
         g.lengths[row, c] |= 1 << b
 
 
-@lean
+@inner
 def earlier(g: Gaps, p: Profile, own: int, processors: int, limit: int) -> Any:
     """The earliest moment before its own to which a waiting job can move; NOBODY if none."""
     head = p.at[HEAD]
@@ -224,7 +224,7 @@ def earlier(g: Gaps, p: Profile, own: int, processors: int, limit: int) -> Any:
     return best if best != own else NOBODY
 
 
-@lean
+@inner
 def _ask_any(
     g: Gaps, p: Profile, row: int, c: int, own: int, best: int, limit: int, processors: int
 ) -> Any:
@@ -241,7 +241,7 @@ def _ask_any(
     return best
 
 
-@lean
+@inner
 def _ask(
     g: Gaps, p: Profile, row: int, c: int, b: int, own: int, best: int, limit: int, processors: int
 ) -> Any:
@@ -281,7 +281,7 @@ def _ask(
     return best
 
 
-@lean
+@inner
 def _longest(p: Profile, first: Any, end: Any, level: Any) -> Any:
     """The longest stretch that begins in a gap and has so many free; END if it goes on behind."""
     longest = 0
@@ -300,7 +300,7 @@ def _longest(p: Profile, first: Any, end: Any, level: Any) -> Any:
     return longest
 
 
-@lean
+@inner
 def _window(
     p: Profile, first: Any, end: Any, own: int, best: int, limit: int, processors: int
 ) -> Any:

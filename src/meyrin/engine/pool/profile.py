@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 
 END = 2**62
 NOBODY = -1
@@ -47,7 +47,7 @@ def new_profile(moments: int, machine: int) -> Profile:
     return made
 
 
-@lean
+@inner
 def advance_to(p: Profile, now: int) -> None:
     """Forget what was before `now`."""
     head = p.at[HEAD]
@@ -64,7 +64,7 @@ def advance_to(p: Profile, now: int) -> None:
     p.time[head] = now
 
 
-@lean
+@inner
 def release(p: Profile, moment: int) -> None:
     """One holder less; the last one takes the moment out of the chain."""
     p.held[moment] -= 1
@@ -78,7 +78,7 @@ def release(p: Profile, moment: int) -> None:
         p.at[UNUSED] = moment
 
 
-@lean
+@inner
 def reserve(p: Profile, first: int, length: int, processors: int) -> Any:
     """Take processors from the moment `first` on; hold both ends; the moment of the end."""
     end = p.time[first] + length
@@ -96,7 +96,7 @@ def reserve(p: Profile, first: int, length: int, processors: int) -> Any:
     return after
 
 
-@lean
+@inner
 def give_back(p: Profile, first: int, last: int, processors: int) -> None:
     """Free the processors between two moments; who holds the moments still does."""
     k = first
@@ -105,7 +105,7 @@ def give_back(p: Profile, first: int, last: int, processors: int) -> None:
         k = p.next[k]
 
 
-@lean
+@inner
 def earliest(p: Profile, first: int, length: int, processors: int) -> Any:
     """The first moment from `first` on from which so many stay free for `length`."""
     found = first
@@ -119,7 +119,7 @@ def earliest(p: Profile, first: int, length: int, processors: int) -> Any:
         k = after
 
 
-@lean
+@inner
 def _insert(p: Profile, before: int, time: int, free: int) -> Any:
     made = p.at[UNUSED]
     if made == NOBODY:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 
 BLOCK = 32
 
@@ -47,7 +47,7 @@ def new_running(capacity: int) -> Running:
     )
 
 
-@lean
+@inner
 def add(run: Running, end: int, processors: int) -> None:
     """`processors` more come free at `end`."""
     if run.used[0] == 0:
@@ -75,7 +75,7 @@ def add(run: Running, end: int, processors: int) -> None:
     run.filled[block] += 1
 
 
-@lean
+@inner
 def remove(run: Running, end: int, processors: int) -> None:
     """Take back what `add` was told."""
     place = _block_of(run, end)
@@ -95,7 +95,7 @@ def remove(run: Running, end: int, processors: int) -> None:
         _merge(run, place)
 
 
-@lean
+@inner
 def shadow(run: Running, free: int, needed: int) -> tuple[int, int]:
     """When `needed` processors are free for sure, and how many are spare then.
 
@@ -113,7 +113,7 @@ def shadow(run: Running, free: int, needed: int) -> tuple[int, int]:
         at += 1
 
 
-@lean
+@inner
 def _block_of(run: Running, end: int) -> Any:
     """The place of the first block whose last time is not before `end`, or of the last block."""
     low, high = 0, run.used[0] - 1
@@ -127,7 +127,7 @@ def _block_of(run: Running, end: int) -> Any:
     return low
 
 
-@lean
+@inner
 def _open_block(run: Running, place: int) -> Any:
     """A new, empty block at this place in the order."""
     run.used[1] -= 1
@@ -141,7 +141,7 @@ def _open_block(run: Running, place: int) -> Any:
     return block
 
 
-@lean
+@inner
 def _split(run: Running, place: int) -> None:
     """Move the later half of a full block into a new one behind it."""
     old, new = run.order[place], _open_block(run, place + 1)
@@ -156,7 +156,7 @@ def _split(run: Running, place: int) -> None:
     run.total[old] -= moved
 
 
-@lean
+@inner
 def _merge(run: Running, place: int) -> None:
     """Join the block with a neighbour if both fill half a block at most, or one of them nothing."""
     for left in (place - 1, place):
@@ -176,7 +176,7 @@ def _merge(run: Running, place: int) -> None:
             return
 
 
-@lean
+@inner
 def _move(run: Running, source: int, target: int, count: int) -> None:
     for i in range(count):
         run.end[target + i] = run.end[source + i]

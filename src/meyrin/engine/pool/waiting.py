@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from meyrin.engine.compiled import lean
+from meyrin.engine.compiled import inner
 
 FAN = 16
 SHORT = 64  # up to here a plain list of the waiting jobs is faster than the tree
@@ -50,7 +50,7 @@ def new_short() -> Short:
     return Short(np.zeros(SHORT, np.int32), np.zeros(SHORT, np.int32), np.zeros(SHORT, np.int64))
 
 
-@lean
+@inner
 def enter(tree: Tree, place: int, need: int, limit: int) -> None:
     """A job waits at this place."""
     for level in range(tree.base.size - 1):
@@ -62,7 +62,7 @@ def enter(tree: Tree, place: int, need: int, limit: int) -> None:
         place //= FAN
 
 
-@lean
+@inner
 def leave(tree: Tree, place: int) -> None:
     """The job at this place waits no longer."""
     tree.need[place] = NOBODY
@@ -81,7 +81,7 @@ def leave(tree: Tree, place: int) -> None:
         tree.limit[node] = limit
 
 
-@lean
+@inner
 def first_fit(tree: Tree, place: int, free: int, slack: int, spare: int) -> int:
     """The first place from `place` on with a job that may start; -1 if there is none.
 

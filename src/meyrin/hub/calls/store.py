@@ -76,8 +76,8 @@ tranches = sa.Table(
 _TO_COME = (str(State.WAITING), str(State.DUE))
 
 
-def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
-    """Allocations, each with its next tranche (`next_s`, `next_gate`, `next_from_s`) if any."""
+def _of_projects() -> sa.Select[Any]:
+    """The statement of `of_projects`, put together once: the broker asks at every step."""
     a, t = allocations.c, tranches.c
     later = tranches.alias("earlier")
     first = (
@@ -95,9 +95,17 @@ def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
         .select_from(
             allocations.outerjoin(tranches, sa.and_(t.allocation_id == a.id, t.number == first))
         )
-        .where(a.project_id.in_(sorted(set(project_ids))))
+        .where(a.project_id.in_(sa.bindparam("projects", expanding=True)))
     )
-    return step.rows(listed.order_by(a.end_s, a.id))
+    return listed.order_by(a.end_s, a.id)
+
+
+_OF_PROJECTS = _of_projects()
+
+
+def of_projects(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:
+    """Allocations, each with its next tranche (`next_s`, `next_gate`, `next_from_s`) if any."""
+    return step.rows(_OF_PROJECTS, projects=sorted(set(project_ids)))
 
 
 def tranches_of(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
@@ -193,18 +201,26 @@ def ended(step: Step, allocation_ids: Collection[str]) -> list[str]:
     return [row.id for row in step.rows(statement)]
 
 
-def only_paying(step: Step) -> list[str]:
-    """Projects with a current paid allocation and no entitled one that lasts."""
+def _only_paying() -> sa.Select[Any]:
     a, other = allocations.c, allocations.alias("other")
+    now_s = sa.bindparam("now_s", type_=sa.BigInteger)
     free = sa.exists().where(
         other.c.project_id == a.project_id,
         other.c.door != "paid",
-        other.c.end_s > step.now_s,
+        other.c.end_s > now_s,
         other.c.closed_ms.is_(None),
     )
-    current = sa.and_(a.start_s <= step.now_s, a.end_s > step.now_s, a.closed_ms.is_(None))
+    current = sa.and_(a.start_s <= now_s, a.end_s > now_s, a.closed_ms.is_(None))
     listed = sa.select(a.project_id).distinct().where(a.door == "paid", current, ~free)
-    return [row.project_id for row in step.rows(listed.order_by(a.project_id))]
+    return listed.order_by(a.project_id)
+
+
+_ONLY_PAYING = _only_paying()
+
+
+def only_paying(step: Step) -> list[str]:
+    """Projects with a current paid allocation and no entitled one that lasts."""
+    return [row.project_id for row in step.rows(_ONLY_PAYING, now_s=step.now_s)]
 
 
 def paid_among(step: Step, allocation_ids: Collection[str]) -> list[str]:

@@ -30,22 +30,35 @@ class Condition:
     never: bool
 
 
-def _let_go(now_s: int) -> sa.ColumnElement[bool]:
+def _let_go(now_s: sa.BindParameter[int]) -> sa.ColumnElement[bool]:
     """Submitted jobs that nothing but a dependency can still hold back."""
     begun = sa.or_(jobs.c.begin_s.is_(None), jobs.c.begin_s <= now_s)
     return sa.and_(IS_WAITING, jobs.c.state == "submitted", jobs.c.held.is_(False), begun)
 
 
-def _late(now_s: int) -> sa.ColumnElement[bool]:
+def _late(now_s: sa.BindParameter[int]) -> sa.ColumnElement[bool]:
     """Jobs that can't end before their deadline any more (sbatch(1), --deadline)."""
     walltime_s = sa.func.coalesce(jobs.c.walltime_s, 1)
     return sa.and_(IS_WAITING, jobs.c.deadline_s < now_s + walltime_s)
 
 
+# put together once: the broker asks at every step
+_NOW_S = sa.bindparam("now_s", type_=sa.BigInteger)
+_LET_GO, _LATE = _let_go(_NOW_S), sa.select(jobs.c.id).where(_late(_NOW_S))
+_DUE = sa.select(jobs.c.id).where(sa.or_(_LET_GO, _late(_NOW_S))).limit(1)
+_FIRST = sa.func.min(jobs.c.id).label("id")
+_CANDIDATES = (
+    sa.select(_FIRST, jobs.c.request_id)
+    .where(_LET_GO)
+    .group_by(jobs.c.request_id)
+    .order_by(_FIRST)
+    .limit(_MOST)
+)
+
+
 def is_due(step: Step) -> bool:
     """Whether `advance` may have something to do: a job that is submitted, or a date passed."""
-    due = sa.or_(_let_go(step.now_s), _late(step.now_s))
-    return step.one(sa.select(jobs.c.id).where(due).limit(1)) is not None
+    return step.one(_DUE, now_s=step.now_s) is not None
 
 
 def advance(step: Step) -> int:
@@ -53,16 +66,9 @@ def advance(step: Step) -> int:
 
     Elements of an array share their conditions, so one of each request is looked at.
     """
-    late = step.rows(sa.select(jobs.c.id).where(_late(step.now_s)))
+    late = step.rows(_LATE, now_s=step.now_s)
     _end(step, [row.id for row in late], JobState.EXPIRED, "deadline")
-    first = sa.func.min(jobs.c.id).label("id")
-    candidates = step.rows(
-        sa.select(first, jobs.c.request_id)
-        .where(_let_go(step.now_s))
-        .group_by(jobs.c.request_id)
-        .order_by(first)
-        .limit(_MOST)
-    )
+    candidates = step.rows(_CANDIDATES, now_s=step.now_s)
     if not candidates:
         return len(late)
     found = conditions(step, [row.id for row in candidates])
@@ -94,8 +100,9 @@ def _jobs_of(step: Step, request_ids: list[int]) -> list[int]:
     """The jobs of these requests that were let go, as many as one step takes."""
     if not request_ids:
         return []
-    wanted = sa.and_(_let_go(step.now_s), step.among(jobs.c.request_id, request_ids))
-    rows = step.rows(sa.select(jobs.c.id).where(wanted).order_by(jobs.c.id).limit(_MOST))
+    wanted = sa.and_(_LET_GO, step.among(jobs.c.request_id, request_ids))
+    listed = sa.select(jobs.c.id).where(wanted).order_by(jobs.c.id).limit(_MOST)
+    rows = step.rows(listed, now_s=step.now_s)
     return [row.id for row in rows]
 
 

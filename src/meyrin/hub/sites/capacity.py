@@ -6,15 +6,48 @@ site that is drained, closed, silent or takes nothing new has no capacity for th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
+from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import store
 
 SILENT_AFTER_S = 60
+MAX_PARTITIONS = 1000
+MAX_NODES = 1_000_000  # of a site: the engine keeps a row for each
+# of anything else, and of a partition's cores or accelerators: a rate that is made of two such
+# numbers still fits where it is kept
+MAX_NUMBER = 10**9
+
+
+def check_announced(partitions: Sequence[Partition]) -> None:
+    """Raise InvalidInput for what no site has: one site's numbers must not stop the broker."""
+    names = {one.name for one in partitions}
+    if len(names) != len(partitions) or len(names) > MAX_PARTITIONS:
+        raise InvalidInput(
+            f"{len(partitions)} partitions under {len(names)} names",
+            hint=f"each partition once, {MAX_PARTITIONS} at most",
+            field="partitions",
+        )
+    nodes = sum(one.nodes for one in partitions)
+    if nodes > MAX_NODES:
+        raise InvalidInput(
+            f"{nodes} nodes at one site", hint=f"at most {MAX_NODES}", field="partitions"
+        )
+    for one in partitions:
+        units = one.nodes * max(one.cores_per_node, one.accelerators_per_node)
+        for name, value in {**asdict(one), "nodes times cores or accelerators": units}.items():
+            if isinstance(value, int) and value > MAX_NUMBER:
+                raise InvalidInput(
+                    f"partition {one.name}: {name} is {value}",
+                    hint=f"at most {MAX_NUMBER}, or leave it out",
+                    field=name,
+                )
 
 
 def note(step: Step) -> int:

@@ -24,7 +24,6 @@ from meyrin.hub.sites import capacity, refusals, store
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
-MAX_PARTITIONS = 1000
 MAX_OWNERS = 200
 
 
@@ -143,13 +142,8 @@ def announce(
     From now on `incarnation` is the agent's. The world moves only if a partition or the site's
     own rules changed. `about` (None keeps what is known) is shown to people.
     """
+    capacity.check_announced(partitions)
     specs = {one.name: _spec(one) for one in partitions}
-    if len(specs) != len(partitions) or len(specs) > MAX_PARTITIONS:
-        raise InvalidInput(
-            f"{len(partitions)} partitions under {len(specs)} names",
-            hint=f"each partition once, {MAX_PARTITIONS} at most",
-            field="partitions",
-        )
     kind = identity.check_label("batch_kind", batch_kind)
     start = identity.check_label("incarnation", incarnation)
     row = site_row(step, store.sites.c.id == site_id, site_id, hold=True)
@@ -356,6 +350,12 @@ def offers_of(step: Step, site: Site) -> list[Offer]:
 def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     """Ids by name. One query."""
     return store.ids_of(step, names)
+
+
+def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
+    """Why those of these sites that take nothing new do not, in their own words. One query at
+    most."""
+    return store.why_shut(step, names)
 
 
 def heard_of(step: Step) -> list[Any]:

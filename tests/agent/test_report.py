@@ -1,0 +1,17 @@
+"""What the hub is told of an attempt: when it was queued first, and when it was taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from meyrin.agent import check
+from meyrin.agent.batch import BatchJob, Phase
+from meyrin.agent.report import of_batch
+from meyrin.domain.site import Partition
+
+
+def test_a_job_that_waits_again_is_told_as_of_then_and_not_as_of_its_first_turn() -> None:
+    item = check._sample(Partition("p", 1, 1, 1))
+    job = BatchJob(item.work.attempt, "7", Phase.QUEUED)
+    assert of_batch(job, item, handed_ms=100, now_ms=900).at_ms == 100
+    assert of_batch(replace(job, run=1), item, handed_ms=100, now_ms=900).at_ms == 900
