@@ -113,7 +113,7 @@ def first_job(page: Page, place: Facility, person: str) -> Walked:
     hand.type(page, "title", "A first idea")
     hand.type(page, "amount_h", "10")
     hand.click(page.get_by_role("button", name="Ask", exact=True))
-    page.get_by_text("Granted at once").wait_for()
+    page.get_by_text("Granted at once.", exact=True).wait_for()
     granted_s = time.monotonic() - began
     hand.click(page.get_by_role("link", name="Run a first job"))
     hand.click(page.get_by_role("button", name="Run it"))

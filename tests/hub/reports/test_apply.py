@@ -52,7 +52,7 @@ def test_a_starter_takes_three_fields_and_is_there_at_once(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     fill(page, project=f"my-idea-{width}", title="My idea", amount_h="50")
     page.get_by_role("button", name="Ask").click()
-    page.get_by_text("Granted at once").wait_for()
+    page.get_by_text("Granted at once.", exact=True).wait_for()
     page.screenshot(path=shots / f"proposal-{width}.png", full_page=True)
     assert f"--account=my-idea-{width}" in page.locator("main").inner_text()
     assert not _axe(page, axe_source)
@@ -147,7 +147,7 @@ def test_what_is_written_survives_reload_log_out_and_another_device(
     fill(other, project="idea-of-cleo", title="A whole idea", amount_h="50")
     # sent at once: what was typed last is kept before the page is left
     other.get_by_role("button", name="Ask").click()
-    other.get_by_text("Granted at once").wait_for()
+    other.get_by_text("Granted at once.", exact=True).wait_for()
     other.goto(f"{lending.url}/apply")
     assert "Not sent yet" not in other.locator("main").inner_text()
     lending.person("zoe")
@@ -172,7 +172,7 @@ def test_a_cut_network_is_said_and_loses_nothing(lending: Hub, visit: Visit) -> 
         (kept,), _ = unsent.listed(step, lending.actor("dan"), "", 9)
     assert kept.said["title"] == "During the cut"
     page.get_by_role("button", name="Ask").click()
-    page.get_by_text("Granted at once").wait_for()
+    page.get_by_text("Granted at once.", exact=True).wait_for()
 
 
 def test_two_windows_do_not_overwrite_each_other(lending: Hub, visit: Visit) -> None:
