@@ -106,6 +106,14 @@ def test_a_sample_that_is_there_twice_counts_once_and_must_agree() -> None:
         facts.root([a_sample(), a_sample(output="no")])
 
 
+@pytest.mark.parametrize("times", [{"started_ms": 2**60}, {"ended_ms": 2**60}, {"ended_ms": -1}])
+def test_times_that_no_calendar_has_are_no_facts(times: dict[str, int]) -> None:
+    """Whoever signs or shows them would have to write them as a date."""
+    raw = facts.dump(Facts(replace(RUN, **times), ()))
+    with pytest.raises(InvalidInput, match="in no calendar"):
+        facts.parse(raw)
+
+
 def test_any_changed_byte_of_the_file_is_found() -> None:
     raw = bytearray(facts.dump(Facts(RUN, (a_sample(), a_sample(id="b")))))
     chance = random.Random(5)

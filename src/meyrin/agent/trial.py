@@ -111,7 +111,3 @@ class Trial:
         self._batch.forget((attempt,))
         for path in (self._name, self._folder / f"{attempt}.out"):
             path.unlink(missing_ok=True)
-
-    def give_up(self, attempt: str) -> None:
-        """End it, wherever it is."""
-        self._batch.cancel((attempt,))

@@ -30,7 +30,6 @@ FEWEST_USERS = 5  # what fewer people did is not shown
 HOUR_S = 3600
 QUANTILES = (50, 90, 99)
 ALL = "all"
-DIMENSIONS = (ALL, "year", "site", "country", "group", "kind", "size")
 PEOPLE = ("site", "country", "group")  # slices that may be a few people
 
 OF_JOBS = {

@@ -30,10 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import Conflict, InvalidInput
+from meyrin.domain.units import LAST_S
 
 FORMAT = 1
 FINGERPRINTS = ("weights", "data", "environment", "engine", "plan")
 _HEX = re.compile(r"[0-9a-f]{64}")
+_LAST_MS = LAST_S * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,8 @@ def _run(told: dict[str, Any]) -> RunFacts:
     )
     for part in (run, run.isolation, prints):
         _typed(part)
+    if not all(0 <= moment <= _LAST_MS for moment in (run.started_ms, run.ended_ms)):
+        raise ValueError("its times are in no calendar")
     return run
 
 

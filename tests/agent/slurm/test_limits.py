@@ -19,7 +19,7 @@ from meyrin.agent.slurm.limits import (
 )
 from meyrin.agent.slurm.reconcile import Reconciler
 from meyrin.domain.errors import Failed, Unreachable
-from meyrin.wire.limits import ProjectLimits
+from meyrin.wire.limits import Left, ProjectLimits
 
 GPU = "gres/gpu:h100"
 PEOPLE = {"ada": "u-ada", "bob": "u-bob", "eve": "u-eve"}
@@ -270,3 +270,70 @@ def test_laws_under_faults(seed):
         assert not cluster.seen[f"m_{each.project}"].closed
     stages = [change.stage for change in cluster.done]
     assert set(stages) <= set(Stage)
+
+
+# --- people who left
+
+
+def gone(person, project_name="lab", departure="dep_1"):
+    return Left(departure=departure, project=project_name, person=person)
+
+
+def with_two():
+    cluster = Cluster()
+    keep(cluster).once([project("lab", "ada", "bob"), project("sea", "bob")])
+    assert cluster.seen["m_lab"].users == {"agent", "u-ada", "u-bob"}
+    cluster.done.clear()
+    return cluster
+
+
+def said(cluster, left, projects, **more):
+    return [(one.outcome, one.words) for one in keep(cluster, **more).revoke(left, projects)]
+
+
+def test_who_left_is_out_of_the_account_and_of_no_other():
+    cluster, stays = with_two(), [project("lab", "ada"), project("sea", "bob")]
+    assert said(cluster, [gone("bob")], stays) == [("revoked", "u-bob is not in m_lab")]
+    assert cluster.seen["m_lab"].users == {"agent", "u-ada"}
+    assert cluster.seen["m_sea"].users == {"agent", "u-bob"}
+    assert [(each.kind, each.account, each.user) for each in cluster.done] == [
+        ("remove", "m_lab", "u-bob")
+    ]
+    # asked again, nothing is left to do, and the answer is the same
+    assert said(cluster, [gone("bob")], stays) == [("revoked", "u-bob is not in m_lab")]
+    assert len(cluster.done) == 1
+
+
+def test_it_counts_against_no_share_of_removals():
+    cluster = with_two()
+    found = said(cluster, [gone("bob")], [project("lab", "ada")], most_removed_percent=0)
+    assert found == [("revoked", "u-bob is not in m_lab")]
+
+
+def test_what_can_not_be_confirmed_is_not():
+    """Only looking, an accounting that refuses, a person without a user, and one who came back."""
+    stays = [project("lab", "ada")]
+    (report,) = said(with_two(), [gone("bob")], stays, mode="report")
+    assert report == ("failed", "limits.mode is report: nothing is changed here")
+    refusing = with_two()
+    refusing.faults = [None, Failed]
+    assert said(refusing, [gone("bob")], stays) == [("failed", "mend failed")]
+    assert "u-bob" in refusing.seen["m_lab"].users
+    (none,) = said(with_two(), [gone("stranger")], stays)
+    assert none == ("no-user", "they have no user at this site")
+    back = with_two()
+    (again,) = said(back, [gone("bob")], [project("lab", "ada", "bob")])
+    assert again == ("failed", "u-bob is in m_lab for another reason, and stays")
+    assert "u-bob" in back.seen["m_lab"].users
+    away = with_two()
+    away.faults = [Unreachable]
+    with pytest.raises(Unreachable):
+        said(away, [gone("bob")], stays)
+
+
+def test_the_one_who_submits_for_everybody_is_never_taken_out():
+    cluster = with_two()
+    config = LimitsConfig(mode="apply", people={"boss": "agent"})
+    (found,) = Reconciler(cluster, config, {}, "agent").revoke([gone("boss")], [])
+    assert (found.outcome, cluster.done) == ("failed", [])
+    assert "agent" in cluster.seen["m_lab"].users

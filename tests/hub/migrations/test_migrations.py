@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -50,7 +53,7 @@ def test_migrations_make_what_the_tables_say(engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == head()
+        assert context.get_current_revision() == head() == run.head()
 
 
 def test_migrations_make_what_create_all_makes(engine, tmp_path):
@@ -74,6 +77,18 @@ def test_again_changes_nothing(engine):
     assert (names(engine), triggers(engine)) == before
     with engine.connect() as connection:
         assert connection.execute(sa.text("SELECT version FROM world")).scalar_one() >= 0
+
+
+def test_where_nothing_is_missing_alembic_is_not_loaded(tmp_path):
+    url = f"sqlite:///{tmp_path / 'hub.sqlite'}"
+    made = sa.create_engine(url)
+    run.upgrade(made)
+    made.dispose()
+    program = (
+        "import sys; import sqlalchemy as sa; from meyrin.hub.migrations import run;"
+        "run.upgrade(sa.create_engine(sys.argv[1])); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, url], check=False).returncode == 0
 
 
 def test_there_and_back_again(engine):
