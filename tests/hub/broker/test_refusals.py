@@ -49,6 +49,15 @@ def test_the_no_stays_while_nothing_changes(refused):
     assert "change the job so" in found.refusals[0].words
 
 
+def test_a_site_that_takes_nothing_new_says_why(hub):
+    with hub.write() as step:
+        sites.say_not_now(step, sites.ids_of(step, ["alps"])["alps"], "quiet hours until 18:00")
+    job = hub.submit()
+    found = hub.explain(job)
+    assert "takes no new jobs at present (quiet hours until 18:00)" in found.summary
+    assert found.refusals[0].words.partition(": ")[0] in found.summary
+
+
 def test_other_rules_or_another_veto_wake_it(refused):
     hub, agent, job, _ = refused
     with hub.read() as step:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -329,7 +330,8 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
         job = replace(job, blocked=_blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s)
-    return _view(row.id, row.state, said, lacking, row.reason)
+    shut = sites.why_shut(step, [r.site for r in said.refusals if r.reason is Reason.SITE_DRAINED])
+    return _view(row.id, row.state, said, lacking, row.reason, shut)
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:
@@ -435,11 +437,17 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
 
 
 def _view(
-    job: int, state: str, said: words.Explanation, lacking: Mapping[str, str], kept: str = ""
+    job: int,
+    state: str,
+    said: words.Explanation,
+    lacking: Mapping[str, str],
+    kept: str = "",
+    shut: Mapping[str, str] = MappingProxyType({}),
 ) -> ExplainView:
     """`lacking` are sites whose terms were not accepted, with the version: the engine sees them
     as a no of the site, and people are told what to do about it. `kept` is the reason that is
-    noted with the job: where a site said no, its own words."""
+    noted with the job: where a site said no, its own words; `shut` is why sites take nothing new.
+    """
     summary = said.summary
     refusals, unread = [], set()
     for refusal in said.refusals:
@@ -455,6 +463,10 @@ def _view(
         elif refusal.reason is Reason.SITE_SAID_NO and kept.startswith(f"{refusal.site} said no"):
             summary = summary.replace(sentence.partition(": ")[0], kept)
             sentence = f"{kept}: change the job so, or let it go elsewhere"
+        elif refusal.reason is Reason.SITE_DRAINED and refusal.site in shut:
+            clash, _, way_out = sentence.partition(": ")
+            summary = summary.replace(clash, f"{clash} ({shut[refusal.site]})")
+            sentence = f"{clash} ({shut[refusal.site]}): {way_out}"
         refusals.append(
             RefusalView(
                 reason=reason,

@@ -352,6 +352,12 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     return store.ids_of(step, names)
 
 
+def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
+    """Why those of these sites that take nothing new do not, in their own words. One query at
+    most."""
+    return store.why_shut(step, names)
+
+
 def heard_of(step: Step) -> list[Any]:
     """Every open site (id, name, last_heard_ms), by name. One query."""
     return store.heard_of(step)

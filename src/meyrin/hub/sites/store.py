@@ -201,6 +201,15 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     return {row.name: row.id for row in rows}
 
 
+def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    found = sa.func.coalesce(sites.c.drained_reason, sites.c.not_now, "").label("why")
+    rows = step.rows(sa.select(sites.c.name, found).where(sites.c.name.in_(wanted)))
+    return {row.name: row.why for row in rows if row.why}
+
+
 def heard_of(step: Step) -> list[sa.Row[Any]]:
     """Every site that was not closed, by name, and when its agent was heard last."""
     columns = (sites.c.id, sites.c.name, sites.c.last_heard_ms)
