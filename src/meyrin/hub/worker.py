@@ -107,7 +107,11 @@ class Worker:
             try:
                 part()
             except MeyrinError as error:
-                log.warning("sweep.waits", part=part.__name__.strip("_"), error=error.message)
+                self._waits(part.__name__.strip("_"), error)
+
+    def _waits(self, part: str, error: MeyrinError) -> None:
+        """The next minute tries it again."""
+        log.warning("sweep.waits", part=part, error=error.message)
 
     def _expire(self) -> None:
         """What allocations that are over still had expires; first jobs are noted."""
