@@ -135,7 +135,7 @@ class Replica:
 class _Worker(Worker):
     """In a world nothing that a sweep may not do is awaited, so each such error is found."""
 
-    def _waits(self, part: str, error: MeyrinError) -> None:  # noqa: ARG002
+    def _waits(self, part: str, error: MeyrinError) -> None:  # noqa: ARG002 - as its base
         raise error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,3 +154,13 @@ def test_the_list_comes_in_pages_and_costs_the_same(hub: Facility) -> None:
     rest = zoe.get("/api/v1/unsent", params={"limit": 5, "after": first["next"]}).json()
     seen = [one["key"] for one in first["unsent"] + rest["unsent"]]
     assert seen == [f"k{number}" for number in range(8, -1, -1)]
+
+
+def test_the_form_offers_first_what_a_site_takes_jobs_for_now(hub: Facility) -> None:
+    from tests.hub.facility import GPU
+
+    hub.site("jura", replace(GPU, accelerator_type="a100"))
+    hub.drain("jura")
+    page = hub.client("zoe").get("/apply", headers={"accept": "text/html"}).text
+    first, second = re.findall(r'<option value="(?:core|a100)">([^<]*)</option>', page)
+    assert (first, second) == ("core", "a100 (no site takes jobs for it now)")

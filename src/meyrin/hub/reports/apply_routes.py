@@ -193,6 +193,17 @@ def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
     )
 
 
+def _types(step: Step) -> dict[str, bool]:
+    """The types that sites lend, and whether a site takes jobs for them now; those first."""
+    lent: dict[str, bool] = {}
+    for place in sites.partition_states(step, step.now_s):
+        if place.offered:
+            takes = not place.drained and place.silent_since_s is None
+            of_type = place.partition.charged_type
+            lent[of_type] = lent.get(of_type, False) or takes
+    return dict(sorted(lent.items(), key=lambda each: (not each[1], each[0])))
+
+
 def _form(
     request: Request,
     call: Call,
@@ -204,13 +215,7 @@ def _form(
     kept: unsent.Unsent | None = None,
     saved: bool = False,
 ) -> Response:
-    types = sorted(
-        {
-            place.partition.charged_type
-            for place in sites.partition_states(step, step.now_s)
-            if place.offered
-        }
-    )
+    types = _types(step)
     own, _ = proposals.listed(step, call.actor, "", "", PAGE, everybody=False)
     unfinished, _ = unsent.listed(step, call.actor, "", unsent.MOST)
     view = View(
