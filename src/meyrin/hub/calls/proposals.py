@@ -86,6 +86,8 @@ class Proposal:
 
 # --- asking
 
+_ASKED = ("project", "title", "kind", "purpose", "amount_h", "unit", "months", "charged_type")
+
 
 def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposal:
     """Keep an ask; a mode of rules grants it in this step. The same key is the same ask.
