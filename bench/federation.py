@@ -5,15 +5,20 @@
 Made-up jobs on sites of unequal size, with failures and repairs. By default each site has its own
 jobs and scheduler (EASY), with a tenth of the jobs free to go to any of the first five sites under
 the broker's placement; --one-queue lets every job go anywhere. For scale the same jobs, without
-failures, are given to the engine's pool kernel, site by site, in the same run.
+failures, are given to the engine's pool kernel, site by site, in the same run, and the first ten
+thousand of one site to the peer of bench/replay.py, which can run no more of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
@@ -22,8 +27,10 @@ from meyrin.engine.federation import warm as warm_federation
 from meyrin.engine.pool import Pool
 from meyrin.engine.pool import warm as warm_pool
 from meyrin.plan.federate import joined
+from peer_env import peers_python
 
 YEAR_S = 365 * 86400
+BENCH = Path(__file__).parent
 
 
 def workload(jobs: int, counts: np.ndarray, load: float, seed: int = 1) -> dict[str, np.ndarray]:
@@ -52,6 +59,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--load", type=float, default=0.8)
     parser.add_argument("--one-queue", action="store_true")
+    parser.add_argument("--no-peer", action="store_true", help="without the peer")
     parser.add_argument("--no-pool", action="store_true", help="leave the comparison out")
     given = parser.parse_args()
     counts = np.geomspace(240, 24_000, given.sites).astype(np.int64)
@@ -64,15 +72,18 @@ def main() -> None:
         allowed[::10] |= 0b11111
     print(f"jobs made in {time.perf_counter() - begun:.1f} s")
     warm_federation()
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     started = sum(federation(jobs, allowed, counts, given.threads))
-    took = time.perf_counter() - begun
+    took, cpu_s = time.perf_counter() - begun, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rate = given.jobs / took
     print(
         f"federation: {given.jobs:,} jobs, {given.sites} sites, {given.threads} threads:"
-        f" {took:.1f} s, {rate:,.0f} jobs/s, {started:,} started, {peak:.2f} GiB at most"
+        f" {took:.1f} s, {rate:,.0f} jobs/s; {cpu_s:.1f} CPU s,"
+        f" {given.jobs / cpu_s:,.0f} jobs a CPU s; {started:,} started, {peak:.2f} GiB at most"
     )
+    if not given.no_peer:
+        peer(jobs, counts, given.jobs / cpu_s)
     if given.no_pool:
         return
     warm_pool()
@@ -83,6 +94,43 @@ def main() -> None:
     print(
         f"pool, site by site, no failures: {other:.1f} s; the federation takes"
         f" {took / other:.2f} times as long"
+    )
+
+
+PEERS = """\
+peer of bench/replay.py: AccaSim can't run this: it plays one log on one machine, has no broker
+over several sites and no failures with checkpoints. What it can, one site's first jobs, EASY:"""
+PEER_JOBS = 10_000
+
+
+def peer(jobs, counts, rate):
+    """What a peer takes for the first jobs of the middle site, under EASY, one core."""
+    print(PEERS)
+    python = peers_python()
+    if python is None:
+        print("  AccaSim    its environment could not be made")
+        return
+    site = len(counts) // 2
+    mine = np.flatnonzero(jobs["home"] == site)[:PEER_JOBS]
+    columns = (jobs[name][mine] for name in ("ready", "run", "size", "limit"))
+    with tempfile.TemporaryDirectory(prefix="federation-") as folder:
+        log = Path(folder, "site.swf")
+        log.write_text(
+            "".join(
+                f"{number} {ready} -1 {run} {size} -1 -1 {size} {limit} -1 1 1 1 -1 1 1 -1 -1\n"
+                for number, (ready, run, size, limit) in enumerate(zip(*columns, strict=True), 1)
+            )
+        )
+        command = [str(python), str(BENCH / "replay_peer.py"), "easy", str(log), str(counts[site])]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        print(f"  AccaSim    failed: {ran.stderr.strip().splitlines()[-1:]}")
+        return
+    found = json.loads(ran.stdout)
+    pace = found["jobs"] / found["seconds"][0]
+    print(
+        f"  AccaSim    {found['jobs']:,} jobs of one site: {pace:,.0f} jobs a second"
+        f" of CPU; the federation's {rate:,.0f} are {rate / pace:,.0f} times that"
     )
 
 

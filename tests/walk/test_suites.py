@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 from tests.suites.conftest import trained
+from tests.suites.test_models import Served, served, tarred
 from tests.suites.test_runner import IGNORED, run
 from tests.walk.facility import Facility, facility, wait_for
 
 from meyrin.suites import facts
+from meyrin.suites.tiny import load
 
+__all__ = ["served"]  # a fixture
 pytestmark = [
     pytest.mark.usefixtures("bubblewrap"),
     pytest.mark.slow,
@@ -126,6 +130,34 @@ def end_site(place: Facility, name: str) -> None:
             if mine or (folder / "cwd").readlink().is_relative_to(agent.folder):
                 os.kill(int(folder.name), signal.SIGKILL)
     agent.process.ended()
+
+
+def test_a_model_at_an_address_and_a_served_one_as_jobs(place: Facility, served: Served) -> None:
+    """The archive is what its hash names, or nothing runs; of a served model the evidence says
+    that nobody measured its weights and that it needed the network."""
+    raw = tarred(trained("good"), "m/")
+    served.files["/m.tar.gz"] = raw
+    served.model = load(trained("good"))
+    address, good = f"{served.url}/m.tar.gz", hashlib.sha256(raw).hexdigest()
+    few = ("suite", "run", "capability", "--seed", "7", "--samples", FEW, "--site", "alpha")
+    with place.hub.client() as client:
+        before = client.jobs(limit=1).jobs[0].job if client.jobs(limit=1).jobs else 0
+        wrong = place.meyrin(*few, "--model", f"{address}#sha256={'0' * 64}")
+        assert (wrong.returncode, "is not what #sha256=000" in wrong.stderr) == (2, True)
+        jobs = client.jobs(limit=1).jobs
+        assert (jobs[0].job if jobs else 0) == before, "nothing was submitted"
+    roots = set()
+    for name, model in (("url", f"{address}#sha256={good}"), ("end", f"{served.url}/v1/tiny")):
+        out = place.root / f"out-{name}"
+        done = place.meyrin(*few, "--model", model, "--out", str(out), "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        roots.add(found["root"])
+        said = place.meyrin("evidence", "verify", str(found["evidence"])).stdout
+        unmeasured = f"nobody measured the model's weights (unmeasured: {model})" in said
+        level = found["run"]["isolation"]["level"]
+        assert (unmeasured, level) == ((False, 2) if name == "url" else (True, 0)), said
+    assert len(roots) == 1, "the same model, however it came"
 
 
 def test_a_site_that_is_lost_in_the_middle_leaves_no_evidence(place: Facility) -> None:

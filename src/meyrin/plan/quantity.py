@@ -59,7 +59,10 @@ class Quantity(Table):
             raise ValueError("low, value and high must rise")
         least, most = self.in_unit(self.LEAST), self.in_unit(self.MOST)
         if given[0] < least or given[-1] > most:
-            raise ValueError(f"a number from {least:g} to {most:g} {self._unit} is expected")
+            upwards = f"of {least:g} {self._unit} or more"
+            between = f"from {least:g} to {most:g} {self._unit}"
+            which = upwards if math.isinf(most) else between
+            raise ValueError(f"a number {which} is expected")
         return self
 
     @property

@@ -54,7 +54,11 @@ def read_toml(path: Path, model: type[Model], *, lines: bool = False) -> tuple[M
     except tomllib.TOMLDecodeError as error:
         at = _AT.search(str(error))
         where = f"{path}:{at[1]}:" if lines and at else f"{path}"
-        raise InvalidInput(f"{where} is no TOML file: {error}", field=str(path)) from None
+        raise InvalidInput(
+            f"{where} is no TOML file: {error}",
+            hint="a day that there is, as in 2026-11-02; words in quotes; numbers with a point",
+            field=str(path),
+        ) from None
     return check(written, model, str(path), text if lines else None), text
 
 

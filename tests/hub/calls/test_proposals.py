@@ -52,6 +52,31 @@ def test_the_same_key_is_the_same_ask(hub: Facility) -> None:
     assert len(hub.client("ada").get("/api/v1/allocations").json()["allocations"]) == 1
 
 
+def test_a_key_used_for_another_ask_is_a_conflict(hub: Facility) -> None:
+    assert ask(hub, "ada").status_code == 201
+    other = ask(hub, "ada", hours=50)
+    assert other.status_code == 409
+    assert "its amount_h is '100', not '50'" in other.json()["error"]["message"]
+
+
+def test_nobody_decides_their_own_ask_or_gives_more_than_was_asked(hub: Facility) -> None:
+    big = {"hours": 500, "unit": "node", "kind": "sme", "months": 2}
+    mine = ask(hub, "root", key="m", project="mine", **big).json()["id"]
+    path = f"/api/v1/proposals/{mine}/decide"
+    said = {"grant": True, "reason": "a good one", "amount_s": None}
+    reply = hub.client("root").post(path, json=said)
+    assert reply.status_code == 403, reply.text
+    assert "nobody decides their own ask" in reply.json()["error"]["message"]
+    theirs = ask(hub, "ada", key="t", **big).json()
+    path = f"/api/v1/proposals/{theirs['id']}/decide"
+    hub.client("root").post(f"/api/v1/proposals/{mine}/withdraw")
+    more = theirs["amount_s"] + 1
+    reply = hub.client("root").post(path, json=said | {"amount_s": more})
+    assert reply.status_code == 422, reply.text
+    assert "more than" in reply.json()["error"]["message"]
+    assert hub.client("root").post(path, json=said).status_code == 200
+
+
 def test_a_starter_is_given_once_per_person_and_per_project(hub: Facility) -> None:
     assert ask(hub, "ada").status_code == 201
     second = ask(hub, "ada", key="k2", project="other")

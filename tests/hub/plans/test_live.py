@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pyarrow.parquet as pq
 import pytest
 from tests.hub.facility import CPU, GPU
 
@@ -106,6 +107,67 @@ def test_a_page_takes_as_many_queries_whatever_its_length(worked):
             )
         counts.append(len(statements))
     assert counts[0] == counts[1] <= 6
+
+
+PRIVATE = (
+    "people", "identities", "tokens", "projects", "members", "allocations", "requests", "scripts",
+    "jobs", "attempts", "entries", "usage_records",
+)  # fmt: skip
+
+
+def every_word(path):
+    """All text of a Parquet file, unpacked: columns and what the schema says of them."""
+    table = pq.read_table(path)
+    about = {**(table.schema.metadata or {})}
+    words = [f"{key.decode()} {value.decode()}" for key, value in about.items()]
+    return "\n".join([*words, table.to_pandas().to_csv()])
+
+
+def test_no_file_that_goes_out_says_who_what_or_where_from(empty_hub, tmp_path):
+    """Every name, token and job's name of this world, its scripts and its folder, looked for in
+    both files; and pseudonyms are the same within a key, others under another."""
+    hub = empty_hub
+    agent = hub.site("alps", CPU)
+    hub.person("wilhelmina")
+    hub.project("tigerproject", "wilhelmina", "bob")
+    hub.award("tigerproject")
+    script = "#!/bin/bash\n/home/wilhelmina/secretfolder/train --mail=w@secretmail.example\n"
+    for name in ("secretrun", "othersecret"):
+        asked = hub.ask(script, project="tigerproject", name=name)
+        hub.submit(asked, by="wilhelmina")
+        hub.steps()
+        (work,) = agent.lease().work
+        agent.report(agent.queued(work))
+        agent.report(agent.running(work))
+        hub.clock.pass_s(60)
+        agent.finish(work, elapsed_s=60)
+    trace = trace_of(pages(hub.client("root")), "http://hub")
+    write_export(trace, tmp_path / "jobs.parquet")
+    plan = facility_toml(
+        details(hub, "alps"), {"alps": "CH"}, "http://hub", dt.date(2026, 1, 1), hub.clock.now_s
+    )
+    jobs = every_word(tmp_path / "jobs.parquet")
+    rows = hub.everything()
+    kept = {
+        word
+        for table in PRIVATE
+        for row in rows[table]
+        for word in row
+        if isinstance(word, str) and len(word) > 7
+    }
+    assert len(kept) > 20
+    told = ("wilhelmina", "tigerproject", "secret", "train", str(tmp_path), "k" * 32)
+    kept |= {*hub.people, *(who.secret for who in hub.people.values())} - {"root"}
+    kept |= set(told)
+    kept -= {"completed"}  # a state
+    for text in (jobs, plan):
+        assert [word for word in kept if word in text] == []
+    assert len(trace) == 2
+    (person,) = trace.names["user"].values()
+    again = hub.client("root").get("/api/v1/trace", headers={"x-pseudonym-key": "z" * 32}).json()
+    assert person in jobs
+    assert person not in {one["person"] for one in again["jobs"]}
+    assert len({one["person"] for one in again["jobs"]}) == 1
 
 
 # --- the facility

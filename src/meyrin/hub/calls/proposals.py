@@ -86,6 +86,8 @@ class Proposal:
 
 # --- asking
 
+_ASKED = ("project", "title", "kind", "purpose", "amount_h", "unit", "months", "charged_type")
+
 
 def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposal:
     """Keep an ask; a mode of rules grants it in this step. The same key is the same ask.
@@ -96,7 +98,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
     person_id = _person(actor)
     known = store.by_key(step, person_id, wanted.key)
     if known is not None:
-        return _whole(step, [known])[0]
+        return _again(step, known, wanted)
     node = _node(step, wanted.charged_type)
     fit = _fit(modes, wanted, node, step.now_s)
     project_id = _project(step, actor, wanted)
@@ -132,7 +134,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
     if not step.add_new(store.proposals, [row]):
         again = store.by_key(step, person_id, wanted.key)
         if again is not None:
-            return _whole(step, [again])[0]
+            return _again(step, again, wanted)
         raise Refused(
             f"{fit.mode.title} was granted to you or to {wanted.project} before",
             hint="it is given once per person and project: ask for more in another mode",
@@ -140,6 +142,28 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
     if by_rule:
         _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), fit.mode)
     return one(step, actor, str(row["id"]))
+
+
+def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> Proposal:
+    """The ask that has this key already, if the same was asked."""
+    found = _whole(step, [row])[0]
+    for name in (
+        "project",
+        "title",
+        "kind",
+        "purpose",
+        "amount_h",
+        "unit",
+        "months",
+        "charged_type",
+    ):
+        before, now = str(getattr(found, name)), str(getattr(wanted, name))
+        if before != now:
+            raise Conflict(
+                f"{found.id} was sent with this key, and its {name} is {before!r}, not {now!r}",
+                hint="send another ask with a key of its own",
+            )
+    return found
 
 
 def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit:
@@ -227,7 +251,8 @@ def decide(
 
     `reviewer` is whose signature the mode's gates need, where its file leaves that open: without
     one InvalidInput. Raises Refused when an older ask of a first-in mode waits with its clock
-    running, Conflict when it was decided otherwise or its mode is gone.
+    running, Conflict when it was decided otherwise or its mode is gone, NotAllowed for one's own
+    ask, InvalidInput for more than was asked.
     """
     check_reason(reason)
     row = _row(step, proposal_id)
@@ -242,6 +267,12 @@ def decide(
             f"{older.id} of {older.project} was first",
             hint=f"decide {older.id} first, or stop its clock with a reason",
         )
+    if row.person_id == actor.person:
+        raise NotAllowed(
+            "nobody decides their own ask",
+            hint="another officer decides it; where there is none, `meyrin project grant` gives"
+            " hours with a reason",
+        )
     if not grant:
         store.change_waiting(step, row.id, state=REFUSED, reason=reason, decided_by=actor.name,
                      reviewed_ms=step.now_ms, decided_ms=step.now_ms)  # fmt: skip
@@ -250,6 +281,12 @@ def decide(
     values = dict(row._mapping)  # noqa: SLF001 - the row as a mapping is its public face
     if amount_s is not None:
         check_amount(amount_s)
+        if amount_s > row.amount_s:
+            raise InvalidInput(
+                f"{amount_s // HOUR_S} hours are more than the {row.amount_s // HOUR_S} asked for",
+                hint="grant at most what was asked",
+                field="amount_s",
+            )
         values["amount_s"] = amount_s
     project = identity.project_named(step, row.project)
     mode = granting.mode_of(modes, row.mode)
