@@ -7,6 +7,7 @@ secret: one file to keep.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -40,14 +41,23 @@ class Trusted:
 
 
 def make(path: Path) -> str:
-    """Write a new secret, or find the one that is there; the public key."""
+    """Write a new secret, or find the one that is there; the public key.
+
+    The file appears whole or not at all: others may look for it at the same moment.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        place = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return public_of(read(path))
-    with os.fdopen(place, "w", encoding="ascii") as out:
-        out.write(os.urandom(32).hex() + "\n")
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+        place = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(place, "w", encoding="ascii") as out:
+                out.write(os.urandom(32).hex() + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+            with contextlib.suppress(FileExistsError):  # somebody else's was first
+                os.link(fresh, path)
+        finally:
+            fresh.unlink()
     return public_of(read(path))
 
 
