@@ -92,6 +92,25 @@ def test_a_large_ask_waits_for_an_officer_who_gives_a_reason(
     assert "a clear plan" in page.locator("main").inner_text()
 
 
+def test_an_ask_that_waits_is_taken_back_and_nobody_decides_their_own(
+    lending: Hub, visit: Visit, axe_source: str
+) -> None:
+    page = visit(lending, "root").go("/apply")
+    fill(page, project="of-root", title="Mine", amount_h="5000")
+    page.keyboard.press("Enter")
+    page.get_by_text("An officer answers by").wait_for()
+    asked = page.url
+    page.goto(asked.partition("/proposals/")[0] + "/officer")
+    assert "another officer decides it" in page.locator("main").inner_text()
+    assert not page.get_by_role("button", name="Grant").count()
+    page.goto(asked)
+    page.locator("summary", has_text="Take it back").click()
+    assert not _axe(page, axe_source)
+    page.get_by_role("button", name="Take this ask back").click()
+    page.get_by_text("Withdrawn.").wait_for()
+    assert not page.locator("summary", has_text="Take it back").count()
+
+
 def test_the_clocks_are_open_to_everybody(
     lending: Hub, visit: Visit, axe_source: str, shots: Path
 ) -> None:

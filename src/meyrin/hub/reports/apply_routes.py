@@ -262,6 +262,15 @@ def one(request: Request, proposal: str, call: Person) -> Response:
     return respond(request, call.actor, step.now_ms, view)
 
 
+@router.post("/proposals/{proposal}/withdraw", include_in_schema=False)
+def withdraw(proposal: str, call: Person) -> Response:
+    """Take one's own ask back while it waits. Again is fine."""
+    with call.write() as step:
+        made = proposals.withdraw(step, call.actor, proposal)
+        audit.note(step, call.actor.name, "proposal.withdraw", made.id)
+    return RedirectResponse(f"/proposals/{made.id}", 303, SAFETY)
+
+
 @router.get("/officer", include_in_schema=False)
 def officer(
     request: Request, call: Officer, after: Annotated[str, Query(max_length=64)] = ""
