@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances, check_histories
-from tests.walk.facility import PATIENCE_S, Agent, Facility, facility, request, wait_for
+from tests.walk.facility import (
+    PATIENCE_S,
+    Agent,
+    Facility,
+    Missing,
+    facility,
+    request,
+    wait_for,
+)
 from tests.walk.first_job import MOST_CLICKS, MOST_TYPED, ended_well, first_job, place_for
 from tests.walk.slurm_site import Said, accounted, site, way
 from tests.walk.test_kill import seed
@@ -254,7 +262,13 @@ def finish(books: Books, slurm: Slurm) -> None:
         )
         return f"{dict(left)} {[tuple(row) for row in rows]}"
 
-    wait_for(look, "every job to end", 600)
+    try:
+        wait_for(look, "every job to end", 600)
+    except Missing:
+        for cluster in CLUSTERS:  # what Slurm itself says of them
+            print(slurm.command(cluster, "scontrol", "-o", "show", "job"))
+            print(slurm.command(cluster, "scontrol", "-o", "show", "node"))
+        raise
 
 
 def check_runs(books: Books, load: Load) -> None:
