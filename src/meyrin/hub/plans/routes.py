@@ -1,12 +1,10 @@
-"""Studies over HTTP. Their files are somebody's own, so a browser gets them in a sandbox: no
-script, no form, no origin, nothing loaded from anywhere."""
+"""Studies over HTTP, for programs. What people open is among the pages: `reports/plan_pages.py`."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends
 
 from meyrin.hub.plans import service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
@@ -15,14 +13,6 @@ from meyrin.wire.plans import NewPlan, PlanDetail, PlanList, PlanView
 
 router = APIRouter(tags=["plans"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
-SANDBOX = {
-    "Content-Security-Policy": "sandbox allow-downloads;"
-    " default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, no-store",
-}
 
 
 @router.get("/api/v1/plans")
@@ -53,13 +43,3 @@ def withdraw(plan: str, call: Person) -> None:
     """Show a study to nobody any more."""
     with call.write() as step:
         service.withdraw(step, call.actor, plan)
-
-
-@router.get("/plans/{plan}/files/{name:path}", include_in_schema=False)
-def file(request: Request, plan: str, name: str, call: Person) -> StreamingResponse:
-    """A file of a study, as something foreign."""
-    with call.read() as step:
-        found = service.file(step, call.actor, plan, name)
-    headers = {**SANDBOX, "Content-Length": str(found.size), "ETag": f'"{found.sha256}"'}
-    pieces = request.app.state.blobs.read(found.sha256, 0, found.size)
-    return StreamingResponse(pieces, media_type=found.media_type, headers=headers)

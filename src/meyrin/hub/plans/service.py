@@ -157,7 +157,10 @@ def _readable(step: Step, actor: Actor, plan_id: str) -> sa.Row[Any]:
     number = int(plan_id) if plan_id.isascii() and plan_id.isdigit() and len(plan_id) < 19 else 0
     row = store.one(step, number)
     if row is None or not (row.project_id is None or actor.in_project(row.project_id)):
-        raise NotFound(f"there is no study {plan_id}", hint="`meyrin plan list` shows yours")
+        raise NotFound(
+            f"there is no study {plan_id}",
+            hint="it may have been withdrawn; `meyrin plan list` shows those that you may read",
+        )
     return row
 
 

@@ -116,7 +116,7 @@ def _map(_study: Study, table: pd.DataFrame) -> Any:
             .legend(format="~s", values=_sizes(places["h100_equivalents"])),
             color=alt.Color("carbon_g_per_kwh:Q", title="carbon of the grid, g/kWh")
             .scale(scheme="cividis", reverse=True)
-            .legend(gradientLength=160),
+            .legend(gradientLength=200),
         )
         .project(**view)
     )
