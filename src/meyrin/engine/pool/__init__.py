@@ -98,7 +98,7 @@ def _check(given: list[Times], machine: int) -> None:
     last = (int(submit[-1]) if submit.size else 0) + float(limit.sum(dtype=np.float64))
     for wrong, why in (
         (submit < -LONGEST, f"submit time before {-LONGEST}"),
-        (np.diff(submit, prepend=submit[:1]) < 0, "submit time before its predecessor's"),
+        (np.append(False, submit[1:] < submit[:-1]), "submit time before its predecessor's"),
         (processors < 1, "job without processors"),
         (processors > machine, f"job larger than the machine's {machine} processors"),
         (duration < 1, "job without duration"),
