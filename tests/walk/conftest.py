@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,3 +25,12 @@ def either(tmp_path: Path, database_url: str) -> Iterator[Facility]:
     with facility(tmp_path, database_url) as made:
         made.hub.start()
         yield made
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the jobs' user can reach, unlike pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix="mtb-walk-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)

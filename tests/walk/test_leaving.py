@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,15 +22,6 @@ parent = "meyrin-w"
 prefix = "w_"
 people = { bob = "mtb2" }
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the jobs' user can reach, unlike pytest's own."""
-    made = Path(tempfile.mkdtemp(prefix="mtb-walk-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -168,15 +167,6 @@ def hurry(slurm: Slurm) -> None:
                 number, _, reason = line.partition(" ")
                 if reason == "BeginTime":
                     slurm.command(cluster, "scontrol", "update", f"JobId={number}", "StartTime=now")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the jobs' user can reach, unlike pytest's own."""
-    made = Path(tempfile.mkdtemp(prefix="mtb-walk-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.mark.slow

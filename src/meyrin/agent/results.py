@@ -34,7 +34,7 @@ def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 def _glob(folder: Path, pattern: str) -> list[Path]:
     try:
         return list(folder.glob(pattern))
-    except (ValueError, NotImplementedError, OSError):  # such as `a**b`: it matches nothing
+    except (ValueError, NotImplementedError, OSError):  # as glob has it, of `a**b` say: nothing
         return []
 
 

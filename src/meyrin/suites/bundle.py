@@ -337,6 +337,7 @@ def unzipped(raw: bytes) -> dict[str, bytes]:
             if sum(e.file_size for e in entries) > len(raw):
                 raise ValueError("its members would be more than the file holds")
             members = {each.filename: file.read(each) for each in entries}
+    # what zipfile raises of what is none, packed in a way it does not know, locked or cut
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(str(error)) from error
     if len(members) != len(entries) or _zip(members).getbuffer() != raw:

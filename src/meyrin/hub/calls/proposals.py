@@ -147,16 +147,7 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
 def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> Proposal:
     """The ask that has this key already, if the same was asked."""
     found = _whole(step, [row])[0]
-    for name in (
-        "project",
-        "title",
-        "kind",
-        "purpose",
-        "amount_h",
-        "unit",
-        "months",
-        "charged_type",
-    ):
+    for name in _ASKED:
         before, now = str(getattr(found, name)), str(getattr(wanted, name))
         if before != now:
             raise Conflict(

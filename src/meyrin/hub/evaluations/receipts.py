@@ -118,10 +118,8 @@ def _first(database: Database, by: str, attempt: str, raw: bytes) -> str:
         before = store.evidence_of(step, attempt)
         if before is None:
             row = {"attempt": attempt, "draft": draft, "bundle": digest, "by": by}
-            try:
-                step.add(store.evidence, [{**row, "received_ms": step.now_ms}])
-            except sa.exc.IntegrityError as error:
-                raise Conflict("another hub receives it just now", hint="send it again") from error
+            if not step.add_new(store.evidence, [{**row, "received_ms": step.now_ms}]):
+                raise Conflict("another hub receives it just now", hint="send it again")
             return digest
         if before.draft == draft:
             return str(before.bundle)

@@ -28,22 +28,17 @@ def most_power(
     the bar that says so. By drawing: the error is that of `draws`."""
     assert claim.samples <= LARGEST * claim.clusters, "the caller asks for small clusters alone"
     powers = [
-        (_likelihood_ratio(claim, truth, icc, level, null, draws), null)
+        (likelihood_ratio_power(claim, truth, icc, level, null, draws), null)
         for null in sorted({*NULL_ICCS, icc})
     ]
     return min(powers)
 
 
-def known_icc_power(
-    claim: Claim, truth: float, icc: float, level: float, draws: int = 20_000
-) -> float:
-    """The most power of a rule that is told the ICC, which nobody is."""
-    return _likelihood_ratio(claim, truth, icc, level, icc, draws)
-
-
-def _likelihood_ratio(
+def likelihood_ratio_power(
     claim: Claim, truth: float, icc: float, level: float, null_icc: float, draws: int
 ) -> float:
+    """The power at `truth` with `icc` of the best test against one model on the bar with
+    `null_icc`; with the same ICC, of a rule that is told it, which nobody is."""
     rng = np.random.default_rng(_SEED)
     few, more = divmod(claim.samples, claim.clusters)
     on_bar, better = np.zeros(draws), np.zeros(draws)

@@ -110,7 +110,7 @@ def _holidays(country: str, year: int) -> frozenset[date]:
 
     try:
         return frozenset(holidays.country_holidays(country, years=year))
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # the library's word for a country that it does not know
         raise InvalidInput(
             f"the public holidays of {country!r} are not known",
             hint="write a country's two letters as ISO 3166 has them, such as LU",
