@@ -120,6 +120,11 @@ def test_an_archive_that_is_not_what_was_named_is_refused(served: Served, tmp_pa
     with tarfile.open(fileobj=out, mode="w") as file:
         about = tarfile.TarInfo("../outside")
         file.addfile(about)
+    linked = io.BytesIO()
+    with tarfile.open(fileobj=linked, mode="w") as file:
+        about = tarfile.TarInfo("config.json")
+        about.type, about.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(about)
     packed = io.BytesIO()
     numbers = " ".join(map(str, range(20_000))).encode()
     with tarfile.open(fileobj=packed, mode="w") as file:
@@ -131,11 +136,13 @@ def test_an_archive_that_is_not_what_was_named_is_refused(served: Served, tmp_pa
     served.files |= {
         "/m.tar": b"no archive", "/leads.tar": out.getvalue(), "/hurt.tar.gz": bytes(damaged),
         "/hurt.tar.xz": lzma.compress(packed.getvalue())[:-5000], "/locked.zip": locked(),
+        "/linked.tar": linked.getvalue(),
     }  # fmt: skip
     cases = {
         f"{served.url}/m.tar#sha256={'0' * 64}": (InvalidInput, "is not what"),
         f"{served.url}/m.tar": (InvalidInput, "is no archive"),
         f"{served.url}/leads.tar": (InvalidInput, "is no archive"),
+        f"{served.url}/linked.tar": (InvalidInput, "is no archive.*config.json"),
         f"{served.url}/hurt.tar.gz": (InvalidInput, "is no archive"),
         f"{served.url}/hurt.tar.xz": (InvalidInput, "is no archive"),
         f"{served.url}/locked.zip": (InvalidInput, "is no archive"),

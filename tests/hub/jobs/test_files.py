@@ -137,6 +137,23 @@ def test_a_piece_has_its_limit(hub):
     assert hub.client("ada").put("/api/v1/uploads/xyz?offset=0&size=1").status_code == 422
 
 
+def test_a_folder_that_vanishes_while_it_is_made_is_no_fault(hub, monkeypatch):
+    """Python's makedirs says FileExistsError when another upload of the file removes the folder
+    between its two looks."""
+    make, told = hub.blobs.fs.makedirs, []
+
+    def vanishing(path, exist_ok=False):
+        if not told:
+            told.append(path)
+            raise FileExistsError(path)
+        make(path, exist_ok)
+
+    monkeypatch.setattr(hub.blobs.fs, "makedirs", vanishing)
+    answer = put(hub.client("ada"), DATA)
+    assert (answer.status_code, answer.json()["offset"]) == (200, 0)
+    assert put(hub.client("ada"), DATA).json()["complete"]
+
+
 def test_one_person_uploads_a_file_twice_at_once(hub):
     client = [hub.client("ada") for _ in range(6)]
     answers = at_once(6, lambda number: put(client[number], DATA))

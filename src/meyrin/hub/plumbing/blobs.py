@@ -82,14 +82,16 @@ class Blobs:
                 )
             if offset == kept and (data or total == 0):
                 folder = self._pieces(sha256, by)
-                self.fs.makedirs(folder, exist_ok=True)
                 try:
+                    self.fs.makedirs(folder, exist_ok=True)
                     # written aside and then named, so that a torn write is no piece
                     torn = f"{folder}/.{uuid.uuid4().hex}"
                     with self.fs.open(torn, "wb") as file:
                         file.write(data)
                     self.fs.mv(torn, f"{folder}/{offset:020d}")
-                except FileNotFoundError:  # the same file came twice at once, the other was first
+                except (FileNotFoundError, FileExistsError):
+                    # the same file came twice at once: the other was first, and removed the folder
+                    # after or even while it was made here
                     return self.offset(sha256, by)
                 kept += len(data)
             if kept == total and not self._finish(sha256, by, total):
