@@ -25,6 +25,7 @@ from meyrin.suites.suite import find
 
 _INSTALLED = re.compile(r"(inspect_evals/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _BROUGHT = re.compile(r"[^/\0]*[^/\0.][^/\0]*")  # one folder's name, and not the one above
+_SOURCE = re.compile(r"https?://[!-\"$-~]{1,500}#sha256=[0-9a-f]{64}")
 EVERY = 0.1  # of all samples, between two lines of progress
 
 
@@ -66,6 +67,7 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
             plan=None if told["plan"] is None else str(told["plan"]),
             at_once=int(told["at_once"]),
             model_name=str(told["model_name"]),
+            source=_source(str(told.get("source", ""))),
             data=(Path(data),) if data else (),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -82,6 +84,13 @@ def _suite(folder: Path, name: str, *, brought: bool) -> str:
             field="suite",
         )
     return str(folder / SUITE / name) if brought else name
+
+
+def _source(told: str) -> str:
+    """An address with its digest, as `models.bring` writes it; ValueError for anything else."""
+    if told and not _SOURCE.fullmatch(told):
+        raise ValueError("its model's source is no address with a digest")
+    return told
 
 
 def reach(key: str | None) -> str:
