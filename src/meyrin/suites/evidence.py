@@ -38,7 +38,7 @@ def hand_in(ask: Ask, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
     except OSError as error:
         raise Failed(
             f"no evidence: {error.filename or target.parent}: {error.strerror or error}",
-            hint="what is finished is kept; the same command goes on from there",
+            hint=execute.GOES_ON,
         ) from error
 
 

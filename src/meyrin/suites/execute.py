@@ -31,6 +31,7 @@ from meyrin.suites.suite import Suite
 
 FACTS, STATE = "facts.jsonl", "run.json"
 LOOK_S = 0.1
+GOES_ON = "what is finished is kept; the same command goes on from there"
 OnProgress = Callable[[int, int], None]  # finished samples, planned
 
 
@@ -204,7 +205,7 @@ def _run_shards(
     if troubles:
         raise Failed(
             f"no evidence: {'; '.join(dict.fromkeys(troubles))}",
-            hint="what is finished is kept; the same command goes on from there",
+            hint=GOES_ON,
         )
 
 
@@ -262,7 +263,7 @@ def _merge(
     if len(ordered) != meta["planned"] or not ordered:
         raise Failed(
             f"no evidence: {len(ordered)} of {meta['planned']} samples are finished",
-            hint="the same command goes on from there",
+            hint=GOES_ON,
         )
     prints = Fingerprints(weights, meta["data"], meta["environment"], meta["engine"], ask.plan)
     run = RunFacts(

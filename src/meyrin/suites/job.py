@@ -19,8 +19,8 @@ from typing import Any
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.suites import bundle, evidence, summary
-from meyrin.suites.execute import Ask
-from meyrin.suites.handed import ASK, FILE, MODEL, RUN, SUITE
+from meyrin.suites.execute import GOES_ON, Ask
+from meyrin.suites.handed import AGAIN, ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
 _INSTALLED = re.compile(r"(inspect_evals/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -37,12 +37,9 @@ def main() -> int:
         _say(f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, at {ask.site}")
         found, path = evidence.hand_in(ask, reach(os.environ.get("MEYRIN_SITE_KEY")), _Progress())
     except MeyrinError as error:
-        _say(error.message)
-        _say(error.hint)
-        return 1
+        return _no_evidence(error.message, error.hint)
     except OSError as error:
-        _say(f"no evidence: {error.filename or 'a file'}: {error.strerror or error}")
-        return 1
+        return _no_evidence(f"{error.filename or 'a file'}: {error.strerror or error}", AGAIN)
     path.replace(Path.cwd() / FILE)
     for line in summary.lines(found):
         _say(line)
@@ -102,6 +99,14 @@ def reach(key: str | None) -> str:
     except OSError:
         return bundle.APART
     return bundle.SHARED
+
+
+def _no_evidence(why: str, way_out: str) -> int:
+    """The last words: a hub's pages look for them. One line each, whatever was raised."""
+    words = " ".join(why.split())
+    _say(words if words.startswith("no evidence") else f"no evidence: {words}")
+    _say(" ".join((AGAIN if way_out in ("", GOES_ON) else way_out).split()))
+    return 1
 
 
 class _Progress:

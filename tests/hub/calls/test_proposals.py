@@ -331,7 +331,7 @@ def test_the_clocks_of_many_asks_are_counted_as_by_hand_and_once_a_minute(hub: F
                     "id": f"prp_{n}",
                     "person_id": f"p{n}",
                     "key": "k",
-                    **dict(zip(names, row)),
+                    **dict(zip(names, row, strict=True)),
                 }
                 for n, row in enumerate(rows)
             ],

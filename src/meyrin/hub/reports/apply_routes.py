@@ -321,9 +321,10 @@ def decide(
 def clocks(request: Request, call: Anyone) -> Response:
     """How long asks really took, for everybody."""
     found = request.app.state.clocks.look()
+    titles = {mode.name: mode.title for mode in request.app.state.modes}
     view = View(
         "clocks", "How long it takes", "apply",
-        {"modes": found.modes, "at_ms": found.at_ms, "titles": {mode.name: mode.title for mode in request.app.state.modes},
+        {"modes": found.modes, "at_ms": found.at_ms, "titles": titles,
          "fewest": public_clocks.FEWEST},
         blocks=("clocks",),
     )  # fmt: skip
