@@ -57,9 +57,11 @@ def huge_log(folder: Path) -> MeyrinError:
 
 
 def _handing_in(folder: Path, run: Callable[..., None]) -> MeyrinError:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(MeyrinError) as caught:
+    asked = Ask(find("safety"), "mock", folder)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "run", run)
-        evidence.hand_in(Ask(find("safety"), "mock", folder), bundle.APART, lambda *_: None)
+        with pytest.raises(MeyrinError) as caught:
+            evidence.hand_in(asked, bundle.APART, lambda *_: None)
     return caught.value
 
 

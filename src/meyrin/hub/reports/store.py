@@ -285,6 +285,8 @@ def suite_jobs(
 
 def last_words(step: Step, attempt_ids: Collection[str], most: int) -> list[sa.Row[Any]]:
     """The pieces that hold the last so many bytes of each stream, each cut to that, in order."""
+    if not attempt_ids:
+        return []
     c = chunks.c
     length = sa.func.length(c.data)
     cut = sa.func.substr(c.data, sa.case((length > most, length - most + 1), else_=1))
