@@ -18,6 +18,7 @@ from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
+from meyrin.hub.calls.public_clocks import Board
 from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.calls.unsent_routes import router as unsent
@@ -66,6 +67,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.blobs = blobs
     app.state.authenticate = request_actor
     app.state.modes = modes_of(settings)
+    app.state.clocks = Board(database)
     app.state.provider = _provider(settings, database)
     http.install(app)
     for router in (

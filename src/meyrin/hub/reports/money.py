@@ -18,7 +18,8 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.reports import show, store
+from meyrin.hub.reports import show, store, suite_runs
+from meyrin.hub.reports.suite_runs import NoEvidence
 from meyrin.hub.usage import service as usage
 from meyrin.wire.ledger import EnergyView
 
@@ -78,6 +79,7 @@ class ProjectPage:
     more_allocations: bool
     entries: tuple[EntryLine, ...]
     next: str
+    no_evidence: NoEvidence | None
 
 
 def project_lines(
@@ -104,6 +106,7 @@ def project_page(
     named = {line.offer_id for each in found.types for line in each.delivered}
     named |= show.offers_named([a for r in rows for a in (r.debit_account, r.credit_account)])
     places = store.offer_places(step, named - {""})
+    without, untested = suite_runs.newest(step, project.id, 1)
     return ProjectPage(
         line=_project_line(actor, project, _balances(step, [project.id])),
         month=month,
@@ -115,6 +118,7 @@ def project_page(
         more_allocations=bool(more),
         entries=tuple(_entry(row, places) for row in rows),
         next=following,
+        no_evidence=without[0] if untested else None,
     )
 
 
