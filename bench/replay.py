@@ -422,7 +422,7 @@ def parts(table: Table, asked: argparse.Namespace) -> dict[str, Callable[[], obj
     def kernels() -> None:
         for policy in ("fcfs", "easy"):
             table.engine(policy, "100k", 20)
-            table.engine(policy, "1m", 1)
+            table.engine(policy, "1m", 5)
         table.engine("easy", "rush", 1)
 
     def conservative() -> None:

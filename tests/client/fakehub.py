@@ -687,6 +687,7 @@ def administration(method: str, path: str) -> Any:
             for verb in ("decide", "withdraw", "stop-clock", "start-clock")
         },
         "GET /clocks": ClocksView(
+            at_ms=1,
             modes=[
                 ModeClockView(
                     mode="starter",
@@ -698,7 +699,7 @@ def administration(method: str, path: str) -> Any:
                     provisioned=SpreadView(count=9, p50_s=1, p90_s=2, p99_s=3),
                     first_job=SpreadView(count=None, p50_s=None, p90_s=None, p99_s=None),
                 )
-            ]
+            ],
         ),
         "POST /people/ada/disable": person,
         "POST /people/ada/approve": person,

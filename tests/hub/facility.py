@@ -27,6 +27,7 @@ from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
+from meyrin.hub.calls.public_clocks import Board
 from meyrin.hub.identity import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import service as jobs
@@ -335,6 +336,9 @@ class ScriptedAgent:
         } | known
         return Report.model_validate({"attempt": work.attempt, "phase": phase, **known})
 
+    def held(self, work: Work, why: str) -> Report:
+        return self.said(work, "held", why=why, batch_job=None)
+
     def queued(self, work: Work, **known: Any) -> Report:
         return self.said(work, "queued", **known)
 
@@ -396,7 +400,7 @@ def _app(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     if not _first:
         _first.append(app.create(settings, database, blobs))
     made = copy.copy(_first[0])
-    own = {"settings": settings, "database": database, "blobs": blobs}
+    own = {"settings": settings, "database": database, "blobs": blobs, "clocks": Board(database)}
     made.state = State(dict(made.state._state) | own)
     made.middleware_stack = None
     return made

@@ -196,14 +196,14 @@ BODIES = {
     "POST /api/v1/agent/output": lambda _: {"chunks": []},
     "POST /api/v1/agent/reports": report,
     "POST /api/v1/agent/results": lambda world: world.results,
-    "POST /api/v1/allocations": lambda _: {
+    "POST /api/v1/allocations": lambda world: {
+        "key": world.hub.key(),
         "project": "lab",
         "charged_type": "core",
         "amount_s": 5,
         "end_s": 2**32,
         "reason": "test",
     },
-    "POST /api/v1/allocations/{allocation}/extend": lambda _: {"amount_s": 5, "reason": "test"},
     "POST /api/v1/allocations/{allocation}/changes": lambda world: {
         "kind": "pause",
         "key": world.hub.key(),

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import socket
 import tarfile
 import threading
 import zipfile
@@ -18,9 +19,12 @@ import pytest
 from tests.suites.test_runner import IGNORED, run
 
 from meyrin.domain.errors import InvalidInput, Unreachable
-from meyrin.suites import facts, models
+from meyrin.suites import bundle, evidence, facts, models, probe, relay
+from meyrin.suites.attempts import AT_DOOR, ATTEMPTS
 from meyrin.suites.environment import model_files, weights_digest
-from meyrin.suites.suite import find
+from meyrin.suites.execute import Ask
+from meyrin.suites.jail import Jail
+from meyrin.suites.suite import Limits, find
 from meyrin.suites.tiny import TinyModel, load
 
 Model = Callable[[str], Path]
@@ -41,7 +45,7 @@ class Served:
                 pass
 
             def do_GET(self) -> None:
-                raw = served.files.get(self.path)
+                raw = served.files.get(self.path.partition("?")[0])
                 self.answer(404 if raw is None else 200, raw or b"")
 
             def do_POST(self) -> None:
@@ -89,9 +93,10 @@ def test_an_archive_brings_the_model_that_was_packed(
     served.files["/m.tar.gz"] = raw
     where = f"{served.url}/m.tar.gz#sha256={hashlib.sha256(raw).hexdigest()}"
     assert models.is_archive(where)
-    brought = models.bring(where, tmp_path)
+    brought, source = models.bring(where, tmp_path)
     known = weights_digest(model_files(model("good")))
     assert weights_digest(model_files(brought)) == known
+    assert source == where
     if not inner:
         return
     out = io.BytesIO()
@@ -100,8 +105,16 @@ def test_an_archive_brings_the_model_that_was_packed(
             file.write(path, path.name)
     served.files["/m.zip"] = out.getvalue()
     (tmp_path / "zip").mkdir()
-    again = models.bring(f"{served.url}/m.zip", tmp_path / "zip")
+    secretly = f"{served.url.replace('//', '//me:word@')}/m.zip?signature=1"
+    again, source = models.bring(secretly, tmp_path / "zip")
     assert weights_digest(model_files(again)) == known
+    zipped = hashlib.sha256(out.getvalue()).hexdigest()
+    assert source == f"{served.url}/m.zip#sha256={zipped}"
+    (tmp_path / "named").mkdir()
+    with pytest.raises(InvalidInput, match="does not say which model it is") as refused:
+        models.bring(secretly, tmp_path / "named", named=True)
+    assert f"#sha256={zipped}" in refused.value.hint
+    assert not list((tmp_path / "named").iterdir())
 
 
 def locked() -> bytes:
@@ -162,7 +175,13 @@ def test_a_served_model_gives_the_facts_that_its_files_give(
 ) -> None:
     served.model = load(model("good"))
     here = run(tmp_path / "files", model("good"), samples=12)
-    there = run(tmp_path / "served", f"{served.url}/v1/tiny", samples=12)
+    with relay.opened(f"{served.url}/v1/tiny") as opened:
+        there = run(tmp_path / "served", opened.name, samples=12, door=str(opened.door))
+    assert opened.told() == {
+        "relay": f"{served.url}/v1/chat/completions",
+        "asked": 12,
+        "refused": 0,
+    }
     assert facts.root(there.values()) == facts.root(here.values())
     assert {each["path"] for each in served.asked} == {"/v1/chat/completions"}
     assert {each["model"] for each in served.asked} == {"tiny"}
@@ -170,9 +189,80 @@ def test_a_served_model_gives_the_facts_that_its_files_give(
 
 
 def test_a_server_that_fails_leaves_samples_without_a_score(served: Served, tmp_path: Path) -> None:
-    found = run(tmp_path, f"{served.url}/v1/tiny", samples=4, errors=None)
+    with relay.opened(f"{served.url}/v1/tiny") as opened:
+        found = run(tmp_path, opened.name, samples=4, errors=None, door=str(opened.door))
     assert {sample.score("exact") for sample in found.values()} == {None}
     assert all(sample.error for sample in found.values())
+
+
+def asked(door: Path, first: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.connect(str(door))
+        size = len(body) if length is None else length
+        asking.sendall(first + b"\r\nContent-Length: %d\r\n\r\n" % size + body)
+        return b"".join(iter(lambda: asking.recv(65536), b""))
+
+
+def test_a_relay_leads_to_the_served_model_and_nowhere_else(served: Served, model: Model) -> None:
+    served.model = load(model("good"))
+    served.files["/secret"] = b"for the server alone"
+    body = json.dumps({"messages": [{"content": "add 1 and 1"}], "max_tokens": 8}).encode()
+    with relay.opened(f"{served.url}/v1/tiny") as opened:
+        answer = asked(opened.door, b"POST /chat/completions HTTP/1.1", body)
+        assert b" 200 " in answer
+        assert b'"assistant"' in answer
+        for first in (b"GET /secret", b"POST /secret", b"CONNECT 127.0.0.1:1", b"PUT /v1/models",
+                      f"GET {served.url}/secret".encode(), b"POST /chat/completions/../../secret",
+                      b"POST http://127.0.0.1:1/chat/completions"):  # fmt: skip
+            refused = asked(opened.door, first + b" HTTP/1.1", body)
+            assert b" 403 " in refused.partition(b"\r\n")[0], first
+        huge = asked(opened.door, b"POST /chat/completions HTTP/1.1", b"", 1 << 40)
+        assert b" 413 " in huge.partition(b"\r\n")[0]
+        assert (opened.asked, opened.refused) == (1, 8)
+    assert [each["path"] for each in served.asked] == ["/v1/chat/completions"]
+    assert not opened.folder.exists()
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["http://me:word@host/v1/name", "http://host", "http://host/", "http:///v1/name",
+     "http://host/v1/name?key=1", "http://host/v1/name#sha256=1", "http://host:99999/v1/name"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_served_model_is_refused(where: str) -> None:
+    with pytest.raises(InvalidInput, match="is no address of a served model") as refused:
+        relay.split(where)
+    assert "word" not in refused.value.message.replace("password", "")
+
+
+@pytest.mark.usefixtures("bubblewrap")
+def test_a_served_model_is_asked_from_a_jail_without_network(
+    served: Served, model: Model, tmp_path: Path
+) -> None:
+    """The same walls as for a model's files, measured at the door too; and it is in the evidence
+    how often the server was asked."""
+    served.model = load(model("good"))
+    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6)
+    found, path = evidence.make(made, tmp_path / "key", lambda _done, _of: None)
+    same = run(tmp_path / "files", model("good"), samples=6)
+    assert found.root == facts.root(same.values())
+    assert (found.run.isolation.level, found.run.isolation.broken) == (2, ())
+    assert found.run.isolation.held == (*ATTEMPTS, *AT_DOOR)
+    assert found.run.isolation.by.endswith(f" with a relay to {served.url}/v1 alone")
+    told = json.loads(bundle.unzipped(path.read_bytes())[bundle.REACHED])
+    assert told == {"relay": f"{served.url}/v1/chat/completions", "asked": 6, "refused": 0}
+
+
+@pytest.mark.usefixtures("bubblewrap")
+def test_a_relay_that_leads_elsewhere_too_is_seen(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_refused", lambda *_: False)
+    (tmp_path / "out").mkdir()
+    with relay.opened(f"{served.url}/v1/tiny") as opened:
+        jail = Jail(Limits(memory_mb=400), tmp_path / "out", also=(opened.folder,))
+        found = probe.measure(jail, "a relay for all", opened.door)
+    assert "relay" in found.broken
+    assert found.level == 0
 
 
 EVALS = {

@@ -294,6 +294,7 @@ class Facility:
         with self.hub.client() as client:
             client.ledger.award(
                 NewAward(
+                    key=secrets.token_hex(8),
                     project=project,
                     charged_type=charged_type,
                     amount_s=amount_s,

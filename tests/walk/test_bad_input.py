@@ -41,8 +41,12 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facility]:
                 client.projects.create(name)
             end_s = int(time.time()) + 2
             told = {"charged_type": "core", "reason": "for the test"}
-            client.ledger.award(NewAward(project="old", amount_s=9999, end_s=end_s, **told))
-            client.ledger.award(NewAward(project="short", amount_s=30, end_s=end_s + 10**6, **told))
+            later_s = end_s + 10**6
+            for name, amount_s, until_s in (("old", 9999, end_s), ("short", 30, later_s)):
+                wanted = NewAward(
+                    key=f"for {name}", project=name, amount_s=amount_s, end_s=until_s, **told
+                )
+                client.ledger.award(wanted)
         made.joined("alps")
         for name, text in SCRIPTS.items():
             (root / name).write_bytes(text)

@@ -108,8 +108,8 @@ def town(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> 
         secret = client.sites.enrol("alps").agent_secret
         client.sites.offer("alps", "main", [OwnerShare("ours", 1)], start_s=0)
         client.ledger.award(
-            NewAward(project="home", charged_type="core", amount_s=10**6, start_s=0,
-                     end_s=FAR_S, reason="for the test")
+            NewAward(key="the first", project="home", charged_type="core", amount_s=10**6,
+                     start_s=0, end_s=FAR_S, reason="for the test")
         )  # fmt: skip
         town = Town(tmp_path, place.mark, machine, client, secret, clock)
         try:
@@ -220,7 +220,7 @@ def test_hours_that_expired_under_a_fast_clock_are_taken_once(
     client.projects.create("brief")
     end_s = int(time.time()) + 7200
     told = {"project": "brief", "charged_type": "core", "reason": "two hours"}
-    client.ledger.award(NewAward(amount_s=5000, end_s=end_s, **told))
+    client.ledger.award(NewAward(key="two hours", amount_s=5000, end_s=end_s, **told))
     gate = town.root / "gate"
     script = f'while [ ! -e "{gate}" ]; do sleep 0.05; done\n'
     with town.agent():

@@ -134,7 +134,8 @@ def end_site(place: Facility, name: str) -> None:
 
 def test_a_model_at_an_address_and_a_served_one_as_jobs(place: Facility, served: Served) -> None:
     """The archive is what its hash names, or nothing runs; of a served model the evidence says
-    that nobody measured its weights and that it needed the network."""
+    that nobody measured its weights. Neither has a network, and a plan takes only what is sure to
+    be one model."""
     raw = tarred(trained("good"), "m/")
     served.files["/m.tar.gz"] = raw
     served.model = load(trained("good"))
@@ -144,6 +145,10 @@ def test_a_model_at_an_address_and_a_served_one_as_jobs(place: Facility, served:
         before = client.jobs(limit=1).jobs[0].job if client.jobs(limit=1).jobs else 0
         wrong = place.meyrin(*few, "--model", f"{address}#sha256={'0' * 64}")
         assert (wrong.returncode, "is not what #sha256=000" in wrong.stderr) == (2, True)
+        for plain, words in ((address, f"{address}#sha256={good}"),
+                             (f"{served.url}/v1/tiny", "give the model's folder")):  # fmt: skip
+            refused = place.meyrin(*few, "--model", plain, "--plan", "0" * 64)
+            assert (refused.returncode, words in refused.stderr) == (2, True)
         jobs = client.jobs(limit=1).jobs
         assert (jobs[0].job if jobs else 0) == before, "nothing was submitted"
     roots = set()
@@ -155,8 +160,10 @@ def test_a_model_at_an_address_and_a_served_one_as_jobs(place: Facility, served:
         roots.add(found["root"])
         said = place.meyrin("evidence", "verify", str(found["evidence"])).stdout
         unmeasured = f"nobody measured the model's weights (unmeasured: {model})" in said
-        level = found["run"]["isolation"]["level"]
-        assert (unmeasured, level) == ((False, 2) if name == "url" else (True, 0)), said
+        assert found["run"]["isolation"]["level"] == 2
+        assert unmeasured == (name == "end"), said
+        assert (f"says that the model came from {model}" in said) == (name == "url")
+        assert (f"with a relay to {served.url}/v1 alone" in said) == (name == "end")
     assert len(roots) == 1, "the same model, however it came"
 
 

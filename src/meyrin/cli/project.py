@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import click
 
 from meyrin.cli.bodies import read_body, typed_s
@@ -159,10 +161,12 @@ Hours are of one accelerator of that type, or of one core for the type `core`. W
     show_default=True,
     help="Whether its holder pays; paid jobs go behind entitled ones.",
 )
+@click.option("--key", metavar="TEXT", help="Names this award: sent twice, it is made once.")
 @asks_hub
 def grant(
     session: Session,
     /,
+    key: str | None,
     hours: int | None,
     seconds: int | None,
     until: str,
@@ -177,6 +181,7 @@ def grant(
     parts = [parse_tranche(text) for text in later]
     award = read_body(
         NewAward,
+        key=key or uuid.uuid4().hex,
         amount_s=first_s + sum(int(str(part["amount_s"])) for part in parts),
         tranches=[{"amount_s": first_s}, *parts] if parts else [],
         end_s=parse_day(until, "--until"),

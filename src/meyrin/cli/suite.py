@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,7 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
     As a job it is placed, charged and explained like every other. Standard output is the path
     of the evidence, or with --json the result as one object.
     """
-    from meyrin.suites import models  # noqa: PLC0415
+    from meyrin.suites import models, relay  # noqa: PLC0415
     from meyrin.suites.suite import find  # noqa: PLC0415
 
     if not asked["local"] and (asked["key"] or asked["no_jail"]):
@@ -181,11 +182,24 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
         raise InvalidInput("--plan is a digest of 64 hexadecimal digits", field="plan")
     chosen = find(suite)
     with tempfile.TemporaryDirectory(prefix="meyrin-model-") as folder:
-        served = models.is_address(model) and not models.is_archive(model)
-        where = model if served else str(models.bring(model, Path(folder)))
+        source = ""
+        where = model
+        if models.is_address(model) and not models.is_archive(model):
+            relay.split(model)
+            if asked["plan"]:
+                raise InvalidInput(
+                    "no gate decides on a served model: nobody can measure its weights",
+                    hint="give the model's folder or archive, or leave --plan away to try it out",
+                    field="model",
+                )
+        else:
+            brought, source = models.bring(model, Path(folder), named=bool(asked["plan"]))
+            where = str(brought)
+        if source and "#" not in model:
+            say(clean(f"note: the model that is tested is {source}"))
         name = model.rstrip("/").rpartition("/")[2].partition("#")[0].partition(".")[0] or "model"
         out = Path(asked["out"] or f"{chosen.name.replace('/', '-')}-{name}-{asked['seed']}")
-        ask = _ask(chosen, where, name, out, asked)
+        ask = replace(_ask(chosen, where, name, out, asked), source=source)
         if asked["local"]:
             code = _here(session, ask, asked["key"])
         else:

@@ -65,8 +65,14 @@ def request(ask: Ask, asked: dict[str, Any]) -> JobRequest:
         ),
         walltime_s=limits.walltime_s + SLACK_S,
         output_files=(FILE,),
-        comment=f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}",
+        comment=_comment(ask),
     )
+
+
+def _comment(ask: Ask) -> str:
+    """What a person reads on the job's page: what is tested, and where it came from."""
+    model = ask.source or (ask.model if ask.served else ask.model_name)
+    return f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, model {model}"
 
 
 def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
@@ -86,6 +92,7 @@ def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
         "at_once": ask.at_once,
         "plan": ask.plan,
         "model_name": ask.model_name,
+        "source": ask.source,
     }
     path = folder / ASK
     path.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -330,13 +330,9 @@ class Ledger(Room):
         return self._get(ledger.AllocationList, *where, project=project, after=after, limit=limit)
 
     def award(self, award: ledger.NewAward) -> ledger.AllocationView:
-        """Award a project an amount of one charged type. For programme officers."""
-        return self._post(ledger.AllocationView, "allocations", said=award)
-
-    def extend(self, allocation: str, more: ledger.Extension) -> ledger.AllocationView:
-        """Let an allocation last longer, or add to it, or both. For programme officers."""
-        where = ("allocations", allocation, "extend")
-        return self._post(ledger.AllocationView, *where, said=more)
+        """Award a project an amount of one charged type; its key makes it one award. For
+        programme officers."""
+        return self._post(ledger.AllocationView, "allocations", said=award, again=True)
 
 
 class Plans(Room):

@@ -1,4 +1,4 @@
-"""The one door to the compiler: `compiled` turns a plain function on arrays into machine code.
+"""The one way to the compiler: `compiled` turns a plain function on arrays into machine code.
 
 Nothing else names Numba's decorator. The code is kept in the user's cache folder, under a key of
 every source of the engine: Numba's own cache looks at one file only and misses an edit in another.
@@ -65,8 +65,8 @@ def lean(function: Callable[P, R]) -> Callable[P, R]:
 def inner(function: Callable[P, R]) -> Callable[P, R]:
     """As `lean`, for a function that only compiled functions call: TypeError for anybody else.
 
-    Its callers hold its code, so it is kept nowhere by itself. The doors from Python and C that it
-    goes without are most of what there is to compile where a state of many arrays is passed.
+    Its callers hold its code, so it is kept nowhere by itself. The entries from Python and C, which
+    it goes without, are most of what there is to compile where a state of many arrays is passed.
     """
     made = NJIT(
         _nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **USUAL
@@ -75,7 +75,7 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
     def refuse(*_args: object) -> None:
         raise TypeError(f"{function.__name__}() is for compiled functions only")
 
-    # without a door there is nothing that a call could enter: Numba would jump to address 0
+    # without an entry there is nothing that a call could enter: Numba would jump to address 0
     made._insert = lambda *_args: None  # noqa: SLF001
     made._compile_for_args = refuse  # noqa: SLF001
     return cast("Callable[P, R]", made)

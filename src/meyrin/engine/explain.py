@@ -15,10 +15,12 @@ from meyrin.engine.placement import World, before
 from meyrin.engine.remedies import SHORTEST_S, Remedy, remedies, remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from meyrin.engine.model import Candidate, Policy, State, WaitingJob
     from meyrin.engine.placement import Option
+
+    Say = Callable[[Refusal], tuple[str, str]]
 
 MOST_REMEDIES = 5
 
@@ -159,11 +161,24 @@ class Explanation:
         return tuple(one.words for one in self.remedies)
 
 
-def explain(job: WaitingJob, state: State, policy: Policy, now_s: int) -> Explanation:
+def parts(refusal: Refusal) -> tuple[str, str]:
+    """What was asked against what there is, and the way out."""
+    clash, way_out = _WORDS[refusal.reason]
+    if refusal.reason is Reason.BALANCE and isinstance(refusal.limit, int) and refusal.limit <= 0:
+        clash, way_out = _USED_UP
+    if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
+        way_out = "choose a partition with accelerators"
+    facts = _facts(refusal)
+    return clash.format(**facts), way_out.format(**facts)
+
+
+def explain(
+    job: WaitingJob, state: State, policy: Policy, now_s: int, say: Say = parts
+) -> Explanation:
     """Why `job` waits, where else it could go, when it starts, and what would help.
 
     It is explained at its turn: after the waiting jobs that are ahead of it. Also a blocked job
-    is shown the partitions, as if what blocks it were gone.
+    is shown the partitions, as if what blocks it were gone. `say` gives a refusal its two parts.
     """
     world = before(state, job, policy, now_s)
     look = world.look(job)
@@ -171,34 +186,34 @@ def explain(job: WaitingJob, state: State, policy: Policy, now_s: int) -> Explan
     refusals = (*job.blocked, *look.refusals)
     helps = _helps(world, job, state, best)
     if best is None:
-        said = summary(refusals)
+        said = summary(refusals, say)
         return Explanation(job.job, said, refusals, None, (), helps)
     chosen = world.placement(job, best, look)
     others = [(o.site, o.partition, o.expected_start_s - now_s) for o in chosen.others]
     said = placed(chosen.site, chosen.partition, best.start_s - now_s, others)
     if job.blocked:
-        said = f"{summary(job.blocked)}; else it {said}"
+        said = f"{summary(job.blocked, say)}; else it {said}"
     return Explanation(job.job, said, refusals, world.candidate(best), chosen.others, helps)
 
 
 def in_words(refusal: Refusal) -> str:
     """One sentence: what was asked, the limit, the way out."""
-    return f"{_clash(refusal)}: {_way_out(refusal)}"
+    return ": ".join(parts(refusal))
 
 
-def summary(refusals: Sequence[Refusal]) -> str:
+def summary(refusals: Sequence[Refusal], say: Say = parts) -> str:
     """The reasons of the partition that comes nearest to taking the job, in one line."""
     nearest = _nearest(refusals)
     if not nearest:
         return "nothing stands in its way"
-    said = "; ".join(dict.fromkeys(_clash(refusal) for refusal in nearest))
+    said = "; ".join(dict.fromkeys(say(refusal)[0] for refusal in nearest))
     places = {(refusal.site, refusal.partition) for refusal in refusals if refusal.partition}
     return said if len(places) < 2 else f"{said} (and {len(places) - 1} more refused it)"
 
 
 def way_out(refusals: Sequence[Refusal]) -> str:
     """What to do about `summary`, in one line; empty where there is no reason."""
-    return "; ".join(dict.fromkeys(_way_out(refusal) for refusal in _nearest(refusals)))
+    return "; ".join(dict.fromkeys(parts(refusal)[1] for refusal in _nearest(refusals)))
 
 
 def placed(
@@ -243,23 +258,6 @@ def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
         return sum(not refusal.passing for refusal in reasons), len(reasons), place
 
     return by_place[min(by_place, key=distance)]
-
-
-def _clash(refusal: Refusal) -> str:
-    return _words(refusal)[0].format(**_facts(refusal))
-
-
-def _way_out(refusal: Refusal) -> str:
-    if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
-        return "choose a partition with accelerators"
-    return _words(refusal)[1].format(**_facts(refusal))
-
-
-def _words(refusal: Refusal) -> tuple[str, str]:
-    used_up = refusal.reason is Reason.BALANCE and isinstance(refusal.limit, int)
-    if used_up and int(refusal.limit or 0) <= 0:
-        return _USED_UP
-    return _WORDS[refusal.reason]
 
 
 def _facts(refusal: Refusal) -> dict[str, str]:

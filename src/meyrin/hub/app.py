@@ -18,6 +18,7 @@ from meyrin.hub.calls.importing_routes import router as awards
 from meyrin.hub.calls.modes.shipped import modes_of
 from meyrin.hub.calls.pace_routes import router as pace
 from meyrin.hub.calls.proposals_routes import router as proposals
+from meyrin.hub.calls.public_clocks import Board
 from meyrin.hub.calls.roles_routes import router as roles
 from meyrin.hub.calls.routes import router as calls
 from meyrin.hub.calls.unsent_routes import router as unsent
@@ -42,6 +43,7 @@ from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.run_pages import router as run_pages
+from meyrin.hub.reports.statements import router as statements
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 from meyrin.hub.sites.terms_routes import router as terms
@@ -65,9 +67,12 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.blobs = blobs
     app.state.authenticate = request_actor
     app.state.modes = modes_of(settings)
+    app.state.clocks = Board(database)
     app.state.provider = _provider(settings, database)
     http.install(app)
     for router in (
+        jobs,  # what is asked most is looked for first
+        agents,
         identity,
         outside,
         sites,
@@ -81,11 +86,9 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         roles,
         proposals,
         unsent,
-        jobs,
         leaving,
         evaluations,
         broker,
-        agents,
         hours,
         apply,
         plans,
@@ -93,6 +96,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         people_pages,
         owner_pages,
         run_pages,
+        statements,
         trace,
         reports,
     ):

@@ -1,4 +1,4 @@
-"""Eleven attempts to escape, made from inside: what a run could do, tried before it runs.
+"""Eleven attempts to escape, and one at a door: what a run could do, tried before it runs.
 
     python -m meyrin.suites.attempts PLAN.json
 
@@ -191,6 +191,30 @@ def namespace(_plan: Plan) -> str:
     return "held" if status else "broken: a namespace of one's own"
 
 
+def relay(plan: Plan) -> str:
+    """Lead the relay of a served model to another place than that model."""
+    host, port = plan["hosts"][-1], plan["tcp_port"]
+    there = f"{host}:{port}"
+    for asked in (
+        f"CONNECT {there}",
+        f"GET http://{there}/",
+        f"POST http://{there}/chat/completions",
+        "POST /chat/completions/../../other",
+        "GET /chat/completions",
+    ):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(5)
+            asking.connect(plan["door"])
+            asking.sendall(f"{asked} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode())
+            try:
+                said = asking.recv(64)
+            except OSError:
+                said = b""
+        if said.split(b" ")[1:2] != [b"403"]:
+            return f"broken: it did not refuse {asked.partition(' ')[0]}"
+    return "held"
+
+
 ATTEMPTS: dict[str, Callable[[Plan], str]] = {
     "network": network,
     "dns": dns,
@@ -204,6 +228,7 @@ ATTEMPTS: dict[str, Callable[[Plan], str]] = {
     "memory_bomb": memory_bomb,
     "host_processes": host_processes,
 }
+AT_DOOR = {"relay": relay}  # where a model is served elsewhere
 
 
 def loopback() -> bool:
@@ -222,7 +247,7 @@ def main() -> None:
     found: dict[str, object] = {}
     for name in plan["attempts"]:
         try:
-            found[name] = ATTEMPTS[name](plan)
+            found[name] = (ATTEMPTS | AT_DOOR)[name](plan)
         except (OSError, MemoryError) as error:
             found[name] = f"held: {type(error).__name__}"
     found["loopback"] = loopback()

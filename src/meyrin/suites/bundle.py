@@ -8,8 +8,9 @@ from the members: there is no byte that could be changed unseen.
     log/…                    Inspect's own log of each shard
     model.json               the model's files
     model.sig, model.pub     model-signing's signature of them, and the key that it is checked with
-    reached.jsonl            connections that the model asked for, if it did
-    job.json                 whether what ran it could read the key that it is signed with
+    reached.jsonl            connections that the model asked for; how often a served one was asked
+    job.json                 whether what ran it could read the key that it is signed with, and
+                             the address and digest of the archive that the model came in
     ro-crate-metadata.json   which file is what, for people and archives
     statement.json           an in-toto test result about all files above, signed by the site
     receipt.json             the hub's signature of that, with when it came: see `receipt`
@@ -53,7 +54,7 @@ ABOUT = {
     MODEL: "The model's files with their SHA-256",
     MODEL_SIGNATURE: "Signature of the model's files by model-signing",
     MODEL_KEY: "Public key of that signature",
-    REACHED: "Connections that the model asked for, and what came of them",
+    REACHED: "Connections that the model asked for, and how often a served model was asked",
     JOB: "Whether what ran it could read the key that it is signed with",
     STATEMENT: "Signed in-toto statement about all other files",
 }
@@ -72,11 +73,17 @@ class Word:
 
 
 def draft(
-    facts: Facts, model: Path | None, logs: Mapping[str, bytes], reached: bytes, key_is: str
+    facts: Facts,
+    model: Path | None,
+    logs: Mapping[str, bytes],
+    reached: bytes,
+    key_is: str,
+    source: str = "",
 ) -> bytes:
-    """What a run hands in to be signed."""
+    """What a run hands in to be signed; `source` is where whoever asked says the model is from."""
     members = {FACTS: all_facts.dump(facts), **{f"log/{n}": raw for n, raw in logs.items()}}
-    members[JOB] = canonical({"site_key": key_is})
+    told = {"site_key": key_is, **({"model_from": source} if source else {})}
+    members[JOB] = canonical(told)
     if reached:
         members[REACHED] = reached
     if model is not None:

@@ -33,12 +33,12 @@ def hand_in(ask: Ask, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
     target.unlink(missing_ok=True)
     try:
         found = execute.run(ask, progress)
-        raw = bundle.draft(found, ask.folder, _logs(ask), _reached(ask), key_is)
+        raw = bundle.draft(found, ask.folder, _logs(ask), _reached(ask), key_is, ask.source)
         return found, _kept(raw, target)
     except OSError as error:
         raise Failed(
             f"no evidence: {error.filename or target.parent}: {error.strerror or error}",
-            hint="what is finished is kept; the same command goes on from there",
+            hint=execute.GOES_ON,
         ) from error
 
 
@@ -73,5 +73,5 @@ def _logs(ask: Ask) -> dict[str, bytes]:
 
 
 def _reached(ask: Ask) -> bytes:
-    files = [folder / REACHED for folder in _shards(ask)]
+    files = [folder / REACHED for folder in (*_shards(ask), ask.out)]
     return b"".join(file.read_bytes() for file in files if file.exists())

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,17 @@ from typing import Any
 from meyrin.domain.errors import Conflict, Failed, InvalidInput
 from meyrin.suites import facts as all_facts
 from meyrin.suites import jail as jails
-from meyrin.suites import probe
+from meyrin.suites import probe, relay
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.facts import Facts, Fingerprints, Isolation, RunFacts, SampleFact
 from meyrin.suites.jail import Jail
-from meyrin.suites.spec import LINES, META, MOCK, PROBLEM, Spec, read_lines
+from meyrin.suites.relay import Relay
+from meyrin.suites.spec import LINES, META, MOCK, PROBLEM, REACHED, Spec, read_lines
 from meyrin.suites.suite import Suite
 
 FACTS, STATE = "facts.jsonl", "run.json"
 LOOK_S = 0.1
+GOES_ON = "what is finished is kept; the same command goes on from there"
 OnProgress = Callable[[int, int], None]  # finished samples, planned
 
 
@@ -50,6 +52,7 @@ class Ask:
     at_once: int = 1
     model_name: str = ""
     data: tuple[Path, ...] = ()
+    source: str = ""  # the address and digest of the archive that the folder came from
 
     @property
     def folder(self) -> Path | None:
@@ -73,10 +76,13 @@ def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
     with _alone(ask.out):
         state = _state(ask, weights)
         name = f"meyrin-{os.getpid()}-{state['started_ms']}"
-        with jails.control_groups(name, ask.suite.limits) as groups:
-            made = [_jail(ask, shard, groups) for shard in range(ask.shards)]
-            isolation = probe.measure(made[0], by) if ask.jailed else Isolation()
-            _run_shards(ask, made, progress)
+        with ExitStack() as stack:
+            groups = stack.enter_context(jails.control_groups(name, ask.suite.limits))
+            door = stack.enter_context(relay.opened(ask.model)) if ask.served else None
+            made = [_jail(ask, shard, groups, door) for shard in range(ask.shards)]
+            isolation = _isolation(ask, made[0], by, door)
+            stack.callback(_note, ask.out / REACHED, door)
+            _run_shards(ask, made, progress, door)
         if _weights(ask) != weights:
             raise Failed("the model's files changed during the run: this is no evidence")
         found = _merge(ask, made, weights, isolation, state["started_ms"])
@@ -131,26 +137,47 @@ def _state(ask: Ask, weights: str) -> dict[str, Any]:
     return state
 
 
-def _jail(ask: Ask, shard: int, groups: tuple[Path, ...]) -> Jail:
+def _isolation(ask: Ask, jail: Jail, by: str, door: Relay | None) -> Isolation:
+    """What the probe measured, before a sample is asked."""
+    if not ask.jailed:
+        return Isolation()
+    if door is None:
+        return probe.measure(jail, by)
+    found = probe.measure(jail, f"{by} with a relay to {door.address} alone", door.door)
+    door.refused = 0  # the probe's own; what follows is the run's
+    return found
+
+
+def _note(path: Path, door: Relay | None) -> None:
+    """How often a served model was asked: one line for each time that the run went on."""
+    if door is not None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(door.told(), sort_keys=True) + "\n")
+
+
+def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], door: Relay | None) -> Jail:
     out = (ask.out / f"shard-{shard}").resolve()
     out.mkdir(exist_ok=True)
     also = (Path(ask.suite.folder).resolve(),) if ask.suite.folder else ()
+    also = (*also, *ask.data, *((door.folder,) if door else ()))
     kind = "bubblewrap" if ask.jailed else "none"
-    jail = Jail(ask.suite.limits, out, ask.folder, (*also, *ask.data), kind, ask.served, groups)
+    jail = Jail(ask.suite.limits, out, ask.folder, also, kind, groups)
     if ask.data:
         jail = replace(jail, environment={"HF_HOME": str(ask.data[0])})
     return jail
 
 
-def _spec(ask: Ask, jail: Jail, shard: int) -> Spec:
-    model = jail.model_inside if ask.folder else ask.model
+def _spec(ask: Ask, jail: Jail, shard: int, door: Relay | None) -> Spec:
+    model = door.name if door else jail.model_inside if ask.folder else ask.model
     return Spec(
         ask.suite.name, ask.suite.folder, ask.suite.package, model, ask.seed, ask.samples,
-        shard, ask.shards, ask.concurrency, jail.out_inside,
+        shard, ask.shards, ask.concurrency, jail.out_inside, str(door.door) if door else "",
     )  # fmt: skip
 
 
-def _run_shards(ask: Ask, made: list[Jail], progress: OnProgress) -> None:
+def _run_shards(
+    ask: Ask, made: list[Jail], progress: OnProgress, door: Relay | None = None
+) -> None:
     deadline = time.monotonic() + ask.suite.limits.walltime_s
     waiting = list(range(ask.shards))
     running: dict[int, subprocess.Popen[bytes]] = {}
@@ -159,7 +186,7 @@ def _run_shards(ask: Ask, made: list[Jail], progress: OnProgress) -> None:
         while waiting or running:
             while waiting and len(running) < ask.at_once:
                 shard = waiting.pop(0)
-                running[shard] = _start(ask, made[shard], shard)
+                running[shard] = _start(ask, made[shard], shard, door)
             time.sleep(LOOK_S)
             for shard, process in list(running.items()):
                 if process.poll() is None:
@@ -178,13 +205,13 @@ def _run_shards(ask: Ask, made: list[Jail], progress: OnProgress) -> None:
     if troubles:
         raise Failed(
             f"no evidence: {'; '.join(dict.fromkeys(troubles))}",
-            hint="what is finished is kept; the same command goes on from there",
+            hint=GOES_ON,
         )
 
 
-def _start(ask: Ask, jail: Jail, shard: int) -> subprocess.Popen[bytes]:
+def _start(ask: Ask, jail: Jail, shard: int, door: Relay | None = None) -> subprocess.Popen[bytes]:
     (jail.out / PROBLEM).unlink(missing_ok=True)
-    _spec(ask, jail, shard).save(jail.out / "spec.json")
+    _spec(ask, jail, shard, door).save(jail.out / "spec.json")
     argv = [sys.executable, "-m", "meyrin.suites.runner", f"{jail.out_inside}/spec.json"]
     return jails.start(jail, argv, jail.out / "words.log")
 
@@ -236,7 +263,7 @@ def _merge(
     if len(ordered) != meta["planned"] or not ordered:
         raise Failed(
             f"no evidence: {len(ordered)} of {meta['planned']} samples are finished",
-            hint="the same command goes on from there",
+            hint=GOES_ON,
         )
     prints = Fingerprints(weights, meta["data"], meta["environment"], meta["engine"], ask.plan)
     run = RunFacts(

@@ -13,6 +13,8 @@ from meyrin.suites.facts import Facts
 
 ASK, MODEL, SUITE, RUN = "ask.json", "model", "suite", "run"
 FILE = "evidence.zip"
+# what somebody who reads a job's words can do: its folder is gone with it
+AGAIN = "mend that, or choose another site with --site; the same command then makes a new job"
 SCRIPT = """#!/bin/bash
 # The test of a model in a jail at this site: see `meyrin suite run`.
 python="${MEYRIN_PYTHON:-python3}"

@@ -48,9 +48,9 @@ class Jail:
     limits: Limits
     out: Path
     model: Path | None = None
-    also: tuple[Path, ...] = ()  # read-only, at their own place: a suite's package, its data
+    # read-only, at their own place: a suite's package, its data, a served model's door
+    also: tuple[Path, ...] = ()
     kind: str = "bubblewrap"
-    network: bool = False  # for a model that is served elsewhere
     groups: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,22 +80,17 @@ class Jail:
 
     def _walls(self) -> list[str]:
         walls = [
-            "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
+            "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net",
             "--unshare-cgroup-try", "--disable-userns", "--cap-drop", "ALL",
             "--die-with-parent", "--new-session", "--hostname", "jail", "--clearenv",
             "--proc", "/proc", "--dev", "/dev", "--size", str(64 * _MB), "--tmpfs", "/tmp",  # noqa: S108
         ]  # fmt: skip
-        if not self.network:
-            walls.append("--unshare-net")
         for name, value in {**BASE_ENVIRONMENT, **self.environment}.items():
             walls += ["--setenv", name, value]
         for folder in SYSTEM:
             walls += _same(Path(folder))
         for file in ETC:
             walls += ["--ro-bind-try", file, file]
-        if self.network:
-            for file in ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl"):
-                walls += ["--ro-bind-try", file, file]
         for place in places(self.also):
             walls += ["--ro-bind", str(place), str(place)]
         if self.model is not None:

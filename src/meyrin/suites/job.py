@@ -19,12 +19,13 @@ from typing import Any
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.suites import bundle, evidence, summary
-from meyrin.suites.execute import Ask
-from meyrin.suites.handed import ASK, FILE, MODEL, RUN, SUITE
+from meyrin.suites.execute import GOES_ON, Ask
+from meyrin.suites.handed import AGAIN, ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
 _INSTALLED = re.compile(r"(inspect_evals/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _BROUGHT = re.compile(r"[^/\0]*[^/\0.][^/\0]*")  # one folder's name, and not the one above
+_SOURCE = re.compile(r"https?://[!-\"$-~]{1,500}#sha256=[0-9a-f]{64}")
 EVERY = 0.1  # of all samples, between two lines of progress
 
 
@@ -36,12 +37,9 @@ def main() -> int:
         _say(f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, at {ask.site}")
         found, path = evidence.hand_in(ask, reach(os.environ.get("MEYRIN_SITE_KEY")), _Progress())
     except MeyrinError as error:
-        _say(error.message)
-        _say(error.hint)
-        return 1
+        return _no_evidence(error.message, error.hint)
     except OSError as error:
-        _say(f"no evidence: {error.filename or 'a file'}: {error.strerror or error}")
-        return 1
+        return _no_evidence(f"{error.filename or 'a file'}: {error.strerror or error}", AGAIN)
     path.replace(Path.cwd() / FILE)
     for line in summary.lines(found):
         _say(line)
@@ -66,6 +64,7 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
             plan=None if told["plan"] is None else str(told["plan"]),
             at_once=int(told["at_once"]),
             model_name=str(told["model_name"]),
+            source=_source(str(told.get("source", ""))),
             data=(Path(data),) if data else (),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -84,6 +83,13 @@ def _suite(folder: Path, name: str, *, brought: bool) -> str:
     return str(folder / SUITE / name) if brought else name
 
 
+def _source(told: str) -> str:
+    """An address with its digest, as `models.bring` writes it; ValueError for anything else."""
+    if told and not _SOURCE.fullmatch(told):
+        raise ValueError("its model's source is no address with a digest")
+    return told
+
+
 def reach(key: str | None) -> str:
     """Whether a job at this site could read the site's key: tried, by a job that has no need to."""
     if not key:
@@ -93,6 +99,14 @@ def reach(key: str | None) -> str:
     except OSError:
         return bundle.APART
     return bundle.SHARED
+
+
+def _no_evidence(why: str, way_out: str) -> int:
+    """The last words: a hub's pages look for them. One line each, whatever was raised."""
+    words = " ".join(why.split())
+    _say(words if words.startswith("no evidence") else f"no evidence: {words}")
+    _say(" ".join((AGAIN if way_out in ("", GOES_ON) else way_out).split()))
+    return 1
 
 
 class _Progress:

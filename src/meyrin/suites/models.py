@@ -32,8 +32,13 @@ def is_archive(where: str) -> bool:
     return is_address(where) and urlsplit(where).path.lower().endswith(ARCHIVES)
 
 
-def bring(where: str, into: Path) -> Path:
-    """The folder of a model: as it is, or fetched from `https://….tar.gz#sha256=…` and unpacked."""
+def bring(where: str, into: Path, *, named: bool = False) -> tuple[Path, str]:
+    """The folder of a model and where it came from: as it is, from "", or fetched from
+    `https://….tar.gz#sha256=…` and unpacked.
+
+    Where it came from has the digest of what came, whether or not it was asked for; with `named`
+    it must have been. It has neither a password nor a query: those may be secrets.
+    """
     if not is_address(where):
         folder = Path(where)
         if not folder.is_dir():
@@ -43,34 +48,58 @@ def bring(where: str, into: Path) -> Path:
                 field="model",
                 value=where,
             )
-        return folder
+        return folder, ""
     address, wanted = urldefrag(where)
-    archive = into / Path(urlsplit(address).path).name
-    _fetch(address, archive)
-    if wanted and wanted != f"sha256={file_digest(archive)}":
-        raise InvalidInput(
-            f"{address} is not what #{wanted} names",
-            hint="has the file been changed?",
-            field="model",
-        )
+    parts = urlsplit(address)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    archive = into / Path(parts.path).name
+    _fetch(address, plain, archive)
+    came = f"sha256={file_digest(archive)}"
+    trouble = _misnamed(plain, wanted, came, named=named)
+    if trouble is not None:
+        archive.unlink()
+        raise trouble
     folder = into / "model"
     folder.mkdir()
     _unpack(archive, folder)
     inner = list(folder.iterdir())
-    return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+    found = inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
+    return found, f"{plain}#{came}"
 
 
-def _fetch(address: str, target: Path) -> None:
+def _misnamed(address: str, wanted: str, came: str, *, named: bool) -> InvalidInput | None:
+    """Why what came is not what was asked for, or nobody can say that it is."""
+    if wanted and wanted != came:
+        return InvalidInput(
+            f"{address} is not what #{wanted} names",
+            hint="has the file been changed?",
+            field="model",
+        )
+    if named and not wanted:
+        return InvalidInput(
+            f"a run for a gate's plan is of one model, and {address} alone does not say which "
+            "model it is: tomorrow another may lie there",
+            hint=f"what lies there now is {address}#{came}; give that if it is the one you mean",
+            field="model",
+        )
+    return None
+
+
+def _fetch(address: str, plain: str, target: Path) -> None:
     import httpx2  # noqa: PLC0415 - only for addresses
 
     try:
         with httpx2.stream("GET", address, follow_redirects=True, timeout=60) as answer:
-            answer.raise_for_status()
+            if not answer.is_success:
+                raise Unreachable(
+                    f"the model can't be fetched from {plain}: it answers {answer.status_code} "
+                    f"{answer.reason_phrase}".rstrip()
+                )
             with target.open("wb") as file:
                 for piece in answer.iter_bytes(_PIECE):
                     file.write(piece)
     except httpx2.HTTPError as error:
-        raise Unreachable(f"the model can't be fetched from {address}: {error}") from error
+        raise Unreachable(f"the model can't be fetched from {plain}: {error}") from error
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import Failed
-from meyrin.suites.attempts import ATTEMPTS
+from meyrin.suites.attempts import AT_DOOR, ATTEMPTS
 from meyrin.suites.facts import Isolation
 from meyrin.suites.jail import Jail, places
 
@@ -32,18 +32,19 @@ PATIENCE_S = 120
 _SLEEPER = "import sys; sys.stdin.read()"
 
 
-def measure(jail: Jail, by: str) -> Isolation:
-    """Try every attempt inside the jail; the isolation that was found."""
-    found, alive, safe = _try(jail)
+def measure(jail: Jail, by: str, door: Path | None = None) -> Isolation:
+    """Try every attempt inside the jail, at its door too if it has one; what was found."""
+    tried = [*ATTEMPTS, *(AT_DOOR if door else ())]
+    found, alive, safe = _try(jail, tried, door)
     if not found.get("loopback"):
         raise Failed("the jail has no loopback, so no model can be served in it")
     if not alive:
         found["host_processes"] = "broken: it did not live"
     if not safe:
         found["model"] = "broken: the model's folder was changed"
-    held = tuple(name for name in ATTEMPTS if str(found.get(name, "")).startswith("held"))
-    broken = tuple(name for name in ATTEMPTS if name not in held)
-    return Isolation(level(held), by, held, broken)
+    held = tuple(name for name in tried if str(found.get(name, "")).startswith("held"))
+    broken = tuple(name for name in tried if name not in held)
+    return Isolation(0 if set(broken) & set(AT_DOOR) else level(held), by, held, broken)
 
 
 def level(held: tuple[str, ...]) -> int:
@@ -53,7 +54,7 @@ def level(held: tuple[str, ...]) -> int:
     return 2 if set(held) >= WALLS else 1
 
 
-def _try(jail: Jail) -> tuple[dict[str, Any], bool, bool]:
+def _try(jail: Jail, tried: list[str], door: Path | None) -> tuple[dict[str, Any], bool, bool]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="probe-")))
         secret, mark = secrets.token_hex(16), f"victim-{secrets.token_hex(8)}"
@@ -64,7 +65,8 @@ def _try(jail: Jail) -> tuple[dict[str, Any], bool, bool]:
         before = _listing(jail.model)
         limits = jail.limits
         plan = {
-            "attempts": list(ATTEMPTS),
+            "attempts": tried,
+            "door": str(door or ""),
             "hosts": _addresses(),
             "tcp_port": tcp,
             "udp_port": udp,

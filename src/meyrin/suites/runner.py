@@ -42,6 +42,7 @@ from meyrin.domain.errors import Failed, InvalidInput, MeyrinError
 from meyrin.suites.environment import data_digest, environment_digest
 from meyrin.suites.facts import SampleFact, sample_line
 from meyrin.suites.item import SCORERS, Item, wanted_address
+from meyrin.suites.relay import ASKING, PATIENCE_S
 from meyrin.suites.spec import (
     LINES,
     LOGS,
@@ -115,7 +116,22 @@ def _provider() -> type[ModelAPI]:
 
 
 class EndpointAPI(ModelAPI):
-    """A served model with the common `/chat/completions`; the address ends in the model's name."""
+    """A served model with the common `/chat/completions`, asked through the jail's one door."""
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
+        *,
+        door: str = "",
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        self.door = door
+
+    def max_connections(self) -> int:
+        return 1 << 10
 
     async def count_text_tokens(self, text: str) -> int:
         return len(text.split())
@@ -136,8 +152,10 @@ class EndpointAPI(ModelAPI):
             "seed": config.seed,
             "max_tokens": config.max_tokens,
         }
-        async with httpx2.AsyncClient(timeout=120, trust_env=False) as client:
-            answer = await client.post(f"{self.base_url}/chat/completions", json=body)
+        through = httpx2.AsyncHTTPTransport(uds=self.door, trust_env=False)
+        # the relay's own patience is shorter: its words are the ones that are heard
+        async with httpx2.AsyncClient(transport=through, timeout=PATIENCE_S + 10) as client:
+            answer = await client.post(f"http://model{ASKING}", json=body)
             answer.raise_for_status()
             told = answer.json()["choices"][0]["message"]["content"]
         return ModelOutput.from_content(self.model_name, str(told or ""))
@@ -148,13 +166,13 @@ def _endpoint() -> type[ModelAPI]:
     return EndpointAPI
 
 
-def open_model(where: str, chars: int) -> Model:
-    """The model at `where`; InvalidInput when there is none that can be loaded."""
+def open_model(where: str, chars: int, door: str = "") -> Model:
+    """The model at `where`, or of that name behind a door; InvalidInput when there is none that
+    can be loaded."""
     if where == MOCK:
         return get_model("mockllm/model", memoize=False)
-    if where.startswith(("http://", "https://")):
-        base, _, name = where.rstrip("/").rpartition("/")
-        return get_model(f"endpoint/{name}", base_url=base, memoize=False)
+    if door:
+        return get_model(f"endpoint/{where}", memoize=False, door=door)
     # the folder is no part of the name: the same model has the same log at every site
     return get_model("meyrin/model", memoize=False, folder=where, chars=chars)
 
@@ -370,7 +388,7 @@ def run(spec: Spec) -> int:
     if spec.folder and "." not in spec.package:  # a suite in a folder, installed nowhere
         sys.path.insert(0, str(Path(spec.folder).parent))
     out = Path(spec.out)
-    model = open_model(spec.model, suite.limits.output_chars)
+    model = open_model(spec.model, suite.limits.output_chars, spec.door)
     parts = _parts(suite, spec.seed, spec.samples)
     everything = [(part.entry.name, _as_item(s)) for part in parts for s in part.samples]
     meta = {

@@ -16,7 +16,8 @@ MOCK = "mock"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What one shard is to do. `model` is a folder, an address (http...) or `mock`."""
+    """What one shard is to do. `model` is a folder or `mock`, or with a `door` the name that a
+    served model has behind it."""
 
     suite: str
     folder: str
@@ -28,6 +29,7 @@ class Spec:
     shards: int
     concurrency: int
     out: str
+    door: str = ""
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")

@@ -106,6 +106,7 @@ def verify(
         Claim(_where(facts), (FACTS, STATEMENT)),
         Claim(_how_signed(word), (STATEMENT, *((JOB,) if JOB in members else ()))),
         *_weights(members, facts),
+        *_source(members),
     ]
     if receipt is not None:
         claims.append(Claim(_how_received(receipt), (RECEIPT, STATEMENT)))
@@ -227,6 +228,13 @@ def _where(facts: Facts) -> str:
 
 
 # --- the weights
+
+
+def _source(members: Mapping[str, bytes]) -> Iterator[Claim]:
+    told = json.loads(members.get(JOB, b"{}"))
+    source = told.get("model_from") if isinstance(told, dict) else None
+    if isinstance(source, str):
+        yield Claim(f"whoever asked for the run says that the model came from {source}", (JOB,))
 
 
 def _weights(members: Mapping[str, bytes], facts: Facts) -> Iterator[Claim]:

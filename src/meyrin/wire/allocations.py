@@ -13,9 +13,7 @@ from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
 from meyrin.wire.calls import Name, Said
 from meyrin.wire.jobs import Body, Second
-from meyrin.wire.ledger import AllocationView, OfferId, Owner
-
-Key = Annotated[str, Field(min_length=1, max_length=200)]
+from meyrin.wire.ledger import AllocationView, Key, OfferId, Owner
 
 
 class NewChange(Body):

@@ -128,4 +128,7 @@ class ModeClockView(Body):
 
 
 class ClocksView(Body):
+    """`at_ms` is when it was counted, at most a minute ago."""
+
+    at_ms: int
     modes: list[ModeClockView]

@@ -10,6 +10,7 @@ from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.wire.jobs import Body
 
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
 Owner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 OfferId = Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")]
 
@@ -94,13 +95,14 @@ class NewTranche(Body):
 
 
 class NewAward(Body):
-    """A programme officer's award; without `start_s` it begins at once.
+    """A programme officer's award; without `start_s` it begins at once. One key, one award.
 
     With tranches, `amount_s` is their sum.
 
     It comes out of the share of `owner` in the offer, or is the facility's own word.
     """
 
+    key: Key
     project: str
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
     amount_s: Amount
@@ -111,19 +113,6 @@ class NewAward(Body):
     owner: Owner = "facility"
     offer_id: OfferId = ""
     tranches: Annotated[tuple[NewTranche, ...], Field(max_length=24)] = ()
-
-
-class Extension(Body):
-    """What an allocation gets on top: a later end, more seconds, or both.
-
-    More comes out of the share of `owner` in the offer, or is the facility's own word.
-    """
-
-    end_s: int | None = None
-    amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
-    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
-    owner: Owner = "facility"
-    offer_id: OfferId = ""
 
 
 class EntryView(Body):
@@ -160,6 +149,16 @@ class DeliveredView(Body):
     amount_s: int
 
 
+class EnergyView(Body):
+    """Joules of attempts that ended in the time, as their sites' accounting recorded them:
+    `energy_j` is the sum over `known` attempts (None: over none), `unknown` is how many others
+    were measured without."""
+
+    energy_j: int | None
+    known: int
+    unknown: int
+
+
 class TypeStatementView(Body):
     """`unbalanced_s` is zero, or the ledger does not add up."""
 
@@ -169,6 +168,7 @@ class TypeStatementView(Body):
     delivered: list[DeliveredView]
     closing: BalanceView
     unbalanced_s: int
+    energy: EnergyView | None = None
 
 
 class StatementView(Body):

@@ -30,6 +30,7 @@ def two_doors(empty_hub):
     answer = hub.client("root").post(
         "/api/v1/allocations",
         json={
+            "key": "contract 5",
             "project": "firm",
             "charged_type": "core",
             "amount_s": 10**7,

@@ -30,6 +30,7 @@ TABLES = [
     store.entries,
     store.closed_months,
     calls_store.allocations,
+    calls_store.award_keys,
     calls_store.tranches,
     changes_store.changes,
     changes_store.reclaims,

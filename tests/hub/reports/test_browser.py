@@ -28,6 +28,7 @@ PAGES = {
     "jobs-none": "/jobs?state=expired&site=beta",
     "completed": "/jobs/{completed}",
     "failed": "/jobs/{failed}?stream=stderr",
+    "untested": "/jobs/{untested}",
     "running": "/jobs/{running}",
     "waiting": "/jobs/{waiting}",
     "held": "/jobs/{held}",

@@ -40,6 +40,7 @@ from meyrin.hub.plumbing.database import Database, metadata
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.plumbing.world import world
 from meyrin.hub.sites import service as sites
+from meyrin.suites import handed
 from meyrin.wire.agents import Chunk, Report, ResultsBody, UsageBody
 from meyrin.wire.jobs import FileView, Submission
 
@@ -53,6 +54,12 @@ HOSTILE = [
     "обучение 训练 تدريب 🦋",
 ]
 SCRIPT = "#!/bin/bash\necho '</pre><script>window.hacked=1</script>'\n"
+NO_EVIDENCE = (
+    b"suite safety 1.0.0, seed 1, at alpha\n"
+    b"no evidence: shard 1 ended with 1: ValueError: <script>window.hacked=1</script>\n"
+    + handed.AGAIN.encode()
+    + b"\n"
+)
 
 ABOUT = {
     "version": "1.2.3",
@@ -323,25 +330,33 @@ def _first_hours(made: Hub, ana: Actor) -> None:
         ana, gpu("train <script>window.hacked=1</script>", 4, output_files=("*.npz",))
     )
     numbers["failed"] = made.submit(ana, gpu(HOSTILE[1], 1))
+    numbers["untested"] = made.submit(ana, gpu("suite-safety", 1, **handed_in()))
     numbers["early"] = made.submit(ana, gpu(HOSTILE[2], 1, held=True))
     numbers["late"] = made.submit(
         ana, gpu("too late", 1, held=True, deadline_s=made.clock() // 1000 + 30)
     )
     made.place()
     made.lease("alpha")
-    for name in ("completed", "failed"):
+    for name in ("completed", "failed", "untested"):
         made.report(numbers[name], "queued")
         made.clock.pass_s(3)
         made.start(numbers[name])
     made.say(numbers["completed"], "epoch 1: точность 0.91 ✓\n".encode() * 30)
     made.say(numbers["failed"], b"Traceback: <script>window.hacked=1</script>\n", "stderr")
+    made.say(numbers["untested"], NO_EVIDENCE)
     made.clock.pass_s(754)
+    made.end(numbers["untested"], exit_code=1, elapsed_s=754)
     made.end(numbers["completed"], elapsed_s=754, results_follow=True)
     made.leave(numbers["completed"], "model 1.npz", "<img src=x onerror=window.hacked=1>.npz")
     made.end(numbers["failed"], exit_code=3, elapsed_s=754)
     with made.database.write() as step:
         jobs.cancel(step, ana, str(numbers["early"]))
     made.place()  # the deadline has passed
+
+
+def handed_in() -> dict[str, Any]:
+    """What of a request makes it a run of a suite."""
+    return {"script": handed.SCRIPT, "output_files": (handed.FILE,)}
 
 
 def _now(made: Hub, ana: Actor) -> None:

@@ -94,19 +94,34 @@ def _check(given: list[Times], machine: int) -> None:
         raise ValueError(f"arrays of unequal length: {[each.size for each in given]}")
     if not 1 <= machine <= MOST:
         raise ValueError(f"machine is {machine} processors: 1 to {MOST}")
-    # a conservative queue may come to last the sum of all limits
-    last = (int(submit[-1]) if submit.size else 0) + float(limit.sum(dtype=np.float64))
-    for wrong, why in (
-        (submit < -LONGEST, f"submit time before {-LONGEST}"),
-        (np.append(False, submit[1:] < submit[:-1]), "submit time before its predecessor's"),
-        (processors < 1, "job without processors"),
-        (processors > machine, f"job larger than the machine's {machine} processors"),
-        (duration < 1, "job without duration"),
-        (limit < duration, "job longer than its limit"),
-        (np.array([last > LONGEST]), f"submit times and limits that go beyond {LONGEST}"),
+    if not submit.size:
+        return
+    for index, why in (
+        (_outside(submit, -LONGEST, LONGEST), f"submit time beyond {LONGEST}"),
+        (_first(submit[1:] < submit[:-1], 1), "submit time before its predecessor's"),
+        (_outside(processors, 1, MOST), "job without processors"),
+        (_outside(processors, 1, machine), f"job larger than the machine's {machine} processors"),
+        (_outside(duration, 1, LONGEST), "job without duration"),
+        (_first(limit < duration), "job longer than its limit"),
     ):
-        if wrong.any():
-            raise ValueError(f"{why}: index {int(wrong.argmax())}")
+        if index is not None:
+            raise ValueError(f"{why}: index {index}")
+    # a conservative queue may come to last the sum of all limits; added up only where it matters
+    last = int(submit[-1]) + int(limit.max()) * limit.size
+    if last > LONGEST and int(submit[-1]) + float(limit.sum(dtype=np.float64)) > LONGEST:
+        raise ValueError(f"submit times and limits that go beyond {LONGEST}")
+
+
+def _first(wrong: npt.NDArray[np.bool_], shift: int = 0) -> int | None:
+    """The index of the first that is wrong, `shift` added."""
+    return int(wrong.argmax()) + shift if wrong.any() else None
+
+
+def _outside(values: Times, least: int, most: int) -> int | None:
+    """The index of the first value that isn't in the range; makes no array where all are."""
+    if least <= values.min() and values.max() <= most:
+        return None
+    return _first((values < least) | (values > most))
 
 
 def _kernel(policy: str, jobs: Jobs, completions: Any, at: Times, machine: int) -> tuple[Any, Any]:

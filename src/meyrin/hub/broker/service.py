@@ -7,7 +7,7 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from meyrin.domain.ids import new_attempt_id
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.states import WAITING, JobState
+from meyrin.domain.states import WAITING, WAITS_AT_SITE, JobState
 from meyrin.domain.units import NodeShape
 from meyrin.engine import explain as words
 from meyrin.engine.model import (
@@ -329,9 +329,10 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=_blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
-    said = words.explain(without(job, lacking), state, seen.policy, step.now_s)
-    shut = sites.why_shut(step, [r.site for r in said.refusals if r.reason is Reason.SITE_DRAINED])
-    return _view(row.id, row.state, said, lacking, row.reason, shut)
+    shut = sites.why_shut(step, [each.site for each in state.partitions if each.drained])
+    say = _words_of_sites(lacking, row.reason, shut)
+    said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
+    return _view(row.id, row.state, said, lacking, say)
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:
@@ -375,23 +376,26 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
     where = PlaceView(
         site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s
     )
+    summary = words.placed(
+        attempt.site,
+        attempt.partition,
+        attempt.expected_start_s - attempt.placed_ms // 1000,
+        tuple(
+            (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000) for o in others
+        ),
+        done=True,
+    )
+    waiting = JobState(row.state) in WAITS_AT_SITE and attempt.cancel_ms is None
+    waits = attempt.why if waiting else ""
     return ExplainView(
         job=row.id,
         state=row.state,
-        summary=words.placed(
-            attempt.site,
-            attempt.partition,
-            attempt.expected_start_s - attempt.placed_ms // 1000,
-            tuple(
-                (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000)
-                for o in others
-            ),
-            done=True,
-        ),
+        summary=f"{summary}; it waits there: {waits}" if waits else summary,
         refusals=[],
         where=where,
         others=others,
         helps=[],
+        waits=waits,
     )
 
 
@@ -433,7 +437,36 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
             others=[_place(other) for other in answer.others],
             helps=[],
         )
-    return _view(0, "forecast", words.explain(job, state, seen.policy, step.now_s), lacking)
+    say = _words_of_sites(lacking)
+    said = words.explain(job, state, seen.policy, step.now_s, say)
+    return _view(0, "forecast", said, lacking, say)
+
+
+def _words_of_sites(
+    lacking: Mapping[str, str],
+    kept: str = "",
+    shut: Mapping[str, str] = MappingProxyType({}),
+) -> Callable[[Refusal], tuple[str, str]]:
+    """What a refusal is told as where the site has words of its own.
+
+    `lacking` are sites whose terms were not accepted, with the version. `kept` is the reason that
+    is noted with the job: where a site said no, its own words; `shut` is why sites take nothing.
+    """
+
+    def say(refusal: Refusal) -> tuple[str, str]:
+        site, reason = refusal.site, refusal.reason
+        if reason is Reason.SITE_SAID_NO and site in lacking:
+            place = f"{site}/{refusal.partition}"
+            told = f"the terms of {place}, version {lacking[site]}, were not accepted"
+            return told, terms.way_out(site)
+        if reason is Reason.SITE_SAID_NO and kept.startswith(f"{site} said no"):
+            return kept, "change the job so, or let it go elsewhere"
+        clash, way_out = words.parts(refusal)
+        if reason is Reason.SITE_DRAINED and site in shut:
+            clash = f"{clash} ({shut[site]})"
+        return clash, way_out
+
+    return say
 
 
 def _view(
@@ -441,32 +474,15 @@ def _view(
     state: str,
     said: words.Explanation,
     lacking: Mapping[str, str],
-    kept: str = "",
-    shut: Mapping[str, str] = MappingProxyType({}),
+    say: Callable[[Refusal], tuple[str, str]],
 ) -> ExplainView:
-    """`lacking` are sites whose terms were not accepted, with the version: the engine sees them
-    as a no of the site, and people are told what to do about it. `kept` is the reason that is
-    noted with the job: where a site said no, its own words; `shut` is why sites take nothing new.
-    """
-    summary = said.summary
+    """The engine sees a site of `lacking` as a no of the site; people see what they can do."""
     refusals, unread = [], set()
     for refusal in said.refusals:
         reason: Reason | Literal["terms_missing"] = refusal.reason
-        sentence = words.in_words(refusal)
-        if refusal.reason is Reason.SITE_SAID_NO and refusal.site in lacking:
-            clash, place = sentence.partition(": ")[0], f"{refusal.site}/{refusal.partition}"
+        if reason is Reason.SITE_SAID_NO and refusal.site in lacking:
             reason = "terms_missing"
-            told = f"the terms of {place}, version {lacking[refusal.site]}, were not accepted"
-            sentence = f"{told}: {terms.way_out(refusal.site)}"
-            summary = summary.replace(clash, told)
             unread.add(refusal.site)
-        elif refusal.reason is Reason.SITE_SAID_NO and kept.startswith(f"{refusal.site} said no"):
-            summary = summary.replace(sentence.partition(": ")[0], kept)
-            sentence = f"{kept}: change the job so, or let it go elsewhere"
-        elif refusal.reason is Reason.SITE_DRAINED and refusal.site in shut:
-            clash, _, way_out = sentence.partition(": ")
-            summary = summary.replace(clash, f"{clash} ({shut[refusal.site]})")
-            sentence = f"{clash} ({shut[refusal.site]}): {way_out}"
         refusals.append(
             RefusalView(
                 reason=reason,
@@ -474,13 +490,13 @@ def _view(
                 partition=refusal.partition,
                 asked=refusal.asked,
                 limit=refusal.limit,
-                words=sentence,
+                words=": ".join(say(refusal)),
             )
         )
     return ExplainView(
         job=job,
         state=state,
-        summary=summary,
+        summary=said.summary,
         refusals=refusals,
         where=_place(said.next_start) if said.next_start else None,
         others=[_place(other) for other in said.others],

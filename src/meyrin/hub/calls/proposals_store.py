@@ -146,11 +146,55 @@ def begin_again(step: Step, proposal_id: str) -> int:
     )
 
 
-def moments(step: Step) -> list[sa.Row[Any]]:
-    """The clock of every proposal, for the public page. One query."""
+ANSWERED = ("granted", "refused")
+
+
+def counted(step: Step) -> list[sa.Row[Any]]:
+    """For the public page, by mode: how many were asked, wait, were promised a day, and kept."""
     p = proposals.c
+    promised = sa.and_(p.state.in_(ANSWERED), p.due_s.is_not(None))
+    kept = sa.and_(promised, p.decided_ms <= p.due_s * 1000)
+
+    def number(which: sa.ColumnElement[bool], name: str) -> sa.Label[int]:
+        return sa.func.sum(sa.case((which, 1), else_=0)).label(name)
+
     return step.rows(
         sa.select(
-            p.mode, p.state, p.submit_ms, p.decided_ms, p.provisioned_ms, p.first_job_ms, p.due_s
-        ).order_by(p.mode, p.id)
+            p.mode,
+            sa.func.count().label("asked"),
+            number(p.state == "waiting", "waiting"),
+            number(promised, "promised"),
+            number(kept, "kept"),
+        )
+        .group_by(p.mode)
+        .order_by(p.mode)
     )
+
+
+def ranked(step: Step, shares: Sequence[int]) -> list[sa.Row[Any]]:
+    """For the public page: `what` took `span_ms` at rank `place` of `of`, by mode, for the ranks
+    that these shares in percent name. However many asks there are, rows for each mode are few."""
+    p = proposals.c
+    spans = {
+        "decided": (p.decided_ms, p.state.in_(ANSWERED)),
+        "provisioned": (p.provisioned_ms, p.provisioned_ms.is_not(None)),
+        "first_job": (p.first_job_ms, p.first_job_ms.is_not(None)),
+    }
+    all_spans = sa.union_all(
+        *(
+            sa.select(p.mode, sa.literal(what).label("what"), (end - p.submit_ms).label("span_ms"))
+            .where(which)
+            for what, (end, which) in spans.items()
+        )
+    ).subquery()  # fmt: skip
+    s = all_spans.c
+    group = (s.mode, s.what)
+    places = sa.select(
+        *group,
+        s.span_ms,
+        sa.func.row_number().over(partition_by=group, order_by=s.span_ms).label("place"),
+        sa.func.count().over(partition_by=group).label("of"),
+    ).subquery()
+    c = places.c
+    wanted = [c.place == (share * c.of + 99) // 100 for share in shares]
+    return step.rows(sa.select(places).where(sa.or_(*wanted)))

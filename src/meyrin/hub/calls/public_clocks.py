@@ -2,18 +2,24 @@
 
 Quantiles are nearest-rank (the smallest value that at least the share of values does not exceed),
 so every figure is one that happened. Fewer than five are masked: a group of one is a person.
+
+Everybody may ask, and each count looks at every ask: so the database counts, once a minute at
+each hub however often it is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from meyrin.hub.calls import proposals_store as store
-from meyrin.hub.plumbing.database import Step
+from meyrin.hub.plumbing.database import Database, Step
 
 FEWEST = 5
+KEEP_S = 60
 SHARES = (50, 90, 99)
 
 
@@ -41,47 +47,67 @@ class ModeClock:
     first_job: Spread
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What was counted, and when."""
+
+    at_ms: int
+    modes: tuple[ModeClock, ...]
+
+
+class Board:
+    """The last count of one hub; whoever comes within a minute of it is shown that."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last: Count | None = None
+        self._counting = threading.Lock()
+
+    def look(self) -> Count:
+        """The last count, or a new one: of many who come at once, one counts."""
+        with self._counting:
+            now_ms = self._database.clock_ms()
+            last = self._last
+            # a clock that was set back counts anew too
+            if last is None or not 0 <= now_ms - last.at_ms < KEEP_S * 1000:
+                with self._database.read() as step:
+                    last = self._last = Count(step.now_ms, tuple(clocks(step)))
+            return last
+
+
 def clocks(step: Step) -> list[ModeClock]:
-    """Every mode that was ever asked for, by name. One query."""
-    by_mode: dict[str, list[Any]] = {}
-    for row in store.moments(step):
-        by_mode.setdefault(row.mode, []).append(row)
-    return [_mode(name, rows) for name, rows in sorted(by_mode.items())]
+    """Every mode that was ever asked for, by name. Two queries."""
+    spans: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in store.ranked(step, SHARES):
+        spans[row.mode, row.what].append(row)
+    return [_mode(row, spans) for row in store.counted(step)]
 
 
-def _mode(name: str, rows: Sequence[Any]) -> ModeClock:
-    answered = [row for row in rows if row.state in ("granted", "refused")]
-    in_time = [
-        row for row in answered if row.due_s is not None and row.decided_ms <= row.due_s * 1000
-    ]
-    promised = [row for row in answered if row.due_s is not None]
-    return ModeClock(
-        name,
-        _shown(len(rows)),
-        _shown(sum(row.state == "waiting" for row in rows)),
-        len(in_time) if len(promised) >= FEWEST else None,
-        _shown(len(promised)),
-        spread(row.decided_ms - row.submit_ms for row in answered),
-        spread(_since(rows, "provisioned_ms")),
-        spread(_since(rows, "first_job_ms")),
+def _mode(row: Any, spans: Mapping[tuple[str, str], list[Any]]) -> ModeClock:
+    decided, provisioned, first_job = (
+        _spread(spans.get((row.mode, what), [])) for what in ("decided", "provisioned", "first_job")
     )
-
-
-def _since(rows: Iterable[Any], name: str) -> Iterable[int]:
-    for row in rows:
-        at_ms = getattr(row, name)
-        if at_ms is not None:
-            yield at_ms - row.submit_ms
+    return ModeClock(
+        row.mode,
+        _shown(row.asked),
+        _shown(row.waiting),
+        row.kept if row.promised >= FEWEST else None,
+        _shown(row.promised),
+        decided,
+        provisioned,
+        first_job,
+    )
 
 
 def _shown(count: int) -> int | None:
     return count if count >= FEWEST or count == 0 else None
 
 
-def spread(spans_ms: Iterable[int]) -> Spread:
-    """Quantiles of spans, in whole seconds, begun ones counted."""
-    ordered = sorted(spans_ms)
-    if len(ordered) < FEWEST:
-        return Spread(_shown(len(ordered)), None, None, None)
-    p50, p90, p99 = (-(-ordered[-(-share * len(ordered) // 100) - 1] // 1000) for share in SHARES)
-    return Spread(len(ordered), p50, p90, p99)
+def _spread(ranks: list[Any]) -> Spread:
+    """Ranked spans in whole seconds, begun ones counted."""
+    count = ranks[0].of if ranks else 0
+    if count < FEWEST:
+        return Spread(_shown(count), None, None, None)
+    at = {row.place: -(-row.span_ms // 1000) for row in ranks}
+    p50, p90, p99 = (at[-(-share * count // 100)] for share in SHARES)
+    return Spread(count, p50, p90, p99)

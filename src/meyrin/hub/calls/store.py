@@ -179,6 +179,23 @@ def by_rule(step: Step, rule: str, project_id: str, charged_type: str) -> list[s
     return step.rows(listed.order_by(a.turn))
 
 
+# what an officer awarded outright, by the key that was sent: one award however often it is
+award_keys = sa.Table(
+    "award_keys",
+    metadata,
+    sa.Column("person_id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(200), primary_key=True),
+    sa.Column("allocation_id", sa.ForeignKey("allocations.id"), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+)
+
+
+def award_by_key(step: Step, person_id: str, key: str) -> sa.Row[Any] | None:
+    k = award_keys.c
+    return step.one(sa.select(award_keys).where(k.person_id == person_id, k.key == key))
+
+
 def one(step: Step, allocation_id: str) -> sa.Row[Any] | None:
     return step.one(sa.select(allocations).where(allocations.c.id == allocation_id))
 

@@ -180,6 +180,11 @@ def person(step: Step, person_id: str) -> Person:
     return _person(row)
 
 
+def one_at_a_time(step: Step, person_id: str) -> None:
+    """Of two steps that say this of one person, the second waits for the first to end."""
+    store.hold_person(step, person_id)
+
+
 def person_by_name(step: Step, name: str) -> Person:
     row = store.person_where(step, store.people.c.name == name)
     if row is None:

@@ -251,6 +251,11 @@ def person_where(step: Step, condition: sa.ColumnElement[bool]) -> sa.Row[Any] |
     return step.one(sa.select(people).where(condition))
 
 
+def hold_person(step: Step, person_id: str) -> None:
+    held = sa.select(people.c.id).where(people.c.id == person_id)
+    step.one(held.with_for_update(key_share=True))
+
+
 def names(step: Step, table: sa.Table, ids: Iterable[str]) -> dict[str, str]:
     wanted = sorted(set(ids))
     if not wanted:

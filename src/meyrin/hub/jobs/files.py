@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.hub.jobs import brought
 from meyrin.hub.jobs.find import find
 from meyrin.hub.jobs.store import files, uploads
 from meyrin.hub.plumbing.authz import Actor
@@ -26,14 +27,35 @@ def upload_state(step: Step, blobs: Blobs, by: str, sha256: str) -> UploadState:
 
 
 def upload(
-    database: Database, blobs: Blobs, by: str, sha256: str, offset: int, total: int, data: bytes
+    database: Database,
+    blobs: Blobs,
+    by: str,
+    sha256: str,
+    offset: int,
+    total: int,
+    data: bytes,
+    most_bytes: int | None = None,
 ) -> UploadState:
-    """Keep one piece; the last one makes the file whole. May be repeated."""
+    """Keep one piece; the last one makes the file whole. May be repeated.
+
+    A person may bring `most_bytes` in a time, else Refused; None is for sites.
+    """
     with database.read() as step:
         state = upload_state(step, blobs, by, sha256)
+        free = most_bytes is None or brought.claimed(step, by, sha256, total)
     if state.complete:
         return state
-    kept = blobs.put(sha256, by, offset, total, data)
+    if not free:
+        with database.write() as step:
+            assert most_bytes is not None, "whoever has no limit needs no claim"
+            brought.claim(step, by, sha256, total, most_bytes)
+    try:
+        kept = blobs.put(sha256, by, offset, total, data)
+    except InvalidInput:
+        if most_bytes is not None and not blobs.offset(sha256, by):
+            with database.write() as step:
+                brought.give_back(step, by, sha256)
+        raise
     if kept < total:
         return UploadState(sha256=sha256, offset=kept, complete=False)
     with database.write() as step:
@@ -42,9 +64,9 @@ def upload(
     return UploadState(sha256=sha256, offset=total, complete=True)
 
 
-def check_brought(step: Step, by: str, brought: Sequence[FileView]) -> None:
+def check_brought(step: Step, by: str, named: Sequence[FileView]) -> None:
     """Raise InvalidInput unless `by` has uploaded every one of these files."""
-    wanted = {file.sha256: file.name for file in brought}
+    wanted = {file.sha256: file.name for file in named}
     statement = sa.select(uploads.c.sha256).where(
         step.among(uploads.c.sha256, list(wanted)), uploads.c.by == by
     )

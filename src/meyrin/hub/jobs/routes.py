@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound
 from meyrin.domain.states import ENDED, JobState, shown
-from meyrin.hub.jobs import files, output, service
+from meyrin.hub.jobs import brought, files, output, service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs, check_digest
 from meyrin.hub.plumbing.paging import After, Limit
@@ -238,7 +238,11 @@ async def upload(
     offset: Offset,
     size: Offset,
 ) -> UploadState:
-    """One piece of a file, at most 8 MiB; the last one makes it whole."""
+    """One piece of a file, at most 8 MiB; the last one makes it whole.
+
+    One person may bring so much in thirty days (setting `upload_gib`); the first piece claims
+    the whole size.
+    """
     check_digest(sha256)
     data = bytearray()
     async for part in request.stream():
@@ -254,4 +258,5 @@ async def upload(
         offset,
         size,
         bytes(data),
+        request.app.state.settings.upload_gib * brought.GIB if call.actor.person else None,
     )

@@ -176,6 +176,17 @@ uploads = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=False),
 )
 
+# room that a person claimed with a file's first piece: see `jobs/brought.py`
+upload_claims = sa.Table(
+    "upload_claims",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("by", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Index("ix_upload_claims_by", "by", "at_ms"),
+)
+
 # said in the words of the partial indexes, so that both databases use them
 IS_WAITING = sa.text("jobs.state IN ('submitted', 'admitted')")
 IS_LIVE = sa.text("attempts.state NOT IN ('ended', 'refused')")

@@ -32,6 +32,8 @@ class HubSettings:
     """An attempt that an agent took and never spoke of is offered to it again after this."""
     output_limit_bytes: int = 64 * 2**20
     """How much of a job's output the hub keeps for live reading, for each stream."""
+    upload_gib: int = 500
+    """How many GiB one person may bring to the content store in 30 days."""
     starter_hours: int = 100
     """Accelerator-hours (or core-hours) of the starter grant, for each type."""
     starter_days: int = 90
@@ -93,6 +95,12 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
     values |= {name: value for name, value in given.items() if value is not None}
     typed = {name: _typed(name, value, known) for name, value in values.items()}
     found = HubSettings(dir=directory, **typed)
+    if found.upload_gib < 1:
+        raise InvalidInput(
+            f"setting upload_gib is {found.upload_gib}",
+            hint="write how many GiB one person may bring in 30 days, 1 or more",
+            field="upload_gib",
+        )
     if not 1 <= found.freeze_day <= 28:
         raise InvalidInput(
             f"setting freeze_day is {found.freeze_day}",

@@ -14,8 +14,9 @@ from meyrin.hub.jobs import output
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.plumbing.authz import Actor, Call
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.reports import show, store
+from meyrin.hub.reports import show, store, suite_runs
 from meyrin.hub.reports.service import Line, by_state, label_of, line_of
+from meyrin.hub.reports.suite_runs import NoEvidence
 from meyrin.wire.jobs import AttemptView, ExplainView, FileView, RefusalView
 
 GRID = 500  # elements of an array on one page
@@ -66,6 +67,7 @@ class JobPage:
     options: tuple[tuple[str, str], ...]
     script: str
     script_chars: int
+    no_evidence: NoEvidence | None
 
     @property
     def live(self) -> bool:
@@ -250,6 +252,7 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
         options=tuple(show.options(asked.spec)),
         script=asked.text[:SCRIPT_CHARS],
         script_chars=len(asked.text),
+        no_evidence=suite_runs.of_job(step, row, asked.text, current, detail.results),
     )
 
 

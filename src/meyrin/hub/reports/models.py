@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from meyrin.hub.evaluations import service as evaluations
+from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.reports import suite_runs
+from meyrin.hub.reports.suite_runs import NoEvidence
 
 SHOWN = 50
 
@@ -51,17 +54,20 @@ class ModelsPage:
     families: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     scores: tuple[ScoreLine, ...]
+    without: tuple[NoEvidence, ...]
 
 
 def look(step: Step, actor: Actor, project: str, family: str) -> ModelsPage:
     """NotFound where the project is none of the actor's. A fixed number of queries."""
     runs, _ = evaluations.runs(step, actor, project, family, "", SHOWN)
     decided, _ = evaluations.decisions(step, actor, project, family, "", SHOWN)
+    without, _ = suite_runs.newest(step, identity.project_by_name(step, actor, project).id)
     named = {run.family for run in runs} | {str(each.decision["family"]) for each in decided}
     return ModelsPage(
         tuple(sorted(named)),
         tuple(_verdict(each) for each in decided),
         tuple(line for run in runs for line in _scores(run)),
+        () if family else tuple(without),
     )
 
 

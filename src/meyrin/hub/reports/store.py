@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from meyrin.hub.evaluations.store import evidence
 from meyrin.hub.identity.store import people, projects
 from meyrin.hub.jobs.service import SPEC, request_of
-from meyrin.hub.jobs.store import attempts, jobs, requests, scripts, streams
+from meyrin.hub.jobs.store import attempts, chunks, jobs, requests, scripts, streams
 from meyrin.hub.jobs.submit import REQUEST
 from meyrin.hub.ledger.store import accounts, entries
 from meyrin.hub.plumbing.database import Step
@@ -145,21 +146,50 @@ def placements(step: Step) -> list[sa.Row[Any]]:
 def measured(step: Step) -> list[sa.Row[Any]]:
     """By site: attempts whose energy its accounting recorded, those where it did not, and the
     joules. Of an attempt, the latest record counts."""
-    u = usage_records.c
-    later = usage_records.alias("later")
-    superseded = sa.exists().where(later.c.attempt == u.attempt, later.c.version > u.version)
     return step.rows(
-        sa.select(
-            sites.c.name.label("site"),
-            sa.func.count(u.energy_j).label("known"),
-            (sa.func.count() - sa.func.count(u.energy_j)).label("unknown"),
-            sa.func.coalesce(sa.func.sum(u.energy_j), 0).label("energy_j"),
-        )
-        .join(sites, sites.c.id == u.site_id)
-        .where(~superseded)
+        sa.select(sites.c.name.label("site"), *_energy_sums())
+        .join(sites, sites.c.id == usage_records.c.site_id)
+        .where(~_superseded())
         .group_by(sites.c.name)
         .order_by(sites.c.name)
     )
+
+
+def energy(step: Step, project_id: str, from_ms: int, until_ms: int) -> list[sa.Row[Any]]:
+    """By charged type: a project's attempts that ended in a time and whose energy is known, those
+    where it is not, and the joules. Of an attempt, the latest record counts."""
+    a = attempts.c
+    return step.rows(
+        sa.select(
+            usage_records.c.charged_type,
+            *_energy_sums(),
+        )
+        .select_from(usage_records)
+        .join(attempts, a.id == usage_records.c.attempt)
+        .join(jobs, jobs.c.id == a.job_id)
+        .where(
+            jobs.c.project_id == project_id,
+            a.end_ms >= from_ms,
+            a.end_ms < until_ms,
+            ~_superseded(),
+        )
+        .group_by(usage_records.c.charged_type)
+    )
+
+
+def _energy_sums() -> tuple[sa.ColumnElement[Any], ...]:
+    u = usage_records.c
+    return (
+        sa.func.count(u.energy_j).label("known"),
+        (sa.func.count() - sa.func.count(u.energy_j)).label("unknown"),
+        sa.func.coalesce(sa.func.sum(u.energy_j), 0).label("energy_j"),
+    )
+
+
+def _superseded() -> sa.ColumnElement[bool]:
+    """Whether a usage record has a later one of the same attempt."""
+    u, later = usage_records.c, usage_records.alias("later")
+    return sa.exists().where(later.c.attempt == u.attempt, later.c.version > u.version)
 
 
 def families(
@@ -254,6 +284,49 @@ def output_sizes(step: Step, attempt: str) -> dict[str, int]:
 
 
 # --- hours
+
+
+def has_evidence(step: Step, attempt: str) -> bool:
+    """Whether the hub has countersigned what this attempt left."""
+    found = sa.select(evidence.c.attempt).where(evidence.c.attempt == attempt)
+    return step.one(found) is not None
+
+
+def suite_jobs(
+    step: Step, project_id: str, script_sha256: str, among: int, limit: int
+) -> list[sa.Row[Any]]:
+    """The newest jobs with this script among so many of a project, with their evidence."""
+    newest = sa.select(jobs).where(jobs.c.project_id == project_id)
+    new = newest.order_by(jobs.c.id.desc()).limit(among).subquery()
+    return step.rows(
+        sa.select(
+            new.c.id, new.c.family, new.c.task, new.c.name, new.c.state, new.c.reason,
+            new.c.submit_ms, new.c.end_ms, new.c.attempt, attempts.c.results, evidence.c.bundle,
+        )
+        .join(requests, requests.c.id == new.c.request_id)
+        .outerjoin(attempts, attempts.c.id == new.c.attempt)
+        .outerjoin(evidence, evidence.c.attempt == new.c.attempt)
+        .where(requests.c.script_sha256 == script_sha256)
+        .order_by(new.c.id.desc())
+        .limit(limit)
+    )  # fmt: skip
+
+
+def last_words(step: Step, attempt_ids: Collection[str], most: int) -> list[sa.Row[Any]]:
+    """The pieces that hold the last so many bytes of each stream, each cut to that, in order."""
+    if not attempt_ids:
+        return []
+    c = chunks.c
+    length = sa.func.length(c.data)
+    cut = sa.func.substr(c.data, sa.case((length > most, length - most + 1), else_=1))
+    return step.rows(
+        sa.select(c.attempt, c.stream, cut.label("data"))
+        .join(
+            streams, sa.and_(streams.c.attempt == c.attempt, streams.c.stream == c.stream)
+        )
+        .where(step.among(c.attempt, attempt_ids), c.offset + length > streams.c.size - most)
+        .order_by(c.attempt, c.stream, c.offset)
+    )  # fmt: skip
 
 
 def balances(step: Step, project_ids: Collection[str]) -> list[sa.Row[Any]]:

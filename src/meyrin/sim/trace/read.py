@@ -1,4 +1,4 @@
-"""The door: a file becomes a trace, its format known by content and name.
+"""The way in: a file becomes a trace, its format known by content and name.
 
 Formats: `swf`, `sacct`, `export` (Meyrin's own), `csv` and `parquet` with a mapping, and every
 log that ships a mapping (`formats()` lists them all).

@@ -1,0 +1,162 @@
+"""The door of a jail whose model is served elsewhere: one socket that leads to one address.
+
+The jail itself has no network. What runs in it may ask the model's server for a completion
+through this socket, which a thread outside of the jail listens at; any other path, method or
+host is refused, redirects are not followed, and all of it is counted.
+"""
+
+from __future__ import annotations
+
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from meyrin.domain.errors import InvalidInput
+
+ASKING = "/chat/completions"
+MOST_BYTES = 16 * 2**20  # of a question, and of an answer
+PATIENCE_S = 120
+LOOK_S = 0.05
+
+
+@dataclass(slots=True)
+class Relay:
+    """An open door. `asked` were sent on, `refused` not; `folder` is what the jail must show."""
+
+    folder: Path
+    address: str  # of the server, without the model's name
+    name: str  # of the model there
+    asked: int = 0
+    refused: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def door(self) -> Path:
+        return self.folder / "door"
+
+    def count(self, *, sent: bool) -> None:
+        with self._lock:
+            self.asked += sent
+            self.refused += not sent
+
+    def told(self) -> dict[str, Any]:
+        """For the evidence."""
+        return {"relay": self.address + ASKING, "asked": self.asked, "refused": self.refused}
+
+
+def split(where: str) -> tuple[str, str]:
+    """The server of a served model and the model's name there; InvalidInput says what is wrong."""
+    parts = urlsplit(where)
+    base, _, name = where.rstrip("/").rpartition("/")
+    try:
+        whole = bool(parts.hostname and parts.path.strip("/") and name) and parts.port != 0
+    except ValueError:
+        whole = False
+    if parts.username is not None or parts.query or parts.fragment or not whole:
+        raise InvalidInput(
+            f"{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()} is no address of "
+            "a served model",
+            hint="such an address is http(s)://HOST[:PORT]/PATH/NAME, without a password, ? or #: "
+            "it stands in the evidence; an archive's ends in .tar.gz, .tgz, .tar.xz, .tar or .zip",
+            field="model",
+        )
+    return base, name
+
+
+@contextmanager
+def opened(where: str) -> Iterator[Relay]:
+    """A door to the model at this address, for as long as the block goes on."""
+    import httpx2  # noqa: PLC0415 - only where a model is served
+
+    base, name = split(where)
+    limits = httpx2.Limits(max_connections=None)
+    with (
+        tempfile.TemporaryDirectory(prefix="meyrin-relay-") as folder,
+        httpx2.Client(timeout=PATIENCE_S, trust_env=False, limits=limits) as client,
+    ):
+        made = Relay(Path(folder), base, name)
+        server = _Server(str(made.door), _handler(made, client))
+        listening = threading.Thread(target=server.serve_forever, args=(LOOK_S,), daemon=True)
+        listening.start()
+        try:
+            yield made
+        finally:
+            server.shutdown()
+            listening.join()
+            server.server_close()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False  # a server that never answers holds nobody up
+    request_queue_size = 1024
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever asked has gone: the jail was ended, and that is said elsewhere."""
+
+
+def _refused(command: str, path: str) -> bool:
+    return (command, path) != ("POST", ASKING)
+
+
+def _handler(relay: Relay, client: Any) -> type[BaseHTTPRequestHandler]:
+    import httpx2  # noqa: PLC0415 - see above
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE_S
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def parse_request(self) -> bool:
+            """Refused before anything else is looked at, by whatever method."""
+            if not super().parse_request():
+                relay.count(sent=False)
+                return False
+            if not _refused(self.command, self.path):
+                return True
+            relay.count(sent=False)
+            self._answer(403, b"the jail's relay asks the tested model, and nothing else\n")
+            return False
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            size = int(length) if length.isascii() and length.isdigit() else -1
+            if not 0 <= size <= MOST_BYTES:
+                relay.count(sent=False)
+                self._answer(413, b"the jail's relay sends on what says its length, up to 16 MiB\n")
+                return
+            body = self.rfile.read(size)
+            relay.count(sent=True)
+            try:
+                self._answer(*_sent_on(client, relay.address + ASKING, body))
+            except httpx2.HTTPError as error:
+                self._answer(502, f"the model's server: {error}\n".encode())
+
+        def _answer(self, code: int, raw: bytes) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json" if code < 300 else "text/plain")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+    return Handler
+
+
+def _sent_on(client: Any, address: str, body: bytes) -> tuple[int, bytes]:
+    """Status and answer of the model's server; 502 for an answer beyond any bound."""
+    kind = {"Content-Type": "application/json"}
+    raw = bytearray()
+    with client.stream("POST", address, content=body, headers=kind) as answer:
+        for piece in answer.iter_bytes():
+            raw += piece
+            if len(raw) > MOST_BYTES:
+                return 502, b"the model's server answered with more than 16 MiB\n"
+        return int(answer.status_code), bytes(raw)
