@@ -78,7 +78,7 @@ def check(
         shown = lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
         first = error.errors(include_url=False)[0]
         raise InvalidInput(
-            f"{source}: {shown}", field=_key(first["loc"]), value=str(first["input"])
+            f"{source}: {shown}", field=key_in_words(first["loc"]), value=str(first["input"])
         ) from None
 
 
@@ -92,7 +92,7 @@ def _with_lines(
     return InvalidInput(
         "\n".join(complaints),
         hint=_WAY_OUT,
-        field=_key(first["loc"]),
+        field=key_in_words(first["loc"]),
         value=str(first["input"])[:200],
         file=source,
         line=places.line(first["loc"]),
@@ -138,7 +138,8 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _key(loc: Iterable[int | str]) -> str:
+def key_in_words(loc: Iterable[int | str]) -> str:
+    """A place in a file as people count: the first of a list is [1]."""
     key = ""
     for part in loc:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
@@ -146,7 +147,7 @@ def _key(loc: Iterable[int | str]) -> str:
 
 
 def _line(found: Any, model: type[BaseModel]) -> str:
-    key, value, kind = _key(found["loc"]), found["input"], found["type"]
+    key, value, kind = key_in_words(found["loc"]), found["input"], found["type"]
     if kind == "extra_forbidden":
         return _unknown(found["loc"], model)
     if kind == "missing":
@@ -169,7 +170,7 @@ def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     near = {name.lower(): name for name in names}
     guess = difflib.get_close_matches(word.lower(), near, 1)
     meant = f"did you mean {near[guess[0]]}? " if guess else ""
-    return f"{_key(loc)} is no key of this file; {meant}allowed: {', '.join(names)}"
+    return f"{key_in_words(loc)} is no key of this file; {meant}allowed: {', '.join(names)}"
 
 
 def _allowed(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -214,6 +215,8 @@ def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
         return _range("a whole number" if kind == "integer" else "a number", node)
     if kind == "array":
         return f"a list of {allowed(node.get('items', {}), schema)}"
+    if node.get("format") == "date":
+        return "a day without quotes, as in 2026-11-02"
     said = {"boolean": "true or false", "string": "a text", "object": "a table"}
     return said.get(str(kind), "a value")
 
