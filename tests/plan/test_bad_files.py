@@ -157,6 +157,33 @@ def test_a_line_is_the_line_of_the_key_where_it_has_one(tmp_path):
         load_scenario(tmp_path / "small" / "scenario.toml")
 
 
+def test_the_first_study_is_whole_and_a_bare_one_is_led_to_it(tmp_path):
+    first = ROOT / "examples" / "first"
+    assert len(points(load_scenario(first / "scenario.toml"))) == 3 * 2 * 4
+    shutil.copytree(first, tmp_path / "mine")
+    file = tmp_path / "mine" / "scenario.toml"
+    begin, _, rest = file.read_text().partition("[failures]")
+    file.write_text(
+        begin.replace('value = 2, unit = "h", ', "value = 2, ")
+        + '[failures]\n[transfer]\n[[group]]\nname = "all"\n[[demand]]\ncountry = "CH"\n'
+        + '[[workload]]\nname = "work"\ngenerator = "batch"\n'
+        + 'load = { value = 80, unit = "%", source = "assumption: busy" }\n'
+        + rest[rest.index("[[option]]") :]
+    )
+    with pytest.raises(InvalidInput) as stopped:
+        load_scenario(file)
+    told = [line.partition(": ")[2] for line in stopped.value.message.splitlines()]
+    assert told[0] == "promise.unit is missing; allowed: s, min, h, d, a"
+    assert told[1].startswith("failures.rate is missing; allowed: a table { value = NUMBER")
+    assert told[1].endswith("UNIT: 1/(accelerator.d)")
+    assert told[-1].endswith("needs median, spread, largest, small, overstated")
+    assert [line.partition(" is ")[0] for line in told] == [
+        "promise.unit", "failures.rate", "failures.repair", "failures.checkpoint",
+        "failures.restart", "transfer.data", "transfer.use", "group[1].share",
+        "demand[1].weight", "workload[1]",
+    ]  # fmt: skip
+
+
 def test_a_file_that_is_not_there_is_named_with_its_line(tmp_path):
     shutil.copytree(SMALL, tmp_path / "small")
     file = tmp_path / "small" / "scenario.toml"

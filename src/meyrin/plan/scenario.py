@@ -116,9 +116,10 @@ class Part(Table):
             "inference": ("median", "night"),
             "fitted": ("fit",),
         }
-        for name in needed.get(self.generator, ()):
-            if getattr(self, name) in (None, ""):
-                raise ValueError(f"generator {self.generator!r} needs {name}")
+        wanted = needed.get(self.generator, ())
+        missing = [name for name in wanted if getattr(self, name) in (None, "")]
+        if missing:
+            raise ValueError(f"generator {self.generator!r} needs {', '.join(missing)}")
         if self.fit and self.generator != "fitted":
             raise ValueError('a fit goes with generator = "fitted"')
         return self

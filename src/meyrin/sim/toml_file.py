@@ -17,7 +17,7 @@ from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.sim.toml_lines import Places
 
 _AT = re.compile(r"at line (\d+)")
-_WAY_OUT = "mend these lines; a JSON Schema beside the examples lets editors check as you type"
+_WAY_OUT = "mend these lines; `meyrin plan schema` prints what lets editors check as you type"
 LARGEST = 16 * 2**20  # bytes; more is no file that somebody wrote
 
 Model = TypeVar("Model", bound="Table")
@@ -86,7 +86,8 @@ def _with_lines(
     error: ValidationError, model: type[BaseModel], source: str, text: str
 ) -> InvalidInput:
     places = Places(text)
-    found = error.errors(include_url=False)
+    every = error.errors(include_url=False)
+    found = [one for one in every if not any(_within(other["loc"], one["loc"]) for other in every)]
     complaints = [f"{source}:{places.line(one['loc'])}: {_line(one, model)}" for one in found]
     first = found[0]
     return InvalidInput(
@@ -97,6 +98,11 @@ def _with_lines(
         file=source,
         line=places.line(first["loc"]),
     )
+
+
+def _within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    """Whether a complaint is about a part of what another one is about: it says more."""
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +211,9 @@ def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
     """What a key may be, in words, from its JSON schema."""
     node = _resolved(node, schema)
     if "x-words" in node:
-        return str(node["x-words"])
+        units = node.get("properties", {}).get("unit")
+        more = f"; UNIT: {allowed(units, schema)}" if units else ""
+        return f"{node['x-words']}{more}"
     if "anyOf" in node:
         return ", or ".join(allowed(one, schema) for one in node["anyOf"])
     if "const" in node or "enum" in node:
@@ -215,10 +223,13 @@ def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
         return _range("a whole number" if kind == "integer" else "a number", node)
     if kind == "array":
         return f"a list of {allowed(node.get('items', {}), schema)}"
-    if node.get("format") == "date":
-        return "a day without quotes, as in 2026-11-02"
-    said = {"boolean": "true or false", "string": "a text", "object": "a table"}
-    return said.get(str(kind), "a value")
+    said = {
+        "boolean": "true or false",
+        "date": "a day without quotes, as in 2026-11-02",
+        "string": "a text",
+        "object": "a table",
+    }
+    return said.get(str(node.get("format", kind)), said.get(str(kind), "a value"))
 
 
 def _range(words: str, node: dict[str, Any]) -> str:
