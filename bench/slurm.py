@@ -4,8 +4,11 @@ Both sides run the same no-op as the same user on the same cluster, one after th
 sbatch, then Meyrin from a client's submit to the end in the hub, then plain sbatch again; the
 ratio is against the mean of the two. First one loop that submits on either side, then as many at
 once on either side as the agent sends; Meyrin's one loop against sbatch's many is told too. A run
-begins at the first submission and ends when the last job has ended. Start and end to seen is from
-the script's own word until the hub shows it, with nodes that tell the agent and without. Latency
+begins at the first submission and ends when Slurm says that the last job has ended, on either side
+by the same look; how long the hub then takes to know of every end is told beside it. Hub and
+agent share this machine with Slurm, which they need not elsewhere: how much of its processors was
+busy and what hub and agent took of them a job is told too. Start and end to seen is from the
+script's own word until the hub shows it, with nodes that tell the agent and without. Latency
 is the wall time from a client's submit until the hub says that the job is in Slurm's queue or past
 it, of single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
 minutes of its clock, with so many jobs waiting; the time of one such look is measured on the real
@@ -28,14 +31,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.components import Slurm, start_slurm  # noqa: E402
-from tests.walk.facility import Facility, facility, wait_for  # noqa: E402
+from tests.walk.facility import Facility, Process, facility, wait_for  # noqa: E402
 from tests.walk.slurm_site import Way, site, way  # noqa: E402
 
 from meyrin.agent.slurm.batch import SlurmBatch  # noqa: E402
@@ -67,36 +70,77 @@ def ended(slurm: Slurm, names: str) -> int:
     return sum(line.startswith(names) for line in text.splitlines())
 
 
-def plain(slurm: Slurm, who: Way, jobs: int, at_once: int) -> float:
-    """Jobs a second of sbatch, from the first submission to the last end."""
+@dataclass(frozen=True)
+class Ran:
+    """So many jobs one after the other: until Slurm had ended the last, and until the hub knew of
+    every end (0: it was none of the hub's)."""
+
+    jobs: int
+    slurm_s: float
+    hub_s: float = 0.0
+    busy: float = 0.0
+    cpu_ms: tuple[float, ...] = ()
+
+    @property
+    def per_s(self) -> float:
+        return self.jobs / self.slurm_s
+
+
+def plain(slurm: Slurm, who: Way, jobs: int, at_once: int) -> Ran:
+    """By sbatch, from the first submission to the last end."""
     name = f"plain{time.monotonic_ns()}"
-    began = time.monotonic()
+    began, machine = time.monotonic(), _machine()
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(lambda _: sbatch(slurm, who, name), range(jobs)))
     _wait(lambda: ended(slurm, name) >= jobs, "plain jobs")
-    return jobs / (time.monotonic() - began)
+    return Ran(jobs, time.monotonic() - began, busy=_busy(machine))
 
 
-def through(place: Facility, jobs: int, at_once: int = 1) -> float:
-    """Jobs a second of Meyrin, single requests, from the first submission to the last end, with
-    so many clients at once. Who waits asks after one job at a time, as `submit --wait` does."""
+def through(place: Facility, slurm: Slurm, jobs: int, at_once: int = 1) -> Ran:
+    """By Meyrin, single requests, with so many clients at once."""
+    before = ended(slurm, "meyrin-")
+    parties = [place.hub.process, place.agents[CLUSTER].process]
+    took = [_cpu_ms(one) for one in parties]
 
     def submit(numbers: range) -> list[int]:
         with place.hub.client() as client:
             return [client.submit(_request(f"bench{number}")).job for number in numbers]
 
     with place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
-        began = time.monotonic()
+        began, machine = time.monotonic(), _machine()
         parts = [range(first, jobs, at_once) for first in range(at_once)]
         left = [job for part in pool.map(submit, parts) for job in part]
+        _wait(lambda: ended(slurm, "meyrin-") >= before + jobs, "Meyrin's jobs")
+        slurm_s, busy = time.monotonic() - began, _busy(machine)
 
         def look() -> bool:
             while left and client.job(left[-1]).job.state == "completed":
                 left.pop()
             return not left
 
-        _wait(look, "Meyrin's jobs")
-    return jobs / (time.monotonic() - began)
+        wait_for(look, "Meyrin's jobs in the hub")
+        hub_s = time.monotonic() - began
+    cpu_ms = [(_cpu_ms(one) - was) / jobs for one, was in zip(parties, took, strict=True)]
+    return Ran(jobs, slurm_s, hub_s, busy, tuple(cpu_ms))
+
+
+def _cpu_ms(process: Process) -> float:
+    """What a program and what it has waited for have had of the processors."""
+    assert process.running is not None
+    stat = Path(f"/proc/{process.running.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, stat[11:15])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+def _machine() -> tuple[int, int]:
+    """Ticks of all processors, and those in which they had nothing to do."""
+    ticks = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+    return sum(ticks), ticks[3] + ticks[4]
+
+
+def _busy(before: tuple[int, int]) -> float:
+    """Which part of the processors was at work since then."""
+    whole, idle = (now - was for now, was in zip(_machine(), before, strict=True))
+    return 1 - idle / whole
 
 
 def _wait(done: Callable[[], bool], what: str) -> None:
@@ -229,31 +273,43 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
         )
         agent.start()
         place.joined(CLUSTER)
-        through(place, 10)
+        through(place, slurm, 10)
         plain(slurm, who, 10, 1)
         plainly, ours = {}, {}
         for at_once in (1, AT_ONCE):
             before = plain(slurm, who, jobs, at_once)
-            ours[at_once] = through(place, jobs, at_once)
-            plainly[at_once] = (before + plain(slurm, who, jobs, at_once)) / 2
+            ours[at_once] = through(place, slurm, jobs, at_once)
+            after = plain(slurm, who, jobs, at_once)
+            slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
+            plainly[at_once] = Ran(2 * jobs, slurm_s, busy=busy)
         late = latencies_ms(place, 20)
         pushed = seen_ms(place, marks, 15)
         agent.kill()
         with (folder / CLUSTER / "agent.toml").open("a") as settings:
             settings.write("push = false\n")
         agent.start()
-        through(place, 2)
+        through(place, slurm, 2)
         unpushed = seen_ms(place, marks, 15)
     return {
         "jobs": jobs,
         "ran_as": who.user,
-        "sbatch_loop_per_s": round(plainly[1], 2),
-        "meyrin_loop_per_s": round(ours[1], 2),
-        f"sbatch_{AT_ONCE}_at_once_per_s": round(plainly[AT_ONCE], 2),
-        f"meyrin_{AT_ONCE}_at_once_per_s": round(ours[AT_ONCE], 2),
-        "ratio_to_loop": round(ours[1] / plainly[1], 2),
-        f"ratio_to_{AT_ONCE}_at_once": round(ours[AT_ONCE] / plainly[AT_ONCE], 2),
-        f"ratio_of_loop_to_{AT_ONCE}_at_once": round(ours[1] / plainly[AT_ONCE], 2),
+        "sbatch_loop_per_s": round(plainly[1].per_s, 2),
+        "meyrin_loop_per_s": round(ours[1].per_s, 2),
+        f"sbatch_{AT_ONCE}_at_once_per_s": round(plainly[AT_ONCE].per_s, 2),
+        f"meyrin_{AT_ONCE}_at_once_per_s": round(ours[AT_ONCE].per_s, 2),
+        "ratio_to_loop": round(ours[1].per_s / plainly[1].per_s, 2),
+        f"ratio_to_{AT_ONCE}_at_once": round(ours[AT_ONCE].per_s / plainly[AT_ONCE].per_s, 2),
+        f"ratio_of_loop_to_{AT_ONCE}_at_once": round(ours[1].per_s / plainly[AT_ONCE].per_s, 2),
+        "last_end_to_hub_knows_s": {
+            n: round(one.hub_s - one.slurm_s, 2) for n, one in ours.items()
+        },
+        "processors_busy": {
+            n: {"sbatch": round(plainly[n].busy, 2), "meyrin": round(ours[n].busy, 2)} for n in ours
+        },
+        "cpu_ms_a_job": {
+            n: dict(zip(("hub", "agent"), (round(ms, 1) for ms in one.cpu_ms), strict=True))
+            for n, one in ours.items()
+        },
         "submit_to_queued_p50_ms": round(late[len(late) // 2]),
         "submit_to_queued_max_ms": round(late[-1]),
         "start_to_seen_p50_ms": {"pushed": pushed[0], "by_spool_alone": unpushed[0]},

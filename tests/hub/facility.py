@@ -336,6 +336,9 @@ class ScriptedAgent:
         } | known
         return Report.model_validate({"attempt": work.attempt, "phase": phase, **known})
 
+    def held(self, work: Work, why: str) -> Report:
+        return self.said(work, "held", why=why, batch_job=None)
+
     def queued(self, work: Work, **known: Any) -> Report:
         return self.said(work, "queued", **known)
 

@@ -50,8 +50,10 @@ class Start:
 
 
 class Phase(StrEnum):
-    """What the batch system positively knows. There is no value for "can't find it"."""
+    """What the batch system positively knows. There is no value for "can't find it". HELD: it was
+    accepted here and is still to be handed over; `why` says what it waits for."""
 
+    HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"

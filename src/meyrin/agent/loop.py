@@ -41,7 +41,7 @@ from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience, gather_s
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import site_secret, snapshot
-from meyrin.agent.report import of_batch
+from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
@@ -91,6 +91,7 @@ class Agent:
         self._staging: set[str] = set()
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
+        self._waits = Waits()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news, self._limits = threading.Event(), threading.Event()
@@ -221,11 +222,15 @@ class Agent:
             found = self._start_or_no(item)
             if isinstance(found, Start):
                 starts.append(found)
-            elif found is not None:
+            else:
                 answers.append(found)
         with self._handing:
             starts = [start for start in starts if start.attempt not in self._never]
-            answers = [each for each in answers if each.attempt not in self._never]
+            answers = self._waits.news(e for e in answers if e.attempt not in self._never)
+            if answers:
+                self.journal.note(answers)
+                self._never.update(e.attempt for e in answers if e.phase != "held")
+                self._news.set()
             for start in starts:
                 if start.stdout and start.stderr:
                     self.tail.name(start.attempt, Output(start.stdout, start.stderr))
@@ -234,17 +239,13 @@ class Agent:
                 self._handed_ms |= dict.fromkeys([s.attempt for s in starts], self.clock_ms())
                 self.batch.submit(tuple(starts))
         self.journal.handed([start.attempt for start in starts])
-        if answers:
-            self.journal.note(answers)
-            self._never.update(each.attempt for each in answers)
-            self._news.set()
 
-    def _start_or_no(self, item: Item) -> Start | Report | None:
-        """Its start, the site's no, or None when it is tried again later."""
+    def _start_or_no(self, item: Item) -> Start | Report:
+        """Its start, the site's no, or what it waits for: then it is tried again later."""
         attempt, mark = item.work.attempt, self.door.mark()
         verdict = self.door.verdict(self.site, item)
         if verdict.way is Way.HELD:
-            return None
+            return self._report(attempt, "held", why=verdict.why)
         if verdict.way is not Way.IN:
             later = verdict.way is Way.NOT_NOW
             known = {"why": verdict.why, "for_now": later, "rules_mark": mark}
@@ -253,14 +254,14 @@ class Agent:
             return start_of(self.config, self.site, item, self.hub.fetch_input)
         except Unreachable:
             log.info("agent.inputs_wait", attempt=attempt)
+            return self._report(attempt, "held", why="its inputs could not be fetched yet")
         except (OSError, MeyrinError) as error:
             if no_room(error):
                 log.warning("agent.no_room", attempt=attempt, error=str(error))
-                return None
+                return self._report(attempt, "held", why="the site has no room for its files")
             self.door.left([attempt])
             why = f"its folder could not be made ready: {error}"
             return self._report(attempt, "ended", end="not_started", why=why)
-        return None
 
     def _report(self, attempt: str, phase: str, **known: object) -> Report:
         return Report.model_validate(
@@ -295,10 +296,8 @@ class Agent:
         return of_batch(job, self._items[job.attempt], handed_ms, now_ms)
 
     def send_once(self) -> bool:
-        """Tell the hub what is noted; output goes before the end that it belongs to.
-
-        Returns whether there may be more to tell.
-        """
+        """Tell the hub what is noted, output before the end that it belongs to; returns whether
+        there may be more."""
         reports = self.journal.unsent(1000)
         ended = [each.attempt for each in reports if each.phase == "ended" and each.start_ms]
         self.tail.pump(last=ended)
@@ -333,6 +332,7 @@ class Agent:
             self._items.pop(attempt, None)
             self._handed_ms.pop(attempt, None)
             self._never.discard(attempt)
+            self._waits.forget(attempt)
             self.tail.forget(attempt)
 
     def tell_queue_once(self) -> None:

@@ -1,7 +1,8 @@
-"""What a batch system says of an attempt, as the hub is told. Pure."""
+"""What a batch system or the door says of an attempt, as the hub is told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from meyrin.agent.batch import BatchJob, Phase
@@ -30,3 +31,19 @@ def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
         results_follow=bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
         run=job.run,
     )
+
+
+class Waits:
+    """What was said of attempts that are held, so that the same is said once."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def news(self, answers: Iterable[Report]) -> list[Report]:
+        """Those that say something new."""
+        found = [e for e in answers if e.phase != "held" or self._said.get(e.attempt) != e.why]
+        self._said |= {each.attempt: each.why for each in found}
+        return found
+
+    def forget(self, attempt: str) -> None:
+        self._said.pop(attempt, None)

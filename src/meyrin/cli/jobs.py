@@ -24,7 +24,7 @@ from meyrin.cli.terminal import (
     say,
 )
 from meyrin.domain.errors import InvalidInput, MeyrinError
-from meyrin.domain.states import JobState
+from meyrin.domain.states import WAITS_AT_SITE, JobState
 from meyrin.domain.units import show_count, show_duration, show_energy, show_hours
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
     lines = [paint(f"Job {job.label}: {clean(job.name)}", BOLD, bold)]
     facts = [
         ("state", f"{clean(job.shown)}{_ending(job)}"),
-        ("why", clean(job.reason)),
+        ("why", clean(job.reason or _waits(found))),
         ("where", where(job)),
         ("project", f"{job.project} ({clean(job.person)})"),
         ("wall time", show_duration(job.walltime_s) if job.walltime_s else "the partition's"),
@@ -178,6 +178,12 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
         lines += ["", paint("Results", BOLD, bold)]
         lines.append(_indent(table(columns("NAME~ SIZE>"), _files(found))))
     return lines
+
+
+def _waits(found: JobDetail) -> str:
+    """What it waits for at the site that has it, as far as the site says."""
+    there = found.job.state in WAITS_AT_SITE and found.attempts
+    return found.attempts[-1].why if there else ""
 
 
 def _ending(job: JobView) -> str:

@@ -13,10 +13,10 @@ from meyrin.cli.moments import check_month, month_of
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
-from meyrin.domain.units import show_hours
+from meyrin.domain.units import show_count, show_energy, show_hours
 
 if TYPE_CHECKING:
-    from meyrin.wire.ledger import BalanceView, TypeStatementView
+    from meyrin.wire.ledger import BalanceView, EnergyView, TypeStatementView
 
 HERE = "meyrin.cli.ledger"
 OWNERS = "meyrin.cli.owners"
@@ -103,8 +103,20 @@ def _of_type(one: TypeStatementView) -> str:
     owners = [(each.owner, each.offer_id, show_hours(each.amount_s)) for each in one.delivered]
     if owners:
         lines += ["", table(columns("DELIVERED_BY OFFER~ HOURS>"), owners)]
+    if one.energy is not None:
+        lines.append(f"energy: {_energy(one.energy)}")
     lines.append("adds up: yes" if one.unbalanced_s == 0 else f"OFF BY {one.unbalanced_s} s")
     return "\n".join(lines)
+
+
+def _energy(found: EnergyView) -> str:
+    """Of how many runs it is known is said where it is not known of all."""
+    if found.energy_j is None:
+        return "unknown: no site recorded any"
+    said = show_energy(found.energy_j)
+    if found.unknown:
+        said += f" of {show_count(found.known, 'run')}; that of {found.unknown} others is unknown"
+    return said
 
 
 def _hours(balance: BalanceView) -> tuple[str, ...]:

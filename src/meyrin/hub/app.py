@@ -44,6 +44,7 @@ from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
 from meyrin.hub.reports.routes import router as reports
 from meyrin.hub.reports.run_pages import router as run_pages
+from meyrin.hub.reports.statements import router as statements
 from meyrin.hub.reports.trace import router as trace
 from meyrin.hub.sites.routes import router as sites
 from meyrin.hub.sites.terms_routes import router as terms
@@ -71,6 +72,8 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.provider = _provider(settings, database)
     http.install(app)
     for router in (
+        jobs,  # what is asked most is looked for first
+        agents,
         identity,
         outside,
         sites,
@@ -84,11 +87,9 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         roles,
         proposals,
         unsent,
-        jobs,
         leaving,
         evaluations,
         broker,
-        agents,
         hours,
         apply,
         leading,
@@ -97,6 +98,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         people_pages,
         owner_pages,
         run_pages,
+        statements,
         trace,
         reports,
     ):

@@ -23,7 +23,7 @@ from meyrin.domain.units import LAST_S
 from meyrin.wire.jobs import Body, FileView, Milli
 from meyrin.wire.sites import About
 
-Phase = Literal["queued", "running", "ended", "refused"]
+Phase = Literal["held", "queued", "running", "ended", "refused"]
 AttemptId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Small = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
@@ -134,6 +134,7 @@ class Report(Body):
 
     Refused `for_now`: the site says no today, not to this job; it may be asked again. Else it is
     a no under the rules of `rules_mark`, and may be asked again when they are others.
+    Held: the agent has it and waits to hand it to the batch system; `why` says what for.
     `run` counts how often its batch system took it back into the queue after it had run.
     """
 

@@ -161,7 +161,8 @@ class RefusalView(Body):
 
 
 class ExplainView(Body):
-    """Why a job waits or where it would go, as data and in one sentence."""
+    """Why a job waits or where it would go, as data and in one sentence. `waits` is what it waits
+    for at the site that has it, in the site's words; empty where the site gave none."""
 
     job: int
     state: str
@@ -170,6 +171,7 @@ class ExplainView(Body):
     where: PlaceView | None
     others: list[PlaceView]
     helps: list[str]
+    waits: str = ""
 
 
 class CancelReply(Body):

@@ -149,6 +149,16 @@ class DeliveredView(Body):
     amount_s: int
 
 
+class EnergyView(Body):
+    """Joules of attempts that ended in the time, as their sites' accounting recorded them:
+    `energy_j` is the sum over `known` attempts (None: over none), `unknown` is how many others
+    were measured without."""
+
+    energy_j: int | None
+    known: int
+    unknown: int
+
+
 class TypeStatementView(Body):
     """`unbalanced_s` is zero, or the ledger does not add up."""
 
@@ -158,6 +168,7 @@ class TypeStatementView(Body):
     delivered: list[DeliveredView]
     closing: BalanceView
     unbalanced_s: int
+    energy: EnergyView | None = None
 
 
 class StatementView(Body):

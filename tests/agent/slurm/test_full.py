@@ -68,7 +68,7 @@ def test_room_that_others_make_is_found_by_asking_now_and_then(site):
         site.submit(name)
     site.pass_s(90)
     assert submissions(site) <= 5
-    assert set(phases(site)) == {Phase.QUEUED}
+    assert set(phases(site)) == {Phase.HELD}
     site.cluster.most = None
     site.pass_s(40)
     assert len(site.cluster.listed()) == len(NAMES)
@@ -85,7 +85,7 @@ def test_a_no_that_may_be_for_ever_is_one_in_the_end(tmp_path):
     made.cluster.most = 0
     made.submit()
     made.pass_s(60)
-    assert made.seen().phase is Phase.QUEUED
+    assert made.seen().phase is Phase.HELD
     made.pass_s(120)
     assert made.seen().end == "not_started"
     assert "violates accounting" in made.seen().why
@@ -101,3 +101,22 @@ def test_an_sbatch_that_keeps_asking_by_itself_is_not_waited_for(tmp_path):
     with pytest.raises(Unreachable, match="temporarily unable") as caught:
         runner(60)([str(program)], "script", dict(os.environ))
     assert caught.value.facts["full"]
+
+
+def test_those_that_wait_say_what_for_and_no_longer_once_they_are_in(site):
+    site.cluster.most = 3
+    for name in NAMES:
+        site.submit(name, script="#!/bin/sh\nexit 0\n")
+    site.pass_s(20)
+    told = {job.attempt: job for job in site.batch.changes("", 0).jobs}
+    held = {name for name, job in told.items() if job.phase is Phase.HELD}
+    assert held == {name for name in NAMES if not site.seen(name).batch_job}
+    assert len(held) == len(NAMES) - 3
+    assert all(told[name].why.startswith("the site takes no more jobs for now") for name in held)
+    cursor = site.batch.changes("", 0).cursor
+    site.pass_s(20)
+    assert not [job for job in site.batch.changes(cursor, 0).jobs if job.phase is Phase.HELD]
+    site.cluster.most = None
+    site.pass_s(60)
+    now = {job.attempt: job for job in site.batch.changes(cursor, 0).jobs}
+    assert {(now[name].phase, now[name].why) for name in held} == {(Phase.QUEUED, "")}

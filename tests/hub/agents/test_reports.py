@@ -61,6 +61,45 @@ def test_what_no_calendar_or_column_has_is_refused_by_name(sqlite_hub, field, va
     assert page.status_code == 200
 
 
+# --- what a site holds back
+
+
+def test_what_a_site_holds_back_says_what_it_waits_for(hub):
+    job, work = leased(hub)
+    agent = hub.agents["alps"]
+    full = "the site takes no more jobs for now"
+    agent.report(agent.held(work, full))
+    assert hub.state(job) == "leased"
+    assert hub.explain(job).waits == full
+    assert hub.explain(job).summary.endswith(f"; it waits there: {full}")
+    page = hub.client("ada").get(f"/jobs/{job}", headers={"accept": "text/html"}).text
+    assert f"It waits there: <strong>{full}</strong>" in page
+    agent.report(agent.queued(work, why="Slurm: QOSGrpGRES"))
+    assert hub.state(job) == "queued"
+    assert hub.explain(job).waits == "Slurm: QOSGrpGRES"
+    before = hub.everything()
+    agent.report(agent.held(work, full))
+    assert hub.everything() == before, "a late word changes nothing"
+    agent.report(agent.running(work))
+    assert hub.explain(job).waits == ""
+    assert hub.detail(job).attempts[-1].why == "", "it waits for nothing any more"
+
+
+def test_what_is_held_back_can_be_cancelled_and_refused(hub):
+    agent = hub.agents["alps"]
+    for how, state in ((agent.ended, "cancelled"), (agent.refused, "admitted")):
+        job, work = leased(hub)
+        agent.report(agent.held(work, "no room"))
+        if state == "cancelled":
+            hub.client("ada").post(f"/api/v1/jobs/{job}/cancel")
+            assert hub.explain(job).waits == ""
+            agent.report(how(work, end="cancelled", exit_code=None, start_ms=None))
+        else:
+            agent.report(how(work))
+        assert hub.state(job) == state
+    hub.books_balance()
+
+
 # --- the same end, however the reports come
 
 

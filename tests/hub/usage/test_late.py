@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 
 import pytest
@@ -91,6 +93,38 @@ def test_energy_that_comes_late_is_kept_and_charges_nothing(ended):
     assert len(hub.everything()["entries"]) == entries
     found = hub.detail(job)
     assert (found.energy_j, found.attempts[0].energy_j, found.used_s) == (5_400_000, 5_400_000, 10)
+
+
+def test_a_statement_tells_energy_as_far_as_it_is_known(ended):
+    hub, agent, work, job = ended
+    asked, person = "/projects/lab/statement", hub.client("ada")
+
+    def statement():
+        (one,) = person.get(f"/api/v1{asked}?month=2027-01").json()["types"]
+        return one["energy"]
+
+    def column():
+        rows = csv.DictReader(io.StringIO(person.get(f"{asked}.csv").text))
+        return {row["job"]: row["energy_j"] for row in rows if row["kind"] == "settle"}
+
+    def page():
+        return person.get("/projects/lab", headers={"accept": "text/html"}).text
+
+    assert statement() == {"energy_j": None, "known": 0, "unknown": 1}
+    assert column() == {str(job): "unknown"}
+    assert "recorded it: <strong>unknown</strong>, for no site recorded any." in page()
+    tell(agent, correction(work, 10, 1, energy_j=5_400_000))
+    assert statement() == {"energy_j": 5_400_000, "known": 1, "unknown": 0}
+    assert column() == {str(job): "5400000"}
+    assert "<strong>5,400,000 J (1.500 kWh)</strong>." in page()
+    other = hub.submit()
+    hub.steps()
+    (second,) = agent.lease().work
+    agent.report(agent.ended(second, elapsed_s=5))
+    assert statement() == {"energy_j": 5_400_000, "known": 1, "unknown": 1}
+    assert column() == {str(job): "5400000", str(other): "unknown"}
+    assert "</strong> of 1 runs; that of 1 others is unknown." in page()
+    assert person.get(f"/api/v1{asked}?month=2020-01").json()["types"] == []
 
 
 def test_use_that_nobody_had_measured_is_charged_in_the_end(hub):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from meyrin.agent.batch import BatchJob, Changes
+from meyrin.agent.batch import BatchJob, Changes, Phase
 from meyrin.agent.slurm.store import Job, PutAway, Stage, Store
 
 
@@ -38,9 +38,7 @@ class Book:
                     continue
                 before, was = job.seen, job.stage
                 how(job)
-                if job.stage in (Stage.SENT, Stage.ENDED) and (
-                    job.seen != before or was is not job.stage or not job.told
-                ):
+                if _news(job, before, was):
                     self._tell(job)
                 touched.append(job)
             if touched:
@@ -57,14 +55,14 @@ class Book:
         with self.changed:
             news = (
                 sorted(
-                    (job.number, job.seen)
+                    (job.number, _said(job))
                     for job in self.jobs.values()
                     if job.told and job.number > after
                 )
                 if self._number > after
                 else []
             )
-            return Changes(str(max(self._number, after)), tuple(seen for _, seen in news))
+            return Changes(str(max(self._number, after)), tuple(said for _, said in news))
 
     def of(self, *stages: Stage) -> list[Job]:
         with self.changed:
@@ -72,7 +70,7 @@ class Book:
 
     def seen(self, attempts: Iterable[str]) -> dict[str, BatchJob]:
         with self.changed:
-            return {a: self.jobs[a].seen for a in attempts if a in self.jobs}
+            return {a: _said(self.jobs[a]) for a in attempts if a in self.jobs}
 
     def forget(
         self, attempts: Sequence[str], now_s: int, keep: Callable[[Job], PutAway | None]
@@ -88,6 +86,18 @@ class Book:
             return over
 
 
+def _news(job: Job, before: BatchJob, was: Stage) -> bool:
+    """Whether there is something to tell: what Slurm has, and why it does not have it yet."""
+    if job.stage in (Stage.SENT, Stage.ENDED):
+        return job.seen != before or was is not job.stage or not job.told
+    return bool(job.seen.why) and job.seen.why != before.why
+
+
+def _said(job: Job) -> BatchJob:
+    held = job.stage in (Stage.WAITING, Stage.SENDING) and not job.seen.batch_job
+    return replace(job.seen, phase=Phase.HELD) if held else job.seen
+
+
 def end(job: Job, kind: str, why: str = "") -> None:
     """It never began, or nobody knows how it ended."""
     job.stage = Stage.ENDED
@@ -97,4 +107,4 @@ def end(job: Job, kind: str, why: str = "") -> None:
 def adopt(job: Job, batch_job: str) -> None:
     """Slurm has it under this id."""
     job.stage, job.looks = Stage.SENT, 0
-    job.seen = replace(job.seen, batch_job=batch_job)
+    job.seen = replace(job.seen, batch_job=batch_job, why="")

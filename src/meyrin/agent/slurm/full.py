@@ -27,6 +27,7 @@ def queue_of(job: Job) -> Queue:
 class _Reached:
     live: int
     probe_s: int
+    why: str
 
 
 class Full:
@@ -38,9 +39,14 @@ class Full:
     def __bool__(self) -> bool:
         return bool(self._reached)
 
-    def reached(self, queue: Queue, jobs: Iterable[Job], now_s: int) -> None:
-        """Slurm took no more of it; `jobs` are all of ours."""
-        self._reached[queue] = _Reached(_live(jobs)[queue], now_s + PROBE_S)
+    def reached(self, queue: Queue, jobs: Iterable[Job], now_s: int, why: str) -> None:
+        """Slurm took no more of it, in these words; `jobs` are all of ours."""
+        self._reached[queue] = _Reached(_live(jobs)[queue], now_s + PROBE_S, why)
+
+    def why(self, queue: Queue) -> str:
+        """What is said to those that wait there; empty where there is room."""
+        one = self._reached.get(queue)
+        return "" if one is None else in_words(one.why)
 
     def let_in(self, ready: Iterable[Job], jobs: Iterable[Job], now_s: int) -> list[Job]:
         """Those of `ready` that may be tried, in their order."""
@@ -64,6 +70,10 @@ class Full:
         one = self._reached.get(queue)
         if one is not None and _live(jobs)[queue] > one.live:
             del self._reached[queue]
+
+
+def in_words(why: str) -> str:
+    return f"the site takes no more jobs for now (Slurm: {why})"
 
 
 def _live(jobs: Iterable[Job]) -> Counter[Queue]:

@@ -20,7 +20,7 @@ import structlog
 
 from meyrin.agent.slurm.ask import name_of
 from meyrin.agent.slurm.book import Book, adopt, end
-from meyrin.agent.slurm.full import Full, Queue, queue_of
+from meyrin.agent.slurm.full import Full, Queue, in_words, queue_of
 from meyrin.agent.slurm.judge import ENDS, base
 from meyrin.agent.slurm.spool import FENCED, Spool
 from meyrin.agent.slurm.store import Job, Stage
@@ -32,6 +32,8 @@ SKEW_S = 300  # between the clocks of the agent's machine and the controller's
 _ROUND = 16  # attempts noted together before they are sent
 _UNCLEAR = 5  # times the same unclear answer, and never found: it is a no
 _AGAIN_S = 10
+_SILENT = "the site's Slurm does not answer"
+_SILENT_S = 10  # before those that wait are told
 
 
 class Sender:
@@ -55,6 +57,7 @@ class Sender:
         self._no_more: dict[Queue, NotAccepted] = {}  # said in this round
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
+        self._silent_since_s: int | None = None
 
     def use(self, at_once: int) -> None:
         """How many submissions run at the same time, from the next round on."""
@@ -74,9 +77,16 @@ class Sender:
         """Send some of what waits; returns how many Slurm was asked for."""
         now = self.clock_s()
         if now < self.silent_until_s:
+            self._say_silent(now)
             return 0
         waiting = [job for job in self.book.of(Stage.WAITING) if job.not_before_s <= now]
-        ready = self._full.let_in(waiting, self.book.of(Stage.SENT), now)[:_ROUND]
+        ready = self._full.let_in(waiting, self.book.of(Stage.SENT), now)
+        if len(ready) < len(waiting):
+            let_in = {job.attempt for job in ready}
+            self._say(
+                (job, self._full.why(queue_of(job))) for job in waiting if job.attempt not in let_in
+            )
+        ready = ready[:_ROUND]
         if not ready:
             return 0
         self._no_more = {}
@@ -121,6 +131,20 @@ class Sender:
         except OSError as error:
             return error
 
+    def _say(self, held: Iterable[tuple[Job, str]]) -> None:
+        """Tell what these wait for, where it is not what was told."""
+        words = {job.attempt: why for job, why in held if job.seen.why != why}
+
+        def how(job: Job) -> None:
+            if job.stage is Stage.WAITING:
+                job.seen = replace(job.seen, why=words[job.attempt])
+
+        self.book.change(words, how)
+
+    def _say_silent(self, now: int) -> None:
+        if self._silent_since_s is not None and now >= self._silent_since_s + _SILENT_S:
+            self._say((job, _SILENT) for job in self.book.of(Stage.WAITING))
+
     def _settle(self, answers: Sequence[tuple[str, object]]) -> None:
         """Keep the answers, in one transaction."""
         now, given = self.clock_s(), dict(answers)
@@ -134,12 +158,16 @@ class Sender:
             elif isinstance(answer, NotAccepted):
                 _refused(job, answer, now, alone=queue_of(job) not in living)
             elif isinstance(answer, Unreachable):
-                unclear = answer.facts.get("unclear")  # an answer, but in words that we don't know
-                job.seen = replace(job.seen, why=answer.message if unclear else "")
+                job.unclear = answer.message if answer.facts.get("unclear") else ""
+                job.seen = replace(job.seen, why=_in_doubt(answer))
             elif isinstance(answer, OSError):  # Slurm was not asked
                 job.stage, job.not_before_s = Stage.WAITING, now + _AGAIN_S
-                job.seen = replace(job.seen, why=str(answer))
+                job.seen = replace(job.seen, why=answer.strerror or "")
 
+        if any(isinstance(answer, Unreachable) for answer in given.values()):
+            self._silent_since_s = self._silent_since_s or now
+        elif any(isinstance(answer, str) for answer in given.values()):
+            self._silent_since_s = None
         self.book.change([attempt for attempt, answer in answers if answer is not None], how)
         self._mind_limits(answers, now)
 
@@ -147,14 +175,14 @@ class Sender:
         """What was taken, and what was not for now, says where Slurm is full."""
         jobs = self.book.jobs
         taken = {queue_of(jobs[a]) for a, said in answers if isinstance(said, str) and a in jobs}
-        full = {queue_of(jobs[a]) for a, said in answers if _is_full(said) and a in jobs}
+        full = {queue_of(jobs[a]): str(said) for a, said in answers if _is_full(said) and a in jobs}
         if not (full or (taken and self._full)):
             return
         sent = self.book.of(Stage.SENT)
-        for queue in taken - full:
+        for queue in taken - full.keys():
             self._full.went_in(queue, sent)
-        for queue in full:
-            self._full.reached(queue, sent, now)
+        for queue, why in full.items():
+            self._full.reached(queue, sent, now, why)
         if full:
             log.info("slurm.full", queues=len(full), live=len(sent))
 
@@ -216,12 +244,12 @@ class Sender:
         job.looks, job.looked_s = job.looks + 1, now
         if job.looks < 2:
             return
-        unclear = job.seen.why and job.tries >= _UNCLEAR
+        unclear = job.unclear and job.tries >= _UNCLEAR
         if job.cancel_s is not None:
             if self.spool.fence(job.attempt):
                 end(job, "cancelled")
         elif unclear and self.spool.fence(job.attempt):
-            end(job, "not_started", f"Slurm did not take it: {job.seen.why}")
+            end(job, "not_started", f"Slurm did not take it: {job.unclear}")
         else:
             job.stage, job.looks, job.tries = Stage.WAITING, 0, job.tries + 1
             job.not_before_s = now
@@ -284,7 +312,15 @@ def _note_asking(job: Job, now: int) -> None:
         job.stage, job.asked_s = Stage.SENDING, now
         job.first_s = job.first_s or now
         job.looks = job.looked_s = 0
-        job.seen = replace(job.seen, why="")
+        job.unclear = ""
+
+
+def _in_doubt(answer: Unreachable) -> str:
+    """What is told of an attempt that may have been taken, or not: `unclear` are words that we do
+    not know."""
+    if answer.facts.get("full"):
+        return in_words(answer.message)
+    return f"Slurm: {answer.message}" if answer.facts.get("unclear") else _SILENT
 
 
 def _is_full(answer: object) -> bool:
@@ -300,6 +336,6 @@ def _refused(job: Job, no: NotAccepted, now: int, *, alone: bool) -> None:
         job.unsure += 1
     if no.later and job.unsure < _UNCLEAR:  # it goes in when there is room
         job.stage, job.not_before_s = Stage.WAITING, now
-        job.seen = replace(job.seen, why=no.why)
+        job.seen = replace(job.seen, why=in_words(no.why))
     else:
         end(job, "not_started", f"Slurm: {no.why}")

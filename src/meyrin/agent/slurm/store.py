@@ -78,6 +78,7 @@ class Job:
     listed_s: int = 0
     rows: int = 0
     unsure: int = 0
+    unclear: str = ""
 
     @property
     def attempt(self) -> str:

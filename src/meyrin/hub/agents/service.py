@@ -37,7 +37,7 @@ from meyrin.wire.limits import DriftBody, RevokedBody
 from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
-_RANK = {"queued": 0, "running": 1, "refused": 2, "ended": 3}
+_RANK = {"held": -1, "leased": -1, "queued": 0, "running": 1, "refused": 2, "ended": 3}
 
 
 def who(step: Step, site_id: str) -> SelfReply:
@@ -278,6 +278,8 @@ def _why_nothing(each: Report) -> str:
 
 def _path(state: JobState, each: Report, again: int) -> tuple[tuple[JobState, int], ...]:
     """The states that a job in `state` still goes through to be where the report says."""
+    if each.phase == "held":
+        return ()
     if each.phase == "refused":
         return ((JobState.ADMITTED, each.at_ms),) if state is JobState.LEASED else ()
     path: list[tuple[JobState, int]] = []
@@ -344,16 +346,24 @@ def _reason(each: Report, attempt: sa.Row[Any]) -> str:
     return each.why or str(each.end)
 
 
+def _state(each: Report) -> str:
+    """Of the attempt. One that is queued again after it ran is known apart, so that an older word
+    of it is seen as such."""
+    if each.phase == "held":
+        return "leased"
+    return "preempted" if each.phase == "queued" and each.run else each.phase
+
+
 def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": attempt.id,
-        # queued again after it ran: known apart, so that an older word of it is seen as such
-        "state": "preempted" if each.phase == "queued" and each.run else each.phase,
+        "state": _state(each),
         "start_ms": each.start_ms or attempt.start_ms,
         "end_ms": each.end_ms,
         "batch_job": each.batch_job or attempt.batch_job,
         "end": each.end,
-        "why": each.why or attempt.why,
+        # a later word replaces what it waited for; why it is to be ended stays
+        "why": each.why or (attempt.why if attempt.cancel_ms is not None else ""),
         "results": "pending" if each.results_follow else attempt.results,
     }
 

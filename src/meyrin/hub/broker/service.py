@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from meyrin.domain.ids import new_attempt_id
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.states import WAITING, JobState
+from meyrin.domain.states import WAITING, WAITS_AT_SITE, JobState
 from meyrin.domain.units import NodeShape
 from meyrin.engine import explain as words
 from meyrin.engine.model import (
@@ -376,23 +376,26 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
     where = PlaceView(
         site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s
     )
+    summary = words.placed(
+        attempt.site,
+        attempt.partition,
+        attempt.expected_start_s - attempt.placed_ms // 1000,
+        tuple(
+            (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000) for o in others
+        ),
+        done=True,
+    )
+    waiting = JobState(row.state) in WAITS_AT_SITE and attempt.cancel_ms is None
+    waits = attempt.why if waiting else ""
     return ExplainView(
         job=row.id,
         state=row.state,
-        summary=words.placed(
-            attempt.site,
-            attempt.partition,
-            attempt.expected_start_s - attempt.placed_ms // 1000,
-            tuple(
-                (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000)
-                for o in others
-            ),
-            done=True,
-        ),
+        summary=f"{summary}; it waits there: {waits}" if waits else summary,
         refusals=[],
         where=where,
         others=others,
         helps=[],
+        waits=waits,
     )
 
 

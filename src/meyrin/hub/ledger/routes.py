@@ -1,11 +1,11 @@
-"""The ledger over HTTP: a project's entries and statement for its members, the check for all."""
+"""The ledger over HTTP: a project's entries for its members, the check for all."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service
@@ -18,8 +18,6 @@ from meyrin.wire.ledger import (
     FindingView,
     OwnersReply,
     OwnerView,
-    StatementView,
-    TypeStatementView,
     VerifyReply,
 )
 
@@ -27,7 +25,6 @@ router = APIRouter(prefix="/api/v1", tags=["ledger"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Books = Annotated[Call, Depends(Allow(Access.BOOKS))]
 Programme = Annotated[Call, Depends(Allow(Access.PROGRAMME))]
-Month = Annotated[str | None, Query(description="YYYY-MM, UTC; without it everything up to now")]
 
 
 @router.get("/projects/{name}/entries")
@@ -37,16 +34,6 @@ def entries(name: str, call: Person, after: After = "", limit: Limit = 50) -> En
         project = identity.project_by_name(step, call.actor, name)
         rows, following = service.entries(step, project.id, after, limit)
     return EntryList(entries=[EntryView(**asdict(row)) for row in rows], next=following)
-
-
-@router.get("/projects/{name}/statement")
-def statement(name: str, call: Person, month: Month = None) -> StatementView:
-    """Opening balance, what happened, closing balance, by charged type."""
-    with call.read() as step:
-        project = identity.project_by_name(step, call.actor, name)
-        found = service.statement(step, project.id, month)
-    types = [TypeStatementView.model_validate(asdict(each)) for each in found.types]
-    return StatementView(project=project.name, month=month, types=types)
 
 
 @router.get("/ledger/owners")

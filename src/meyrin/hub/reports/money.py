@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from meyrin.domain.ledger import AccountKind, Balance, month_bounds_ms
+from meyrin.domain.ledger import AccountKind, Balance, EntryKind, month_bounds_ms
 from meyrin.hub.calls import pace
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.identity import service as identity
@@ -20,6 +20,8 @@ from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.reports import show, store, suite_runs
 from meyrin.hub.reports.suite_runs import NoEvidence
+from meyrin.hub.usage import service as usage
+from meyrin.wire.ledger import EnergyView
 
 PAGE = 50
 ALLOCATIONS = 20
@@ -27,6 +29,7 @@ MONTHS = 36
 _END_OF_TIME_MS = 2**62
 _CSV_PAGE = 500
 _COLUMNS = ("entry", "time_utc", "kind", "from", "to", "accelerator_seconds", "type", "job")
+_NOT_KNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class ProjectPage:
     month: str
     months: tuple[str, ...]
     statement: ledger.Statement
+    energy: dict[str, EnergyView]
     places: dict[str, str]
     allocations: tuple[pace.Line, ...]
     more_allocations: bool
@@ -108,6 +112,7 @@ def project_page(
         month=month,
         months=_months(store.first_entry_ms(step, project.id), step.now_ms),
         statement=found,
+        energy=energy(step, project.id, month),
         places=places,
         allocations=tuple(granted),
         more_allocations=bool(more),
@@ -115,6 +120,16 @@ def project_page(
         next=following,
         no_evidence=without[0] if untested else None,
     )
+
+
+def energy(step: Step, project_id: str, month: str) -> dict[str, EnergyView]:
+    """The energy of what ended in a month, or ever, by charged type. One query."""
+    return {
+        row.charged_type: EnergyView(
+            energy_j=int(row.energy_j) if row.known else None, known=row.known, unknown=row.unknown
+        )
+        for row in store.energy(step, project_id, *bounds(month))
+    }
 
 
 def bounds(month: str) -> tuple[int, int]:
@@ -127,7 +142,7 @@ def csv_lines(call: Call, name: str, month: str) -> Iterator[str]:
     from_ms, until_ms = bounds(month)
     with call.read() as step:
         project = identity.project_by_name(step, call.actor, name)
-    yield _csv([(*_COLUMNS, "reason")])
+    yield _csv([(*_COLUMNS, "reason", "energy_j")])
     before: int | None = None
     while True:
         with call.read() as step:
@@ -139,13 +154,23 @@ def csv_lines(call: Call, name: str, month: str) -> Iterator[str]:
                 [a for r in rows for a in (r.debit_account, r.credit_account)]
             )
             places = store.offer_places(step, named)
-        yield _csv(_csv_row(_entry(row, places)) for row in rows)
+            charged = [row.attempt for row in rows if row.kind == EntryKind.SETTLE]
+            known = usage.known(step, charged)
+        yield _csv(_csv_row(_entry(row, places), _energy_j(row, known)) for row in rows)
         if not following:
             return
         before = int(following)
 
 
-def _csv_row(line: EntryLine) -> tuple[object, ...]:
+def _energy_j(row: Any, known: Mapping[str, usage.Known]) -> object:
+    """Beside what was charged, all that the attempt took; nothing beside other entries."""
+    if row.kind != EntryKind.SETTLE:
+        return ""
+    measured = known.get(row.attempt)
+    return _NOT_KNOWN if measured is None or measured.energy_j is None else measured.energy_j
+
+
+def _csv_row(line: EntryLine, energy_j: object) -> tuple[object, ...]:
     return (
         line.id,
         show.iso(line.at_ms),
@@ -156,6 +181,7 @@ def _csv_row(line: EntryLine) -> tuple[object, ...]:
         line.charged_type,
         _harmless(line.job),
         _harmless(line.reason),
+        energy_j,
     )
 
 

@@ -146,21 +146,50 @@ def placements(step: Step) -> list[sa.Row[Any]]:
 def measured(step: Step) -> list[sa.Row[Any]]:
     """By site: attempts whose energy its accounting recorded, those where it did not, and the
     joules. Of an attempt, the latest record counts."""
-    u = usage_records.c
-    later = usage_records.alias("later")
-    superseded = sa.exists().where(later.c.attempt == u.attempt, later.c.version > u.version)
     return step.rows(
-        sa.select(
-            sites.c.name.label("site"),
-            sa.func.count(u.energy_j).label("known"),
-            (sa.func.count() - sa.func.count(u.energy_j)).label("unknown"),
-            sa.func.coalesce(sa.func.sum(u.energy_j), 0).label("energy_j"),
-        )
-        .join(sites, sites.c.id == u.site_id)
-        .where(~superseded)
+        sa.select(sites.c.name.label("site"), *_energy_sums())
+        .join(sites, sites.c.id == usage_records.c.site_id)
+        .where(~_superseded())
         .group_by(sites.c.name)
         .order_by(sites.c.name)
     )
+
+
+def energy(step: Step, project_id: str, from_ms: int, until_ms: int) -> list[sa.Row[Any]]:
+    """By charged type: a project's attempts that ended in a time and whose energy is known, those
+    where it is not, and the joules. Of an attempt, the latest record counts."""
+    a = attempts.c
+    return step.rows(
+        sa.select(
+            usage_records.c.charged_type,
+            *_energy_sums(),
+        )
+        .select_from(usage_records)
+        .join(attempts, a.id == usage_records.c.attempt)
+        .join(jobs, jobs.c.id == a.job_id)
+        .where(
+            jobs.c.project_id == project_id,
+            a.end_ms >= from_ms,
+            a.end_ms < until_ms,
+            ~_superseded(),
+        )
+        .group_by(usage_records.c.charged_type)
+    )
+
+
+def _energy_sums() -> tuple[sa.ColumnElement[Any], ...]:
+    u = usage_records.c
+    return (
+        sa.func.count(u.energy_j).label("known"),
+        (sa.func.count() - sa.func.count(u.energy_j)).label("unknown"),
+        sa.func.coalesce(sa.func.sum(u.energy_j), 0).label("energy_j"),
+    )
+
+
+def _superseded() -> sa.ColumnElement[bool]:
+    """Whether a usage record has a later one of the same attempt."""
+    u, later = usage_records.c, usage_records.alias("later")
+    return sa.exists().where(later.c.attempt == u.attempt, later.c.version > u.version)
 
 
 def families(
