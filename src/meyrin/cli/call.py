@@ -94,7 +94,7 @@ Examples:
 What is not said is asked, in a terminal.
 """,
 )
-@click.option("--modes", "folder", type=FILE, metavar="DIR",
+@click.option("--modes", "mode_files", type=FILE, metavar="DIR",
               help="Folder of mode files; without it a hub is asked, for sites too.")  # fmt: skip
 @click.option("--type", "charged_type", metavar="TYPE",
               help="What the hours are of: h100, core, ...; needed for a hub.")  # fmt: skip
@@ -112,7 +112,7 @@ What is not said is asked, in a terminal.
 def route(
     session: Session,
     /,
-    folder: Path | None,
+    mode_files: Path | None,
     charged_type: str | None,
     project: str,
     kind: Any,
@@ -133,7 +133,7 @@ def route(
     from meyrin.hub.calls.modes.route import Answers  # noqa: PLC0415
     from meyrin.hub.calls.modes.route import route as routed  # noqa: PLC0415
 
-    if folder is None:
+    if mode_files is None:
         if charged_type is None or node is not None:
             raise InvalidInput(
                 "a hub is asked for one --type, and knows its nodes itself",
@@ -147,7 +147,7 @@ def route(
         raise InvalidInput("--type is for a hub, --modes for files", hint="use --node",
                            field="--type")  # fmt: skip
     answers = Answers(kind, purpose, amount, Unit(unit), months, _shape(node))
-    fits = routed(read_modes(folder), answers, session.now_s)
+    fits = routed(read_modes(mode_files), answers, session.now_s)
     if session.json:
         data_json({"modes": [_as_data(fit) for fit in fits]})
     else:
