@@ -231,6 +231,21 @@ def test_what_the_controller_forgot_is_sent_once_more(site):
     assert site.cluster.launches["meyrin-a"] == 1
 
 
+def test_a_cancel_never_meets_another_job_that_was_given_the_same_id(site):
+    site.submit("a")
+    site.cluster.forget(1)
+    site.submit("b")
+    assert site.seen("a").batch_job == site.seen("b").batch_job == "1"
+    site.batch.cancel(("a",))
+    site.pass_s(DOUBT_S * 4)
+    assert site.job("b").state == "PENDING"
+    assert (site.seen("a").end, site.seen("b").end) == ("cancelled", None)
+    site.batch.cancel(("b",))
+    site.pass_s(20)
+    assert site.job("b").state.startswith("CANCELLED")
+    assert site.seen("b").end == "cancelled"
+
+
 def test_a_cancel_in_doubt_leaves_nothing_that_runs(site):
     site.faults.late = 1.0
     site.submit()
