@@ -222,7 +222,6 @@ class Watcher:
     # --- accounting
 
     def _settle_due(self, now: float) -> None:
-        self._next_accounting_s = now + _ACCOUNTING_EVERY_S
         jobs: list[Job] = []
         for attempt, at in list(self._due.items()):
             job = self.book.jobs.get(attempt)
@@ -232,6 +231,7 @@ class Watcher:
                 jobs.append(job)
         if not jobs:
             return
+        self._next_accounting_s = now + _ACCOUNTING_EVERY_S
         has = self._has_accounting()
         rows: defaultdict[str, list[AccountingRow]] = defaultdict(list)
         answered = not has
