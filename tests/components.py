@@ -218,6 +218,18 @@ def find_bubblewrap() -> Path:
     raise Missing("bubblewrap", "the package is installed, but there is no program bwrap")
 
 
+def build_clock(folder: Path) -> Path:
+    """The library of testbed/clock, built in `folder`; a C compiler is installed where we may."""
+    if not shutil.which("gcc"):
+        install("C compiler", "gcc", "libc6-dev")
+    library = folder / "clock.so"
+    command = ["gcc", "-shared", "-fPIC", "-O2", "-o", str(library), str(TESTBED / "clock/clock.c")]
+    built = subprocess.run([*command, "-ldl"], capture_output=True, text=True, check=False)
+    if built.returncode:
+        raise Missing("C compiler", built.stderr.strip())
+    return library
+
+
 def find_chromium() -> Path:
     """The system's Chromium; installed first where we may."""
     if named := os.environ.get("MEYRIN_CHROMIUM"):

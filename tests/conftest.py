@@ -37,6 +37,7 @@ REAL = {
     "page",
     "slurm",
     "bubblewrap",
+    "test_clock",
 }
 
 
@@ -142,6 +143,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def bubblewrap() -> Path:
     """The program that makes the jails of suites."""
     return _have(components.find_bubblewrap)
+
+
+@pytest.fixture(scope="session")
+def test_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that, preloaded, lets a test set the wall clock of a program from outside."""
+    return _have(lambda: components.build_clock(tmp_path_factory.mktemp("clock")))
 
 
 @pytest.fixture(scope="session")

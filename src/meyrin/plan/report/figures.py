@@ -2,16 +2,14 @@
 
 Colours are those of M. Okabe and K. Ito (Color Universal Design, 2008) and the scale cividis
 (J. R. Nuñez, C. R. Anderton, R. S. Renslow, 2018), which people with any colour vision tell apart;
-no figure needs colour alone. Sizes of type are for a figure that is drawn 620 points wide.
+no figure needs colour alone. Each is drawn twice, for a desk and for a phone, with letters of the
+same size. Maps and planes are in `plane`, days in `day`.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import altair as alt
@@ -19,23 +17,32 @@ import pandas as pd
 
 from meyrin.plan.report.day import draw_demand, draw_power
 from meyrin.plan.report.gather import Study
-from meyrin.plan.report.paint import BLUE, ORANGE, SKY, TODAY, WIDTH
+from meyrin.plan.report.paint import (
+    BLUE,
+    DESK,
+    HOURS,
+    ORANGE,
+    PHONE,
+    SKY,
+    TODAY,
+    Room,
+    hour_axis,
+    in_lines,
+    kept,
+    span,
+)
+from meyrin.plan.report.plane import draw_map, draw_pareto
 from meyrin.plan.report.words import MINUS, SAME_H, hours, quantity_name
 from meyrin.plan.scenario import AS_IS
 from meyrin.sim.figure import GREY, styled
 
-ROOM = {"left": 40, "right": 24, "top": 14, "bottom": 14}  # fonts differ in width
+PADDING = {  # fonts differ in width
+    DESK: {"left": 40, "right": 24, "top": 14, "bottom": 14},
+    PHONE: {"left": 20, "right": 14, "top": 10, "bottom": 10},
+}
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
-LABELS = 170  # points for the labels left of a plot
-WINDOW = ((-24.0, 40.0), (34.0, 71.0))  # longitudes and latitudes of the map
 RULES = {"recorded": "job sizes as recorded", "grown": "job sizes grown with the machine"}
 MOST = 12  # bars of a tornado; rows of a bar chart
-HOURS = (
-    "datum.value == 0 ? '0' : abs(datum.value) < 1/60 ? format(datum.value * 3600, '.2~g') + ' s'"
-    " : abs(datum.value) < 1 ? format(datum.value * 60, '.2~g') + ' min'"
-    " : abs(datum.value) < 240 ? format(datum.value, '.3~g') + ' h'"
-    " : format(datum.value / 24, '.3~g') + ' d'"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +52,27 @@ class Figure:
     name: str
     heading: str
     says: str
-    draw: Callable[[Study, pd.DataFrame], Any]
+    draw: Callable[[Study, pd.DataFrame, Room], Any]
 
 
-def drawn(study: Study, tables: Mapping[str, pd.DataFrame]) -> list[tuple[Figure, Any]]:
-    """All figures that this study has something for, in the page's order."""
+def drawn(study: Study, tables: Mapping[str, pd.DataFrame]) -> list[tuple[Figure, Any, Any]]:
+    """All figures that this study has something for, in the page's order, for desk and phone."""
     return [
-        (each, _looks(each.draw(study, tables[each.name])))
+        (each, *(_looks(each.draw(study, tables[each.name], room), room) for room in (DESK, PHONE)))
         for each in FIGURES
         if len(tables[each.name])
         and (each.name != "years" or tables["years"]["year"].nunique() > 1)
     ]
 
 
-def _looks(chart: Any) -> Any:
+def _looks(chart: Any, room: Room) -> Any:
     quiet = {"labelFontSize": 13, "titleFontSize": 13, "gridColor": "#e6e6e6", "titlePadding": 16}
+    narrow: dict[str, Any] = {}
+    if room is PHONE:
+        narrow = {"columns": 1, "offset": 10}
     return (
         styled(chart)
-        .configure(font=FONT, background="white", padding=ROOM)
+        .configure(font=FONT, background="white", padding=PADDING[room])
         .configure_view(stroke=None)
         .configure_axis(
             **quiet,
@@ -74,137 +84,100 @@ def _looks(chart: Any) -> Any:
         )
         .configure_legend(
             orient="top", labelFontSize=13, titleFontSize=13, titleFontWeight="normal",
-            labelLimit=420, titleLimit=420, columnPadding=30,
+            labelLimit=420, titleLimit=420, columnPadding=30, **narrow,
         )
         .configure_header(labelFontSize=13, labelFontWeight="bold", titleFontSize=13)
     )  # fmt: skip
 
 
-def _named(values: list[str]) -> Any:
-    """A discrete axis with whole labels, in this order."""
+def _named(values: list[str], room: Room) -> Any:
+    """A discrete axis in this order, labels whole where there is room."""
     return {
         "sort": values,
         "title": None,
-        "axis": alt.Axis(labelLimit=LABELS, labelPadding=10, ticks=False),
-    }
-
-
-# --- map
-
-
-def _map(_study: Study, table: pd.DataFrame) -> Any:
-    inside = table[
-        table["longitude_deg"].between(*WINDOW[0]) & table["latitude_deg"].between(*WINDOW[1])
-    ]
-    view = {"type": "mercator", "center": [10, 55.5], "scale": 520, "translate": [290, 280]}
-    land = (
-        alt.Chart(alt.InlineData(values=europe()["features"]))
-        .mark_geoshape(fill="#eeeeee", stroke="#ffffff", strokeWidth=1, clip=True)
-        .project(**view)
-    )
-    places = inside.assign(
-        kind=["today" if one == AS_IS else "in an option" for one in inside["option"]]
-    )
-    at = {"longitude": "longitude_deg:Q", "latitude": "latitude_deg:Q"}
-    circles = (
-        alt.Chart(places)
-        .mark_circle(opacity=0.85, stroke="#222222", strokeWidth=0.8)
-        .encode(
-            **at,
-            size=alt.Size("h100_equivalents:Q", title="H100-equivalents")
-            .scale(type="sqrt", range=[30, 800])
-            .legend(format="~s", values=_sizes(places["h100_equivalents"])),
-            color=alt.Color("carbon_g_per_kwh:Q", title="carbon of the grid, g/kWh")
-            .scale(scheme="cividis", reverse=True)
-            .legend(gradientLength=200),
-        )
-        .project(**view)
-    )
-    new = (
-        alt.Chart(places[places["kind"] != "today"])
-        .mark_point(shape="cross", size=90, color=ORANGE, filled=True)
-        .encode(**at)
-        .project(**view)
-    )
-    names = (
-        alt.Chart(_apart(places))
-        .mark_text(fontSize=12, align="left", dx=13, dy=-7, color="#111111")
-        .encode(**at, text="title:N")
-        .project(**view)
-    )
-    return (land + circles + new + names).properties(width=580, height=560)
-
-
-def _sizes(worth: pd.Series) -> list[float]:
-    """Three round sizes for the legend."""
-    most = max(float(worth.max()), 1.0) if len(worth) else 1.0
-    power = 10.0 ** math.floor(math.log10(most))
-    steps = [power * step for step in (0.1, 0.2, 0.5, 1, 2, 5) if power * step <= most]
-    return steps[-4::2] if len(steps) > 3 else steps
-
-
-def _apart(places: pd.DataFrame) -> pd.DataFrame:
-    """Places to name: the largest first, none that would be written over another's name."""
-    kept: list[tuple[float, float, int]] = []
-    rows = []
-    for row in places.sort_values("h100_equivalents", ascending=False).itertuples():
-        here = float(row.longitude_deg), float(row.latitude_deg), len(str(row.title))
-        if all(_clear(here, other) for other in kept):
-            kept.append(here)
-            rows.append(row.Index)
-    return places.loc[rows]
-
-
-def _clear(a: tuple[float, float, int], b: tuple[float, float, int]) -> bool:
-    """Whether two names, written to the right of their places, keep clear of each other."""
-    first, second = sorted((a, b))
-    return abs(a[1] - b[1]) > 1.0 or second[0] - first[0] > 0.75 * first[2]
-
-
-def europe() -> dict[str, Any]:
-    """Outlines of countries as GeoJSON, with their source."""
-    text = resources.files("meyrin.plan.report").joinpath("europe.json").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+        "axis": alt.Axis(
+            labelLimit=room.labels, labelPadding=10, ticks=False,
+            labelExpr=in_lines(values, room.labels // 7),
+        ),
+    }  # fmt: skip
 
 
 # --- options
 
 
-def _options(_study: Study, table: pd.DataFrame) -> Any:
-    """Change of the mean wait by each option with its interval, a panel for each size rule."""
+def _options(_study: Study, table: pd.DataFrame, room: Room) -> Any:
+    """Change of the mean wait by each option with its interval, and in words at the right. What
+    is far beyond all others ends in an arrow, or none of them could be told apart."""
     rows = table[table["option"] != AS_IS].assign(
         rule=table["size_rule"].map(RULES),
-        better=table["wait_mean_h_change"] < 0,
+        words=[
+            _changed(change) for change in table["wait_mean_h_change"][table["option"] != AS_IS]
+        ],
     )
+    inside = rows[rows["wait_mean_h_change"].abs() <= kept(rows["wait_mean_h_change"])]
+    low, high = _window(inside)
+    names = {"low": "wait_mean_h_change_low", "high": "wait_mean_h_change_high"}
+    rows = rows.assign(**{end: rows[name].clip(low, high) for end, name in names.items()})
     order = list(dict.fromkeys(rows["option"]))
-    base = alt.Chart(rows).encode(y=alt.Y("option:N", **_named(order)))
     colour = alt.Color("rule:N", title=None, sort=list(RULES.values())).scale(
         domain=list(RULES.values()), range=[BLUE, ORANGE]
     )
-    offset = alt.YOffset("rule:N", sort=list(RULES.values()))
-    bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("wait_mean_h_change_low:Q", title="change of the mean wait").axis(
-            labelExpr=HOURS, tickCount=6
-        ),
-        x2="wait_mean_h_change_high:Q",
-        color=colour,
-        yOffset=offset,
-    )
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x="wait_mean_h_change:Q", color=colour, yOffset=offset,
+    place = {
+        "y": alt.Y("option:N", **_named(order, room)),
+        "yOffset": alt.YOffset("rule:N", sort=list(RULES.values())),
+        "color": colour,
+    }
+    scale = alt.Scale(domain=[low, high], nice=False)
+    axis = hour_axis(low, high, room.ticks)
+    x = alt.X("low:Q", title="change of the mean wait", scale=scale, axis=axis)
+    bars = alt.Chart(rows).mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", **place)
+    dots = alt.Chart(inside).mark_point(filled=True, size=80, opacity=1).encode(
+        x="wait_mean_h_change:Q",
         shape=alt.Shape("rule:N", title=None, sort=list(RULES.values())).scale(
             domain=list(RULES.values())
         ),
+        **place,
     )  # fmt: skip
-    return (_zero() + bars + dots).properties(width=WIDTH, height=alt.Step(17))
+    layers = [_zero(), bars, dots]
+    for shape, end, over in (
+        ("triangle-left", low, rows[names["low"]].combine(rows["wait_mean_h_change"], min) < low),
+        (
+            "triangle-right",
+            high,
+            rows[names["high"]].combine(rows["wait_mean_h_change"], max) > high,
+        ),
+    ):
+        arrows = alt.Chart(rows[over].assign(end=end)).mark_point(
+            filled=True, size=90, opacity=1, shape=shape
+        )
+        layers.append(arrows.encode(x="end:Q", **place))
+    words = (
+        alt.Chart(rows)
+        .mark_text(align="left", dx=8, fontSize=12)
+        .encode(x=alt.value(room.plot), text="words:N", **place)
+    )
+    return alt.layer(*layers, words).properties(width=room.plot, height=alt.Step(17))
+
+
+def _window(rows: pd.DataFrame) -> tuple[float, float]:
+    """What to show: all changes, and intervals as far as they don't squeeze them."""
+    low, high = span(rows["wait_mean_h_change"])
+    wide = high - low
+    ends = (rows["wait_mean_h_change_low"].min(), rows["wait_mean_h_change_high"].max())
+    return span([low, high, max(low - wide, ends[0]), min(high + wide, ends[1])])
+
+
+def _changed(change: float) -> str:
+    if abs(change) < SAME_H:
+        return "no change"
+    return f"{'+' if change > 0 else MINUS}{hours(abs(change))}"
 
 
 def _zero() -> Any:
     return alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=GREY).encode(x="x:Q")
 
 
-def _waterfall(_study: Study, table: pd.DataFrame) -> Any:
+def _waterfall(_study: Study, table: pd.DataFrame, room: Room) -> Any:
     rows = table.assign(
         number=range(len(table)),
         name=[_step_name(row) for row in table.itertuples()],
@@ -220,13 +193,17 @@ def _waterfall(_study: Study, table: pd.DataFrame) -> Any:
             labelAngle=0, labelLimit=130, labelExpr="split(datum.value, '|')"
         )
     )
-    bars = base.mark_bar(size=58).encode(
-        y=alt.Y("low:Q", title="mean wait").axis(labelExpr=HOURS, tickCount=6),
+    most = 1.12 * float(rows["high"].max()) or 1.0
+    each = max(74, min(104, room.wide // len(rows)))
+    bars = base.mark_bar(size=round(0.56 * each)).encode(
+        y=alt.Y("low:Q", title="mean wait", axis=hour_axis(0.0, most, 7)).scale(
+            domain=[0.0, most], nice=False
+        ),
         y2="high:Q",
         color=alt.Color("what:N", title=None).scale(domain=kinds, range=[GREY, BLUE, ORANGE]),
     )
     words = base.mark_text(dy=-9, fontSize=13, color="#111111").encode(y="high:Q", text="words:N")
-    return (bars + words).properties(width=max(420, 104 * len(rows)), height=300)
+    return (bars + words).properties(width=each * len(rows), height=300)
 
 
 def _step_name(row: Any) -> str:
@@ -244,67 +221,16 @@ def _what(row: Any) -> str:
 def _step_words(row: Any) -> str:
     if row.kind != "step":
         return hours(row.wait_mean_after_h)
-    if abs(row.change_h) < SAME_H:
-        return "no change"
-    sign = "+" if row.change_h > 0 else MINUS
-    return f"{sign}{hours(abs(row.change_h))}"
-
-
-def _pareto(_study: Study, table: pd.DataFrame) -> Any:
-    front = table[table["best"]].sort_values("cost_meur")
-    x = alt.X("cost_meur:Q", title="cost of the run: written off, upkeep and energy, MEUR")
-    y = alt.Y("wait_p90_h:Q", title="90 % of jobs wait at most")
-    line = (
-        alt.Chart(front)
-        .mark_line(color=GREY, strokeDash=[4, 3])
-        .encode(x=x.scale(zero=False, padding=30).axis(tickCount=4), y=y.axis(labelExpr=HOURS))
-    )
-    dots = (
-        alt.Chart(table)
-        .mark_point(filled=True, size=130, opacity=1, stroke="#222222", strokeWidth=0.8)
-        .encode(
-            x="cost_meur:Q",
-            y="wait_p90_h:Q",
-            color=alt.Color("carbon_g_per_acch:Q", title="g CO2 per useful accelerator-hour")
-            .scale(scheme="cividis", reverse=True)
-            .legend(gradientLength=180),
-        )
-    )
-    names = (
-        alt.Chart(_readable(table))
-        .mark_text(align="left", dx=10, fontSize=12, color="#111111")
-        .encode(x="cost_meur:Q", y="wait_p90_h:Q", text="option:N")
-    )
-    return (line + dots + names).properties(width=520, height=380)
-
-
-def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Options to name: those of the front first, none that would be written over another."""
-    wide = max(float(table["cost_meur"].max() - table["cost_meur"].min()), 1e-9)
-    high = max(float(table["wait_p90_h"].max() - table["wait_p90_h"].min()), 1e-9)
-    kept: list[tuple[float, float, int]] = []
-    rows = []
-    for row in table.sort_values(["best", "wait_p90_h"], ascending=[False, True]).itertuples():
-        x = 460 * (row.cost_meur - table["cost_meur"].min()) / wide
-        y = 360 * (row.wait_p90_h - table["wait_p90_h"].min()) / high
-        here = x, y, len(str(row.option))
-        first = [
-            abs(y - b) > 13 or x > a + 7 * n + 10 or a > x + 7 * len(str(row.option)) + 10
-            for a, b, n in kept
-        ]
-        if all(first):
-            kept.append(here)
-            rows.append(row.Index)
-    return table.loc[rows]
+    return _changed(row.change_h)
 
 
 # --- for whom
 
 
-def _by(dimension: str) -> Callable[[Study, pd.DataFrame], Any]:
+def _by(dimension: str) -> Callable[[Study, pd.DataFrame, Room], Any]:
     """Mean wait of each slice, as things are and with the focus: two marks and what is between."""
 
-    def draw(study: Study, table: pd.DataFrame) -> Any:
+    def draw(study: Study, table: pd.DataFrame, room: Room) -> Any:
         rows = table[table["size_rule"] == study.rule]
         rows = rows[rows["wait_mean_h"].notna()]
         order = list(dict.fromkeys(rows[dimension]))
@@ -315,8 +241,9 @@ def _by(dimension: str) -> Callable[[Study, pd.DataFrame], Any]:
         names = {AS_IS: TODAY, study.focus: study.focus}
         rows = rows.assign(case=rows["option"].map(names))
         wide = rows.pivot_table(index=dimension, columns="option", values="wait_mean_h")
-        y = alt.Y(f"{dimension}:N", **_named(order))
-        span = (
+        y = alt.Y(f"{dimension}:N", **_named(order, room))
+        most = 1.04 * float(rows["wait_mean_h"].max()) or 1.0
+        between = (
             alt.Chart(wide.reset_index().rename(columns={AS_IS: "before", study.focus: "after"}))
             .mark_rule(color="#bbbbbb", strokeWidth=3)
             .encode(y=y, x="before:Q", x2="after:Q")
@@ -326,7 +253,9 @@ def _by(dimension: str) -> Callable[[Study, pd.DataFrame], Any]:
             .mark_point(filled=True, size=90, opacity=1)
             .encode(
                 y=y,
-                x=alt.X("wait_mean_h:Q", title="mean wait").axis(labelExpr=HOURS, tickCount=6),
+                x=alt.X(
+                    "wait_mean_h:Q", title="mean wait", axis=hour_axis(0.0, most, room.ticks)
+                ).scale(domain=[0.0, most], nice=False),
                 color=alt.Color("case:N", title=None, sort=[TODAY, study.focus]).scale(
                     domain=[TODAY, study.focus], range=[ORANGE, BLUE]
                 ),
@@ -335,12 +264,12 @@ def _by(dimension: str) -> Callable[[Study, pd.DataFrame], Any]:
                 ),
             )
         )
-        return (span + dots).properties(width=WIDTH, height=alt.Step(24))
+        return (between + dots).properties(width=room.plot, height=alt.Step(24))
 
     return draw
 
 
-def _lorenz(study: Study, table: pd.DataFrame) -> Any:
+def _lorenz(study: Study, table: pd.DataFrame, room: Room) -> Any:
     start = pd.DataFrame(
         [
             {"option": option, "given_share": 0.0, "served_share": 0.0}
@@ -365,7 +294,7 @@ def _lorenz(study: Study, table: pd.DataFrame) -> Any:
         alt.Chart(rows)
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(filled=True, size=45))
         .encode(
-            x=alt.X("given_share:Q", title="share of what countries gave, worst served first")
+            x=alt.X("given_share:Q", title=["share of what countries gave,", "worst served first"])
             .scale(domain=[0, 1])
             .axis(percent),
             y=alt.Y("served_share:Q", title="share of the work done")
@@ -374,13 +303,14 @@ def _lorenz(study: Study, table: pd.DataFrame) -> Any:
             color=alt.Color("case:N", title=None, sort=order).scale(
                 domain=order, range=[ORANGE, BLUE][: len(order)]
             ),
-            strokeDash=alt.StrokeDash("case:N", title=None, sort=order).scale(domain=order),
+            strokeDash=alt.StrokeDash("case:N", legend=None, sort=order).scale(domain=order),
         )
     )  # fmt: skip
-    return (diagonal + curves).properties(width=420, height=380)
+    side = room.wide - (140 if room is DESK else 60)
+    return (diagonal + curves).properties(width=side, height=round(0.9 * side))
 
 
-def _years(study: Study, table: pd.DataFrame) -> Any:
+def _years(study: Study, table: pd.DataFrame, room: Room) -> Any:
     rows = table[table["option"].isin([AS_IS, study.focus])]
     rows = rows.assign(case=[TODAY if one == AS_IS else one for one in rows["option"]])
     return (
@@ -393,15 +323,15 @@ def _years(study: Study, table: pd.DataFrame) -> Any:
                 domain=[TODAY, study.focus], range=[ORANGE, BLUE]
             ),
         )
-        .properties(width=WIDTH, height=260)
+        .properties(width=room.plot, height=260)
     )
 
 
 # --- how sure
 
 
-def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]:
-    def draw(_study: Study, table: pd.DataFrame) -> Any:
+def _tornado(title: str | list[str], *, waits: bool) -> Callable[[Study, pd.DataFrame, Room], Any]:
+    def draw(_study: Study, table: pd.DataFrame, room: Room) -> Any:
         rows = table[table["swing"] > 0].head(MOST)
         if rows.empty:
             rows = table.head(MOST)
@@ -413,13 +343,18 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
                 pd.DataFrame({"name": names, "end": end, "change": rows[column].to_numpy()})
             )
         both = pd.concat(parts).assign(middle=middle)
-        axis = _sparse(labelExpr=HOURS) if waits else _sparse()
+        low, high = float(both["change"].min()), float(both["change"].max())
+        aside = 0.05 * (high - low or abs(middle) or 1.0)
+        low, high = min(low, middle) - aside, max(high, middle) + aside
+        axis = hour_axis(low, high, room.ticks - 1) if waits else alt.Axis(tickCount=room.ticks - 1)
         bars = (
             alt.Chart(both)
             .mark_bar(height=18)
             .encode(
-                y=alt.Y("name:N", sort=names, title=None, axis=_two_lines()),
-                x=alt.X("middle:Q", title=title, axis=axis).scale(zero=False),
+                y=alt.Y("name:N", sort=names, title=None, axis=_parted(names, room)),
+                x=alt.X("middle:Q", title=title, axis=axis).scale(
+                    domain=[low, high], nice=False
+                ),
                 x2="change:Q",
                 color=alt.Color("end:N", title="the number is at its").scale(
                     domain=["low end", "high end"], range=[SKY, ORANGE]
@@ -427,20 +362,19 @@ def _tornado(title: str, *, waits: bool) -> Callable[[Study, pd.DataFrame], Any]
             )
         )  # fmt: skip
         line = alt.Chart(pd.DataFrame({"x": [middle]})).mark_rule(color="#222222").encode(x="x:Q")
-        return (bars + line).properties(width=330, height=alt.Step(40))
+        return (bars + line).properties(
+            width=room.plot - (60 if room is DESK else 20),
+            height=alt.Step(40 if room is DESK else 74),
+        )
 
     return draw
 
 
-def _sparse(**more: Any) -> Any:
-    """Few ticks, none of whose labels touch: close values have long ones."""
-    return alt.Axis(tickCount=4, labelOverlap="greedy", labelSeparation=10, **more)
-
-
-def _two_lines() -> Any:
-    return alt.Axis(
-        labelLimit=300, labelPadding=8, ticks=False, labelExpr="split(datum.label, '|')"
-    )
+def _parted(names: list[str], room: Room) -> Any:
+    """A number's name, and its range below."""
+    letters, most = (42, 300) if room is DESK else (22, 160)
+    lines = in_lines(names, letters, "|")
+    return alt.Axis(labelLimit=most, labelPadding=8, ticks=False, labelExpr=lines)
 
 
 def _quantity(row: Any) -> str:
@@ -451,12 +385,16 @@ FIGURES = (
     Figure("waterfall", "From today's wait to the new one",
            "The mean wait today, what each step takes off it, and what is left.", _waterfall),
     Figure("options", "What each option changes",
-           "Change of the mean wait against today; the line is the 95 % interval.", _options),
+           "Change of the mean wait against today; the line is the 95 % interval. An arrow: it goes"
+           " on beyond the figure.", _options),
     Figure("map", "Where it is",
-           "Sites by size, coloured by the carbon of their grid; a cross marks a new one.", _map),
+           "Sites by size, coloured by the carbon of their grid; a cross marks a new one.",
+           draw_map),
     Figure("pareto", "Cost against wait",
-           "Each option's cost and the wait that 90 % of jobs stay below; the dashed line joins"
-           " those that no other option beats in both.", _pareto),
+           "Each option's cost (written off, upkeep and energy) and the wait that 90 % of jobs stay"
+           " below; the dashed line joins those that no other option beats in both. A triangle: far"
+           " above, at the wait that is written there. Names that had no room are in the numbers.",
+           draw_pareto),
     Figure("sites", "Waits by site",
            "Mean wait of the people of each site, today and then.", _by("site")),
     Figure("countries", "Waits by country",
@@ -482,5 +420,5 @@ FIGURES = (
            _tornado("change of the mean wait", waits=True)),
     Figure("tornado-cost", "What would change the answer: cost",
            "The change of the cost of a useful accelerator-hour, likewise.",
-           _tornado("change of the cost, EUR per useful accelerator-hour", waits=False)),
+           _tornado(["change of the cost,", "EUR per useful accelerator-hour"], waits=False)),
 )  # fmt: skip

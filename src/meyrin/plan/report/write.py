@@ -25,6 +25,7 @@ from meyrin.domain.errors import Failed, InvalidInput
 from meyrin.plan import measures
 from meyrin.plan.report import figures, words
 from meyrin.plan.report.gather import Study
+from meyrin.plan.report.plane import europe
 from meyrin.plan.report.quiet import quiet
 from meyrin.plan.report.tables import FULL, Tables, csv_bytes
 from meyrin.plan.report.tables import tables as all_tables
@@ -47,14 +48,15 @@ def report(study: Study, only: Sequence[str] = ()) -> dict[str, bytes]:
     tables = all_tables(study)
     files: dict[str, bytes] = {}
     shown = []
-    for figure, chart in figures.drawn(study, tables):
+    for figure, chart, narrow in figures.drawn(study, tables):
         if only and figure.name not in only:
             continue
         svg = renumbered(as_svg(chart))
         files[f"figures/{figure.name}.svg"] = svg.encode()
         files[f"figures/{figure.name}.png"] = as_png(chart)
         files[f"tables/{figure.name}.csv"] = csv_bytes(tables[figure.name])
-        shown.append((figure, svg))
+        if not only:
+            shown.append((figure, svg, renumbered(as_svg(narrow))))
     if only:
         return files
     for name in (*FULL, "unknowns"):
@@ -96,7 +98,7 @@ def nobody_says(files: Mapping[str, bytes]) -> list[str]:
     return [words.quantity_name(name) for name in table["quantity"][table["nobody_says"]]]
 
 
-def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str]]) -> str:
+def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str, str]]) -> str:
     """The page, whole in itself."""
     environment = Environment(
         loader=PackageLoader("meyrin.plan.report"),
@@ -117,7 +119,7 @@ def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str
         effort=words.effort_rows(study, tables),
         unknowns=words.unknown_rows(tables),
         swung="" if len(study.swings) else " (not in this run)",
-        figures=[_figure(each, svg, tables[each.name]) for each, svg in shown],
+        figures=[_figure(each, svgs, tables[each.name]) for each, *svgs in shown],
         table=_table,
         scenario=f"{study.scenario} ({study.inputs[study.scenario][:12]})",
         rule=words.RULES[study.rule],
@@ -125,17 +127,18 @@ def page(study: Study, tables: Tables, shown: Sequence[tuple[figures.Figure, str
         seeds=", ".join(map(str, study.seeds)),
         inputs=list(study.inputs.items()),
         measures=list(measures.MEASURES.items()),
-        outlines=figures.europe()["source"],
+        outlines=europe()["source"],
     )
 
 
-def _figure(figure: figures.Figure, svg: str, table: pd.DataFrame) -> dict[str, Any]:
+def _figure(figure: figures.Figure, svgs: Sequence[str], table: pd.DataFrame) -> dict[str, Any]:
     csv = base64.b64encode(csv_bytes(table)).decode()
     return {
         "name": figure.name,
         "heading": figure.heading,
         "says": figure.says,
-        "svg": Markup(inline(svg, figure.name)),  # noqa: S704 - drawn by us
+        "desk": Markup(inline(svgs[0], figure.name)),  # noqa: S704 - drawn by us
+        "phone": Markup(inline(svgs[1], f"{figure.name}-phone")),  # noqa: S704
         "csv": f"data:text/csv;charset=utf-8;base64,{csv}",
         "rows": [
             list(table.columns),
