@@ -105,7 +105,7 @@ class Accounting:
 
     def accounting(self, names, since_s, batch_jobs=()):  # type: ignore[no-untyped-def]
         self.asked.append((tuple(names), since_s, tuple(batch_jobs)))
-        return [r for r in self.rows if not names or r.name in names]
+        return [r for r in self.rows if not names or r.name in names or r.unnamed]
 
 
 def test_all_pages_and_both_ways_are_asked() -> None:
@@ -134,3 +134,13 @@ def test_energy_is_summed_where_it_is_known_and_counted_where_not() -> None:
     assert said([counted()], [row()]).site_j is None
     of_one_run = said([counted(elapsed_s=100)], [PREEMPTED, row(energy_j=5)])
     assert (of_one_run.site_j, of_one_run.energy_unknown) == (None, 1)
+
+
+def test_what_accounting_never_heard_the_name_of_is_known_by_its_id_and_end() -> None:
+    nameless = row(name="allocation", partition="")
+    other = row(name="allocation", partition="", end_s=END_S - 500)  # an id that was given before
+
+    by = Accounting([nameless, other])
+    page = CountedList(counted=[counted()], next="")
+    found = compare(lambda *_: page, by, FROM, UNTIL, lambda _: None)  # type: ignore[arg-type]
+    assert (found.lines, found.attempts, found.site_s, found.meyrin_s) == ((), 1, 60, 60)

@@ -21,7 +21,6 @@ UNTIL = ("--until", "2030-01-01")
 NO_HUB = (
     "trace describe",
     "call modes",
-    "call route",
     "gate ",
     "suite ",
     "evidence ",
@@ -113,6 +112,11 @@ CASES: list[tuple[str, str, str]] = [
     ("person new ada --called Ada", "POST /people", "meyrin login --person ada"),
     ("person disable ada", "POST /people/ada/disable", "disabled"),
     ("call ask home --hours 100 --type core", "POST /proposals", "--account=home"),
+    (
+        "call route --kind public --purpose try --amount 9 --months 3 --type core",
+        "GET /route?kind=public&purpose=try&amount_h=9&months=3&charged_type=core&unit=accelerator",
+        "at alps/cpu: 63 free now",
+    ),
     ("call list --everybody", "GET /proposals/all?limit=50", "granted"),
     ("call unsent", "GET /unsent?limit=50", "half an idea"),
     ("call unsent --discard abc", "DELETE /unsent/abc", "discarded"),

@@ -164,6 +164,10 @@ def test_help_teaches(meyrin: Meyrin, capsys: Capture, words: str, command: clic
     said = capsys.readouterr().out
     assert command.get_short_help_str()
     assert all(len(line) <= 100 for line in said.splitlines())
+    hub = {"--dir", "--hub", "--token"}  # one name with another option, and that is not heard
+    ours = {each.name for each in command.params if hub & set(each.opts)}
+    rest = [each.name for each in command.params if not hub & set(each.opts)]
+    assert not ours & set(rest), f"{ours & set(rest)} would take the hub's option"
     if not isinstance(command, click.Group):
         assert f"meyrin {words}" in said.partition("Example")[2], "an example of itself"
 

@@ -44,8 +44,12 @@ from meyrin.wire.allocations import (
 from meyrin.wire.calls import (
     ClocksView,
     ModeClockView,
+    ModeFit,
+    NotThere,
+    PlaceFit,
     ProposalList,
     ProposalView,
+    RouteView,
     SpreadView,
     UnsentList,
     UnsentView,
@@ -686,6 +690,22 @@ def administration(method: str, path: str) -> Any:
             f"POST /proposals/prp_1/{verb}": proposal
             for verb in ("decide", "withdraw", "stop-clock", "start-clock")
         },
+        "GET /route": RouteView(
+            modes=[
+                ModeFit(
+                    mode="starter",
+                    title="Starter",
+                    fits=True,
+                    due_s=60,
+                    cutoff_s=None,
+                    cutoff_assumed=False,
+                    pays=False,
+                    objections=[],
+                )
+            ],
+            places=[PlaceFit(site="alps", partition="cpu", free=63)],
+            not_there=[NotThere(place="jura/gpu", why="it has h100, not core")],
+        ),
         "GET /clocks": ClocksView(
             at_ms=1,
             modes=[

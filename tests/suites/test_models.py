@@ -20,7 +20,7 @@ from tests.suites.test_runner import IGNORED, run
 
 from meyrin.domain.errors import InvalidInput, Unreachable
 from meyrin.suites import bundle, evidence, facts, models, probe, relay
-from meyrin.suites.attempts import AT_DOOR, ATTEMPTS
+from meyrin.suites.attempts import AT_RELAY, ATTEMPTS
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.execute import Ask
 from meyrin.suites.jail import Jail
@@ -176,7 +176,7 @@ def test_a_served_model_gives_the_facts_that_its_files_give(
     served.model = load(model("good"))
     here = run(tmp_path / "files", model("good"), samples=12)
     with relay.opened(f"{served.url}/v1/tiny") as opened:
-        there = run(tmp_path / "served", opened.name, samples=12, door=str(opened.door))
+        there = run(tmp_path / "served", opened.name, samples=12, relay_=str(opened.socket))
     assert opened.told() == {
         "relay": f"{served.url}/v1/chat/completions",
         "asked": 12,
@@ -190,14 +190,14 @@ def test_a_served_model_gives_the_facts_that_its_files_give(
 
 def test_a_server_that_fails_leaves_samples_without_a_score(served: Served, tmp_path: Path) -> None:
     with relay.opened(f"{served.url}/v1/tiny") as opened:
-        found = run(tmp_path, opened.name, samples=4, errors=None, door=str(opened.door))
+        found = run(tmp_path, opened.name, samples=4, errors=None, relay_=str(opened.socket))
     assert {sample.score("exact") for sample in found.values()} == {None}
     assert all(sample.error for sample in found.values())
 
 
-def asked(door: Path, first: bytes, body: bytes = b"", length: int | None = None) -> bytes:
+def asked(through: Path, first: bytes, body: bytes = b"", length: int | None = None) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.connect(str(door))
+        asking.connect(str(through))
         size = len(body) if length is None else length
         asking.sendall(first + b"\r\nContent-Length: %d\r\n\r\n" % size + body)
         return b"".join(iter(lambda: asking.recv(65536), b""))
@@ -208,15 +208,15 @@ def test_a_relay_leads_to_the_served_model_and_nowhere_else(served: Served, mode
     served.files["/secret"] = b"for the server alone"
     body = json.dumps({"messages": [{"content": "add 1 and 1"}], "max_tokens": 8}).encode()
     with relay.opened(f"{served.url}/v1/tiny") as opened:
-        answer = asked(opened.door, b"POST /chat/completions HTTP/1.1", body)
+        answer = asked(opened.socket, b"POST /chat/completions HTTP/1.1", body)
         assert b" 200 " in answer
         assert b'"assistant"' in answer
         for first in (b"GET /secret", b"POST /secret", b"CONNECT 127.0.0.1:1", b"PUT /v1/models",
                       f"GET {served.url}/secret".encode(), b"POST /chat/completions/../../secret",
                       b"POST http://127.0.0.1:1/chat/completions"):  # fmt: skip
-            refused = asked(opened.door, first + b" HTTP/1.1", body)
+            refused = asked(opened.socket, first + b" HTTP/1.1", body)
             assert b" 403 " in refused.partition(b"\r\n")[0], first
-        huge = asked(opened.door, b"POST /chat/completions HTTP/1.1", b"", 1 << 40)
+        huge = asked(opened.socket, b"POST /chat/completions HTTP/1.1", b"", 1 << 40)
         assert b" 413 " in huge.partition(b"\r\n")[0]
         assert (opened.asked, opened.refused) == (1, 8)
     assert [each["path"] for each in served.asked] == ["/v1/chat/completions"]
@@ -238,7 +238,7 @@ def test_what_is_no_address_of_a_served_model_is_refused(where: str) -> None:
 def test_a_served_model_is_asked_from_a_jail_without_network(
     served: Served, model: Model, tmp_path: Path
 ) -> None:
-    """The same walls as for a model's files, measured at the door too; and it is in the evidence
+    """The same walls as for a model's files, measured at the relay too; and it is in the evidence
     how often the server was asked."""
     served.model = load(model("good"))
     made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6)
@@ -246,7 +246,7 @@ def test_a_served_model_is_asked_from_a_jail_without_network(
     same = run(tmp_path / "files", model("good"), samples=6)
     assert found.root == facts.root(same.values())
     assert (found.run.isolation.level, found.run.isolation.broken) == (2, ())
-    assert found.run.isolation.held == (*ATTEMPTS, *AT_DOOR)
+    assert found.run.isolation.held == (*ATTEMPTS, *AT_RELAY)
     assert found.run.isolation.by.endswith(f" with a relay to {served.url}/v1 alone")
     told = json.loads(bundle.unzipped(path.read_bytes())[bundle.REACHED])
     assert told == {"relay": f"{served.url}/v1/chat/completions", "asked": 6, "refused": 0}
@@ -260,7 +260,7 @@ def test_a_relay_that_leads_elsewhere_too_is_seen(
     (tmp_path / "out").mkdir()
     with relay.opened(f"{served.url}/v1/tiny") as opened:
         jail = Jail(Limits(memory_mb=400), tmp_path / "out", also=(opened.folder,))
-        found = probe.measure(jail, "a relay for all", opened.door)
+        found = probe.measure(jail, "a relay for all", opened.socket)
     assert "relay" in found.broken
     assert found.level == 0
 

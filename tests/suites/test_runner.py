@@ -72,7 +72,7 @@ def broken():
 def run(
     out: Path, model: str | Path, *, suite: str = "capability", shards: int = 1,
     concurrency: int = 16, seed: int = 7, samples: int = FEW,
-    errors: frozenset[str] | None = frozenset({""}), door: str = "",
+    errors: frozenset[str] | None = frozenset({""}), relay_: str = "",
 ) -> dict[tuple[str, int], SampleFact]:  # fmt: skip
     """All shards, one after the other; the merged samples."""
     found: dict[tuple[str, int], SampleFact] = {}
@@ -81,7 +81,7 @@ def run(
         place = out / str(shard)
         place.mkdir(parents=True, exist_ok=True)
         spec = Spec(known.name, known.folder, known.package, str(model), seed, samples,
-                    shard, shards, concurrency, str(place), door)  # fmt: skip
+                    shard, shards, concurrency, str(place), relay_)  # fmt: skip
         runner.run(spec)
         found |= read_lines(place / LINES)
     if errors is not None:

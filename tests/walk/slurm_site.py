@@ -8,9 +8,10 @@ import pwd
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.components import ROOT, Slurm
 from tests.walk.facility import Agent, Facility
@@ -116,16 +117,25 @@ class Said:
     runs: int
 
 
-def accounted(slurm: Slurm, *clusters: str) -> dict[str, Said]:
-    """What each cluster's own accounting says, by attempt; read apart from Meyrin's code."""
+def accounted(
+    slurm: Slurm,
+    *clusters: str,
+    nameless: Mapping[tuple[str, str, str], str] = MappingProxyType({}),
+) -> dict[str, Said]:
+    """What each cluster's own accounting says, by attempt; read apart from Meyrin's code.
+
+    A controller that is killed may never tell accounting a job's name. `nameless` are attempts by
+    cluster, Slurm's id and second of the end, to find such rows by."""
     found: defaultdict[str, list[tuple[int, int, bool]]] = defaultdict(list)
     for cluster in clusters:
         text = slurm.command(
             cluster, "sacct", "-aXDnP", "-S", "2020-01-01",
-            "-o", "JobName,ElapsedRaw,AllocTRES,End,NodeList",
+            "-o", "JobName,ElapsedRaw,AllocTRES,End,NodeList,JobIDRaw",
         )  # fmt: skip
         for line in text.splitlines():
-            name, elapsed, tres, end, nodes = line.split("|")
+            name, elapsed, tres, end, nodes, number = line.split("|")
+            if name == "allocation":
+                name = f"meyrin-{nameless.get((cluster, number, end))}"
             if name.startswith("meyrin-") and nodes != "None assigned":
                 gpus = [part for part in tres.split(",") if part.startswith("gres/gpu=")]
                 count = int(gpus[0].partition("=")[2]) if gpus else 0

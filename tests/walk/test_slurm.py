@@ -43,8 +43,10 @@ from meyrin.agent import late
 from meyrin.agent.hub import Hub
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport, runner
+from meyrin.agent.slurm.judge import FORGOTTEN
 from meyrin.client.connection import Connection
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
+from meyrin.wire.jobs import JobDetail
 
 JOBS = int(os.environ.get("MEYRIN_SLURM_JOBS", "40"))
 # of 40
@@ -62,7 +64,7 @@ echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $came $(d
     >> {file}
 """
 _AGAIN = """if [ -z "$SLURM_RESTART_COUNT" ]; then
-    scontrol requeue "$SLURM_JOB_ID"; sleep 600; exit 9
+    scontrol requeue "$SLURM_JOB_ID"; exec sleep 600
 fi
 """
 
@@ -204,7 +206,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             states = Counter(row.state for row in books.rows("SELECT state FROM jobs"))
         finally:
             books.close()
-        check_kinds(place, load)
+        check_kinds(place, load, slurm)
         check_arrays(load)
         print(check_late_records(slurm, agents[0], url))
     print(f"{dict(states)} after {dict(killer.kills)}, jobs ran as {way().user}")
@@ -271,17 +273,27 @@ def check_runs(books: Books, load: Load) -> None:
 
 
 def named(slurm: Slurm, books: Books) -> dict[str, Said]:
-    """What the clusters' accounting says, once it has the names of all that it was asked about:
-    Slurm tells them up to five seconds after a job began."""
+    """What the clusters' accounting says, once it has all that it was asked about: Slurm tells a
+    job's name up to five seconds after it began, and a controller that was killed never does."""
     found: dict[str, Said] = {}
 
     def look() -> object:
-        found.update(accounted(slurm, *CLUSTERS))
-        rows = books.rows("SELECT DISTINCT attempt FROM usage_records WHERE source = 'batch'")
-        return not {row.attempt for row in rows} - set(found) or "names in accounting"
+        rows = books.rows(
+            "SELECT DISTINCT a.id, a.site, a.batch_job, a.end_ms FROM usage_records u"
+            " JOIN attempts a ON a.id = u.attempt WHERE u.source = 'batch'"
+        )
+        nameless = {(row.site, row.batch_job, moment(row.end_ms)): row.id for row in rows}
+        found.clear()
+        found.update(accounted(slurm, *CLUSTERS, nameless=nameless))
+        return not {row.id for row in rows} - set(found) or "names in accounting"
 
     wait_for(look, "accounting to name every job")
     return found
+
+
+def moment(at_ms: int | None) -> str:
+    """As Slurm prints it."""
+    return "" if at_ms is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1000))
 
 
 def check_charged_as_accounted(books: Books, said: dict[str, Said]) -> str:
@@ -325,6 +337,7 @@ def check_late_records(slurm: Slurm, agent: Agent, url: str) -> str:
             "SELECT a.id, u.elapsed_s, u.batch_job FROM attempts a JOIN usage_records u"
             " ON u.attempt = a.id JOIN jobs j ON j.attempt = a.id WHERE a.site = 'alpha'"
             " AND j.state = 'completed' AND u.source = 'batch' AND j.task IS NULL"
+            f" AND a.id IN ({', '.join(map(repr, accounted(slurm, 'alpha')))})"
             " ORDER BY a.id LIMIT 1"
         )
         where = f"WHERE job_name = 'meyrin-{one.id}' AND id_job = {one.batch_job}"
@@ -409,10 +422,10 @@ def check_arrays(load: Load) -> None:
             assert sum(begin <= came < end for *_, begin, end in ours) <= AT_ONCE, ours
 
 
-def check_kinds(place: Facility, load: Load) -> None:
+def check_kinds(place: Facility, load: Load, slurm: Slurm) -> None:
     with place.hub.client() as client:
         found = {each.job: each for each in client.each_job(limit=500)}
-    for kind in ("single", "multi", "gres", "requeued"):
+    for kind in ("single", "multi", "gres"):
         for job in load.jobs[kind]:
             assert found[job].state == "completed", found[job]
     for job in load.jobs["array"]:
@@ -425,5 +438,27 @@ def check_kinds(place: Facility, load: Load) -> None:
         assert found[job].state == "cancelled", found[job]
     with place.hub.client() as client:
         for job in load.jobs["requeued"]:
-            states = [event.state for event in client.job(job).events]
-            assert "preempted" in states, states
+            check_requeued(client.job(job), slurm)
+
+
+def check_requeued(found: JobDetail, slurm: Slurm) -> None:
+    """It came back and ran to its end. Or Slurm lost that: a controller that is killed in the
+    second of a requeue forgets the requeue, its launch before, or the whole job. Then Slurm's own
+    word must be that no run came to a good end: the first was ended, and what it began anew as
+    the first run once more was held by the fence."""
+    (attempt,) = found.attempts
+    if found.job.state == "completed":
+        assert "preempted" in [event.state for event in found.events], found.events
+        return
+    assert found.job.state == "failed", found
+    assert found.job.reason in {FORGOTTEN, "ended by signal 15"}, found
+    lost = {"REQUEUED|0:0", "PENDING|0:0", "FAILED|75:0", "FAILED|0:15"}
+    name = f"meyrin-{attempt.attempt}"
+    text = slurm.command(
+        attempt.site, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", "JobName,State,ExitCode"
+    )
+    said = {line.partition("|")[2] for line in text.splitlines() if line.startswith(f"{name}|")}
+    assert said <= lost, (found, said)
+    text = slurm.command(attempt.site, "squeue", "-h", "-t", "all", "-o", "%j|%T")
+    listed = {line.partition("|")[2] for line in text.splitlines() if line.startswith(f"{name}|")}
+    assert listed <= {"FAILED"}, (found, listed)

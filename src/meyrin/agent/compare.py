@@ -76,7 +76,7 @@ def compare(
     for some in _parts(list(counted.values())):
         since_s = min(one.placed_ms for one in some) // 1000 - SKEW_S
         names = [name_of(one.attempt) for one in some]
-        _sort(rows, transport.accounting(names, since_s, _ids(some)))
+        _sort(rows, transport.accounting(names, since_s, _ids(some)), some)
     _sort(rows, transport.accounting((), from_ms // 1000 - SKEW_S))
     return judged(counted, rows, from_ms, until_ms)
 
@@ -186,9 +186,18 @@ def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:
     return Line(job, attempt, row.batch_job, row.elapsed_s, None, energy, None, what, bad=long)
 
 
-def _sort(rows: defaultdict[str, set[AccountingRow]], said: Iterable[AccountingRow]) -> None:
+def _sort(
+    rows: defaultdict[str, set[AccountingRow]],
+    said: Iterable[AccountingRow],
+    some: Sequence[CountedView] = (),
+) -> None:
+    """By attempt. A controller that was killed may never have told accounting a job's name: such
+    a row is of the attempt with that id that ended in that second."""
+    ends = {(one.batch_job, one.end_ms // 1000): one.attempt for one in some if one.end_ms}
     for row in said:
         attempt = attempt_of(row.name)
+        if row.unnamed:
+            attempt = ends.get((row.batch_job, row.end_s or 0))
         if attempt is not None:
             rows[attempt].add(row)
 

@@ -11,9 +11,9 @@ import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.reading import FILE
-from meyrin.cli.session import Session, json_option, pass_session
+from meyrin.cli.session import Session, asks_hub, json_option, pass_session
 from meyrin.cli.table import columns, table
-from meyrin.cli.terminal import data, data_json, say
+from meyrin.cli.terminal import data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ENTRIES = {
     "clock": Entry("meyrin.cli.asks:clock", "Stop or start the clock of an ask."),
     "clocks": Entry("meyrin.cli.asks:clocks", "How long asks really took."),
     "modes": Entry(f"{HERE}:modes", "The modes of a folder: who, how much, by when."),
-    "route": Entry(f"{HERE}:route", "Three questions lead to a mode, with reasons."),
+    "route": Entry(f"{HERE}:route", "Three questions lead to a mode and sites, with reasons."),
 }
 KIND_WORDS = ("startup", "sme", "industry", "academic", "public")
 PURPOSE_WORDS = ("try", "benchmark", "develop", "train", "science")
@@ -86,6 +86,7 @@ def modes(session: Session, folder: Path) -> None:
     "route",
     epilog="""\b
 Examples:
+  meyrin call route --kind academic --purpose try --amount 100 --months 3 --type core
   meyrin call route --modes examples/modes --kind sme --purpose train \\
       --amount 60000 --months 6
   meyrin call route --modes examples/modes --kind academic --purpose science \\
@@ -93,7 +94,11 @@ Examples:
 What is not said is asked, in a terminal.
 """,
 )
-@_folder
+@click.option("--modes", "mode_files", type=FILE, metavar="DIR",
+              help="Folder of mode files; without it a hub is asked, for sites too.")  # fmt: skip
+@click.option("--type", "charged_type", metavar="TYPE",
+              help="What the hours are of: h100, core, ...; needed for a hub.")  # fmt: skip
+@click.option("--project", default="", help="Whose hours; sites may take some projects alone.")
 @click.option("--kind", type=click.Choice(KIND_WORDS), prompt="Who asks", help="Who asks.")
 @click.option("--purpose", type=click.Choice(PURPOSE_WORDS), prompt="What for", help="What for.")
 @click.option("--amount", type=click.IntRange(1, 10**10), prompt="How many hours", metavar="HOURS",
@@ -103,11 +108,13 @@ What is not said is asked, in a terminal.
 @click.option("--unit", type=click.Choice(UNIT_WORDS), default="accelerator", show_default=True,
               help="What the hours are of.")  # fmt: skip
 @click.option("--node", metavar="SHAPE", help="The nodes meant, such as 32c4g: 32 cores, 4 GPUs.")
-@json_option
-@pass_session
+@asks_hub
 def route(
     session: Session,
-    folder: Path,
+    /,
+    mode_files: Path | None,
+    charged_type: str | None,
+    project: str,
     kind: Any,
     purpose: Any,
     amount: int,
@@ -115,7 +122,8 @@ def route(
     unit: str,
     node: str | None,
 ) -> None:
-    """Which mode fits an ask, by when it is answered, and why the others do not fit.
+    """Which mode fits an ask, by when it is answered, and where its hours can be used; why the
+    others do not fit.
 
     Ends with exit code 3 when none fits. Hours of nodes and of accelerators convert exactly once
     it is said which nodes are meant (--node).
@@ -125,18 +133,58 @@ def route(
     from meyrin.hub.calls.modes.route import Answers  # noqa: PLC0415
     from meyrin.hub.calls.modes.route import route as routed  # noqa: PLC0415
 
+    if mode_files is None:
+        if charged_type is None or node is not None:
+            raise InvalidInput(
+                "a hub is asked for one --type, and knows its nodes itself",
+                hint="add --type TYPE (`meyrin site list` has them), or --modes DIR for mode files",
+                field="--type",
+            )
+        said = (kind, purpose, amount, months, charged_type)
+        _from_hub(session, said, unit=unit, project=project)
+        return
+    if charged_type is not None:
+        raise InvalidInput("--type is for a hub, --modes for files", hint="use --node",
+                           field="--type")  # fmt: skip
     answers = Answers(kind, purpose, amount, Unit(unit), months, _shape(node))
-    fits = routed(read_modes(folder), answers, session.now_s)
+    fits = routed(read_modes(mode_files), answers, session.now_s)
     if session.json:
         data_json({"modes": [_as_data(fit) for fit in fits]})
     else:
         _tell(fits)
     if not fits[0].fits:
-        near = fits[0]
-        raise Refused(
-            f"no mode fits; the nearest is {near.mode.name}: {near.objections[0].words}",
-            hint="change that answer, or ask for less, more, shorter or longer",
-        )
+        raise _none_fits(fits[0].mode.name, fits[0].objections[0].words)
+
+
+def _from_hub(
+    session: Session, said: tuple[str, str, int, int, str], *, unit: str, project: str
+) -> None:
+    with session.client() as hub:
+        found = hub.calls.route(*said, unit=unit, project=project)
+    if session.json:
+        data_json(found.model_dump(mode="json"))
+    else:
+        for each in found.modes:
+            words = "; ".join(one.words for one in each.objections)
+            if each.fits:
+                by = "at once or in order" if each.due_s is None else moment(each.due_s * 1000)
+                data(f"{each.mode}: answered by {by}" + (", to be paid for" if each.pays else ""))
+            else:
+                say(f"not {each.mode}: {words}")
+        for place in found.places:
+            data(f"at {place.site}/{place.partition}: {place.free:,} free now")
+        for other in found.not_there:
+            say(f"not at {other.place}: {other.why}")
+    first = found.modes[0]
+    if not first.fits:
+        raise _none_fits(first.mode, first.objections[0].words)
+
+
+def _none_fits(name: str, words: str) -> Refused:
+    return Refused(
+        f"no mode fits; the nearest is {name}: {words}",
+        hint="change that answer, or ask for less, more, shorter or longer",
+    )
 
 
 def _tell(fits: tuple[Fit, ...]) -> None:

@@ -45,6 +45,15 @@ class Calls(Room):
     def start_clock(self, proposal: str) -> calls.ProposalView:
         return self._post(calls.ProposalView, "proposals", proposal, "start-clock", again=True)
 
+    def route(
+        self, kind: str, purpose: str, amount_h: int, months: int, charged_type: str, **more: str
+    ) -> calls.RouteView:
+        """The mode and the sites that an ask would lead to; `more`: unit, project."""
+        return self._get(
+            calls.RouteView, "route", kind=kind, purpose=purpose, amount_h=amount_h, months=months,
+            charged_type=charged_type, **more,
+        )  # fmt: skip
+
     def clocks(self) -> calls.ClocksView:
         """How long asks really took, by mode."""
         return self._get(calls.ClocksView, "clocks")

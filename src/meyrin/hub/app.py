@@ -38,6 +38,7 @@ from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
 from meyrin.hub.reports.hours_pages import router as hours
+from meyrin.hub.reports.leading import router as leading
 from meyrin.hub.reports.owner_pages import router as owner_pages
 from meyrin.hub.reports.people_pages import router as people_pages
 from meyrin.hub.reports.plan_pages import router as plan_pages
@@ -91,6 +92,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         broker,
         hours,
         apply,
+        leading,
         plans,
         plan_pages,
         people_pages,

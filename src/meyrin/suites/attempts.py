@@ -1,4 +1,4 @@
-"""Eleven attempts to escape, and one at a door: what a run could do, tried before it runs.
+"""Eleven attempts to escape, and one at a relay: what a run could do, tried before it runs.
 
     python -m meyrin.suites.attempts PLAN.json
 
@@ -204,7 +204,7 @@ def relay(plan: Plan) -> str:
     ):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(5)
-            asking.connect(plan["door"])
+            asking.connect(plan["relay"])
             asking.sendall(f"{asked} HTTP/1.1\r\nHost: {there}\r\n\r\n".encode())
             try:
                 said = asking.recv(64)
@@ -228,7 +228,7 @@ ATTEMPTS: dict[str, Callable[[Plan], str]] = {
     "memory_bomb": memory_bomb,
     "host_processes": host_processes,
 }
-AT_DOOR = {"relay": relay}  # where a model is served elsewhere
+AT_RELAY = {"relay": relay}  # where a model is served elsewhere
 
 
 def loopback() -> bool:
@@ -247,7 +247,7 @@ def main() -> None:
     found: dict[str, object] = {}
     for name in plan["attempts"]:
         try:
-            found[name] = (ATTEMPTS | AT_DOOR)[name](plan)
+            found[name] = (ATTEMPTS | AT_RELAY)[name](plan)
         except (OSError, MemoryError) as error:
             found[name] = f"held: {type(error).__name__}"
     found["loopback"] = loopback()

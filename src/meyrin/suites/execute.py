@@ -78,11 +78,11 @@ def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
         name = f"meyrin-{os.getpid()}-{state['started_ms']}"
         with ExitStack() as stack:
             groups = stack.enter_context(jails.control_groups(name, ask.suite.limits))
-            door = stack.enter_context(relay.opened(ask.model)) if ask.served else None
-            made = [_jail(ask, shard, groups, door) for shard in range(ask.shards)]
-            isolation = _isolation(ask, made[0], by, door)
-            stack.callback(_note, ask.out / REACHED, door)
-            _run_shards(ask, made, progress, door)
+            relayed = stack.enter_context(relay.opened(ask.model)) if ask.served else None
+            made = [_jail(ask, shard, groups, relayed) for shard in range(ask.shards)]
+            isolation = _isolation(ask, made[0], by, relayed)
+            stack.callback(_note, ask.out / REACHED, relayed)
+            _run_shards(ask, made, progress, relayed)
         if _weights(ask) != weights:
             raise Failed("the model's files changed during the run: this is no evidence")
         found = _merge(ask, made, weights, isolation, state["started_ms"])
@@ -137,29 +137,29 @@ def _state(ask: Ask, weights: str) -> dict[str, Any]:
     return state
 
 
-def _isolation(ask: Ask, jail: Jail, by: str, door: Relay | None) -> Isolation:
+def _isolation(ask: Ask, jail: Jail, by: str, relayed: Relay | None) -> Isolation:
     """What the probe measured, before a sample is asked."""
     if not ask.jailed:
         return Isolation()
-    if door is None:
+    if relayed is None:
         return probe.measure(jail, by)
-    found = probe.measure(jail, f"{by} with a relay to {door.address} alone", door.door)
-    door.refused = 0  # the probe's own; what follows is the run's
+    found = probe.measure(jail, f"{by} with a relay to {relayed.address} alone", relayed.socket)
+    relayed.refused = 0  # the probe's own; what follows is the run's
     return found
 
 
-def _note(path: Path, door: Relay | None) -> None:
+def _note(path: Path, relayed: Relay | None) -> None:
     """How often a served model was asked: one line for each time that the run went on."""
-    if door is not None:
+    if relayed is not None:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(door.told(), sort_keys=True) + "\n")
+            file.write(json.dumps(relayed.told(), sort_keys=True) + "\n")
 
 
-def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], door: Relay | None) -> Jail:
+def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], relayed: Relay | None) -> Jail:
     out = (ask.out / f"shard-{shard}").resolve()
     out.mkdir(exist_ok=True)
     also = (Path(ask.suite.folder).resolve(),) if ask.suite.folder else ()
-    also = (*also, *ask.data, *((door.folder,) if door else ()))
+    also = (*also, *ask.data, *((relayed.folder,) if relayed else ()))
     kind = "bubblewrap" if ask.jailed else "none"
     jail = Jail(ask.suite.limits, out, ask.folder, also, kind, groups)
     if ask.data:
@@ -167,16 +167,16 @@ def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], door: Relay | None) ->
     return jail
 
 
-def _spec(ask: Ask, jail: Jail, shard: int, door: Relay | None) -> Spec:
-    model = door.name if door else jail.model_inside if ask.folder else ask.model
+def _spec(ask: Ask, jail: Jail, shard: int, relayed: Relay | None) -> Spec:
+    model = relayed.name if relayed else jail.model_inside if ask.folder else ask.model
     return Spec(
         ask.suite.name, ask.suite.folder, ask.suite.package, model, ask.seed, ask.samples,
-        shard, ask.shards, ask.concurrency, jail.out_inside, str(door.door) if door else "",
+        shard, ask.shards, ask.concurrency, jail.out_inside, str(relayed.socket) if relayed else "",
     )  # fmt: skip
 
 
 def _run_shards(
-    ask: Ask, made: list[Jail], progress: OnProgress, door: Relay | None = None
+    ask: Ask, made: list[Jail], progress: OnProgress, relayed: Relay | None = None
 ) -> None:
     deadline = time.monotonic() + ask.suite.limits.walltime_s
     waiting = list(range(ask.shards))
@@ -186,7 +186,7 @@ def _run_shards(
         while waiting or running:
             while waiting and len(running) < ask.at_once:
                 shard = waiting.pop(0)
-                running[shard] = _start(ask, made[shard], shard, door)
+                running[shard] = _start(ask, made[shard], shard, relayed)
             time.sleep(LOOK_S)
             for shard, process in list(running.items()):
                 if process.poll() is None:
@@ -209,9 +209,11 @@ def _run_shards(
         )
 
 
-def _start(ask: Ask, jail: Jail, shard: int, door: Relay | None = None) -> subprocess.Popen[bytes]:
+def _start(
+    ask: Ask, jail: Jail, shard: int, relayed: Relay | None = None
+) -> subprocess.Popen[bytes]:
     (jail.out / PROBLEM).unlink(missing_ok=True)
-    _spec(ask, jail, shard, door).save(jail.out / "spec.json")
+    _spec(ask, jail, shard, relayed).save(jail.out / "spec.json")
     argv = [sys.executable, "-m", "meyrin.suites.runner", f"{jail.out_inside}/spec.json"]
     return jails.start(jail, argv, jail.out / "words.log")
 

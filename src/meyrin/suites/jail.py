@@ -48,7 +48,7 @@ class Jail:
     limits: Limits
     out: Path
     model: Path | None = None
-    # read-only, at their own place: a suite's package, its data, a served model's door
+    # read-only, at their own place: a suite's package, its data, a served model's relay
     also: tuple[Path, ...] = ()
     kind: str = "bubblewrap"
     groups: tuple[Path, ...] = ()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import Failed
-from meyrin.suites.attempts import AT_DOOR, ATTEMPTS
+from meyrin.suites.attempts import AT_RELAY, ATTEMPTS
 from meyrin.suites.facts import Isolation
 from meyrin.suites.jail import Jail, places
 
@@ -32,10 +32,10 @@ PATIENCE_S = 120
 _SLEEPER = "import sys; sys.stdin.read()"
 
 
-def measure(jail: Jail, by: str, door: Path | None = None) -> Isolation:
-    """Try every attempt inside the jail, at its door too if it has one; what was found."""
-    tried = [*ATTEMPTS, *(AT_DOOR if door else ())]
-    found, alive, safe = _try(jail, tried, door)
+def measure(jail: Jail, by: str, relay: Path | None = None) -> Isolation:
+    """Try every attempt inside the jail, at its relay too if it has one; what was found."""
+    tried = [*ATTEMPTS, *(AT_RELAY if relay else ())]
+    found, alive, safe = _try(jail, tried, relay)
     if not found.get("loopback"):
         raise Failed("the jail has no loopback, so no model can be served in it")
     if not alive:
@@ -44,7 +44,7 @@ def measure(jail: Jail, by: str, door: Path | None = None) -> Isolation:
         found["model"] = "broken: the model's folder was changed"
     held = tuple(name for name in tried if str(found.get(name, "")).startswith("held"))
     broken = tuple(name for name in tried if name not in held)
-    return Isolation(0 if set(broken) & set(AT_DOOR) else level(held), by, held, broken)
+    return Isolation(0 if set(broken) & set(AT_RELAY) else level(held), by, held, broken)
 
 
 def level(held: tuple[str, ...]) -> int:
@@ -54,7 +54,7 @@ def level(held: tuple[str, ...]) -> int:
     return 2 if set(held) >= WALLS else 1
 
 
-def _try(jail: Jail, tried: list[str], door: Path | None) -> tuple[dict[str, Any], bool, bool]:
+def _try(jail: Jail, tried: list[str], relay: Path | None) -> tuple[dict[str, Any], bool, bool]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="probe-")))
         secret, mark = secrets.token_hex(16), f"victim-{secrets.token_hex(8)}"
@@ -66,7 +66,7 @@ def _try(jail: Jail, tried: list[str], door: Path | None) -> tuple[dict[str, Any
         limits = jail.limits
         plan = {
             "attempts": tried,
-            "door": str(door or ""),
+            "relay": str(relay or ""),
             "hosts": _addresses(),
             "tcp_port": tcp,
             "udp_port": udp,

@@ -1,4 +1,4 @@
-"""The door of a jail whose model is served elsewhere: one socket that leads to one address.
+"""What a served model is asked through from a jail: one socket that leads to one address.
 
 The jail itself has no network. What runs in it may ask the model's server for a completion
 through this socket, which a thread outside of the jail listens at; any other path, method or
@@ -24,11 +24,12 @@ ASKING = "/chat/completions"
 MOST_BYTES = 16 * 2**20  # of a question, and of an answer
 PATIENCE_S = 120
 LOOK_S = 0.05
+_LONGEST = 70
 
 
 @dataclass(slots=True)
 class Relay:
-    """An open door. `asked` were sent on, `refused` not; `folder` is what the jail must show."""
+    """An open relay. `asked` were sent on, `refused` not; `folder` is what the jail must show."""
 
     folder: Path
     address: str  # of the server, without the model's name
@@ -38,8 +39,8 @@ class Relay:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def door(self) -> Path:
-        return self.folder / "door"
+    def socket(self) -> Path:
+        return self.folder / "socket"
 
     def count(self, *, sent: bool) -> None:
         with self._lock:
@@ -72,17 +73,19 @@ def split(where: str) -> tuple[str, str]:
 
 @contextmanager
 def opened(where: str) -> Iterator[Relay]:
-    """A door to the model at this address, for as long as the block goes on."""
+    """A relay to the model at this address, for as long as the block goes on."""
     import httpx2  # noqa: PLC0415 - only where a model is served
 
     base, name = split(where)
     limits = httpx2.Limits(max_connections=None)
+    # the name of a local socket may have 107 bytes
+    short = None if len(tempfile.gettempdir()) < _LONGEST else "/tmp"  # noqa: S108 - mode 700
     with (
-        tempfile.TemporaryDirectory(prefix="meyrin-relay-") as folder,
+        tempfile.TemporaryDirectory(prefix="meyrin-relay-", dir=short) as folder,
         httpx2.Client(timeout=PATIENCE_S, trust_env=False, limits=limits) as client,
     ):
         made = Relay(Path(folder), base, name)
-        server = _Server(str(made.door), _handler(made, client))
+        server = _Server(str(made.socket), _handler(made, client))
         listening = threading.Thread(target=server.serve_forever, args=(LOOK_S,), daemon=True)
         listening.start()
         try:

@@ -116,7 +116,7 @@ def _provider() -> type[ModelAPI]:
 
 
 class EndpointAPI(ModelAPI):
-    """A served model with the common `/chat/completions`, asked through the jail's one door."""
+    """A served model with the common `/chat/completions`, asked through the jail's relay."""
 
     def __init__(
         self,
@@ -125,10 +125,10 @@ class EndpointAPI(ModelAPI):
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),  # noqa: B008 - Inspect's own signature
         *,
-        door: str = "",
+        relay: str = "",
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        self.door = door
+        self.relay = relay
 
     def max_connections(self) -> int:
         return 1 << 10
@@ -152,7 +152,7 @@ class EndpointAPI(ModelAPI):
             "seed": config.seed,
             "max_tokens": config.max_tokens,
         }
-        through = httpx2.AsyncHTTPTransport(uds=self.door, trust_env=False)
+        through = httpx2.AsyncHTTPTransport(uds=self.relay, trust_env=False)
         # the relay's own patience is shorter: its words are the ones that are heard
         async with httpx2.AsyncClient(transport=through, timeout=PATIENCE_S + 10) as client:
             answer = await client.post(f"http://model{ASKING}", json=body)
@@ -166,13 +166,13 @@ def _endpoint() -> type[ModelAPI]:
     return EndpointAPI
 
 
-def open_model(where: str, chars: int, door: str = "") -> Model:
-    """The model at `where`, or of that name behind a door; InvalidInput when there is none that
+def open_model(where: str, chars: int, relay: str = "") -> Model:
+    """The model at `where`, or of that name behind a relay; InvalidInput when there is none that
     can be loaded."""
     if where == MOCK:
         return get_model("mockllm/model", memoize=False)
-    if door:
-        return get_model(f"endpoint/{where}", memoize=False, door=door)
+    if relay:
+        return get_model(f"endpoint/{where}", memoize=False, relay=relay)
     # the folder is no part of the name: the same model has the same log at every site
     return get_model("meyrin/model", memoize=False, folder=where, chars=chars)
 
@@ -388,7 +388,7 @@ def run(spec: Spec) -> int:
     if spec.folder and "." not in spec.package:  # a suite in a folder, installed nowhere
         sys.path.insert(0, str(Path(spec.folder).parent))
     out = Path(spec.out)
-    model = open_model(spec.model, suite.limits.output_chars, spec.door)
+    model = open_model(spec.model, suite.limits.output_chars, spec.relay)
     parts = _parts(suite, spec.seed, spec.samples)
     everything = [(part.entry.name, _as_item(s)) for part in parts for s in part.samples]
     meta = {

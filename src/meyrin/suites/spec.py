@@ -16,7 +16,7 @@ MOCK = "mock"
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What one shard is to do. `model` is a folder or `mock`, or with a `door` the name that a
+    """What one shard is to do. `model` is a folder or `mock`, or with a `relay` the name that a
     served model has behind it."""
 
     suite: str
@@ -29,7 +29,7 @@ class Spec:
     shards: int
     concurrency: int
     out: str
-    door: str = ""
+    relay: str = ""
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")

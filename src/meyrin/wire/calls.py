@@ -31,6 +31,49 @@ class NewAsk(Body):
     mode: Name | None = None
 
 
+class Objection(Body):
+    """Why a mode does not fit: which answer, what was said and what there is, and in words."""
+
+    field: str
+    said: str
+    allowed: str
+    words: str
+
+
+class ModeFit(Body):
+    """A mode's answer to an ask: by when it is decided, or objections."""
+
+    mode: str
+    title: str
+    fits: bool
+    due_s: int | None
+    cutoff_s: int | None
+    cutoff_assumed: bool
+    pays: bool
+    objections: list[Objection]
+
+
+class PlaceFit(Body):
+    """A partition where its hours could be used; `free` cores or accelerators now."""
+
+    site: str
+    partition: str
+    free: int
+
+
+class NotThere(Body):
+    place: str
+    why: str
+
+
+class RouteView(Body):
+    """Where an ask would lead: modes that fit first, places with the freest first."""
+
+    modes: list[ModeFit]
+    places: list[PlaceFit]
+    not_there: list[NotThere]
+
+
 class StopView(Body):
     """The clock stood; without `end_s` it still stands."""
 

@@ -15,6 +15,7 @@ from tests.agent.slurm.once import DOUBT_S, Clock
 from meyrin.agent.batch import BatchJob, Phase, Start
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
+from meyrin.agent.slurm.judge import FORGOTTEN
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.units import NodeShape
 from meyrin.testing.slurm import FakeCommands, FakeJob, FakeSlurm, Faults
@@ -118,6 +119,54 @@ def test_a_job_that_is_preempted_waits_and_runs_again(site):
     assert site.seen().usage.elapsed_s == 10
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["seen to wait", "not seen to wait"])
+@pytest.mark.parametrize("said", [True, False], ids=["its end told", "killed at once"])
+def test_what_slurm_queued_again_and_forgot_is_lost_and_never_begins(site, listed, said):
+    """A controller that is killed in the second of a requeue. It is no end by signal 15."""
+    site.submit(requeue=True, script="#!/bin/sh\nkill -TERM $$\n")
+    site.cluster.holds = False
+    site.cluster.advance()
+    site.cluster.holds = True
+    first = site.job()
+    first.state, first.listed, first.end_s = "REQUEUED", False, site.cluster.now_s
+    if not said:
+        (Path(site.batch.spool.folder("a")) / "end.0").unlink()
+    again = FakeJob(
+        first.number, first.name, first.script, site.cluster.now_s, restarts=1,
+        environment=first.environment, listed=listed,
+    )  # fmt: skip
+    site.cluster.jobs.append(again)
+    if listed:
+        site.cluster.recorded.append(again)
+        site.pass_s(20)
+        assert (site.seen().phase, site.seen().run) == (Phase.QUEUED, 1)
+        again.listed = False
+    site.pass_s(300)
+    assert (site.seen().end, site.seen().why) == ("lost", FORGOTTEN)
+    assert (site.seen().exit_code, site.seen().signal) == (None, None)
+    assert site.seen().usage.source == "batch"
+    again.listed, again.state, site.cluster.holds = True, "PENDING", False
+    site.pass_s(10)
+    assert (again.code, site.cluster.launches[first.name]) == (75, 2), "it comes back, and ends"
+
+
+def test_a_requeue_that_slurm_forgot_and_that_begins_as_the_first_run_is_lost(site):
+    """The controller was killed before it noted that it had launched the job: the fence holds,
+    and what ended is neither a success nor a failure of the script."""
+    site.submit(requeue=True, script="#!/bin/sh\nkill -TERM $$\n")
+    site.cluster.holds = False
+    site.cluster.advance()
+    site.cluster.holds = True
+    first = site.job()
+    first.state, first.start_s, first.end_s = "PENDING", None, None
+    site.pass_s(20)
+    assert (site.seen().phase, site.seen().run) == (Phase.QUEUED, 1)
+    site.cluster.holds = False
+    site.pass_s(20)
+    assert (first.code, first.state) == (75, "FAILED")
+    assert (site.seen().end, site.seen().why) == ("lost", FORGOTTEN)
+
+
 def test_a_state_that_nobody_knows_is_shown_and_freezes_nothing_else(site):
     site.submit("odd")
     site.submit("other")
@@ -180,6 +229,21 @@ def test_what_the_controller_forgot_is_sent_once_more(site):
     site.pass_s(10)
     assert (site.seen().end, site.seen().exit_code) == ("exit", 3)
     assert site.cluster.launches["meyrin-a"] == 1
+
+
+def test_a_cancel_never_meets_another_job_that_was_given_the_same_id(site):
+    site.submit("a")
+    site.cluster.forget(1)
+    site.submit("b")
+    assert site.seen("a").batch_job == site.seen("b").batch_job == "1"
+    site.batch.cancel(("a",))
+    site.pass_s(DOUBT_S * 4)
+    assert site.job("b").state == "PENDING"
+    assert (site.seen("a").end, site.seen("b").end) == ("cancelled", None)
+    site.batch.cancel(("b",))
+    site.pass_s(20)
+    assert site.job("b").state.startswith("CANCELLED")
+    assert site.seen("b").end == "cancelled"
 
 
 def test_a_cancel_in_doubt_leaves_nothing_that_runs(site):

@@ -8,13 +8,14 @@ import random
 import pytest
 import sqlalchemy as sa
 from tests.components import ROOT
-from tests.hub.facility import CPU, Facility, at_once
+from tests.hub.facility import CPU, GPU, Facility, at_once
 
 from meyrin.hub.calls import proposals, proposals_store
 from meyrin.hub.calls.modes.file import Gate, read_modes
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts
 from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.sites import store as sites_store
 
 BOSS = Actor(person="root", name="root", admin=True, facility=frozenset({"programme-officer"}))
 
@@ -257,6 +258,54 @@ def test_what_was_asked_in_a_mode_that_is_gone_is_not_granted(hub: Facility) -> 
     gone = decide(hub, waiting)
     assert (gone.status_code, "mode reviewed is gone" in gone.text) == (409, True)
     assert decide(hub, waiting, grant=False).json()["state"] == "refused"
+
+
+def test_three_questions_lead_to_a_mode_and_to_sites_with_reasons(hub: Facility) -> None:
+    """Before anything is sent; and what it says is what then happens."""
+    hub.site("jura", GPU)
+    hub.site("rhone", CPU)
+    hub.site("tess", CPU)
+    hub.drain("rhone")
+    hub.award("lab")
+    hub.submit(walltime_s=60)
+    hub.steps()
+    hub.project("other", "bob")
+    with hub.write() as step:
+        chosen = sa.select(sites_store.sites.c.id).where(sites_store.sites.c.name == "tess")
+        only = {"allowed_projects": [identity.project_named(step, "other").id]}
+        step.change(
+            sa.update(sites_store.sites)
+            .where(sites_store.sites.c.id == chosen.scalar_subquery())
+            .values(**only)
+        )
+    said = {"kind": "academic", "purpose": "try", "amount_h": 100, "months": 3,
+            "charged_type": "core"}  # fmt: skip
+    ada = hub.client("ada")
+    with hub.counting() as statements:
+        found = ada.get("/api/v1/route", params=said).json()
+    assert len(statements) <= 8, list(statements)
+    first = found["modes"][0]
+    assert (first["mode"], first["fits"]) == ("starter", True)
+    assert [place["site"] for place in found["places"]] == ["alps"]
+    total = CPU.nodes * CPU.cores_per_node
+    assert found["places"][0]["free"] == total - 1, "one core is taken by a job"
+    why = {each["place"]: each["why"] for each in found["not_there"]}
+    assert why == {
+        "jura/gpu": "it has gh200, not core",
+        "rhone/cpu": "it takes nothing new at present",
+        "tess/cpu": "it takes jobs of some projects alone",
+    }
+    theirs = hub.client("bob").get("/api/v1/route", params={**said, "project": "other"}).json()
+    assert {place["site"] for place in theirs["places"]} == {"alps", "tess"}
+    made = ask(hub, "ada").json()
+    assert (made["mode"], made["state"]) == ("starter", "granted"), "as it was said"
+    large_one = ada.get("/api/v1/route", params={**said, "amount_h": 5000}).json()["modes"]
+    assert large_one[0]["mode"] == "reviewed"
+    starter = next(each for each in large_one if each["mode"] == "starter")
+    assert not starter["fits"]
+    assert starter["objections"][0]["field"] == "amount"
+    assert ada.get("/api/v1/route", params={**said, "charged_type": "x"}).status_code == 404
+    assert hub.client().get("/api/v1/route", params=said).status_code == 401
 
 
 def test_public_clocks_are_what_a_second_program_counts(hub: Facility) -> None:

@@ -462,8 +462,17 @@ def test_the_hub_countersigns_what_an_agent_brings_back(gate):
         assert agent.post("results", body).status_code in {200, 204}
         return gate.hub.detail(work.job)
 
+    def runs():
+        return gate.ada.get("/api/v1/gates/runs").json()["runs"]
+
     assert bring(raw, "other.txt").results == "complete"
-    assert bring(raw).results == "complete"
+    assert runs() == []
+    for _ in range(2):
+        assert bring(raw).results == "complete"
+    (kept,) = runs()  # its scores are there without anybody's doing
+    page = gate.ada.get("/projects/lab/models", headers={"accept": "text/html"}).text
+    assert f"{kept['run']['suite']} {kept['run']['version']}" in page
+    assert len(audited(gate, "run.register")) == 1
     fetched = gate.ada.get(f"/api/v1/jobs/{work.job}/files/{handed.FILE}")
     assert fetched.status_code == 200, fetched.text
     listed = gate.hub.client().get("/api/v1/gates/keys").json()["keys"]
@@ -476,6 +485,7 @@ def test_the_hub_countersigns_what_an_agent_brings_back(gate):
     assert (found.missing, found.receipt.attempt) == ((), work.attempt)
     run = gate.bring(fetched.content)
     assert {each["role"] for each in run["signers"]} == {"site", "hub"}
+    assert (run["digest"], run["family"], runs()) == (kept["digest"], made.family, [kept])
     # a draft, or what a stranger signed, stays without the hub's signature, and the page says so
     for wrong in (
         bundle.zipped(bundle.drafted(bundle.unzipped(raw))),

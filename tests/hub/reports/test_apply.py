@@ -47,10 +47,15 @@ def test_a_starter_takes_three_fields_and_is_there_at_once(
     page.get_by_role("link", name="Apply").click()
     typed = page.locator("form.ask input:not([type=hidden])").count()
     assert typed == len(TYPED) <= 3
+    fill(page, project=f"my-idea-{width}", title="My idea", amount_h="50")
+    leads = page.locator("#leading")
+    leads.get_by_text("granted at once").wait_for()
+    assert "alpha/cpu (128 cores not taken by our jobs now)" in leads.inner_text()
+    leads.get_by_text("Why not the others").click()
+    assert re.search(r"Reviewed: .*\S", leads.inner_text())
     page.screenshot(path=shots / f"apply-{width}.png", full_page=True)
     assert not _axe(page, axe_source)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    fill(page, project=f"my-idea-{width}", title="My idea", amount_h="50")
     page.get_by_role("button", name="Ask").click()
     page.get_by_text("Granted at once.", exact=True).wait_for()
     page.screenshot(path=shots / f"proposal-{width}.png", full_page=True)

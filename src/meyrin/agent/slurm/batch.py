@@ -262,7 +262,9 @@ class SlurmBatch:
             self.book.changed.notify_all()
 
     def _read_news(self) -> None:
-        """What wrappers told at once, and now and then what they left in the spool."""
+        """What wrappers told at once, and now and then what they left in the spool. Whoever looks
+        wakes where accounting is to be asked earlier than was known."""
+        due_s = self.watcher.next_s()
         told = self.push.take()
         if told:
             self.watcher.read_told(told)
@@ -270,6 +272,8 @@ class SlurmBatch:
         if now >= self._next_news_s or not self.push.works:
             self._next_news_s = now + self._tick_s()
             self.push.found(self.watcher.read_news())
+        if self.watcher.next_s() < due_s:
+            self._to_look.set()
 
     @property
     def news(self) -> str:

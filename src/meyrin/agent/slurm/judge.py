@@ -42,6 +42,9 @@ _ENDED_BY_SITE = {
 }
 
 
+FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
+
+
 def base(state: str) -> str:
     """The first word: `CANCELLED by 0` and `COMPLETED+COMPLETING` hold more."""
     words = state.replace("+", " ").split()
@@ -114,11 +117,50 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     elif w.queue is not None and (not w.has_accounting or not w.accounting):
         word = w.queue.state
     said = _said(w)
+    if not word and _awaits(seen, said, replace(w, accounting=tuple(real))):
+        # all that came after Slurm queued it again was a copy, by a controller that forgot that
+        return forgotten(seen, w) if len(real) < len(w.accounting) else None
     if not word and not (said and _over(said)):
         return None
     if base(word) == "PREEMPTED" and last is not None and "REQUEUE" in last.reason.upper():
         return None
     return _ended(seen, word, said, w)
+
+
+def taken_back(seen: BatchJob, w: Witnesses) -> int:
+    """The number of the run that is still to come, as Slurm's last word was that it queued the job
+    again after it had run; 0 when it was not. What the wrapper said of the run before is no end
+    of the attempt then."""
+    last = base(w.accounting[-1].state) if w.accounting else ""
+    if last in ENDS:
+        return 0
+    ran = sum(row.start_s is not None and not _of_a_copy(row, w) for row in w.accounting)
+    again = ran if last in WAITS else 0
+    if seen.phase is Phase.QUEUED:
+        again = max(again, seen.run)
+    said = _said(w)
+    return again if said is None or said.number < again else 0
+
+
+def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
+    """Whether a further run is to come after the last that the wrapper spoke of."""
+    return max(seen.run, taken_back(seen, w)) > (0 if said is None else said.number)
+
+
+def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
+    """Slurm queued it again and lists it no longer: lost, with what its runs used."""
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    start_s, end_s = _times(rows, w)
+    return replace(
+        seen,
+        phase=Phase.ENDED,
+        end="cancelled" if w.cancelled else "lost",
+        why="" if w.cancelled else FORGOTTEN,
+        site_word=None,
+        start_ms=None if start_s is None else start_s * 1000,
+        end_ms=None if end_s is None else end_s * 1000,
+        usage=usage(replace(w, queue=None)),
+    )
 
 
 def unknown_word(w: Witnesses) -> str | None:

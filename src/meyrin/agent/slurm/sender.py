@@ -283,7 +283,8 @@ class Sender:
         self.book.change(attempts, how)
 
     def cancel_once(self) -> int:
-        """Tell Slurm what is to end; again until it has."""
+        """Tell Slurm what is to end; again until it has. Ids are asked for by name first: a
+        controller that was killed may have given one to another job since."""
         now = self.clock_s()
         due = [
             job
@@ -293,7 +294,11 @@ class Sender:
         if not due or now < self.silent_until_s:
             return 0
         try:
-            self.transport.cancel([job.seen.batch_job for job in due])
+            names = {job.submission.name for job in due}
+            rows = self.transport.queue(sorted(names))
+            ids = [r.batch_job for r in rows if r.name in names and base(r.state) not in ENDS]
+            if ids:
+                self.transport.cancel(ids)
         except Unreachable as error:
             log.warning("slurm.cancel_waits", error=error.message)
             self.silent_until_s = now + 2

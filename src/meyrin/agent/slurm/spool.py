@@ -170,6 +170,18 @@ class Spool:
             return self.owner(attempt) == FENCED
         return True
 
+    def fence_runs(self, attempt: str, *numbers: int) -> bool:
+        """Claim these further runs of the job that holds the claim for nobody: they never begin.
+        False when one of them has begun already."""
+        for number in numbers:
+            path = f"{self.folder(attempt)}/run.{number}"
+            try:
+                os.symlink(FENCED, path)  # noqa: PTH211 - where the wrapper makes a folder
+            except FileExistsError:
+                if not os.path.islink(path):  # noqa: PTH114
+                    return False
+        return True
+
     def _fact(self, attempt: str, name: str) -> list[str] | None:
         """The lines of a fact; None while it is not whole."""
         try:

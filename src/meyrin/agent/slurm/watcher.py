@@ -222,7 +222,6 @@ class Watcher:
     # --- accounting
 
     def _settle_due(self, now: float) -> None:
-        self._next_accounting_s = now + _ACCOUNTING_EVERY_S
         jobs: list[Job] = []
         for attempt, at in list(self._due.items()):
             job = self.book.jobs.get(attempt)
@@ -232,6 +231,7 @@ class Watcher:
                 jobs.append(job)
         if not jobs:
             return
+        self._next_accounting_s = now + _ACCOUNTING_EVERY_S
         has = self._has_accounting()
         rows: defaultdict[str, list[AccountingRow]] = defaultdict(list)
         answered = not has
@@ -316,9 +316,10 @@ class Watcher:
             return None
         if live:
             return None
+        again = w.queue is None and _to_run_again(job, w)
         closed = bool(w.accounting) and base(w.accounting[-1].state) in ENDS
         waited = job.over_s is not None and now >= job.over_s + self._accounting_wait_s
-        if closed or waited or not w.has_accounting:
+        if not again and (closed or waited or not w.has_accounting):
             ended = judge.ending(job.seen, w)
             if ended is not None:
                 return _ending_as(ended, w)
@@ -341,13 +342,34 @@ class Watcher:
         if not claimed and (w.has_accounting or known_lately):
             log.warning("slurm.forgotten", attempt=job.attempt, batch_job=job.seen.batch_job)
             return lambda one: _send_again(one, int(now), self.spool)
-        # a later copy or run is forgotten: then the last word of the wrapper stands
+        if run := _to_run_again(job, w):
+            return self._forgotten(job, w, run, int(now))
+        return self._last_word(job, w, int(now), claimed=claimed)
+
+    def _last_word(
+        self, job: Job, w: Witnesses, now: int, *, claimed: bool
+    ) -> Callable[[Job], None]:
+        """A later copy or run is forgotten: then the last word of the wrapper stands."""
         closed = tuple(row for row in w.accounting if row.end_s is not None)
         ended = judge.ending(job.seen, replace(w, queue=None, accounting=closed))
         limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
         if ended is None and claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
             return lambda one: end(one, "lost", _NO_WORD)
-        return _ending_as(ended, w) if ended is not None else _shown_missing(int(now))
+        return _ending_as(ended, w) if ended is not None else _shown_missing(now)
+
+    def _forgotten(self, job: Job, w: Witnesses, run: int, now: int) -> Callable[[Job], None]:
+        """The controller forgot what it had queued again. Should it remember after all, no
+        further run begins: the job's end is told."""
+        log.warning("slurm.forgotten", attempt=job.attempt, batch_job=job.seen.batch_job, run=run)
+        last = w.runs[-1].number if w.runs else 0
+        if not self.spool.fence_runs(job.attempt, *range(last + 1, run + 1)):
+            return _shown_missing(now)
+        return _ending_as(judge.forgotten(job.seen, w), w)
+
+
+def _to_run_again(job: Job, w: Witnesses) -> int:
+    """The run that is to come; 0 when none is. Only a job that may be queued again has one."""
+    return judge.taken_back(job.seen, w) if job.submission.requeue else 0
 
 
 def _shown_missing(now: int) -> Callable[[Job], None]:

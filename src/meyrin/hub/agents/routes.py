@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from meyrin.hub.agents import late, limits, service
-from meyrin.hub.evaluations import receipts
+from meyrin.hub.evaluations import service as evaluations
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
@@ -160,7 +160,7 @@ def results(request: Request, body: ResultsBody, call: Agent) -> None:
     """Which result files an ended attempt left; their bytes were uploaded before."""
     state = request.app.state
     site, said = _site(call), body.state
-    brought, why = receipts.receive(
+    brought, why = evaluations.receive(
         call.database, state.blobs, state.settings, site, body.attempt, body.files
     )
     if why:

@@ -157,7 +157,13 @@ def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> Proposal:
     return found
 
 
-def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit:
+def fits(step: Step, wanted: Ask, modes: Sequence[Mode]) -> tuple[Fit, ...]:
+    """Every mode's answer to an ask that is not sent, those that fit first; or of its mode alone.
+    NotFound when no site lends its type, InvalidInput for a mode that there is not."""
+    return _fits(modes, wanted, _node(step, wanted.charged_type), step.now_s)
+
+
+def _fits(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> tuple[Fit, ...]:
     answers = Answers(
         wanted.kind,  # type: ignore[arg-type] # checked on the wire
         wanted.purpose,  # type: ignore[arg-type]
@@ -166,15 +172,19 @@ def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit
         wanted.months,
         node,
     )
-    fits = route(modes, answers, now_s)
+    found = route(modes, answers, now_s)
     if wanted.mode is not None:
-        fits = tuple(fit for fit in fits if fit.mode.name == wanted.mode)
-        if not fits:
+        found = tuple(fit for fit in found if fit.mode.name == wanted.mode)
+        if not found:
             names = ", ".join(mode.name for mode in modes)
             raise InvalidInput(
                 f"there is no mode {wanted.mode!r}", hint=f"modes are {names}", field="mode"
             )
-    first = fits[0]
+    return found
+
+
+def _fit(modes: Sequence[Mode], wanted: Ask, node: NodeShape, now_s: int) -> Fit:
+    first = _fits(modes, wanted, node, now_s)[0]
     if not first.fits:
         none = "this does not fit" if wanted.mode is not None else "no mode fits; the nearest is"
         raise Refused(

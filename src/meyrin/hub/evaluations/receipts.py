@@ -39,8 +39,9 @@ def receive(
     site_id: str,
     attempt: str,
     brought: Sequence[FileView],
-) -> tuple[list[FileView], str]:
-    """The results of an attempt with its evidence countersigned, and why not where it is not.
+) -> tuple[list[FileView], str, FileView | None]:
+    """The results of an attempt with its evidence countersigned, why not where it is not, and
+    the evidence where it is.
 
     What is no run of a suite is left as it is, without a word.
     """
@@ -48,19 +49,19 @@ def receive(
 
     evidence = [file for file in brought if file.name == FILE]
     if not evidence:
-        return list(brought), ""
+        return list(brought), "", None
     with database.read() as step:
         row = attempts.one_of_site(step, site_id, attempt)
         files.check_brought(step, site_id, evidence)
         mine = attempts.by_id(step, row.id)
         if mine is None or not handed.is_run(_request(step, mine)):
-            return list(brought), ""
+            return list(brought), "", None
     try:
         raw = content(blobs, evidence[0].sha256)
         kept, _ = countersigned(database, blobs, settings, site_id, raw, attempt)
     except MeyrinError as error:
-        return list(brought), f"{FILE} is not countersigned: {error.message}"
-    return [kept if file.name == FILE else file for file in brought], ""
+        return list(brought), f"{FILE} is not countersigned: {error.message}", None
+    return [kept if file.name == FILE else file for file in brought], "", kept
 
 
 def countersigned(

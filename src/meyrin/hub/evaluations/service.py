@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import Conflict, Failed, InvalidInput, NotAllowed, NotFound, Refused
+from meyrin.domain.errors import (
+    Conflict,
+    Failed,
+    InvalidInput,
+    MeyrinError,
+    NotAllowed,
+    NotFound,
+    Refused,
+)
 from meyrin.domain.tranche import Action
 from meyrin.hub.calls import tranches
 from meyrin.hub.evaluations import receipts, store, trust
@@ -126,6 +134,33 @@ def spent(step: Step, actor: Actor, project: str, gate: str, family: str) -> Spe
 # --- runs
 
 
+def receive(
+    database: Database,
+    blobs: Blobs,
+    settings: HubSettings,
+    site_id: str,
+    attempt: str,
+    brought: Sequence[FileView],
+) -> tuple[list[FileView], str]:
+    """The results of an attempt, its evidence countersigned and its run kept; and why not, where
+    one of that is not so."""
+    left, why, kept = receipts.receive(database, blobs, settings, site_id, attempt, brought)
+    if kept is None:
+        return left, why
+    try:
+        raw = receipts.content(blobs, kept.sha256)
+        found, kept = _received(database, blobs, settings, site_id, raw)
+        with database.read() as step:
+            row = receipts.check(step, found, step.now_ms)
+            receipts.refuse_own_suites(step, [raw])
+        _keep_run(database, found, kept, row.project_id, by=site_id, name=found.facts.run.site)
+    except Refused:  # a suite that came with its job may call itself anything: not by itself
+        return left, ""
+    except MeyrinError as error:
+        return left, f"{receipts.FILE} is countersigned, but its run is not kept: {error.message}"
+    return left, ""
+
+
 def register_run(
     database: Database,
     blobs: Blobs,
@@ -139,14 +174,11 @@ def register_run(
     What the site signed for an attempt of this hub, and nobody has countersigned yet, this hub
     receives now.
     """
-    from meyrin.suites.gate.evidence import exhibit  # noqa: PLC0415 - numpy, below
-    from meyrin.suites.gate.scores import scores  # noqa: PLC0415
-
     with database.read() as step:
         owner = identity.project_by_name(step, actor, project)
         files.check_brought(step, actor.key, [FileView(name="evidence.zip", sha256=bundle, size=0)])
     raw = receipts.content(blobs, bundle)
-    found, kept = _received(database, blobs, settings, actor, raw)
+    found, kept = _received(database, blobs, settings, actor.key, raw)
     with database.read() as step:
         attempt = receipts.check(step, found, step.now_ms)
     if attempt.project_id != owner.id:
@@ -154,18 +186,28 @@ def register_run(
             f"the job behind this evidence is not of project {owner.name}",
             hint="give --project as the job had it",
         )
-    bundle = kept.sha256
+    made = _keep_run(database, found, kept, owner.id, by=actor.key, name=actor.name)
+    return _run(made, owner.name)
+
+
+def _keep_run(
+    database: Database, found: Verified, kept: FileView, project_id: str, *, by: str, name: str
+) -> sa.Row[Any]:
+    """The run of evidence that was received, among those of its project; once."""
+    from meyrin.suites.gate.evidence import exhibit  # noqa: PLC0415 - numpy, below
+    from meyrin.suites.gate.scores import scores  # noqa: PLC0415
+
     facts, run = found.facts, found.facts.run
     shown = exhibit("", "model", facts)
     row = {
-        "project_id": owner.id,
+        "project_id": project_id,
         "digest": shown.digest,
-        "bundle": bundle,
+        "bundle": kept.sha256,
         "root": shown.root,
         "weights": run.fingerprints.weights[:200],
         "suite": run.suite[:200],
         "plan": run.fingerprints.plan,
-        "by": actor.key,
+        "by": by,
         "run": asdict(run),
         "scores": [asdict(each) for each in scores(facts)],
         "signers": [
@@ -174,16 +216,17 @@ def register_run(
     }
     with database.write() as step:
         of_plan = run.fingerprints.plan or ""
-        planned = store.found(step, store.gate_plans, owner.id, of_plan)
+        planned = store.found(step, store.gate_plans, project_id, of_plan)
         family = planned.family if planned is not None else run.model[:100]
-        before = store.found(step, store.gate_runs, owner.id, shown.digest)
+        before = store.found(step, store.gate_runs, project_id, shown.digest)
         if before is None:
             new = {**row, "family": family, "registered_ms": step.now_ms}
             step.add_new(store.gate_runs, [new])  # nothing, where it came twice at once
-            audit.note(step, actor.name, "run.register", shown.digest, project=owner.name)
-            before = store.found(step, store.gate_runs, owner.id, shown.digest)
+            project = identity.project(step, project_id).name
+            audit.note(step, name, "run.register", shown.digest, project=project)
+            before = store.found(step, store.gate_runs, project_id, shown.digest)
     assert before is not None, "it was just added"
-    return _run(before, owner.name)
+    return before
 
 
 def run(step: Step, actor: Actor, project: str, digest: str) -> KeptRun:
@@ -322,13 +365,13 @@ def _keep(
 
 
 def _received(
-    database: Database, blobs: Blobs, settings: HubSettings, actor: Actor, raw: bytes
+    database: Database, blobs: Blobs, settings: HubSettings, by: str, raw: bytes
 ) -> tuple[Verified, FileView]:
     """The attempt's evidence with both signatures, and what it says."""
     from meyrin.suites.verify import verify  # noqa: PLC0415
 
     try:
-        kept, raw = receipts.countersigned(database, blobs, settings, actor.key, raw)
+        kept, raw = receipts.countersigned(database, blobs, settings, by, raw)
         with database.read() as step:
             known = trust.known(step)
         return verify(raw, known, hub=True), kept

@@ -16,6 +16,7 @@ from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.http import STATUS
+from meyrin.hub.reports import leading
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, part, respond, with_query
 from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import terms as site_terms
@@ -26,6 +27,7 @@ Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 Word = Annotated[str, Form(max_length=200)]
+Typed = Annotated[str, Query(max_length=200)]
 Mark = Annotated[str, Form(max_length=64)]
 BeganFrom = Annotated[str, Form(alias="from", max_length=64)]
 PAGE = 50
@@ -157,6 +159,35 @@ def keep(
     return RedirectResponse(with_query("/apply", unsent=kept.key, saved="true"), 303, SAFETY)
 
 
+@router.get("/apply/route", include_in_schema=False)
+def leads_to(
+    request: Request,
+    call: Person,
+    amount_h: Typed = "",
+    kind: Typed = "",
+    purpose: Typed = "",
+    months: Typed = "",
+    charged_type: Typed = "",
+    mode: Typed = "",
+    project: Typed = "",
+) -> Response:
+    """One block: where what is written so far would lead."""
+    said = _said(project, "", amount_h, kind, purpose, months, charged_type, mode)
+    with call.read() as step:
+        return part("leading", {"leading": _leading(request, call, step, said)})
+
+
+def _leading(
+    request: Request, call: Call, step: Step, said: dict[str, str]
+) -> leading.Leading | None:
+    """Where this would lead; None while nobody can say."""
+    try:
+        wanted = _wanted("", said)
+        return leading.lead(step, call.actor, wanted, request.app.state.modes)
+    except MeyrinError:
+        return None
+
+
 @router.post("/apply/discard", include_in_schema=False)
 def discard(call: Person, key: Annotated[str, Form(min_length=1, max_length=200)]) -> Response:
     """Forget an ask that was not sent."""
@@ -226,6 +257,7 @@ def _form(
             "said": said,
             "error": error,
             "types": types,
+            "leading": _leading(request, call, step, said),
             "kinds": KINDS,
             "purposes": PURPOSES,
             "writing": writing,

@@ -6,7 +6,7 @@ decision; the earliest promise comes first. Nothing is kept and nothing is decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -123,30 +123,3 @@ def _length(mode: Mode, answers: Answers) -> Objection | None:
     allowed = ", ".join(str(months) for months in sorted(mode.months))
     words = f"it lasts {allowed} months, not {answers.months}"
     return Objection("months", str(answers.months), allowed, words)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A partition that could serve an award: what it charges and how much of it is free now."""
-
-    site: str
-    partition: str
-    charged_type: str
-    node: NodeShape
-    free: int
-    open: bool = True
-
-
-def places(found: Sequence[Place], charged_type: str | None) -> tuple[list[Place], dict[str, str]]:
-    """Where an award could be used, the freest first, and why not at the others."""
-    fit: list[Place] = []
-    others: dict[str, str] = {}
-    for place in found:
-        name = f"{place.site}/{place.partition}"
-        if charged_type is not None and place.charged_type != charged_type:
-            others[name] = f"has {place.charged_type}, not {charged_type}"
-        elif not place.open:
-            others[name] = "takes nothing new at present"
-        else:
-            fit.append(place)
-    return sorted(fit, key=lambda place: (-place.free, place.site, place.partition)), others
