@@ -228,7 +228,10 @@ class Words:
         fair = self.again.fairness().set_index(["option", "size_rule"])
         a, b = fair.loc[(AS_IS, self.rule)], fair.loc[(self.focus, self.rule)]
         numbers = (a["gini"], b["gini"], a["best_to_worst"], b["best_to_worst"])
-        return all(plain(told, value) for told, value in zip(hit.groups(), numbers, strict=True))
+        return all(
+            value > 100 if told == "more than 100" else value <= 100 and plain(told, value)
+            for told, value in zip(hit.groups(), numbers, strict=True)
+        )
 
     def costs(self, hit: re.Match[str]) -> bool:
         change = self.then.cost_eur_change
@@ -337,8 +340,9 @@ FORMS: list[tuple[str, Check]] = [
       rf" (.+) least \(({CHANGE})\)\."),
      Words.whom),
     ((r"Evenness among countries \(Gini; 0 is what each gave, 1 is all for one\):"
-     rf" ({N}) today, ({N}) then\. For what they gave, the best served country gets ({N}) times the"
-      rf" worst served today, ({N}) times then\."), Words.even),
+     rf" ({N}) today, ({N}) then\. For what they gave, the best served country gets"
+      rf" ({N}|more than 100) times the worst served today, ({N}|more than 100) times then\."),
+     Words.even),
     ((rf"Running it costs (?P<cost>{N} [kMG]?EUR) over the (?P<days>{N}) days \(machines and"
      r" buildings written off, upkeep, energy\), (?:as much as|"
      rf"(?P<more>{N} [kMG]?EUR) (?P<way>less|more) than) today\."), Words.costs),

@@ -233,6 +233,8 @@ def _by(dimension: str) -> Callable[[Study, pd.DataFrame, Room], Any]:
     def draw(study: Study, table: pd.DataFrame, room: Room) -> Any:
         rows = table[table["size_rule"] == study.rule]
         rows = rows[rows["wait_mean_h"].notna()]
+        if dimension == "site":
+            rows = rows.replace({"site": _titles(study)})
         order = list(dict.fromkeys(rows[dimension]))
         if dimension in ("country", "site"):
             now = rows[rows["option"] == AS_IS].sort_values("wait_mean_h", ascending=False)
@@ -267,6 +269,12 @@ def _by(dimension: str) -> Callable[[Study, pd.DataFrame, Room], Any]:
         return (between + dots).properties(width=room.plot, height=alt.Step(24))
 
     return draw
+
+
+def _titles(study: Study) -> dict[str, str]:
+    """What people call each site, where no two are called the same."""
+    sites = {site["name"]: site["title"] for all_of in study.sites.values() for site in all_of}
+    return sites if len(set(sites.values())) == len(sites) else {}
 
 
 def _lorenz(study: Study, table: pd.DataFrame, room: Room) -> Any:

@@ -16,6 +16,7 @@ from meyrin.plan.scenario import AS_IS
 
 MINUS = "\N{MINUS SIGN}"
 SAME_H = 0.5 / 3600  # waits that differ by less are the same to people
+MOST_TIMES = 100
 RULES = {
     "recorded": "job sizes as recorded",
     "grown": "job sizes grown with the machine",
@@ -61,16 +62,22 @@ def hours(value: float) -> str:
         return "0 s"
     for most, each, word in ((1 / 60, 3600, "s"), (1, 60, "min"), (240, 1, "h")):
         if size < most:
-            return f"{value * each:,.3g} {word}"
-    return f"{value / 24:,.3g} days"
+            return f"{_digits(value * each)} {word}"
+    return f"{_digits(value / 24)} days"
 
 
 def number(value: float, unit: str = "") -> str:
     """A number in three digits with its unit; `unknown` where there is none."""
     if value != value:  # noqa: PLR0124 - NaN
         return "unknown"
-    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"
-    return f"{shown} {unit}".strip()
+    return f"{_digits(value)} {unit}".strip()
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all before the point, with a minus that is one."""
+    size = abs(value)
+    shown = f"{size:,.0f}" if size >= 1000 else f"{size:,.3g}"
+    return f"{MINUS}{shown}" if value < 0 else shown
 
 
 def money(eur: float) -> str:
@@ -193,10 +200,15 @@ def _whom(study: Study, tables: Tables) -> tuple[str, ...]:
     found.append(
         f"Evenness among countries (Gini; 0 is what each gave, 1 is all for one):"
         f" {number(a['gini'])} today, {number(b['gini'])} then. For what they gave, the best served"
-        f" country gets {number(a['best_to_worst'])} times the worst served today,"
-        f" {number(b['best_to_worst'])} times then."
+        f" country gets {_times(a['best_to_worst'])} the worst served today,"
+        f" {_times(b['best_to_worst'])} then."
     )
     return tuple(found)
+
+
+def _times(ratio: float) -> str:
+    """How many times; where somebody gets next to nothing, the number says no more."""
+    return f"more than {MOST_TIMES} times" if ratio > MOST_TIMES else f"{number(ratio)} times"
 
 
 def _signed(change: float) -> str:
