@@ -27,6 +27,7 @@ NO_HUB = (
     "plan fit",
     "plan impact",
     "plan publish",
+    "plan schema",
 )
 # the words, the call that the hub sees, and a word of the answer for people
 AWARDS = Path(__file__).parents[2] / "examples" / "awards.csv"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub
+from tests.components import ROOT
 from tests.plan import studies
 
 from meyrin.cli.exits import DONE, USAGE
@@ -41,6 +42,15 @@ def test_a_study_is_run_once_and_redrawn(
     assert "8 points (8 kept from before)" in said.err
     assert "MiB of memory" in said.err
     assert (out / "figures" / "waterfall.svg").is_file()
+
+
+@pytest.mark.parametrize("kind", ["facility", "scenario"])
+def test_the_schema_is_the_one_beside_the_examples(
+    capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    assert alone("plan", "schema", kind) == DONE
+    beside = ROOT / "examples" / f"{kind}.schema.json"
+    assert capsys.readouterr().out == beside.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

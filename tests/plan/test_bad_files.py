@@ -70,6 +70,18 @@ CASES = {
         "begin = 2026-02-30",
         ["no TOML file", "at line 5"],
     ),
+    "a day in quotes": (
+        "scenario.toml",
+        "begin = 2026-03-02",
+        'begin = "2026-03-02"',
+        ["begin is '2026-03-02'; allowed: a day without quotes, as in 2026-11-02"],
+    ),
+    "a place that is nowhere": (
+        "facility.toml",
+        "latitude = { value = 64.2,",
+        "latitude = { value = 164.2,",
+        ["site[1].latitude: 164.2 deg is nowhere; from -90 to 90 is expected"],
+    ),
     "maintenance that ends before it begins": (
         "facility.toml",
         "begin = 2026-03-20, end = 2026-03-21",
@@ -143,6 +155,49 @@ def test_a_line_is_the_line_of_the_key_where_it_has_one(tmp_path):
     file.write_text("\n".join(lines))
     with pytest.raises(InvalidInput, match=f"facility.toml:{at + 1}: site"):
         load_scenario(tmp_path / "small" / "scenario.toml")
+
+
+def test_the_first_study_is_whole_and_a_bare_one_is_led_to_it(tmp_path):
+    first = ROOT / "examples" / "first"
+    assert len(points(load_scenario(first / "scenario.toml"))) == 3 * 2 * 4
+    shutil.copytree(first, tmp_path / "mine")
+    file = tmp_path / "mine" / "scenario.toml"
+    begin, _, rest = file.read_text().partition("[failures]")
+    file.write_text(
+        begin.replace('value = 2, unit = "h", ', "value = 2, ")
+        + '[failures]\n[transfer]\n[[group]]\nname = "all"\n[[demand]]\ncountry = "CH"\n'
+        + '[[workload]]\nname = "work"\ngenerator = "batch"\n'
+        + 'load = { value = 80, unit = "%", source = "assumption: busy" }\n'
+        + rest[rest.index("[[option]]") :]
+    )
+    with pytest.raises(InvalidInput) as stopped:
+        load_scenario(file)
+    told = [line.partition(": ")[2] for line in stopped.value.message.splitlines()]
+    assert told[0] == "promise.unit is missing; allowed: s, min, h, d, a"
+    assert told[1].startswith("failures.rate is missing; allowed: a table { value = NUMBER")
+    assert told[1].endswith("UNIT: 1/(accelerator.d)")
+    assert told[-1].endswith("needs median, spread, largest, small, overstated")
+    assert [line.partition(" is ")[0] for line in told] == [
+        "promise.unit", "failures.rate", "failures.repair", "failures.checkpoint",
+        "failures.restart", "transfer.data", "transfer.use", "group[1].share",
+        "demand[1].weight", "workload[1]",
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_not_there_is_named_with_its_line(tmp_path):
+    shutil.copytree(SMALL, tmp_path / "small")
+    file = tmp_path / "small" / "scenario.toml"
+    text = file.read_text()
+    file.write_text(text.replace('facility = "facility.toml"', 'facility = "ours.toml"'))
+    with pytest.raises(NotFound, match=r"scenario.toml:4: facility: there is no file") as stopped:
+        load_scenario(file)
+    assert "relative to the scenario" in stopped.value.hint
+    named = 'generator = "fitted"\nfit = "our/fit.json"\n'
+    begin, end = text.index('generator = "batch"'), text.index("load = { value = 68")
+    file.write_text(text[:begin] + named + text[end:])
+    line = text[:begin].count("\n") + 2
+    with pytest.raises(NotFound, match=rf"scenario.toml:{line}: workload\[1\].fit: there is no"):
+        points(load_scenario(file))
 
 
 def test_a_trace_that_is_not_there_names_the_setting(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ HERE = "meyrin.cli.plan"
 ENTRIES = {
     "impact": Entry(f"{HERE}:impact", "What options would change, against as-is."),
     "fit": Entry("meyrin.cli.plan_fit:fit", "Fit a generator to a log, with the fit shown."),
+    "schema": Entry("meyrin.cli.plan_schema:schema", "What such files may hold, for editors."),
 }
 PUBLISHING = {
     "publish": Entry("meyrin.cli.plan_publish:publish", "Put a study on the hub's pages."),

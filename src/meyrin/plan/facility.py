@@ -184,6 +184,13 @@ def site_complaints(site: Site, loc: Loc, kinds: list[str]) -> Iterator[Complain
             (*loc, "accelerator"),
             f"{site.accelerator!r} is no kind of accelerator here; known: {known}",
         )
+    for field, most in (("latitude", 90), ("longitude", 180)):
+        angle = getattr(site, field)
+        if angle is not None and max(abs(angle.at(e)) for e in ("value", "low", "high")) > most:
+            yield (
+                (*loc, field),
+                f"{angle.at():g} deg is nowhere; from -{most} to {most} is expected",
+            )
     for end in ("value", "low", "high"):
         number = site.accelerators.at(end)
         if number < 1 or (site.accelerators.value is not None and number != int(number)):
@@ -230,14 +237,14 @@ def quantities(table: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, q.Quantit
 
 def refuse(complaints: list[Complaint], path: Path, text: str) -> None:
     """InvalidInput with a line for each complaint, if there is any."""
+    from meyrin.sim.toml_file import key_in_words  # noqa: PLC0415
     from meyrin.sim.toml_lines import Places  # noqa: PLC0415
 
     if not complaints:
         return
     places = Places(text)
     lines = [
-        f"{path}:{places.line(loc)}: {'.'.join(map(str, loc))}: {words}"
-        for loc, words in complaints
+        f"{path}:{places.line(loc)}: {key_in_words(loc)}: {words}" for loc, words in complaints
     ]
     raise InvalidInput(
         "\n".join(lines),

@@ -21,8 +21,9 @@ def shared_folder() -> Path:
     return Path(os.environ.get("MEYRIN_SHARED") or Path.cwd().parent / "shared")
 
 
-def place_of(written: str, beside: Path) -> Path:
-    """The file that a scenario means. NotFound, with the way out, where there is none."""
+def place_of(written: str, beside: Path, said_in: str = "") -> Path:
+    """The file that a scenario means. NotFound, with the way out, where there is none; `said_in`
+    is file, line and key that name it."""
     if written.startswith(SHARED):
         path = shared_folder() / written.removeprefix(SHARED)
         hint = (
@@ -33,7 +34,7 @@ def place_of(written: str, beside: Path) -> Path:
         path = beside / written
         hint = f"paths are relative to the scenario, which is in {beside}"
     if not path.is_file():
-        raise NotFound(f"{written}: there is no file {path}", hint=hint, field=written)
+        raise NotFound(f"{said_in or written}: there is no file {path}", hint=hint, field=written)
     return path
 
 

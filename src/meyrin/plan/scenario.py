@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from meyrin.domain.errors import InvalidInput
+from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.plan import facility as f
 from meyrin.plan import quantity as q
 from meyrin.sim.toml_file import Table, read_toml
+from meyrin.sim.toml_lines import Places
 
 SizeRule = Literal["recorded", "grown"]
 AS_IS = "as is"
@@ -115,9 +116,10 @@ class Part(Table):
             "inference": ("median", "night"),
             "fitted": ("fit",),
         }
-        for name in needed.get(self.generator, ()):
-            if getattr(self, name) in (None, ""):
-                raise ValueError(f"generator {self.generator!r} needs {name}")
+        wanted = needed.get(self.generator, ())
+        missing = [name for name in wanted if getattr(self, name) in (None, "")]
+        if missing:
+            raise ValueError(f"generator {self.generator!r} needs {', '.join(missing)}")
         if self.fit and self.generator != "fitted":
             raise ValueError('a fit goes with generator = "fitted"')
         return self
@@ -260,6 +262,14 @@ def load_scenario(path: Path) -> Scenario:
     """Both files. NotFound or InvalidInput with file, line and way out."""
     file, text = read_toml(path, ScenarioFile, lines=True)
     beside = path.parent / file.facility
+    if not beside.is_file():
+        raise NotFound(
+            f"{path}:{Places(text).line(('facility',))}: facility: there is no file {beside}",
+            hint="a path in a scenario is relative to the scenario; `meyrin facility export` writes"
+            " such a file from a hub, examples/small/facility.toml is one to start from",
+            field="facility",
+            value=file.facility,
+        )
     facility, facility_text = f.load_facility(beside)
     f.refuse(list(_complaints(file, facility)), path, text)
     return Scenario(

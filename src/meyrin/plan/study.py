@@ -29,6 +29,8 @@ from meyrin.plan.facility import quantities
 from meyrin.plan.files import check_same, digest, place_of
 from meyrin.plan.scenario import AS_IS, Part, Scenario, SizeRule, load_scenario
 from meyrin.plan.world import End, Numbers, Place, named, world_of
+from meyrin.sim.toml_file import key_in_words
+from meyrin.sim.toml_lines import Places
 
 Ends = tuple[tuple[str, End], ...]
 VERSION = version("meyrin")
@@ -127,9 +129,12 @@ def _inputs(scenario: Scenario) -> tuple[tuple[str, str, str], ...]:
     for shape in (scenario.facility.carbon_shape, scenario.facility.price_shape):
         if shape:
             found.append((shape, place_of(shape, facility).resolve()))
-    for part in scenario.file.workload:
+    lines = Places(scenario.text)
+    for at, part in enumerate(scenario.file.workload):
         if part.file:
-            found.append((part.file, place_of(part.file, beside).resolve()))
+            loc = ("workload", at, "trace" if part.trace else "fit")
+            said_in = f"{scenario.path}:{lines.line(loc)}: {key_in_words(loc)}"
+            found.append((part.file, place_of(part.file, beside, said_in).resolve()))
     return tuple((word, str(path), digest(path)) for word, path in dict(found).items())
 
 

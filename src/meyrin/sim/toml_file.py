@@ -17,7 +17,7 @@ from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.sim.toml_lines import Places
 
 _AT = re.compile(r"at line (\d+)")
-_WAY_OUT = "mend these lines; a JSON Schema beside the examples lets editors check as you type"
+_WAY_OUT = "mend these lines; `meyrin plan schema` prints what lets editors check as you type"
 LARGEST = 16 * 2**20  # bytes; more is no file that somebody wrote
 
 Model = TypeVar("Model", bound="Table")
@@ -78,7 +78,7 @@ def check(
         shown = lines[0] if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
         first = error.errors(include_url=False)[0]
         raise InvalidInput(
-            f"{source}: {shown}", field=_key(first["loc"]), value=str(first["input"])
+            f"{source}: {shown}", field=key_in_words(first["loc"]), value=str(first["input"])
         ) from None
 
 
@@ -86,17 +86,23 @@ def _with_lines(
     error: ValidationError, model: type[BaseModel], source: str, text: str
 ) -> InvalidInput:
     places = Places(text)
-    found = error.errors(include_url=False)
+    every = error.errors(include_url=False)
+    found = [one for one in every if not any(_within(other["loc"], one["loc"]) for other in every)]
     complaints = [f"{source}:{places.line(one['loc'])}: {_line(one, model)}" for one in found]
     first = found[0]
     return InvalidInput(
         "\n".join(complaints),
         hint=_WAY_OUT,
-        field=_key(first["loc"]),
+        field=key_in_words(first["loc"]),
         value=str(first["input"])[:200],
         file=source,
         line=places.line(first["loc"]),
     )
+
+
+def _within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    """Whether a complaint is about a part of what another one is about: it says more."""
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,8 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _key(loc: Iterable[int | str]) -> str:
+def key_in_words(loc: Iterable[int | str]) -> str:
+    """A place in a file as people count: the first of a list is [1]."""
     key = ""
     for part in loc:
         key += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if key else part
@@ -146,7 +153,7 @@ def _key(loc: Iterable[int | str]) -> str:
 
 
 def _line(found: Any, model: type[BaseModel]) -> str:
-    key, value, kind = _key(found["loc"]), found["input"], found["type"]
+    key, value, kind = key_in_words(found["loc"]), found["input"], found["type"]
     if kind == "extra_forbidden":
         return _unknown(found["loc"], model)
     if kind == "missing":
@@ -169,7 +176,7 @@ def _unknown(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
     near = {name.lower(): name for name in names}
     guess = difflib.get_close_matches(word.lower(), near, 1)
     meant = f"did you mean {near[guess[0]]}? " if guess else ""
-    return f"{_key(loc)} is no key of this file; {meant}allowed: {', '.join(names)}"
+    return f"{key_in_words(loc)} is no key of this file; {meant}allowed: {', '.join(names)}"
 
 
 def _allowed(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -204,7 +211,9 @@ def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
     """What a key may be, in words, from its JSON schema."""
     node = _resolved(node, schema)
     if "x-words" in node:
-        return str(node["x-words"])
+        units = node.get("properties", {}).get("unit")
+        more = f"; UNIT: {allowed(units, schema)}" if units else ""
+        return f"{node['x-words']}{more}"
     if "anyOf" in node:
         return ", or ".join(allowed(one, schema) for one in node["anyOf"])
     if "const" in node or "enum" in node:
@@ -214,8 +223,13 @@ def allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
         return _range("a whole number" if kind == "integer" else "a number", node)
     if kind == "array":
         return f"a list of {allowed(node.get('items', {}), schema)}"
-    said = {"boolean": "true or false", "string": "a text", "object": "a table"}
-    return said.get(str(kind), "a value")
+    said = {
+        "boolean": "true or false",
+        "date": "a day without quotes, as in 2026-11-02",
+        "string": "a text",
+        "object": "a table",
+    }
+    return said.get(str(node.get("format", kind)), said.get(str(kind), "a value"))
 
 
 def _range(words: str, node: dict[str, Any]) -> str:

@@ -327,7 +327,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     )
     state = _with_funds(step, seen.state, row.project_id)
     if row.state == JobState.SUBMITTED:
-        job = replace(job, blocked=_blocked(step, row))
+        job = replace(job, blocked=eligible.blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
     shut = sites.why_shut(step, [each.site for each in state.partitions if each.drained])
     say = _words_of_sites(lacking, row.reason, shut)
@@ -340,22 +340,6 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     if any(funds.project == project_id for funds in state.funds):
         return state
     return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
-
-
-def _blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
-    """Why a submitted job is not looked at yet."""
-    found: list[Refusal] = []
-    if row.held:
-        found.append(Refusal(Reason.HELD))
-    if row.begin_s is not None and row.begin_s > step.now_s:
-        found.append(Refusal(Reason.BEGIN, asked=row.begin_s, limit=step.now_s))
-    for condition in eligible.conditions(step, [row.id]).get(row.id, []):
-        if not condition.met:
-            where = "" if condition.on_family is None else f":{condition.on_family}"
-            where += "" if condition.on_task is None else f"_{condition.on_task}"
-            state = "can never be met" if condition.never else "not yet met"
-            found.append(Refusal(Reason.DEPENDENCY, asked=condition.kind + where, limit=state))
-    return tuple(found)
 
 
 def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:

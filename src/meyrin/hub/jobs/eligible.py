@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.job import DependencyKind
+from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.jobs import change
 from meyrin.hub.jobs.store import IS_WAITING, dependencies, jobs, requests
@@ -196,3 +197,19 @@ def _earlier_namesakes(step: Step, rows: list[Any]) -> set[int]:
         if first.get((row.person_id, row.name), row.family) != row.family:
             waiting.add(row.job_id)
     return waiting
+
+
+def blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
+    """Why a submitted job is not looked at yet."""
+    found: list[Refusal] = []
+    if row.held:
+        found.append(Refusal(Reason.HELD))
+    if row.begin_s is not None and row.begin_s > step.now_s:
+        found.append(Refusal(Reason.BEGIN, asked=row.begin_s, limit=step.now_s))
+    for condition in conditions(step, [row.id]).get(row.id, []):
+        if not condition.met:
+            where = "" if condition.on_family is None else f":{condition.on_family}"
+            where += "" if condition.on_task is None else f"_{condition.on_task}"
+            state = "can never be met" if condition.never else "not yet met"
+            found.append(Refusal(Reason.DEPENDENCY, asked=condition.kind + where, limit=state))
+    return tuple(found)

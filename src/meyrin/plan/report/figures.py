@@ -303,7 +303,7 @@ def _lorenz(study: Study, table: pd.DataFrame, room: Room) -> Any:
             color=alt.Color("case:N", title=None, sort=order).scale(
                 domain=order, range=[ORANGE, BLUE][: len(order)]
             ),
-            strokeDash=alt.StrokeDash("case:N", legend=None, sort=order).scale(domain=order),
+            strokeDash=alt.StrokeDash("case:N", title=None, sort=order).scale(domain=order),
         )
     )  # fmt: skip
     side = room.wide - (140 if room is DESK else 60)

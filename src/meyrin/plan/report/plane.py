@@ -204,9 +204,7 @@ def draw_pareto(_study: Study, table: pd.DataFrame, room: Room) -> Any:
               for row, far in zip(table.itertuples(), over, strict=True)],
         shown_h=table["wait_p90_h"].where(~over, 1.06 * most),
     ).sort_values(["best", "wait_p90_h"], ascending=[False, True])  # fmt: skip
-    x = alt.X("cost_meur:Q", title="cost of the run, million euros").scale(
-        domain=list(plane.x), nice=False
-    ).axis(tickCount=room.ticks - 1)  # fmt: skip
+    x = _cost_axis(plane, room)
     y = alt.Y("shown_h:Q", title="90 % of jobs wait at most").scale(
         domain=list(plane.y), nice=False
     ).axis(hour_axis(0.0, plane.y[1], 6))  # fmt: skip
@@ -235,6 +233,16 @@ def draw_pareto(_study: Study, table: pd.DataFrame, room: Room) -> Any:
     names = _names(marks, lay(marks, plane.width, plane.height), plane.to_units)
     return alt.layer(line, dots, more, *_written(names, geo=False)).properties(
         width=plane.width, height=plane.height
+    )
+
+
+def _cost_axis(plane: Plane, room: Room) -> Any:
+    each, unit = (1, "million") if plane.x[1] >= 1 else (1000, "thousand")
+    shown = f"format(datum.value * {each}, ',.6~g')"
+    return (
+        alt.X("cost_meur:Q", title=f"cost of the run, {unit} euros")
+        .scale(domain=list(plane.x), nice=False)
+        .axis(tickCount=room.ticks, labelExpr=shown)
     )
 
 
