@@ -231,7 +231,8 @@ def test_pages_need_as_many_queries_however_much_there_is(hub: Hub) -> None:
         "/sites": 4,
         "/sites/alpha": 10,
         "/projects": 4,
-        "/projects/climate": 15,  # two for its tests without evidence and their words
+        # one for its tests without evidence, one for their words, one for energy
+        "/projects/climate": 15,
         f"/jobs/{hub.numbers['completed']}": 20,
         f"/jobs/{hub.numbers['waiting']}": 30,
         f"/jobs/{hub.numbers['array']}": 6,
