@@ -12,6 +12,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -221,6 +222,26 @@ def test_a_relay_leads_to_the_served_model_and_nowhere_else(served: Served, mode
         assert (opened.asked, opened.refused) == (1, 8)
     assert [each["path"] for each in served.asked] == ["/v1/chat/completions"]
     assert not opened.folder.exists()
+
+
+def test_a_relay_answers_so_many_at_once_and_cuts_the_rest_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "MOST_AT_ONCE", 4)
+    with relay.opened(f"{served.url}/v1/tiny") as opened, ExitStack() as stack:
+        for _ in range(4):  # who says nothing holds a place
+            idle = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            idle.connect(str(opened.socket))
+
+        def cut() -> bool:
+            try:
+                return not asked(opened.socket, b"GET / HTTP/1.1")
+            except ConnectionError:
+                return True
+
+        assert cut()
+        idle.close()
+        assert not all(cut() for _ in range(500)), "a place that was left is free again"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -19,7 +20,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
+
+import httpx2
 
 from meyrin import Client
 from meyrin.domain.job import JobRequest, Resources
@@ -169,6 +173,13 @@ class Hub:
 
     def secret(self) -> str:
         return str(json.loads((self.folder / "client.json").read_text())["token"])
+
+    def page(self, path: str) -> str:
+        """A page as its reader has it, without its marks."""
+        headers = {"Authorization": f"Bearer {self.secret()}", "Accept": "text/html"}
+        answer = httpx2.get(f"{self.url}{path}", headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
 
     @contextmanager
     def client(self, tries: int = 400) -> Iterator[Client]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -191,6 +192,10 @@ def test_a_site_that_is_lost_in_the_middle_leaves_no_evidence(place: Facility) -
     assert "no evidence" in json.loads(done.stdout)["error"]["message"]
     assert ended.job.state == "failed"
     assert not ended.files
+    for path in (f"/jobs/{job}", f"/projects/{ended.job.project}/models"):
+        said = place.hub.page(path)
+        assert "No evidence: the job ended before its run was whole: " in said
+        assert "makes a new job; --site NAME sends it to another site" in said
     assert not list(out.rglob("*")) if out.exists() else True
 
 
@@ -202,3 +207,8 @@ def test_a_model_that_is_no_model_is_said_to_be_none(place: Facility) -> None:
     assert done.returncode == 1
     assert "no evidence" in done.stderr
     assert "config.json" in done.stderr
+    with place.hub.client() as client:
+        job = client.jobs(limit=1).jobs[0]
+    for path in (f"/jobs/{job.job}", f"/projects/{job.project}", f"/projects/{job.project}/models"):
+        said = place.hub.page(path)
+        assert re.search(r"No evidence: .*config\.json.* Mend that, or choose another site", said)

@@ -115,7 +115,7 @@ def _energy(found: EnergyView) -> str:
         return "unknown: no site recorded any"
     said = show_energy(found.energy_j)
     if found.unknown:
-        said += f" of {show_count(found.known, 'run')}; that of {found.unknown} others is unknown"
+        said += f" of {show_count(found.known, 'run')}; of {found.unknown} more it is unknown"
     return said
 
 

@@ -22,6 +22,7 @@ from meyrin.domain.errors import InvalidInput
 
 ASKING = "/chat/completions"
 MOST_BYTES = 16 * 2**20  # of a question, and of an answer
+MOST_AT_ONCE = 1100  # a run asks 1,024 at once at the most
 PATIENCE_S = 120
 LOOK_S = 0.05
 _LONGEST = 70
@@ -100,6 +101,23 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False  # a server that never answers holds nobody up
     request_queue_size = 1024
+
+    def __init__(self, path: str, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(path, handler)
+        self._free = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for each question; whoever opens more than a run may ask at once is cut off."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever asked has gone: the jail was ended, and that is said elsewhere."""

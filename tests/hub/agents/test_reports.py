@@ -92,7 +92,9 @@ def test_what_is_held_back_can_be_cancelled_and_refused(hub):
         agent.report(agent.held(work, "no room"))
         if state == "cancelled":
             hub.client("ada").post(f"/api/v1/jobs/{job}/cancel")
+            agent.report(agent.held(work, "no room at all"))
             assert hub.explain(job).waits == ""
+            assert hub.detail(job).attempts[-1].why != "no room at all", "why it is to end stays"
             agent.report(how(work, end="cancelled", exit_code=None, start_ms=None))
         else:
             agent.report(how(work))

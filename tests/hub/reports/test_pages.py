@@ -231,7 +231,8 @@ def test_pages_need_as_many_queries_however_much_there_is(hub: Hub) -> None:
         "/sites": 4,
         "/sites/alpha": 10,
         "/projects": 4,
-        "/projects/climate": 14,  # one for its tests without evidence, one for their words
+        # one for its tests without evidence, one for their words, one for energy
+        "/projects/climate": 15,
         f"/jobs/{hub.numbers['completed']}": 20,
         f"/jobs/{hub.numbers['waiting']}": 30,
         f"/jobs/{hub.numbers['array']}": 6,
@@ -391,7 +392,7 @@ def test_metrics_are_numbers_that_prometheus_reads(hub: Hub) -> None:
         'meyrin_site_answers{site="gamma"} 0',
         'meyrin_site_drained{site="delta"} 1',
         'meyrin_site_capacity{site="alpha",type="h100",use="free"} 8',
-        'meyrin_placements_total{site="alpha"} 21',
+        'meyrin_placements_total{site="alpha"} 22',
     ):
         assert sample in lines, sample
 

@@ -123,7 +123,7 @@ def test_a_statement_tells_energy_as_far_as_it_is_known(ended):
     agent.report(agent.ended(second, elapsed_s=5))
     assert statement() == {"energy_j": 5_400_000, "known": 1, "unknown": 1}
     assert column() == {str(job): "5400000", str(other): "unknown"}
-    assert "</strong> of 1 runs; that of 1 others is unknown." in page()
+    assert "</strong> of 1 run; of 1 more it is unknown." in page()
     assert person.get(f"/api/v1{asked}?month=2020-01").json()["types"] == []
 
 

@@ -354,6 +354,13 @@ def _state(each: Report) -> str:
     return "preempted" if each.phase == "queued" and each.run else each.phase
 
 
+def _why(each: Report, attempt: sa.Row[Any]) -> str:
+    """A later word replaces what it waited for; why it is to be ended stays until it has."""
+    if attempt.cancel_ms is None:
+        return each.why
+    return (each.why if each.phase == "ended" else "") or str(attempt.why)
+
+
 def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": attempt.id,
@@ -362,8 +369,7 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
         "end_ms": each.end_ms,
         "batch_job": each.batch_job or attempt.batch_job,
         "end": each.end,
-        # a later word replaces what it waited for; why it is to be ended stays
-        "why": each.why or (attempt.why if attempt.cancel_ms is not None else ""),
+        "why": _why(each, attempt),
         "results": "pending" if each.results_follow else attempt.results,
     }
 

@@ -38,8 +38,7 @@ class NoEvidence:
 def of_job(step: Step, row: Any, script: str, attempt: str, results: str) -> NoEvidence | None:
     """What the page of this job says of its evidence; None where there is some, where it may
     come yet, or where the job tests no model."""
-    ended = JobState(row.state) in ENDED
-    if not ended or results == "pending" or _digest(script) != _script():
+    if not _over(row.state, results) or _digest(script) != _script():
         return None
     if attempt and store.has_evidence(step, attempt):
         return None
@@ -49,7 +48,7 @@ def of_job(step: Step, row: Any, script: str, attempt: str, results: str) -> NoE
 def newest(step: Step, project_id: str, limit: int = SHOWN) -> tuple[list[NoEvidence], bool]:
     """The newest such jobs of a project, and whether the newest test of all is one of them."""
     rows = store.suite_jobs(step, project_id, _script(), AMONG, limit)
-    ended = [r for r in rows if JobState(r.state) in ENDED and r.results != "pending"]
+    ended = [row for row in rows if _over(row.state, row.results)]
     without = [row for row in ended if row.bundle is None]
     words = store.last_words(step, [row.attempt for row in without if row.attempt], TAIL_BYTES)
     found = [
@@ -57,6 +56,12 @@ def newest(step: Step, project_id: str, limit: int = SHOWN) -> tuple[list[NoEvid
         for row in without
     ]
     return found, bool(ended) and ended[0].bundle is None
+
+
+def _over(state: str, results: str | None) -> bool:
+    """Whether no evidence can come any more: of what did not end well none does."""
+    coming = JobState(state) is JobState.COMPLETED and results == "pending"
+    return JobState(state) in ENDED and not coming
 
 
 def _told(row: Any, results: str, pieces: Sequence[Any]) -> NoEvidence:
