@@ -313,6 +313,7 @@ def test_the_scenario_and_the_hub_place_every_job_alike(planned, town):
                 amount_s=10**13,
                 end_s=FAR_S,
                 reason="for the test",
+                key="the-only-award",
             )
         )
         client.connection.call("PUT", "/policy", repeatable=True, json={"reserve_depth": 1})
