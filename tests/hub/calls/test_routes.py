@@ -16,6 +16,8 @@ from meyrin.hub.ledger import routes as ledger_routes
 from meyrin.hub.ledger.service import Hold
 from meyrin.hub.plumbing import http
 from meyrin.hub.plumbing.authz import Allow
+from meyrin.hub.plumbing.database import metadata
+from meyrin.hub.reports import statements as statement_routes
 
 AWARD = {
     "key": "panel 2027",
@@ -30,10 +32,12 @@ AWARD = {
 @pytest.fixture
 def hub(books):
     """Clients by name: root administers and gives hours, ada is in biology, bob in physics."""
+    metadata.create_all(books.database.engine)  # a statement tells the energy of attempts, too
     app = FastAPI()
     http.install(app)
     app.include_router(ledger_routes.router)
     app.include_router(calls_routes.router)
+    app.include_router(statement_routes.router)
     app.state.database = books.database
     app.state.authenticate = identity.request_actor
     clients = {"": TestClient(app)}
