@@ -88,6 +88,7 @@ class Site:
             said = {name: v for name, v in asdict(part).items() if v}
             lines += ["[[partition]]", *(f"{name} = {json.dumps(v)}" for name, v in said.items())]
         if self.slurm:
+            slurm = {"submits_at_once": 1, **slurm}  # more would be threads
             lines += ["[slurm]", *(f"{name} = {v}" for name, v in slurm.items())]
         new = self.file.with_suffix(".new")
         new.write_text("\n".join([*lines, wrong, ""]))
