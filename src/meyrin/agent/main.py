@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 
 from meyrin.agent.batch import BatchSystem
@@ -11,7 +10,7 @@ from meyrin.agent.local import LocalBatch
 from meyrin.agent.slurm import ask
 from meyrin.agent.slurm.batch import Hearing, SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport, runner
-from meyrin.agent.slurm.transport import Transport
+from meyrin.agent.slurm.transport import Transport, own_name
 from meyrin.domain.errors import InvalidInput
 
 
@@ -44,7 +43,7 @@ def transport(config: AgentConfig) -> Transport:
                 hint='write rest_url = "http://HOST:PORT" or "unix:/path/to/socket"',
                 field="rest_url",
             )
-        return Rest(how, getpass.getuser(), time.time)
+        return Rest(how, own_name(), time.time)
     return CommandTransport(runner(how.command_timeout_s), bin_folder=how.bin, conf=how.conf)
 
 

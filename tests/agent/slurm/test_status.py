@@ -150,6 +150,29 @@ def test_what_slurm_queued_again_and_forgot_is_lost_and_never_begins(site, liste
     assert (again.code, site.cluster.launches[first.name]) == (75, 2), "it comes back, and ends"
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["seen to wait", "not seen to wait"])
+def test_a_good_end_stands_though_a_controller_forgot_it_and_then_the_job(site, listed):
+    """It came back without what it knew, queued the job as if it had never run, and lost it."""
+    site.submit(requeue=True, script="#!/bin/sh\ntrue\n")
+    site.cluster.holds = False
+    site.cluster.advance()
+    site.cluster.holds = True
+    first = site.job()
+    first.state, first.listed, first.end_s = "COMPLETED", False, site.cluster.now_s
+    again = FakeJob(
+        first.number, first.name, first.script, site.cluster.now_s,
+        environment=first.environment, listed=listed,
+    )  # fmt: skip
+    site.cluster.jobs.append(again)
+    site.cluster.recorded.append(again)
+    if listed:
+        site.pass_s(20)
+        assert site.seen().phase is not Phase.ENDED
+        again.listed = False
+    site.pass_s(300)
+    assert (site.seen().end, site.seen().exit_code) == ("exit", 0)
+
+
 def test_a_requeue_that_slurm_forgot_and_that_begins_as_the_first_run_is_lost(site):
     """The controller was killed before it noted that it had launched the job: the fence holds,
     and what ended is neither a success nor a failure of the script."""

@@ -9,7 +9,6 @@ Works with Slurm 20.11 and later.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import subprocess
 import time
@@ -25,6 +24,7 @@ from meyrin.agent.slurm.transport import (
     NotAccepted,
     QueueRow,
     Submission,
+    own_name,
 )
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.units import show_duration
@@ -107,7 +107,7 @@ class CommandTransport:
     ) -> None:
         self._run = run
         self._bin = bin_folder
-        self.user = user or getpass.getuser()
+        self.user = user or own_name()
         self._environment = {name: environ[name] for name in _KEPT if name in environ}
         self._environment.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
         if conf is not None:

@@ -132,7 +132,7 @@ def taken_back(seen: BatchJob, w: Witnesses) -> int:
     again after it had run; 0 when it was not. What the wrapper said of the run before is no end
     of the attempt then."""
     last = base(w.accounting[-1].state) if w.accounting else ""
-    if last in ENDS:
+    if last in ENDS or _ended_well(w):
         return 0
     ran = sum(row.start_s is not None and not _of_a_copy(row, w) for row in w.accounting)
     again = ran if last in WAITS else 0
@@ -144,7 +144,18 @@ def taken_back(seen: BatchJob, w: Witnesses) -> int:
 
 def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
     """Whether a further run is to come after the last that the wrapper spoke of."""
+    if _ended_well(w):
+        return False
     return max(seen.run, taken_back(seen, w)) > (0 if said is None else said.number)
+
+
+def _ended_well(w: Witnesses) -> bool:
+    """Whether Slurm and the wrapper both say that the last run came to its good end: where it
+    waits again after that, its controller has forgotten that it ran."""
+    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    said = _said(w)
+    good = said is not None and said.ended and said.code == 0
+    return good and bool(rows) and base(rows[-1].state) == "COMPLETED"
 
 
 def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:

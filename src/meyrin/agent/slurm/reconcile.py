@@ -6,7 +6,6 @@ that it stands on what is there, not on what was asked for.
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +24,7 @@ from meyrin.agent.slurm.limits import (
     differences,
     most_removals,
 )
+from meyrin.agent.slurm.transport import own_name
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.units import CORE
 from meyrin.wire.limits import MOST_LINES, DriftLine, Left, ProjectLimits, Revoked
@@ -225,7 +225,7 @@ def keeper(config: AgentConfig) -> Reconciler | None:
         environment["SLURM_CONF"] = str(how.conf)
     accounts = CommandAccounts(runner(how.command_timeout_s), environment, how.bin)
     submitter = how.rest_user if how.transport == "rest" else None
-    return Reconciler(accounts, config.limits, how.accounts, submitter or getpass.getuser())
+    return Reconciler(accounts, config.limits, how.accounts, submitter or own_name())
 
 
 def _line(change: Change, outcome: str, why: str = "") -> DriftLine:

@@ -14,6 +14,9 @@ Every call either answers completely or raises:
 
 from __future__ import annotations
 
+import getpass
+import os
+import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,6 +33,14 @@ class NotAccepted(Exception):
         self.why = why
         self.later = later
         self.unsure = unsure
+
+
+def own_name() -> str:
+    """Whose jobs ours are: Slurm goes by the process's user, not by what USER or LOGNAME say."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a user without an entry
+        return getpass.getuser()
 
 
 @dataclass(frozen=True, slots=True)
