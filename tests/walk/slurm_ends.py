@@ -1,0 +1,70 @@
+"""Ends of jobs in a Slurm whose controller is killed: what is its own doing, by its own word."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from tests.components import Slurm
+
+from meyrin.agent.slurm.judge import FORGOTTEN
+from meyrin.wire.jobs import JobDetail
+
+CLUSTERS = ("alpha", "beta")
+
+
+def tend(slurm: Slurm, *, resume: bool) -> None:
+    """What the sites' operators do. A requeued job would wait for two minutes; the test does not.
+    And a controller that was killed gives an id twice: Slurm then drains the node where the first
+    still runs, until somebody sees that it has ended and lets it work again (`resume`)."""
+    for cluster in CLUSTERS:
+        with suppress(AssertionError):
+            text = slurm.command(cluster, "squeue", "-h", "-t", "PD", "-o", "%i %r")
+            for line in text.splitlines():
+                number, _, reason = line.partition(" ")
+                if reason == "BeginTime":
+                    slurm.command(cluster, "scontrol", "update", f"JobId={number}", "StartTime=now")
+            text = slurm.command(cluster, "sinfo", "-h", "-R", "-o", "%n|%E") if resume else ""
+            for line in text.splitlines():
+                node, _, reason = line.partition("|")
+                if reason == "Duplicate jobid":
+                    update = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+                    slurm.command(cluster, *update)
+
+
+def check_ended_by_slurm(found: JobDetail, slurm: Slurm) -> None:
+    """A controller that was killed gives the id of a job that runs to another: Slurm ends that
+    one by itself before it has run. Then it is told as what Slurm's accounting calls it."""
+    (attempt,) = found.attempts
+    assert found.job.state == "cancelled", found
+    assert found.job.reason.startswith("Slurm: CANCELLED"), found
+    said = endings(slurm, attempt.site, attempt.attempt)
+    assert {each.partition("|")[0].partition(" ")[0] for each in said} == {"CANCELLED"}, said
+
+
+def endings(slurm: Slurm, cluster: str, attempt: str) -> set[str]:
+    """State and exit code of all that accounting has of an attempt."""
+    text = slurm.command(
+        cluster, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", "JobName,State,ExitCode"
+    )
+    name = f"meyrin-{attempt}"
+    return {line.partition("|")[2] for line in text.splitlines() if line.startswith(f"{name}|")}
+
+
+def check_requeued(found: JobDetail, slurm: Slurm) -> None:
+    """It came back and ran to its end. Or Slurm lost that: a controller that is killed in the
+    second of a requeue forgets the requeue, its launch before, or the whole job. Then Slurm's own
+    word must be that no run came to a good end: the first was ended, and what it began anew as
+    the first run once more was held by the fence."""
+    (attempt,) = found.attempts
+    if found.job.state == "completed":
+        assert "preempted" in [event.state for event in found.events], found.events
+        return
+    assert found.job.state == "failed", found
+    assert found.job.reason in {FORGOTTEN, "ended by signal 15"}, found
+    lost = {"REQUEUED|0:0", "PENDING|0:0", "FAILED|75:0", "FAILED|0:15"}
+    name = f"meyrin-{attempt.attempt}"
+    said = endings(slurm, attempt.site, attempt.attempt)
+    assert said <= lost, (found, said)
+    text = slurm.command(attempt.site, "squeue", "-h", "-t", "all", "-o", "%j|%T")
+    listed = {line.partition("|")[2] for line in text.splitlines() if line.startswith(f"{name}|")}
+    assert listed <= {"FAILED"}, (found, listed)
