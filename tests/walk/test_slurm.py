@@ -358,7 +358,8 @@ def check_late_records(slurm: Slurm, agent: Agent, url: str) -> str:
             " ON u.attempt = a.id JOIN jobs j ON j.attempt = a.id WHERE a.site = 'alpha'"
             " AND j.state = 'completed' AND u.source = 'batch' AND j.task IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM usage_records n WHERE n.attempt = a.id"
-            " AND n.version > 0)"
+            " AND n.version > 0) AND 1 = (SELECT COUNT(*) FROM attempts b"
+            " WHERE b.site = a.site AND b.batch_job = u.batch_job)"  # of ids given twice, none
             f" AND a.id IN ({', '.join(map(repr, accounted(slurm, 'alpha')))})"
             " ORDER BY a.id LIMIT 1"
         )
