@@ -1,0 +1,256 @@
+"""What two real Slurm clusters' accounting says, beside what Meyrin charged and states.
+
+They agree to the second, but for what a controller that was killed has lost itself. Slurm keeps
+its state every five seconds; what came since, a controller killed by SIGKILL forgets: jobs that
+it took (their ids are given again), starts and ends. Their records in accounting then stay open,
+are written anew as a run of no time, or never come. Such an attempt is measured by its wrapper.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from tests.components import Slurm
+from tests.walk.books import Books, charges, check_balances
+from tests.walk.facility import Agent, Missing, wait_for
+from tests.walk.slurm_ends import CLUSTERS
+from tests.walk.slurm_site import Said, accounted, way
+
+from meyrin.agent import config as settings
+from meyrin.agent import late
+from meyrin.agent.hub import Hub
+from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.agent.slurm.command import CommandTransport, runner
+from meyrin.client.connection import Connection
+
+SAVES_S = 5  # SAVE_MAX_WAIT in Slurm's src/slurmctld/state_save.c
+_SIDES = ("site_s", "meyrin_s")
+_SLACK_S = 2  # whole seconds, and the time that the saving takes
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """From the kill of a cluster's controller until it answered again."""
+
+    cluster: str
+    killed_s: float
+    back_s: float
+
+    def may_forget(self, at_ms: int | None) -> bool:
+        """Whether what came at that time may never have been saved."""
+        if at_ms is None:
+            return False
+        return self.killed_s - SAVES_S - _SLACK_S <= at_ms / 1000 <= self.back_s + _SLACK_S
+
+
+def latest(books: Books) -> list[Any]:
+    """What was used by each attempt. Accounting is asked again, so its last record counts."""
+    rows = books.rows(
+        "SELECT u.attempt, u.elapsed_s, u.used_s, u.source, u.version, a.site, a.rate_num,"
+        " a.rate_den FROM usage_records u JOIN attempts a ON a.id = u.attempt ORDER BY u.version"
+    )
+    return list({row.attempt: row for row in rows}.values())
+
+
+def forgotten(books: Books, said: dict[str, Said], outages: Sequence[Outage]) -> set[str]:
+    """Attempts that began or ended just before a kill, or in it, of which accounting has no run,
+    one that is open, only runs of no time, or fewer than Meyrin says that there were."""
+    rows = books.rows("SELECT id, site, leased_ms, start_ms, end_ms FROM attempts")
+    by_wrapper = {row.attempt for row in latest(books) if row.source == "wrapper"}
+    return {
+        row.id
+        for row in rows
+        if (known := said.get(row.id)) is None
+        or not known.closed
+        or not known.elapsed_s
+        or row.id in by_wrapper
+        if any(
+            outage.cluster == row.site and outage.may_forget(at_ms)
+            for outage in outages
+            for at_ms in (row.leased_ms, row.start_ms, row.end_ms)
+        )
+    }
+
+
+def named(slurm: Slurm, books: Books) -> dict[str, Said]:
+    """What the clusters' accounting says, once it has all that it was asked about: Slurm tells a
+    job's name up to five seconds after it began. A controller that was killed never does: those
+    are left out here, and counted by who asks."""
+    found: dict[str, Said] = {}
+
+    def look() -> object:
+        rows = books.rows(
+            "SELECT DISTINCT a.id, a.site, a.batch_job, a.end_ms FROM usage_records u"
+            " JOIN attempts a ON a.id = u.attempt WHERE u.source = 'batch'"
+        )
+        nameless = {(row.site, row.batch_job, moment(row.end_ms)): row.id for row in rows}
+        found.clear()
+        found.update(accounted(slurm, *CLUSTERS, nameless=nameless))
+        return not {row.id for row in rows} - set(found) or "names in accounting"
+
+    with suppress(Missing):
+        wait_for(look, "accounting to name every job", 30)
+    return found
+
+
+def catch_up(slurm: Slurm, agents: list[Agent], books: Books) -> None:
+    """Where a controller that was killed has changed its accounting since, the agents' second
+    look tells it; it would come after hours: here, by a clock that is ahead."""
+    said = named(slurm, books)
+    changed = {
+        row.site
+        for row in latest(books)
+        if row.attempt in said and row.elapsed_s != said[row.attempt].elapsed_s
+    }
+    for agent in agents:
+        if agent.name in changed:
+            agent.kill()
+            config = settings.load(agent.folder / "agent.toml")
+            with second_look(slurm, config, agent.name) as (batch, hub):
+                print(f"{agent.name}: accounting changed, {late.tell(batch, hub)} told again")
+            agent.start()
+
+
+def moment(at_ms: int | None) -> str:
+    """As Slurm prints it."""
+    return "" if at_ms is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1000))
+
+
+def check_charged_as_accounted(
+    books: Books, said: dict[str, Said], excused: Collection[str]
+) -> str:
+    """One charge an attempt, of the seconds that the clusters' own accounting has for it."""
+    charged = charges(books)
+    rows = latest(books)
+    assert set(charged) <= {row.attempt for row in rows}
+    ours, theirs, alike = 0, 0, 0
+    for row in rows:
+        rate = Fraction(row.rate_num, row.rate_den)
+        assert row.used_s == charged.get(row.attempt, 0) == -(-rate * row.elapsed_s // 1)
+        if row.elapsed_s and row.attempt not in excused:
+            known = said[row.attempt]
+            assert row.elapsed_s == known.elapsed_s, (tuple(row), known)
+            assert row.used_s == known.gpu_s, (tuple(row), known)
+            ours, theirs, alike = ours + row.used_s, theirs + known.gpu_s, alike + 1
+    sources, again = Counter(row.source for row in rows), sum(s.runs > 1 for s in said.values())
+    assert alike > 0
+    return (
+        f"{len(rows)} attempts measured, {dict(sources)}, {alike} compared with sacct,"
+        f" {len(excused)} that a killed controller forgot; {ours} accelerator-seconds charged,"
+        f" {theirs} in sacct; requeued runs: {again}"
+    )
+
+
+def check_late_records(slurm: Slurm, agent: Agent, url: str, excused: Collection[str]) -> str:
+    """The site's statement is Meyrin's. Then accounting is mended in its database, as it comes in
+    practice: they differ in just that job, until the agent's second look has told it."""
+    found = compared(agent)
+    before = check_statement(found, excused)
+    by_rest = over_rest(slurm, agent)
+    assert check_statement(compared(agent, by_rest), excused) == before, "slurmrestd tells the same"
+    agent.kill()  # its turn to look again comes after ten minutes: here, by a clock that is ahead
+    config = settings.load(agent.folder / "agent.toml")
+    books = Books(url)
+    try:
+        (one,) = books.rows(
+            "SELECT a.id, u.elapsed_s, u.batch_job FROM attempts a JOIN usage_records u"
+            " ON u.attempt = a.id JOIN jobs j ON j.attempt = a.id WHERE a.site = 'alpha'"
+            " AND j.state = 'completed' AND u.source = 'batch' AND j.task IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM usage_records n WHERE n.attempt = a.id"
+            " AND n.version > 0) AND 1 = (SELECT COUNT(*) FROM attempts b"
+            " WHERE b.site = a.site AND b.batch_job = u.batch_job)"  # of ids given twice, none
+            f" AND a.id IN ({', '.join(map(repr, set(accounted(slurm, 'alpha')) - set(excused)))})"
+            " ORDER BY a.id LIMIT 1"
+        )
+        where = f"WHERE job_name = 'meyrin-{one.id}' AND id_job = {one.batch_job}"
+        slurm.sql(
+            "alpha",
+            f"UPDATE alpha_job_table SET time_end = time_end + 7 {where}"
+            " AND time_end = (SELECT t FROM (SELECT MAX(time_end) t FROM alpha_job_table"
+            f" {where}) x)",
+        )
+        assert accounted(slurm, "alpha")[one.id].elapsed_s == one.elapsed_s + 7
+        found = compared(agent)
+        assert check_statement(found, {*excused, one.id}) == before | {one.id: "seconds differ"}
+        assert check_statement(compared(agent, by_rest), {*excused, one.id}) == before | {
+            one.id: "seconds differ"
+        }
+        with second_look(slurm, config) as (batch, hub):
+            assert late.tell(batch, hub) == 1
+            assert late.tell(batch, hub) == 0, "told once"
+        found = compared(agent)
+        assert check_statement(found, excused) == before
+        told = books.rows(
+            f"SELECT version, elapsed_s FROM usage_records WHERE attempt = '{one.id}'"
+            " ORDER BY version"
+        )
+        assert [tuple(row) for row in told] == [(0, one.elapsed_s), (1, one.elapsed_s + 7)]
+        check_balances(books)
+    finally:
+        books.close()
+    return f"{found['attempts']} attempts compared, one mended by 7 s in the database and followed"
+
+
+@contextmanager
+def second_look(
+    slurm: Slurm, config: settings.AgentConfig, cluster: str = "alpha"
+) -> Iterator[tuple[SlurmBatch, Hub]]:
+    """The agent's own memory and its way to hub and cluster, two hours on."""
+    by = CommandTransport(runner(60), conf=slurm.conf(cluster), user=way().user)
+    made = SlurmBatch(config.dir / "slurm", by, clock_s=lambda: time.time() + 7200)
+    connection = Connection(config.hub, config.credential)
+    try:
+        made.partitions()
+        yield made, Hub(connection, "")
+    finally:
+        connection.close()
+        made.leave()
+
+
+def over_rest(slurm: Slurm, agent: Agent) -> Path:
+    """The same agent's settings, with slurmrestd as the way to its cluster."""
+    chosen, path = way(), agent.folder / "rest.toml"
+    token = agent.folder / "token"
+    token.write_text(slurm.token(agent.name, chosen.user))
+    more = f'transport = "rest"\nrest_url = "{slurm.rest(agent.name)}"\nrest_token_file = "token"\n'
+    text = (agent.folder / "agent.toml").read_text()
+    path.write_text(text.replace("[slurm]\n", f"[slurm]\n{more}"))
+    token.chmod(0o600)
+    for each in (token, path):
+        shutil.chown(each, chosen.user)
+    return path
+
+
+def check_statement(found: dict[str, Any], excused: Collection[str]) -> dict[str, str]:
+    """Both sides have the same seconds but for `excused`; what is said of those that differ."""
+    bad = {line["attempt"]: line for line in found["lines"] if line["bad"]}
+    assert set(bad) <= set(excused), found
+    assert len(bad) == found["differ"], found
+    sums = [found[side] - sum(line[side] or 0 for line in bad.values()) for side in _SIDES]
+    assert sums[0] == sums[1] > 0, (sums, found)
+    return {attempt: line["what"] for attempt, line in bad.items()}
+
+
+def compared(agent: Agent, config: Path | None = None) -> dict[str, Any]:
+    """What `meyrin agent compare` says, run as the agent is; its exit code is right."""
+    chosen = way()
+    done = subprocess.run(
+        [chosen.python, "-m", "meyrin", "agent", "compare", "--json",
+         "--config", str(config or agent.folder / "agent.toml")],
+        env=agent.environ, preexec_fn=chosen.preexec(), capture_output=True, text=True,
+        cwd="/", check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == int(found["differ"] > 0), found
+    return found
