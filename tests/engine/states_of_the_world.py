@@ -118,5 +118,6 @@ def _waiting(rng, number, kinds):
         partitions=("gpu",) if rng.random() < 0.1 else (),
         features=("fast",) if rng.random() < 0.1 else (),
         refused_by=("beta",) if rng.random() < 0.1 else (),
+        near=("beta",) if rng.random() < 0.2 else (),
         blocked=blocked,
     )

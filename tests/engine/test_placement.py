@@ -61,6 +61,17 @@ def test_an_array_spreads_over_equal_sites():
     assert [p.site for p in decision.placements][:2] == ["alpha", "beta"]
 
 
+def test_a_job_goes_where_those_that_it_depends_on_ran_unless_another_starts_it_sooner():
+    places = [PartitionState(site, GPU) for site in ("alpha", "beta", "gamma")]
+    job = replace(ask(1, accelerators=1), near=("beta", "delta"))
+    assert [p.site for p in decide(world([job], *places), Policy(), NOW).placements] == ["beta"]
+    places[1] = full("beta", NOW + 5)
+    assert [p.site for p in decide(world([job], *places), Policy(), NOW).placements] == ["alpha"]
+    busy = [full("alpha", NOW + 50), full("beta", NOW + 50)]
+    (waiting,) = decide(world([job], *busy), Policy(), NOW).waiting
+    assert waiting.next_start == Candidate("beta", "gpu", NOW + 50)
+
+
 def test_a_job_without_accelerators_leaves_them_to_others():
     places = [PartitionState("alpha", GPU), full("beta", None, CPU), PartitionState("gamma", CPU)]
     decision = decide(world([ask(n, tasks=8) for n in range(3)], *places), Policy(), NOW)

@@ -135,9 +135,11 @@ def preference(job, option, now_s):
     start_s, name, place, model, shaped = option
     partition = place.partition
     idle = bool(partition.accelerators_per_node) and not job.resources.accelerators
+    away = bool(job.near) and name[0] not in job.near
     if start_s > now_s:
-        return start_s, idle, Fraction(0), name
+        return start_s, idle, away, Fraction(0), name
     kind = 0 if shaped.asked.accelerators else 1
     free = sum(node.free_at(now_s)[kind] for node in model.nodes)
     left = free - shaped.nodes * triple(shaped.asked)[kind]
-    return start_s, idle, -Fraction(left, partition.nodes * triple(partition.node)[kind]), name
+    whole = partition.nodes * triple(partition.node)[kind]
+    return start_s, idle, away, -Fraction(left, whole), name

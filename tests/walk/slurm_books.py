@@ -57,29 +57,32 @@ def latest(books: Books) -> list[Any]:
     """What was used by each attempt. Accounting is asked again, so its last record counts."""
     rows = books.rows(
         "SELECT u.attempt, u.elapsed_s, u.used_s, u.source, u.version, a.site, a.rate_num,"
-        " a.rate_den FROM usage_records u JOIN attempts a ON a.id = u.attempt ORDER BY u.version"
+        " a.rate_den, a.leased_ms, a.start_ms, a.end_ms"
+        " FROM usage_records u JOIN attempts a ON a.id = u.attempt ORDER BY u.version"
     )
     return list({row.attempt: row for row in rows}.values())
 
 
 def forgotten(books: Books, said: dict[str, Said], outages: Sequence[Outage]) -> set[str]:
-    """Attempts that began or ended just before a kill, or in it, of which accounting has no run,
-    one that is open, only runs of no time, or fewer than Meyrin says that there were."""
-    rows = books.rows("SELECT id, site, leased_ms, start_ms, end_ms FROM attempts")
-    by_wrapper = {row.attempt for row in latest(books) if row.source == "wrapper"}
+    """Attempts that began or ended just before a kill, or in it, of which accounting has other
+    seconds than Meyrin: no run, one that is open, runs of no time, or fewer than there were."""
     return {
-        row.id
-        for row in rows
-        if (known := said.get(row.id)) is None
-        or not known.closed
-        or not known.elapsed_s
-        or row.id in by_wrapper
-        if any(
+        row.attempt
+        for row in latest(books)
+        if _is_not_whole(row, said.get(row.attempt))
+        and any(
             outage.cluster == row.site and outage.may_forget(at_ms)
             for outage in outages
             for at_ms in (row.leased_ms, row.start_ms, row.end_ms)
         )
     }
+
+
+def _is_not_whole(row: Any, known: Said | None) -> bool:
+    if known is None:
+        return bool(row.elapsed_s)
+    cut = not known.closed or known.elapsed_s == 0 or row.source == "wrapper"
+    return cut and known.elapsed_s != row.elapsed_s
 
 
 def named(slurm: Slurm, books: Books) -> dict[str, Said]:
@@ -137,11 +140,13 @@ def check_charged_as_accounted(
     for row in rows:
         rate = Fraction(row.rate_num, row.rate_den)
         assert row.used_s == charged.get(row.attempt, 0) == -(-rate * row.elapsed_s // 1)
-        if row.elapsed_s and row.attempt not in excused:
-            known = said[row.attempt]
-            assert row.elapsed_s == known.elapsed_s, (tuple(row), known)
-            assert row.used_s == known.gpu_s, (tuple(row), known)
-            ours, theirs, alike = ours + row.used_s, theirs + known.gpu_s, alike + 1
+        known = said.get(row.attempt)
+        if row.attempt in excused or (known is None and row.elapsed_s == 0):
+            continue
+        assert known is not None, tuple(row)
+        assert row.elapsed_s == known.elapsed_s, (tuple(row), known)
+        assert row.used_s == known.gpu_s, (tuple(row), known)
+        ours, theirs, alike = ours + row.used_s, theirs + known.gpu_s, alike + 1
     sources, again = Counter(row.source for row in rows), sum(s.runs > 1 for s in said.values())
     assert alike > 0
     return (

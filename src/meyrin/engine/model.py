@@ -69,7 +69,8 @@ class WaitingJob:
     """An admitted job, or a request that asks where it would go.
 
     `blocked` are reasons found before any partition is looked at (held, begin, dependency,
-    array limit). `refused_by` are sites whose own rule or veto said no to it.
+    array limit). `refused_by` are sites whose own rule or veto said no to it. `near` are sites
+    where jobs that it depends on ran.
     """
 
     job: int
@@ -82,6 +83,7 @@ class WaitingJob:
     partitions: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     refused_by: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
     blocked: tuple[Refusal, ...] = ()
 
 

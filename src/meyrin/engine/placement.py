@@ -6,8 +6,9 @@ The rules, in order:
 2. A job fits a partition *now* if its nodes have room for its whole wall time beside everything
    that runs, waits in the site's queue, or is kept for a job ahead of it.
 3. Where it fits now, it goes. Among several: rather not to a partition with accelerators when it
-   asks for none; then where the largest part of what it asks for (accelerators, else cores) is
-   still free once it is there, so that an array spreads over equal sites; then by name.
+   asks for none; then to a site where a job that it depends on ran (`WaitingJob.near`), as what
+   that one wrote lies there; then where the largest part of what it asks for (accelerators, else
+   cores) is still free once it is there, so that an array spreads over equal sites; then by name.
 4. Else the partition where it starts first, then by the same preference and by name. It is sent
    there if that start is at most `send_ahead_s` away and fewer than `queue_ahead` jobs wait in
    the site's queue; otherwise it waits at the hub, where it can still go elsewhere.
@@ -104,13 +105,15 @@ class Option(NamedTuple):
     """A partition that would take the job, and when.
 
     `at` counts partitions in order of name. `idle`: the job asks for no accelerator, and there it
-    would keep some idle. `paid`: only an allocation of the paid door can carry it there.
+    would keep some idle. `away`: the jobs that it depends on ran elsewhere. `paid`: only an
+    allocation of the paid door can carry it there.
     """
 
     at: int
     shaped: Shaped
     start_s: int
     idle: bool
+    away: bool = False
     paid: bool = False
 
 
@@ -194,7 +197,8 @@ class World:
                 idle = place.partition.accelerators_per_node > 0 and not job.resources.accelerators
                 paid = job.project in self._payers
                 paid = paid and payer_of(mine, shaped.hold_s, self.now_s).paid
-                options.append(Option(at, shaped, start_s, idle, paid))
+                away = bool(job.near) and place.site not in job.near
+                options.append(Option(at, shaped, start_s, idle, away, paid))
                 if start_s > self.now_s:
                     refusals.append(self._busy_at(at, shaped, room))
                 continue
@@ -294,10 +298,12 @@ class World:
         soon = option.start_s - self.now_s <= self.policy.send_ahead_s
         return soon and self.timelines.queued[option.at] < self.policy.queue_ahead
 
-    def _preference(self, option: Option) -> tuple[int, bool, float, int]:
-        """Least is best: start, accelerators left idle, part taken once it is there, name."""
+    def _preference(self, option: Option) -> tuple[int, bool, bool, float, int]:
+        """Least is best: start, accelerators left idle, away from the jobs that it depends on,
+        part taken once it is there, name."""
+        first = (option.start_s, option.idle, option.away)
         if option.start_s > self.now_s:
-            return option.start_s, option.idle, 0.0, option.at
+            return *first, 0.0, option.at
         partition, shaped = self.places[option.at].partition, option.shaped
         free = self.timelines.free_now(option.at)
         if shaped.asked.accelerators:
@@ -307,7 +313,7 @@ class World:
             )
         else:
             left, total = free[1] - shaped.nodes * shaped.asked.cores, partition.node.cores
-        return option.start_s, option.idle, -left / (total * partition.nodes), option.at
+        return *first, -left / (total * partition.nodes), option.at
 
 
 def _units(shaped: Shaped) -> int:

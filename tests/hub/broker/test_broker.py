@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.hub.facility import CPU, GPU, at_once
 
 from meyrin.domain.errors import Refused, WorldMoved
-from meyrin.domain.job import ArraySpec, Resources
+from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
 from meyrin.domain.site import Partition
 from meyrin.engine.model import Policy
 from meyrin.engine.placement import decide
@@ -276,6 +276,29 @@ def test_an_array_spreads_over_equal_sites(hub):
     hub.steps()
     places = [hub.detail(f"{array}_{task}").job.site for task in range(8)]
     assert (places.count("alps"), places.count("jura")) == (4, 4)
+
+
+def test_a_job_follows_the_one_that_it_depends_on_to_its_site(hub):
+    hub.site("jura", CPU)
+    here, there = hub.submit(sites=("alps",)), hub.submit(sites=("jura",))
+    array = hub.submit(array=ArraySpec((0, 1)), sites=("jura",))
+    hub.steps()
+    for agent in hub.agents.values():
+        for work in agent.lease().work:
+            agent.finish(work)
+    one, asked_once = _follow(hub, (here, None))
+    more, asked = _follow(hub, (there, None), (array, None), (array, 1))
+    assert (one, more) == (["alps"], ["jura", "jura", "jura"])
+    assert asked == asked_once > 0, "as many questions for three as for one"
+
+
+def _follow(hub, *on):
+    """Where jobs go that depend on these, and how often the database was asked for that."""
+    jobs = [hub.submit(dependencies=(Dependency(DependencyKind.AFTER_OK, *each),)) for each in on]
+    with hub.counting() as statements:
+        hub.steps()
+    sites = [hub.detail(job).job.site for job in jobs]
+    return sites, sum("AS earlier" in statement for statement in statements)
 
 
 # --- explain and forecast

@@ -94,7 +94,7 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     room = when_full or sends_ahead or any(_has_room(state) for state in states)
     rows, more = _waiting(step, window) if room else ([], False)
     funds = paying.funds(step, sorted({row.project_id for row in rows}))
-    waiting = _with_array_limits(step, rows)
+    waiting = _as_waiting_jobs(step, rows)
     return Snapshot(State(version, states, tuple(funds), waiting, more), policy)
 
 
@@ -147,6 +147,7 @@ class _Asked:
 
     job: WaitingJob
     array_limit: int
+    depends: bool
 
 
 # by database; a full one is replaced, never emptied, as other threads may be reading it
@@ -163,11 +164,12 @@ def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
     for number, request in jobs_service.specs(step, missing).items() if missing else ():
         row = missing[number]
         job = as_waiting(request, row.project_id, 0, row.submit_ms // 1000)
-        asked[number] = _Asked(job, request.array.max_running if request.array else 0)
+        limit = request.array.max_running if request.array else 0
+        asked[number] = _Asked(job, limit, bool(request.dependencies))
     return asked
 
 
-def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
+def _as_waiting_jobs(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
     """The rows as waiting jobs; of an array with a limit, the elements over it are blocked."""
     asked = _read_requests(step, rows)
     limits = {
@@ -178,10 +180,13 @@ def _with_array_limits(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob,
     active = Counter(attempts.active_in_arrays(step, limits))
     known = refusals.in_force(step) if any(row.refused_by for row in rows) else frozenset()
     lacking = terms.missing(step, {row.person_id for row in rows})
+    followers = [row.id for row in rows if asked[row.request_id].depends]
+    near = eligible.near(step, followers) if followers else {}
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        job = replace(job, job=row.id, refused_by=refusals.counting(row.refused_by, known))
+        refused_by = refusals.counting(row.refused_by, known)
+        job = replace(job, job=row.id, refused_by=refused_by, near=near.get(row.id, ()))
         job = without(job, lacking.get(row.person_id, ()))
         limit = limits.get(row.family)
         if limit is not None:

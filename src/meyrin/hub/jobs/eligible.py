@@ -155,6 +155,25 @@ def conditions(step: Step, job_ids: list[int]) -> dict[int, list[Condition]]:
     return dict(result)
 
 
+def near(step: Step, job_ids: list[int]) -> dict[int, tuple[str, ...]]:
+    """Sites where jobs that the given ones depend on ran or were placed, by name; one query."""
+    earlier = jobs.alias("earlier")
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    rows = step.rows(
+        sa.select(dependencies.c.job_id, earlier.c.site)
+        .join(earlier, earlier.c.family == dependencies.c.on_family)
+        .where(
+            step.among(dependencies.c.job_id, job_ids),
+            earlier.c.site.is_not(None),
+            sa.or_(dependencies.c.on_task.is_(None), dependencies.c.on_task == earlier.c.task),
+        )
+        .distinct()
+    )
+    for row in rows:
+        found[row.job_id].add(row.site)
+    return {job: tuple(sorted(sites)) for job, sites in found.items()}
+
+
 def _ends(step: Step, families: set[int]) -> dict[int, dict[int | None, str]]:
     """State of every job of the families, by family and task."""
     ends: defaultdict[int, dict[int | None, str]] = defaultdict(dict)
