@@ -40,8 +40,7 @@ _ENDED_BY_SITE = {
     "LAUNCH_FAILED": "Slurm could not launch it",
     "RECONFIG_FAIL": "its nodes could not be made ready",
 }
-
-
+UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
 FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
 
 
@@ -171,6 +170,14 @@ def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
         start_ms=None if start_s is None else start_s * 1000,
         end_ms=None if end_s is None else end_s * 1000,
         usage=usage(replace(w, queue=None)),
+    )
+
+
+def cancelled_unseen(seen: BatchJob, w: Witnesses) -> BatchJob:
+    """Cancelled as its person asked, though nobody saw its end: of the run that was forgotten
+    nothing is counted, as nobody knows how long it was."""
+    return replace(
+        seen, phase=Phase.ENDED, end="cancelled", why=UNSEEN, site_word=None, usage=usage(w)
     )
 
 
