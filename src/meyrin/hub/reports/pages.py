@@ -170,27 +170,31 @@ class PageRoute(APIRoute):
                 if request.method == "POST":  # read once, here; FastAPI allows 1 MiB a field
                     await request.form(max_part_size=MAX_FIELD_BYTES)
                 return await handle(request)
-            except HTTPException as error:
-                if error.status_code not in (400, 413) or not wants_page(request):
+            except (MeyrinError, RequestValidationError, HTTPException) as error:
+                page = _told(request, error) if wants_page(request) else None
+                if page is None:
                     raise
-                hint = "go back, where what you wrote still is, and send less"
-                return error_page(request, InvalidInput(str(error.detail), hint=hint))
-            except RequestValidationError as error:
-                if not wants_page(request):
-                    raise
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"][1:])
-                return error_page(request, InvalidInput(f"{where}: {first['msg']}"))
-            except NotLoggedIn as error:
-                if not wants_page(request):
-                    raise
-                return _log_in(request) or error_page(request, error)
-            except MeyrinError as error:
-                if not wants_page(request):
-                    raise
-                return error_page(request, error)
+                return page
 
         return handler
+
+
+def _told(
+    request: Request, error: MeyrinError | RequestValidationError | HTTPException
+) -> Response | None:
+    """The error as a page; None for what is no word to whoever asks for pages."""
+    if isinstance(error, NotLoggedIn):
+        return _log_in(request) or error_page(request, error)
+    if isinstance(error, MeyrinError):
+        return error_page(request, error)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return error_page(request, InvalidInput(f"{where}: {first['msg']}"))
+    if error.status_code not in (400, 413):
+        return None
+    hint = "go back, where what you wrote still is, and send less"
+    return error_page(request, InvalidInput(str(error.detail), hint=hint))
 
 
 def wants_page(request: Request) -> bool:
