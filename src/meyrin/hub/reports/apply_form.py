@@ -26,7 +26,7 @@ WORDS = {
 DEFAULTS = dict.fromkeys(unsent.FIELDS, "") | {"kind": "academic", "purpose": "try", "months": "3"}
 _NUMBERS = {"amount_h": 10**10, "months": 60}  # the most
 # digits, in threes where they are parted: what 1,5 or 1 0 means is not guessed
-_WHOLE = re.compile(r"[0-9]+|[0-9]{1,3}(?:([,'’ \u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
+_WHOLE = re.compile(r"[0-9]+|[0-9]{1,3}(?:([,'\u2019 \u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
