@@ -34,6 +34,7 @@ from meyrin.agent.slurm.command import CommandTransport, runner
 from meyrin.client.connection import Connection
 
 SAVES_S = 5  # SAVE_MAX_WAIT in Slurm's src/slurmctld/state_save.c
+_SHOWN = "JobIDRaw,JobName,State,Submit,Start,End,ElapsedRaw,ExitCode"
 _SIDES = ("site_s", "meyrin_s")
 _SLACK_S = 2  # whole seconds, and the time that the saving takes
 
@@ -159,6 +160,7 @@ def check_charged_as_accounted(
 def check_late_records(slurm: Slurm, agent: Agent, url: str, excused: Collection[str]) -> str:
     """The site's statement is Meyrin's. Then accounting is mended in its database, as it comes in
     practice: they differ in just that job, until the agent's second look has told it."""
+    print(slurm.command(agent.name, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN))
     found = compared(agent)
     before = check_statement(found, excused)
     by_rest = over_rest(slurm, agent)

@@ -342,12 +342,25 @@ def _begun(run: Run, rows: Sequence[AccountingRow]) -> bool:
 
 def _of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     """Whether a row is of a further copy that ended at once: the fence held, and no run of ours
-    began then."""
+    began then. Or Slurm ended it itself before it was there, after the script had come to its own
+    end: a controller that forgot the run launches it again, on a node that still knows it."""
+    if _ended_unbegun(row, w):
+        return True
     if not any(_within(second, row) for second in w.seconds):
         return False
     if row.exit_code == SECOND_COPY and all(run.code != SECOND_COPY for run in w.runs):
         return True  # it began in the same second as our run
     return not any(_within(run.start_s, row) for run in w.runs)
+
+
+def _ended_unbegun(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
+    said = _said(w)
+    if said is None or said.end_s is None or said.code is None or said.signal is not None:
+        return False
+    if row.start_s is None or row.end_s is None or base(row.state) != "CANCELLED":
+        return False
+    after = row.start_s > said.end_s + 1 and row.end_s <= row.start_s + 1
+    return after and all(base(each.state) != "REQUEUED" for each in w.accounting)
 
 
 def _within(moment: int | None, row: AccountingRow | QueueRow, slack_s: int = 1) -> bool:
