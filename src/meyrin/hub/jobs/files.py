@@ -23,8 +23,15 @@ def upload_state(step: Step, blobs: Blobs, by: str, sha256: str) -> UploadState:
     """How far an upload is. A file that somebody else brought counts for nothing here: who
     knows a digest has not shown to have the bytes. What may be tidied away within a day is asked
     for anew."""
+    return _state(step, blobs, by, sha256, _brought(step, by, sha256))
+
+
+def _brought(step: Step, by: str, sha256: str) -> sa.Row[Any] | None:
     u = uploads.c
-    row = step.one(sa.select(u.size, u.at_ms).where(u.sha256 == sha256, u.by == by))
+    return step.one(sa.select(u.size, u.at_ms).where(u.sha256 == sha256, u.by == by))
+
+
+def _state(step: Step, blobs: Blobs, by: str, sha256: str, row: sa.Row[Any] | None) -> UploadState:
     if row is not None and row.at_ms > step.now_ms - blobs.unused_ms + SURE_MS:
         return UploadState(sha256=sha256, offset=row.size, complete=True)
     return UploadState(sha256=sha256, offset=blobs.offset(sha256, by), complete=False)
@@ -45,12 +52,12 @@ def upload(
     A person may bring `most_bytes` in a time, else Refused; None is for sites.
     """
     with database.read() as step:
-        state = upload_state(step, blobs, by, sha256)
-        before = not state.complete and _brought(step, by, sha256)
+        before = _brought(step, by, sha256)
+        state = _state(step, blobs, by, sha256, before)
         free = most_bytes is None or brought.claimed(step, by, sha256, total)
     if state.complete:
         return state
-    if before:
+    if before is not None:
         with database.write() as step:
             if keeping.renew(step, by, sha256, total):
                 return UploadState(sha256=sha256, offset=total, complete=True)
@@ -73,11 +80,6 @@ def upload(
         row = {"sha256": sha256, "by": by, "size": total, "at_ms": step.now_ms}
         step.add_new(uploads, [row])
     return UploadState(sha256=sha256, offset=total, complete=True)
-
-
-def _brought(step: Step, by: str, sha256: str) -> bool:
-    mine = sa.and_(uploads.c.sha256 == sha256, uploads.c.by == by)
-    return step.one(sa.select(uploads.c.sha256).where(mine)) is not None
 
 
 def check_brought(step: Step, by: str, named: Sequence[FileView]) -> None:
