@@ -31,11 +31,9 @@ from tests.walk.facility import (
 from tests.walk.first_job import MOST_CLICKS, MOST_TYPED, ended_well, first_job, place_for
 from tests.walk.slurm_books import (
     Outage,
-    catch_up,
     check_charged_as_accounted,
     check_late_records,
-    forgotten,
-    named,
+    settle,
 )
 from tests.walk.slurm_ends import CLUSTERS, check_ended_by_slurm, check_requeued, tend
 from tests.walk.slurm_site import site, way
@@ -190,9 +188,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             check_histories(books)
             check_balances(books)
             check_runs(books, load)
-            catch_up(slurm, agents, books)
-            said = named(slurm, books)
-            excused = forgotten(books, said, killer.outages)
+            said, excused = settle(slurm, agents, books, killer.outages)
             print(check_charged_as_accounted(books, said, excused))
             states = {row.id: row.state for row in books.rows("SELECT id, state FROM jobs")}
         finally:
