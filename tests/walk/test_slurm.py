@@ -275,15 +275,16 @@ def check_arrays(load: Load, completed: set[int]) -> None:
 def check_kinds(place: Facility, load: Load, slurm: Slurm) -> None:
     with place.hub.client() as client:
         found = {each.job: each for each in client.each_job(limit=500)}
-        good = [job for kind in ("single", "multi", "gres") for job in load.jobs[kind]]
-        good += [job + n for job in load.jobs["array"] for n in range(ELEMENTS)]
-        for job in good:
-            if found[job].state != "completed":
+        must = {job: ("completed", 0) for kind in ("single", "multi", "gres")
+                for job in load.jobs[kind]}  # fmt: skip
+        must |= {job + n: ("completed", 0) for job in load.jobs["array"] for n in range(ELEMENTS)}
+        must |= dict.fromkeys(load.jobs["bad"], ("failed", 3))
+        for job, ended in must.items():
+            if (found[job].state, found[job].exit_code) != ended:
                 check_ended_by_slurm(client.job(job), slurm)
-    for job in load.jobs["bad"]:
-        assert (found[job].state, found[job].exit_code) == ("failed", 3), found[job]
-    for job in load.jobs["overtime"]:
-        assert (found[job].state, found[job].reason) == ("failed", "wall time was over")
+        for job in load.jobs["overtime"]:
+            if (found[job].state, found[job].reason) != ("failed", "wall time was over"):
+                check_ended_by_slurm(client.job(job), slurm)
     for job in load.jobs["cancelled"]:
         assert found[job].state == "cancelled", found[job]
     with place.hub.client() as client:
