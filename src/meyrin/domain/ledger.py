@@ -130,9 +130,17 @@ def check_amount(amount_s: int) -> None:
 
 def check_reason(reason: str) -> None:
     """A person's reason is shown to people for ever: said, short, and printable."""
-    if not reason.strip() or len(reason) > MAX_REASON or not reason.isprintable():
+    wrong = ""
+    if not reason.strip():
+        wrong = "is empty"
+    elif len(reason) > MAX_REASON:
+        wrong = f"has {len(reason):,} characters"
+    else:
+        odd = [letter for letter in reason if not letter.isprintable()]
+        wrong = f"has {odd[0]!r} in it" if odd else ""
+    if wrong:
         raise InvalidInput(
-            "a reason is needed, and it must be short",
+            f"the reason {wrong}",
             hint=f"write 1 to {MAX_REASON} characters on one line",
             field="reason",
         )

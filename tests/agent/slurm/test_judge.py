@@ -201,3 +201,18 @@ def test_a_copy_that_began_in_the_second_of_our_run_is_known_by_its_exit_code():
         ending(RUNNING, Witnesses(accounting=rows, runs=(Run(0, "7", 100),), seconds=(101,)))
         is None
     )
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_slurm_launched_anew_and_ended_before_it_began_is_no_word_on_the_script(listed):
+    """A controller forgot that it ran, launched it on the node that still knew it, and ended it."""
+    anew = acct("CANCELLED by 0", 120, 120)
+    runs = (Run(0, "7", 100, "n1", 104, 3),)
+    line = row("CANCELLED", start_s=120, end_s=120) if listed else None
+    ended = ending(RUNNING, Witnesses(queue=line, accounting=(anew,), runs=runs))
+    assert (ended.end, ended.exit_code, ended.end_ms) == ("exit", 3, 104_000)
+    assert (ended.usage.elapsed_s, ended.usage.source) == (4, "wrapper")
+    # but that a run which was queued again is ended before it begins, is its end
+    accounting = (acct("REQUEUED", 100, 104), anew)
+    again = ending(replace(QUEUED, run=1), Witnesses(accounting=accounting, runs=runs))
+    assert again.end == "cancelled"

@@ -15,7 +15,7 @@ from tests.agent.slurm.once import DOUBT_S, Clock
 from meyrin.agent.batch import BatchJob, Phase, Start
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
-from meyrin.agent.slurm.judge import FORGOTTEN
+from meyrin.agent.slurm.judge import FORGOTTEN, UNSEEN
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.units import NodeShape
 from meyrin.testing.slurm import FakeCommands, FakeJob, FakeSlurm, Faults
@@ -240,6 +240,23 @@ def test_a_job_that_ran_and_that_nobody_lists_is_unknown_until_its_wall_time_is_
     assert (site.seen().phase, site.seen().site_word) == (Phase.RUNNING, "not in the queue")
     site.pass_s(1200)
     assert (site.seen().end, site.seen().exit_code) == ("lost", None)
+
+
+def test_a_job_that_slurm_forgot_as_it_ran_and_that_is_cancelled_ends_so_and_never_begins(site):
+    site.submit(requeue=True)
+    job = site.job()
+    job.state, job.start_s = "RUNNING", site.cluster.now_s
+    (Path(site.batch.spool.folder("a")) / "owner").symlink_to("1.0")
+    site.pass_s(10)
+    job.listed, site.cluster.recorded[:] = False, []
+    site.pass_s(300)
+    assert (site.seen().phase, site.seen().site_word) == (Phase.RUNNING, "not in the queue")
+    site.batch.cancel("a")
+    site.pass_s(60)
+    assert (site.seen().end, site.seen().why, site.seen().usage) == ("cancelled", UNSEEN, None)
+    job.listed, job.state, job.restarts, site.cluster.holds = True, "PENDING", 1, False
+    site.pass_s(10)
+    assert job.code == 75, "its controller remembers, and it ends"
 
 
 def test_what_the_controller_forgot_is_sent_once_more(site):

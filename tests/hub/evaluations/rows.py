@@ -21,6 +21,12 @@ def add_rows(hub, mark: str) -> None:
         add(step, hub.projects["lab"], mark)
 
 
+def receive(step: Step, attempt: str, bundle: str = "bundle") -> None:
+    """Evidence of an attempt, with this bundle; the runs above stand on `bundle`."""
+    row = {"attempt": attempt, "draft": digest("draft"), "bundle": digest(bundle)}
+    step.add(store.evidence, [{**row, "received_ms": step.now_ms, "by": "test"}])
+
+
 def add(step: Step, project_id: str, mark: str) -> None:
     now_ms = step.now_ms
     made = signed(plan(says=f"plan {mark}"), at_ms=now_ms - 5)

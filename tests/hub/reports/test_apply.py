@@ -66,13 +66,18 @@ def test_a_starter_takes_three_fields_and_is_there_at_once(
 
 
 def test_what_is_wrong_is_said_and_nothing_typed_is_lost(
-    lending: Hub, visit: Visit, axe_source: str
+    lending: Hub, visit: Visit, axe_source: str, shots: Path
 ) -> None:
     lending.person("ada")
     page = visit(lending, "ada").go("/apply")
-    fill(page, project="idea-of-ada", title="My idea", amount_h="many")
+    fill(page, project="idea-of-ada", title="My idea", amount_h="-5")
+    page.locator("#leading", has_text="hours can't be '-5'").wait_for()
+    assert "a whole number from 1 to" in page.locator("#leading").inner_text()
     page.get_by_role("button", name="Ask").click()
-    assert "can't be 'many'" in page.get_by_role("alert").inner_text()
+    assert "can't be '-5'" in page.get_by_role("alert").inner_text()
+    assert page.evaluate("document.activeElement.id") == "amount_h", "where the mending begins"
+    page.screenshot(path=shots / "apply-wrong.png", full_page=True)
+    assert page.input_value("#amount_h") == "-5"
     assert page.input_value("#title") == "My idea"
     assert not _axe(page, axe_source)
 

@@ -29,6 +29,7 @@ PAGES = {
     "completed": "/jobs/{completed}",
     "failed": "/jobs/{failed}?stream=stderr",
     "untested": "/jobs/{untested}",
+    "tested": "/jobs/{tested}",
     "running": "/jobs/{running}",
     "waiting": "/jobs/{waiting}",
     "held": "/jobs/{held}",

@@ -7,11 +7,13 @@ sent, kept and shown as every output is.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
 import pytest
+from tests.hub.evaluations import rows as gate_rows
 from tests.hub.facility import Facility, chunk
 
 from meyrin.domain.errors import Failed, MeyrinError
@@ -159,6 +161,31 @@ def test_a_run_that_ended_well_and_brought_nothing_back_counts_for_nothing(
     shown = page(sqlite_hub, "/projects/lab/models")
     assert "No evidence: the job was cancelled before its run was whole." in shown
     assert shown.index("suite-x") < shown.index("suite-safety"), "newest first"
+
+
+def test_a_run_and_its_job_lead_to_each_other(sqlite_hub: Facility) -> None:
+    hub = sqlite_hub
+    numbers = [ended(hub, "", exit_code=0) for _ in range(3)]
+    gate_rows.add_rows(hub, "seventeen")
+    with hub.write() as step:
+        for number, bundle in zip(numbers, ("bundle", "the same again"), strict=False):
+            gate_rows.receive(step, hub.detail(number).attempts[-1].attempt, bundle)
+    first, again, without = numbers
+    models = page(hub, "/projects/lab/models")
+    assert models.count(f'<a href="/jobs/{first}">') == 2, "both scores of the run"
+    assert f"/jobs/{again}" not in models
+    mark = re.search(r'<tr id="(run-[0-9a-f]{12})">', models)
+    assert mark
+    job = page(hub, f"/jobs/{first}")
+    assert f"/projects/lab/models?family=tiny#{mark[1]}" in job
+    assert "evidence was received" in page(hub, f"/jobs/{again}")
+    for number in (first, again):
+        assert NEITHER not in page(hub, f"/jobs/{number}")
+    assert NEITHER in page(hub, f"/jobs/{without}")
+    hub.project("other", "ada")
+    with hub.write() as step:
+        gate_rows.add(step, hub.projects["other"], "eighteen")
+    assert "/jobs/" not in page(hub, "/projects/other/models").partition("<main")[2]
 
 
 def test_long_last_words_are_found_and_cut(sqlite_hub: Facility) -> None:

@@ -387,12 +387,12 @@ def test_metrics_are_numbers_that_prometheus_reads(hub: Hub) -> None:
     assert all(line.fullmatch(each) for each in lines), answer.text
     for sample in (
         'meyrin_jobs{state="running"} 4',
-        'meyrin_jobs{state="completed"} 4',
+        'meyrin_jobs{state="completed"} 5',
         'meyrin_site_answers{site="alpha"} 1',
         'meyrin_site_answers{site="gamma"} 0',
         'meyrin_site_drained{site="delta"} 1',
         'meyrin_site_capacity{site="alpha",type="h100",use="free"} 8',
-        'meyrin_placements_total{site="alpha"} 22',
+        'meyrin_placements_total{site="alpha"} 23',
     ):
         assert sample in lines, sample
 

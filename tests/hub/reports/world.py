@@ -246,6 +246,11 @@ class Hub:
             )
             agents.results(step, found.site_id, body)
 
+    def tested(self, job: int) -> None:
+        """The hub received evidence of what the job tested."""
+        with self.database.write() as step:
+            gate_rows.receive(step, self.attempt(job).attempt)
+
     def move(self, job: int, *states: JobState) -> None:
         with self.database.write() as step:
             row = change.locked(step, [job])[job]
@@ -331,13 +336,14 @@ def _first_hours(made: Hub, ana: Actor) -> None:
     )
     numbers["failed"] = made.submit(ana, gpu(HOSTILE[1], 1))
     numbers["untested"] = made.submit(ana, gpu("suite-safety", 1, **handed_in()))
+    numbers["tested"] = made.submit(ana, gpu("suite-safety", 1, **handed_in()))
     numbers["early"] = made.submit(ana, gpu(HOSTILE[2], 1, held=True))
     numbers["late"] = made.submit(
         ana, gpu("too late", 1, held=True, deadline_s=made.clock() // 1000 + 30)
     )
     made.place()
     made.lease("alpha")
-    for name in ("completed", "failed", "untested"):
+    for name in ("completed", "failed", "untested", "tested"):
         made.report(numbers[name], "queued")
         made.clock.pass_s(3)
         made.start(numbers[name])
@@ -348,6 +354,8 @@ def _first_hours(made: Hub, ana: Actor) -> None:
     made.end(numbers["untested"], exit_code=1, elapsed_s=754)
     made.end(numbers["completed"], elapsed_s=754, results_follow=True)
     made.leave(numbers["completed"], "model 1.npz", "<img src=x onerror=window.hacked=1>.npz")
+    made.end(numbers["tested"], elapsed_s=754)
+    made.tested(numbers["tested"])
     made.end(numbers["failed"], exit_code=3, elapsed_s=754)
     with made.database.write() as step:
         jobs.cancel(step, ana, str(numbers["early"]))

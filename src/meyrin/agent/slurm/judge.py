@@ -40,8 +40,7 @@ _ENDED_BY_SITE = {
     "LAUNCH_FAILED": "Slurm could not launch it",
     "RECONFIG_FAIL": "its nodes could not be made ready",
 }
-
-
+UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
 FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
 
 
@@ -171,6 +170,14 @@ def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
         start_ms=None if start_s is None else start_s * 1000,
         end_ms=None if end_s is None else end_s * 1000,
         usage=usage(replace(w, queue=None)),
+    )
+
+
+def cancelled_unseen(seen: BatchJob, w: Witnesses) -> BatchJob:
+    """Cancelled as its person asked, though nobody saw its end: of the run that was forgotten
+    nothing is counted, as nobody knows how long it was."""
+    return replace(
+        seen, phase=Phase.ENDED, end="cancelled", why=UNSEEN, site_word=None, usage=usage(w)
     )
 
 
@@ -335,12 +342,25 @@ def _begun(run: Run, rows: Sequence[AccountingRow]) -> bool:
 
 def _of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     """Whether a row is of a further copy that ended at once: the fence held, and no run of ours
-    began then."""
+    began then. Or Slurm ended it itself before it was there, after the script had come to its own
+    end: a controller that forgot the run launches it again, on a node that still knows it."""
+    if _ended_unbegun(row, w):
+        return True
     if not any(_within(second, row) for second in w.seconds):
         return False
     if row.exit_code == SECOND_COPY and all(run.code != SECOND_COPY for run in w.runs):
         return True  # it began in the same second as our run
     return not any(_within(run.start_s, row) for run in w.runs)
+
+
+def _ended_unbegun(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
+    said = _said(w)
+    if said is None or said.end_s is None or said.code is None or said.signal is not None:
+        return False
+    if row.start_s is None or row.end_s is None or base(row.state) != "CANCELLED":
+        return False
+    after = row.start_s > said.end_s + 1 and row.end_s <= row.start_s + 1
+    return after and all(base(each.state) != "REQUEUED" for each in w.accounting)
 
 
 def _within(moment: int | None, row: AccountingRow | QueueRow, slack_s: int = 1) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from meyrin.agent.slurm import words
+
 # what Slurm's C code says for "no value" and "no end", where it leaks out as a plain number
-_NO_VALUE = {0xFFFE, 0xFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 2**64 - 2, 2**64 - 1}
+_NO_VALUE = {0xFFFE, 0xFFFF, 0xFFFFFFFE, 0xFFFFFFFF}
 # of several words of a state, the one that squeue prints
 _SHOWN_FIRST = (
     "COMPLETING", "STAGE_OUT", "CONFIGURING", "RESIZING", "REQUEUED", "REQUEUE_FED",
@@ -36,7 +38,7 @@ def number(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     whole = int(value)
-    return None if whole < 0 or whole in _NO_VALUE else whole
+    return None if whole < 0 or whole in _NO_VALUE else words.known(whole)
 
 
 def moment(value: Any) -> int | None:
@@ -67,8 +69,8 @@ def state(value: Any) -> str:
         value = value.get("current")
     if not isinstance(value, list):
         return text(value)
-    words = [str(each) for each in value]
-    return next((word for word in _SHOWN_FIRST if word in words), words[0] if words else "")
+    said = [str(each) for each in value]
+    return next((word for word in _SHOWN_FIRST if word in said), said[0] if said else "")
 
 
 def flags(value: Any) -> str:
@@ -120,9 +122,12 @@ def cpu_ms(steps: Sequence[Any]) -> int | None:
     if not steps:
         return None
     spent = (at(step, "time/total") or {} for step in steps)
-    return sum(
-        (number(each.get("seconds")) or 0) * 1000 + (number(each.get("microseconds")) or 0) // 1000
-        for each in spent
+    return words.known(
+        sum(
+            (number(each.get("seconds")) or 0) * 1000
+            + (number(each.get("microseconds")) or 0) // 1000
+            for each in spent
+        )
     )
 
 

@@ -349,12 +349,20 @@ class Watcher:
     def _last_word(
         self, job: Job, w: Witnesses, now: int, *, claimed: bool
     ) -> Callable[[Job], None]:
-        """A later copy or run is forgotten: then the last word of the wrapper stands."""
+        """A later copy or run is forgotten: then the last word of the wrapper stands. One that left
+        none is lost when its wall time is long over; where its person has cancelled it, that is
+        its end once nothing of it can begin any more."""
         closed = tuple(row for row in w.accounting if row.end_s is not None)
-        ended = judge.ending(job.seen, replace(w, queue=None, accounting=closed))
+        w = replace(w, queue=None, accounting=closed)
+        ended = judge.ending(job.seen, w)
         limit_s = (job.seen.start_ms or 0) / 1000 + (job.submission.walltime_s or 0)
         if ended is None and claimed and job.seen.start_ms and now > limit_s + 2 * SKEW_S:
             return lambda one: end(one, "lost", _NO_WORD)
+        if ended is None and claimed and job.cancel_s is not None and job.looked_s > job.cancel_s:
+            log.warning("slurm.forgotten", attempt=job.attempt, batch_job=job.seen.batch_job)
+            following = w.runs[-1].number + 1 if w.runs else 1
+            if self.spool.fence_runs(job.attempt, following):
+                ended = judge.cancelled_unseen(job.seen, w)
         return _ending_as(ended, w) if ended is not None else _shown_missing(now)
 
     def _forgotten(self, job: Job, w: Witnesses, run: int, now: int) -> Callable[[Job], None]:

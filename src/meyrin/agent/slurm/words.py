@@ -26,9 +26,15 @@ def text(word: str) -> str | None:
     return None if word in _NOTHING else word
 
 
+def known(value: int) -> int | None:
+    """The value; None for one that no cluster can have reached. Slurm's "no value" and "no end"
+    (2**64 - 2, 2**64 - 1) leak into sums and texts, such as `213503982334-14:25:51`."""
+    return value if value < 2**62 else None
+
+
 def number(word: str) -> int | None:
     """A whole number; Slurm's short forms (`1.50K`, powers of 1024) are no exact number."""
-    return int(word) if word.isascii() and word.isdigit() else None
+    return known(int(word)) if word.isascii() and word.isdigit() else None
 
 
 @lru_cache(maxsize=8192)  # one look at the queue says the same again
@@ -49,7 +55,7 @@ def duration_ms(word: str) -> int | None:
         return None
     days, hours, minutes, seconds, part = match.groups()
     whole = (int(days or 0) * 24 + int(hours or 0)) * 3600 + int(minutes) * 60 + int(seconds)
-    return whole * 1000 + int((part or "0")[:3].ljust(3, "0"))
+    return known(whole * 1000 + int((part or "0")[:3].ljust(3, "0")))
 
 
 def duration_s(word: str) -> int | None:
@@ -64,8 +70,8 @@ def memory_kb(word: str) -> int | None:
     if not match:
         return None
     if not match[2]:
-        return -(-int(float(match[1])) // 1024)
-    return int(float(match[1]) * _KB[match[2]])
+        return known(-(-int(float(match[1])) // 1024))
+    return known(int(float(match[1]) * _KB[match[2]]))
 
 
 def memory_mb(word: str) -> int | None:

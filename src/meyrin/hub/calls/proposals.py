@@ -23,6 +23,7 @@ from meyrin.hub.calls.modes import clock
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.calls.modes.route import Answers, Fit, route
 from meyrin.hub.identity import service as identity
+from meyrin.hub.identity.labels import check_label
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
@@ -99,6 +100,8 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
     known = store.by_key(step, person_id, wanted.key)
     if known is not None:
         return _again(step, known, wanted)
+    if wanted.title:
+        check_label("title", wanted.title)
     node = _node(step, wanted.charged_type)
     fit = _fit(modes, wanted, node, step.now_s)
     project_id = _project(step, actor, wanted)

@@ -47,6 +47,7 @@ evidence = sa.Table(
     sa.Column("bundle", sa.String(64), nullable=False),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
     sa.Column("by", sa.String(64), nullable=False),
+    sa.Index("ix_evidence_bundle", "bundle"),
 )
 
 gate_plans = sa.Table(
@@ -85,6 +86,7 @@ gate_runs = sa.Table(
     sa.Column("signers", Json, nullable=False),
     sa.Index("uq_gate_runs_project_id", "project_id", "digest", unique=True),
     sa.Index("ix_gate_runs_family", "project_id", "family", "id"),
+    sa.Index("ix_gate_runs_bundle", "bundle"),
 )
 
 gate_decisions = sa.Table(

@@ -264,10 +264,17 @@ def _phase(step: Step, month: str) -> str:
 
 
 def _check_words(words: str) -> None:
-    plain = all(letter.isprintable() or letter == "\n" for letter in words)
-    if not words.strip() or len(words) > store.MAX_WORDS or not plain:
+    wrong = ""
+    if not words.strip():
+        wrong = "is empty"
+    elif len(words) > store.MAX_WORDS:
+        wrong = f"has {len(words):,} characters"
+    else:
+        odd = [each for each in words if not (each.isprintable() or each == "\n")]
+        wrong = f"has {odd[0]!r} in it" if odd else ""
+    if wrong:
         raise InvalidInput(
-            "a comment can't be kept",
+            f"the comment {wrong}",
             hint=f"write 1 to {store.MAX_WORDS} characters of plain text",
             field="words",
         )

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound
-from meyrin.domain.units import HOUR_S, Unit
+from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotFound, Refused
+from meyrin.domain.units import HOUR_S
 from meyrin.hub.calls import granting, proposals, public_clocks, unsent
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.http import STATUS
-from meyrin.hub.reports import leading
-from meyrin.hub.reports.pages import SAFETY, PageRoute, View, part, respond, with_query
+from meyrin.hub.reports import apply_form, leading, show
+from meyrin.hub.reports.pages import SAFETY, PageRoute, Tried, View, part, respond, with_query
 from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import terms as site_terms
 from meyrin.hub.sites.terms_routes import accepted
@@ -26,44 +27,18 @@ router = APIRouter(tags=["reports"], route_class=PageRoute)
 Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
-Word = Annotated[str, Form(max_length=200)]
-Typed = Annotated[str, Query(max_length=200)]
+Typed = Annotated[str, Form()]
 Mark = Annotated[str, Form(max_length=64)]
 BeganFrom = Annotated[str, Form(alias="from", max_length=64)]
 PAGE = 50
-DEFAULTS = {
-    "project": "",
-    "title": "",
-    "amount_h": "",
-    "kind": "academic",
-    "purpose": "try",
-    "months": "3",
-    "charged_type": "",
-    "mode": "",
-}
+_KEY = re.compile("[0-9a-f]{64}")
 
 
-def _said(
-    project: Word = "",
-    title: Word = "",
-    amount_h: Word = "",
-    kind: Word = "",
-    purpose: Word = "",
-    months: Word = "",
-    charged_type: Word = "",
-    mode: Word = "",
-) -> dict[str, str]:
-    """The fields of the form as they were typed or chosen."""
-    return {
-        "project": project.strip(),
-        "title": title.strip(),
-        "amount_h": amount_h.strip(),
-        "kind": kind,
-        "purpose": purpose,
-        "months": months,
-        "charged_type": charged_type,
-        "mode": mode,
-    }
+async def _said(request: Request) -> dict[str, str]:
+    """The fields of the form as they were typed or chosen, from the body or the address."""
+    return apply_form.said(
+        await request.form() if request.method == "POST" else request.query_params
+    )
 
 
 Said = Annotated[dict[str, str], Depends(_said)]
@@ -94,13 +69,13 @@ def form(
             return RedirectResponse(f"/proposals/{sent}", 303, SAFETY)
         mark = step.entropy().hex()
         if not unsent_key:
-            said = DEFAULTS | {"mode": mode}
+            said = apply_form.DEFAULTS | {"mode": mode}
             return _form(request, call, step, said, Writing(step.entropy().hex(), mark))
         try:
             kept = unsent.one(step, call.actor, unsent_key)
         except NotFound as error:
             fresh = Writing(step.entropy().hex(), mark)
-            return _form(request, call, step, dict(DEFAULTS), fresh, error=error)
+            return _form(request, call, step, dict(apply_form.DEFAULTS), fresh, error=error)
         writing = Writing(kept.key, mark, kept.mark)
         return _form(request, call, step, dict(kept.said), writing, kept=kept, saved=saved)
 
@@ -117,7 +92,7 @@ def ask(
 ) -> Response:
     """Send it: granted at once, kept for an officer, or the form again with what is wrong."""
     try:
-        wanted = _wanted(key, said)
+        wanted = apply_form.wanted(key, said)
         with call.write() as step:
             made = proposals.ask(step, call.actor, wanted, request.app.state.modes)
             if made.submit_ms == step.now_ms:
@@ -160,32 +135,22 @@ def keep(
 
 
 @router.get("/apply/route", include_in_schema=False)
-def leads_to(
-    request: Request,
-    call: Person,
-    amount_h: Typed = "",
-    kind: Typed = "",
-    purpose: Typed = "",
-    months: Typed = "",
-    charged_type: Typed = "",
-    mode: Typed = "",
-    project: Typed = "",
-) -> Response:
+def leads_to(request: Request, call: Person, said: Said) -> Response:
     """One block: where what is written so far would lead."""
-    said = _said(project, "", amount_h, kind, purpose, months, charged_type, mode)
     with call.read() as step:
-        return part("leading", {"leading": _leading(request, call, step, said)})
+        return part("leading", _leading(request, call, step, said))
 
 
-def _leading(
-    request: Request, call: Call, step: Step, said: dict[str, str]
-) -> leading.Leading | None:
-    """Where this would lead; None while nobody can say."""
+def _leading(request: Request, call: Call, step: Step, said: dict[str, str]) -> dict[str, Any]:
+    """Where this would lead; or what is wrong, once there is a number of hours to judge."""
+    if not said["amount_h"]:
+        return {"leading": None, "wrong": None}
     try:
-        wanted = _wanted("", said)
-        return leading.lead(step, call.actor, wanted, request.app.state.modes)
-    except MeyrinError:
-        return None
+        wanted = apply_form.wanted("", said, titled=False)
+        found = leading.lead(step, call.actor, wanted, request.app.state.modes)
+    except MeyrinError as error:
+        return {"leading": None, "wrong": error}
+    return {"leading": found, "wrong": None}
 
 
 @router.post("/apply/discard", include_in_schema=False)
@@ -194,34 +159,6 @@ def discard(call: Person, key: Annotated[str, Form(min_length=1, max_length=200)
     with call.write() as step:
         unsent.discard(step, call.actor, key)
     return RedirectResponse("/apply", 303, SAFETY)
-
-
-def _wanted(key: str, said: dict[str, str]) -> proposals.Ask:
-    for name, choices in (("kind", KINDS), ("purpose", PURPOSES)):
-        if said[name] not in choices:
-            raise InvalidInput(f"choose one for {name}", hint=", ".join(choices), field=name)
-    numbers = {}
-    for name, most in (("amount_h", 10**10), ("months", 60)):
-        text = said[name].replace(",", "").replace(" ", "")
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
-            raise InvalidInput(
-                f"{'hours' if name == 'amount_h' else name} can't be {said[name]!r}",
-                hint=f"write a whole number from 1 to {most:,}",
-                field=name,
-            )
-        numbers[name] = int(text)
-    return proposals.Ask(
-        key=key,
-        project=said["project"],
-        title=said["title"],
-        kind=said["kind"],
-        purpose=said["purpose"],
-        amount_h=numbers["amount_h"],
-        unit=Unit.ACCELERATOR,
-        months=numbers["months"],
-        charged_type=said["charged_type"],
-        mode=said["mode"] or None,
-    )
 
 
 def _types(step: Step) -> dict[str, bool]:
@@ -246,7 +183,7 @@ def _form(
     kept: unsent.Unsent | None = None,
     saved: bool = False,
 ) -> Response:
-    types = _types(step)
+    types, modes = _types(step), request.app.state.modes
     own, _ = proposals.listed(step, call.actor, "", "", PAGE, everybody=False)
     unfinished, _ = unsent.listed(step, call.actor, "", unsent.MOST)
     view = View(
@@ -256,15 +193,20 @@ def _form(
         {
             "said": said,
             "error": error,
-            "types": types,
-            "leading": _leading(request, call, step, said),
+            "types": [
+                (name, name if takes else f"{name} (no site takes jobs for it now)")
+                for name, takes in types.items()
+            ],
+            "told": [name for name in unsent.FIELDS if name != "title"],
+            **_leading(request, call, step, said),
             "kinds": KINDS,
             "purposes": PURPOSES,
             "writing": writing,
             "kept": kept,
             "saved": saved,
             "unsent": [one for one in unfinished if one.key != writing.key],
-            "modes": request.app.state.modes,
+            "modes": modes,
+            "ways": [("", "the first that fits"), *((m.name, m.title) for m in modes)],
             "own": own[::-1],
             "open_terms": [
                 one
@@ -308,6 +250,10 @@ def officer(
     request: Request, call: Officer, after: Annotated[str, Query(max_length=64)] = ""
 ) -> Response:
     """What waits for an officer, with its clocks; the most urgent first."""
+    return _queue(request, call, after)
+
+
+def _queue(request: Request, call: Call, after: str, tried: Tried | None = None) -> Response:
     with call.read() as step:
         found, following = proposals.listed(
             step, call.actor, proposals.WAITING, after, PAGE, everybody=True
@@ -316,10 +262,10 @@ def officer(
     unsigned = granting.unsigned(request.app.state.modes)
     view = View(
         "officer", "Officer's queue", "apply",
-        {"asks": found, "following": following, "unsigned": unsigned},
-        blocks=("officer",), say=f"{len(found)} asks wait",
+        {"asks": found, "following": following, "unsigned": unsigned, "tried": tried},
+        blocks=("officer",), say=f"{len(found)} asks wait", live=tried is None,
     )  # fmt: skip
-    return respond(request, call.actor, step.now_ms, view)
+    return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 
 
 @router.post("/officer/{proposal}", include_in_schema=False)
@@ -328,24 +274,34 @@ def decide(
     proposal: str,
     call: Officer,
     act: Annotated[str, Form()],
-    reason: Word = "",
-    reviewer: Annotated[str, Form(pattern="^([0-9a-f]{64})?$")] = "",
+    reason: Typed = "",
+    reviewer: Typed = "",
 ) -> Response:
-    """Grant or refuse, with a reason."""
-    if act not in {"grant", "refuse"}:
-        raise InvalidInput("choose grant or refuse", field="act")
-    with call.write() as step:
-        made = proposals.decide(
-            step,
-            call.actor,
-            proposal,
-            grant=act == "grant",
-            reason=reason,
-            amount_s=None,
-            modes=request.app.state.modes,
-            reviewer=reviewer,
-        )
-        audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
+    """Grant or refuse, with a reason; or the queue again with what is wrong."""
+    key = reviewer.strip().lower()
+    try:
+        if act not in {"grant", "refuse"}:
+            raise InvalidInput(f"{act!r} is no decision", hint="grant or refuse", field="act")
+        if key and not _KEY.fullmatch(key):
+            raise InvalidInput(
+                f"the public key of the gates' reviewer can't be {show.typed(reviewer)}",
+                hint="64 of the digits 0 to 9 and a to f; `meyrin gate key` prints one",
+                field="reviewer",
+            )
+        with call.write() as step:
+            made = proposals.decide(
+                step,
+                call.actor,
+                proposal,
+                grant=act == "grant",
+                reason=reason,
+                amount_s=None,
+                modes=request.app.state.modes,
+                reviewer=key,
+            )
+            audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
+    except (InvalidInput, Refused, Conflict) as error:
+        return _queue(request, call, "", Tried(proposal, reason, error, reviewer))
     return RedirectResponse("/officer", 303, SAFETY)
 
 

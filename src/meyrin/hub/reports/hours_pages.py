@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from meyrin.domain.errors import InvalidInput
+from meyrin.domain.errors import Conflict, InvalidInput, Refused
 from meyrin.hub.calls import changing, notices, pace, reclaiming
 from meyrin.hub.plumbing.authz import Access, Allow, Call
-from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
+from meyrin.hub.reports.pages import SAFETY, PageRoute, Tried, View, respond
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -44,6 +44,12 @@ def officer(
     request: Request, call: Programme, changes: After = "", off: After = "", idle: After = ""
 ) -> Response:
     """What leads asked for, what is off pace, and which idle hours will go back."""
+    return _running(request, call, changes, off, idle)
+
+
+def _running(
+    request: Request, call: Call, changes: str, off: str, idle: str, tried: Tried | None = None
+) -> Response:
     modes = request.app.state.modes
     with call.read() as step:
         asked, more_changes = changing.listed(step, call.actor, None, changing.ASKED, changes, PAGE)
@@ -56,12 +62,14 @@ def officer(
         "more_changes": more_changes,
         "more_off": more_off,
         "more_idle": more_idle,
+        "tried": tried,
     }
     view = View(
         "officer_hours", "Hours that run", "apply", values,
         blocks=("asked_changes", "off_pace", "idle_hours"), say=f"{len(asked)} changes wait",
+        live=tried is None,
     )  # fmt: skip
-    return respond(request, call.actor, step.now_ms, view)
+    return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 
 
 @router.post("/officer/changes/{change}", include_in_schema=False)
@@ -70,14 +78,17 @@ def decide(
     change: str,
     call: Programme,
     act: Annotated[str, Form()],
-    reason: Annotated[str, Form(max_length=200)] = "",
+    reason: Annotated[str, Form()] = "",
 ) -> Response:
-    """Do or refuse what a lead asked for, with a reason."""
-    if act not in {"grant", "refuse"}:
-        raise InvalidInput("choose grant or refuse", field="act")
-    with call.write() as step:
-        changing.decide(
-            step, call.actor, change, grant=act == "grant", reason=reason,
-            modes=request.app.state.modes,
-        )  # fmt: skip
+    """Do or refuse what a lead asked for, with a reason; or the page again with what is wrong."""
+    try:
+        if act not in {"grant", "refuse"}:
+            raise InvalidInput(f"{act!r} is no decision", hint="grant or refuse", field="act")
+        with call.write() as step:
+            changing.decide(
+                step, call.actor, change, grant=act == "grant", reason=reason,
+                modes=request.app.state.modes,
+            )  # fmt: skip
+    except (InvalidInput, Refused, Conflict) as error:
+        return _running(request, call, "", "", "", Tried(change, reason, error))
     return RedirectResponse("/officer/hours", 303, SAFETY)

@@ -16,7 +16,7 @@ from meyrin.hub.plumbing.authz import Actor, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.reports import show, store, suite_runs
 from meyrin.hub.reports.service import Line, by_state, label_of, line_of
-from meyrin.hub.reports.suite_runs import NoEvidence
+from meyrin.hub.reports.suite_runs import NoEvidence, Tested
 from meyrin.wire.jobs import AttemptView, ExplainView, FileView, RefusalView
 
 GRID = 500  # elements of an array on one page
@@ -68,6 +68,7 @@ class JobPage:
     script: str
     script_chars: int
     no_evidence: NoEvidence | None
+    tested: Tested | None
 
     @property
     def live(self) -> bool:
@@ -223,6 +224,7 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
     assert asked is not None, "a job has its request"
     ended = JobState(row.state) in ENDED
     current = detail.attempts[-1].attempt if detail.attempts else ""
+    told = suite_runs.of_job(step, row, asked.text, current, detail.results)
     return JobPage(
         line=line_of(row),
         comment=detail.comment,
@@ -252,7 +254,8 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
         options=tuple(show.options(asked.spec)),
         script=asked.text[:SCRIPT_CHARS],
         script_chars=len(asked.text),
-        no_evidence=suite_runs.of_job(step, row, asked.text, current, detail.results),
+        no_evidence=told if isinstance(told, NoEvidence) else None,
+        tested=told if isinstance(told, Tested) else None,
     )
 
 

@@ -10,7 +10,8 @@ from meyrin.hub.evaluations import service as evaluations
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.reports import suite_runs
+from meyrin.hub.reports import store, suite_runs
+from meyrin.hub.reports.service import label_of
 from meyrin.hub.reports.suite_runs import NoEvidence
 
 SHOWN = 50
@@ -18,8 +19,10 @@ SHOWN = 50
 
 @dataclass(frozen=True, slots=True)
 class ScoreLine:
-    """One score of one run."""
+    """One score of one run; `label` is its job, empty where none of the project left it."""
 
+    digest: str
+    label: str
     version: str
     suite: str
     seed: int
@@ -61,12 +64,15 @@ def look(step: Step, actor: Actor, project: str, family: str) -> ModelsPage:
     """NotFound where the project is none of the actor's. A fixed number of queries."""
     runs, _ = evaluations.runs(step, actor, project, family, "", SHOWN)
     decided, _ = evaluations.decisions(step, actor, project, family, "", SHOWN)
-    without, _ = suite_runs.newest(step, identity.project_by_name(step, actor, project).id)
+    project_id = identity.project_by_name(step, actor, project).id
+    without, _ = suite_runs.newest(step, project_id)
+    left = store.jobs_of_bundles(step, project_id, {run.bundle for run in runs})
+    labels = {bundle: label_of(row) for bundle, row in left.items()}
     named = {run.family for run in runs} | {str(each.decision["family"]) for each in decided}
     return ModelsPage(
         tuple(sorted(named)),
         tuple(_verdict(each) for each in decided),
-        tuple(line for run in runs for line in _scores(run)),
+        tuple(line for run in runs for line in _scores(run, labels.get(run.bundle, ""))),
         () if family else tuple(without),
     )
 
@@ -85,10 +91,12 @@ def _verdict(kept: evaluations.KeptDecision) -> Verdict:
     )
 
 
-def _scores(kept: evaluations.KeptRun) -> list[ScoreLine]:
+def _scores(kept: evaluations.KeptRun, label: str) -> list[ScoreLine]:
     run = kept.run
     return [
         ScoreLine(
+            digest=kept.digest,
+            label=label,
             version=_version(str(run["fingerprints"]["weights"])),
             suite=f"{run['suite']} {run['version']}",
             seed=int(run["seed"]),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, Refused
 from meyrin.hub.owners import entitled, service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports import show
 from meyrin.hub.reports.pages import SAFETY, PageRoute, View, respond
 
@@ -25,11 +28,25 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """A comment that could not be kept as it was written, and why."""
+
+    owner: str
+    words: str
+    key: str
+    error: MeyrinError
+
+
 @router.get("/owners", include_in_schema=False)
 def owners(
     request: Request, call: Person, month: Annotated[str, Query(pattern="^([0-9-]{7})?$")] = ""
 ) -> Response:
     """What owners were entitled to in a month and what was delivered."""
+    return _month(request, call, month)
+
+
+def _month(request: Request, call: Call, month: str, unsaid: Unsaid | None = None) -> Response:
     with call.read() as step:
         listed, _ = service.months(step, call.actor, "", MONTHS)
         wanted = month or (listed[0].month if listed else "")
@@ -43,25 +60,31 @@ def owners(
                 "more": more,
                 "speaks_for": service.spoken_for(step, call.actor),
                 "open": found.month.state in (service.DRAFT, service.PUBLISHED),
-                "key": step.entropy().hex(),
+                "key": unsaid.key if unsaid else step.entropy().hex(),
             }
-    values["found"] = found
+    values |= {"found": found, "unsaid": unsaid}
     title = f"Owners in {wanted}" if wanted else "Owners"
-    return respond(request, call.actor, step.now_ms, View("owners", title, "owners", values))
+    status = STATUS[type(unsaid.error)] if unsaid else 200
+    view = View("owners", title, "owners", values)
+    return respond(request, call.actor, step.now_ms, view, status)
 
 
 @router.post("/owners/{month}/comments", include_in_schema=False)
 def comment(
+    request: Request,
     month: str,
     call: Person,
-    owner: Annotated[str, Form(max_length=63)],
-    words: Annotated[str, Form(max_length=2100)],
     key: Annotated[str, Form(min_length=1, max_length=200)],
+    owner: Annotated[str, Form()] = "",
+    words: Annotated[str, Form()] = "",
 ) -> Response:
-    """Say something of a month for an owner."""
-    with call.write() as step:
-        plain = words.replace("\r\n", "\n")
-        service.comment(step, call.actor, month, owner, plain, key)
+    """Say something of a month for an owner; or the page again with what is wrong."""
+    plain = words.replace("\r\n", "\n")
+    try:
+        with call.write() as step:
+            service.comment(step, call.actor, month, owner, plain, key)
+    except (InvalidInput, Refused, Conflict) as error:
+        return _month(request, call, month, Unsaid(owner, plain, key, error))
     return RedirectResponse(f"/owners?month={show.part(month)}#comments", 303, SAFETY)
 
 

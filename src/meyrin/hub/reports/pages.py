@@ -18,9 +18,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 
 from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotLoggedIn
+from meyrin.domain.job import MAX_SCRIPT_BYTES
 from meyrin.domain.units import show_count
 from meyrin.hub.plumbing.authz import STRANGER, Actor
 from meyrin.hub.plumbing.http import STATUS
@@ -121,6 +123,20 @@ def respond(request: Request, actor: Actor, now_ms: int, view: View, status: int
     return HTMLResponse(part, status, SAFETY)
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A decision that could not be taken as it was written: for what, what was typed, and why."""
+
+    id: str
+    reason: str
+    error: MeyrinError
+    reviewer: str = ""
+
+    @property
+    def status(self) -> int:
+        return STATUS[type(self.error)]
+
+
 def part(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
     """One block by itself, for a page that asked for it."""
     return HTMLResponse(
@@ -140,6 +156,8 @@ def _poll_address(request: Request, hashes: Mapping[str, str]) -> str:
 
 # --- errors
 
+MAX_FIELD_BYTES = 4 * MAX_SCRIPT_BYTES  # what is a little too long comes back with a word
+
 
 class PageRoute(APIRoute):
     """A route for people: to a browser, its errors are pages and who is unknown may log in."""
@@ -149,23 +167,34 @@ class PageRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
+                if request.method == "POST":  # read once, here; FastAPI allows 1 MiB a field
+                    await request.form(max_part_size=MAX_FIELD_BYTES)
                 return await handle(request)
-            except RequestValidationError as error:
-                if not wants_page(request):
+            except (MeyrinError, RequestValidationError, HTTPException) as error:
+                page = _told(request, error) if wants_page(request) else None
+                if page is None:
                     raise
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"][1:])
-                return error_page(request, InvalidInput(f"{where}: {first['msg']}"))
-            except NotLoggedIn as error:
-                if not wants_page(request):
-                    raise
-                return _log_in(request) or error_page(request, error)
-            except MeyrinError as error:
-                if not wants_page(request):
-                    raise
-                return error_page(request, error)
+                return page
 
         return handler
+
+
+def _told(
+    request: Request, error: MeyrinError | RequestValidationError | HTTPException
+) -> Response | None:
+    """The error as a page; None for what is no word to whoever asks for pages."""
+    if isinstance(error, NotLoggedIn):
+        return _log_in(request) or error_page(request, error)
+    if isinstance(error, MeyrinError):
+        return error_page(request, error)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return error_page(request, InvalidInput(f"{where}: {first['msg']}"))
+    if error.status_code not in (400, 413):
+        return None
+    hint = "go back, where what you wrote still is, and send less"
+    return error_page(request, InvalidInput(str(error.detail), hint=hint))
 
 
 def wants_page(request: Request) -> bool:

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from meyrin.client.sbatch import parse, read_script
 from meyrin.domain.errors import InvalidInput, MeyrinError
-from meyrin.domain.job import MAX_SCRIPT_BYTES, JobRequest
+from meyrin.domain.job import JobRequest
 from meyrin.hub.jobs import service as jobs
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.database import Step
@@ -47,8 +47,8 @@ def run(
     request: Request,
     call: Person,
     key: Key,
-    project: Annotated[str, Form(max_length=63)] = "",
-    script: Annotated[str, Form(max_length=MAX_SCRIPT_BYTES)] = "",
+    project: Annotated[str, Form()] = "",
+    script: Annotated[str, Form()] = "",
 ) -> Response:
     """Submit it and show the job; or the script again with what is wrong. The same key is the
     same job."""

@@ -120,6 +120,13 @@ def unit(charged_type: str) -> str:
     return "core-hours" if charged_type == CORE else f"{charged_type}-hours"
 
 
+def typed(text: str) -> str:
+    """What somebody typed, as a message quotes it; the field itself keeps all of it."""
+    if not text:
+        return "empty"
+    return repr(text) if len(text) <= 60 else f"{text[:59]!r}… ({len(text):,} characters)"
+
+
 def part(text: str) -> str:
     """A name as one part of an address."""
     return quote(text, safe="")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from meyrin.hub.evaluations.store import evidence
+from meyrin.hub.evaluations.store import evidence, gate_runs
 from meyrin.hub.identity.store import people, projects
 from meyrin.hub.jobs.service import SPEC, request_of
 from meyrin.hub.jobs.store import attempts, chunks, jobs, requests, scripts, streams
@@ -286,10 +286,32 @@ def output_sizes(step: Step, attempt: str) -> dict[str, int]:
 # --- hours
 
 
-def has_evidence(step: Step, attempt: str) -> bool:
-    """Whether the hub has countersigned what this attempt left."""
-    found = sa.select(evidence.c.attempt).where(evidence.c.attempt == attempt)
-    return step.one(found) is not None
+def evidence_with_run(step: Step, project_id: str, attempt: str) -> sa.Row[Any] | None:
+    """What the hub has countersigned of this attempt, with the project's run that stands on it;
+    of the same run that came twice, the first is kept."""
+    r = gate_runs.c
+    kept = sa.and_(r.bundle == evidence.c.bundle, r.project_id == project_id)
+    return step.one(
+        sa.select(evidence.c.bundle, r.digest, r.family)
+        .outerjoin(gate_runs, kept)
+        .where(evidence.c.attempt == attempt)
+        .limit(1)
+    )
+
+
+def jobs_of_bundles(
+    step: Step, project_id: str, bundles: Collection[str]
+) -> dict[str, sa.Row[Any]]:
+    """Which job of the project left each of these bundles of evidence."""
+    if not bundles:
+        return {}
+    rows = step.rows(
+        sa.select(evidence.c.bundle, jobs.c.id, jobs.c.family, jobs.c.task)
+        .join(attempts, attempts.c.id == evidence.c.attempt)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(evidence.c.bundle.in_(bundles), jobs.c.project_id == project_id)
+    )
+    return {row.bundle: row for row in rows}
 
 
 def suite_jobs(

@@ -35,13 +35,24 @@ class NoEvidence:
     way_out: str
 
 
-def of_job(step: Step, row: Any, script: str, attempt: str, results: str) -> NoEvidence | None:
-    """What the page of this job says of its evidence; None where there is some, where it may
-    come yet, or where the job tests no model."""
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The run that a job's evidence became; empty where an earlier job's same run is kept."""
+
+    run: str
+    family: str
+
+
+def of_job(
+    step: Step, row: Any, script: str, attempt: str, results: str
+) -> NoEvidence | Tested | None:
+    """What the page of this job says of its evidence; None where it may come yet, or where the
+    job tests no model."""
     if not _over(row.state, results) or _digest(script) != _script():
         return None
-    if attempt and store.has_evidence(step, attempt):
-        return None
+    kept = store.evidence_with_run(step, row.project_id, attempt) if attempt else None
+    if kept is not None:
+        return Tested(kept.digest or "", kept.family or "")
     return _told(row, results, store.last_words(step, [attempt], TAIL_BYTES) if attempt else [])
 
 

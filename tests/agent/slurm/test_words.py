@@ -1,0 +1,30 @@
+"""Values that no cluster can have reached are unknown, whatever way they come."""
+
+from __future__ import annotations
+
+import pytest
+
+from meyrin.agent.slurm import rest_values, words
+from meyrin.wire.agents import UsageBody
+
+
+@pytest.mark.parametrize(
+    ("read", "sane", "known", "senseless"),
+    [
+        (words.number, "1234", 1234, ["18446744073709551614", str(2**62), "-5", "1.50K", ""]),
+        (words.duration_ms, "1-00:00:01.5", 86_401_500, ["213503982334-14:25:51", "9" * 30 + ":0"]),
+        (words.memory_kb, "1.50G", 1_572_864, ["18446744073709551612K", "9" * 25]),
+        (rest_values.number, 4_294_967_293, 4_294_967_293, [2**64 - 1, 2**64 - 2, 2**63, -1]),
+    ],
+)
+def test_what_no_cluster_can_have_reached_is_unknown(read, sane, known, senseless):
+    assert read(sane) == known
+    assert [read(each) for each in senseless] == [None] * len(senseless)
+
+
+def test_what_steps_say_together_is_told_or_unknown():
+    step = {"time": {"total": {"seconds": 3, "microseconds": 5000}}}
+    absurd = {"time": {"total": {"seconds": 2**61, "microseconds": 0}}}
+    assert rest_values.cpu_ms([step, step]) == 6010
+    assert rest_values.cpu_ms([step, absurd]) is None
+    assert UsageBody(elapsed_s=1, cpu_ms=rest_values.cpu_ms([step, absurd])).cpu_ms is None
