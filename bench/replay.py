@@ -432,7 +432,9 @@ def parts(table: Table, asked: argparse.Namespace) -> dict[str, Callable[[], obj
     def commands() -> None:
         for name in ("100k", "1m"):
             table.command(name, "easy", table.logs[name]["processors"])
-        table.command("100k", str(BENCH / "slurm.toml"), table.logs["100k"]["processors"], "slurm")
+        for file, label in (("slurm", "slurm"), ("slurm-classic", "no-fair-tree")):
+            path = str(BENCH / f"{file}.toml")
+            table.command("100k", path, table.logs["100k"]["processors"], label)
 
     found: dict[str, Callable[[], object]] = {
         "golden starts, Meyrin's kernels": table.golden,

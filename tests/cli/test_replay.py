@@ -239,6 +239,42 @@ def test_compare(log: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "With easy, 0 jobs start earlier than with fcfs" in capsys.readouterr().out
 
 
+def test_compare_two_policies_that_differ_in_fair_share_alone(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """Four processors, all of them for each job. Group 1 has used less than group 2 when jobs 3
+    and 4 wait, so Fair Tree has its person 1 go first; the older formula has person 4, of whom
+    nothing has run."""
+    rows = [  # submit, run, person, group
+        (0, 450, 1, 1), (1, 800, 3, 2), (500, 60, 1, 1), (501, 60, 4, 2), (5000, 9, 2, 1),
+    ]  # fmt: skip
+    log = written(
+        tmp_path / "log.swf",
+        "; MaxProcs: 4\n"
+        + "".join(
+            f"{n} {submit} -1 {run} 4 -1 -1 4 {run} -1 1 {person} {group} -1 1 1 -1 -1\n"
+            for n, (submit, run, person, group) in enumerate(rows, 1)
+        ),
+    )
+    policies = [
+        written(
+            tmp_path / f"{flag}.toml",
+            f'kind = "slurm"\nname = "{flag}"\n[slurm]\nPriorityWeightFairshare = 1000\n{line}',
+        )
+        for flag, line in (("ranked", ""), ("older", 'PriorityFlags = "NO_FAIR_TREE"\n'))
+    ]
+    assert meyrin("replay", log, "--compare", *policies, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["earlier"], told["later"], told["equal"]) == (1, 1, 3)
+    found = []
+    for policy in policies:
+        kept = tmp_path / "starts.csv"
+        assert meyrin("replay", log, "--policy", policy, "--starts", kept) == 0
+        found.append(starts(kept))
+    assert found[0] == {"1": 0, "2": 450, "3": 1250, "4": 1310, "5": 5000}
+    assert found[1] == {"1": 0, "2": 450, "3": 1310, "4": 1250, "5": 5000}
+
+
 def test_ctrl_c_keeps_what_had_started(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from meyrin.engine.cluster import NEVER, Facility, Jobs, facility, jobs
-from meyrin.engine.rules import BACKFILLS, ORDERS, PACKINGS, PREEMPTIONS, Rules
+from meyrin.engine.rules import BACKFILLS, FAIR_SHARES, ORDERS, PACKINGS, PREEMPTIONS, Rules
 
 
 def random_rules(chance: random.Random, **fixed: object) -> Rules:
@@ -15,6 +15,7 @@ def random_rules(chance: random.Random, **fixed: object) -> Rules:
         "backfill": chance.choice(BACKFILLS),
         "preemption": chance.choice(PREEMPTIONS),
         "packing": chance.choice(PACKINGS),
+        "fair_share": chance.choice(FAIR_SHARES),
         "priority_weight_age": chance.choice([0, 100, 1000]),
         "priority_weight_fair_share": chance.choice([0, 1000, 10000]),
         "priority_weight_job_size": chance.choice([0, 100, 1000]),
@@ -64,7 +65,7 @@ def random_facility(chance: random.Random, failures: bool = True) -> Facility:
         partition_priority=[chance.choice([0, 1, 5]) for _ in partitions],
         class_priority=chance.choice([[0], [1, 3], [0, 2, 2]]),
         account_parent=[chance.randint(-1, one - 1) for one in range(accounts)],
-        account_shares=[chance.choice([1, 1, 2, 5]) for _ in range(accounts)],
+        account_shares=[chance.choice([0, 1, 1, 2, 5]) for _ in range(accounts)],
         reservations=windows,
         outages=outages,
     )

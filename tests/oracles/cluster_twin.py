@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import floor
+from math import floor, inf
 
+from tests.oracles import fair_tree
 from tests.oracles.counted_nodes import choose_counted, is_counted
 
 from meyrin.engine.cluster.model import NEVER, Facility, Jobs
@@ -213,6 +214,8 @@ class Twin:
                     for part in range(3):
                         taken[part] += self.amounts(job, node)[part]
         total = [sum(node[part] for node in self.capacity) for part in range(3)]
+        if not self.shares[account]:
+            return inf
         return max(t / of for t, of in zip(taken, total, strict=True) if of) / self.shares[account]
 
     def priority(self, job: Job, now: int) -> int:
@@ -238,21 +241,33 @@ class Twin:
         return floor(total + 1e-6) - job.nice
 
     def fair_share(self, account: int, tick: int) -> float:
-        known = self.factors.get((account, tick))
-        if known is None:
+        if (account, tick) not in self.factors and self.rules.fair_share == "fair-tree":
+            for person, factor in self.ranked(tick).items():
+                self.factors[person, tick] = factor
+        elif (account, tick) not in self.factors:
             used, share = self.effective(account, tick)
-            known = 2 ** (-used / share / self.rules.fair_share_dampening_factor)
-            self.factors[account, tick] = known
-        return known
+            dampening = self.rules.fair_share_dampening_factor
+            self.factors[account, tick] = 2 ** (-used / share / dampening) if share else 0.0
+        return self.factors[account, tick]
+
+    def ranked(self, tick: int) -> dict[int, float]:
+        """Everyone's factor by Fair Tree; whoever has a job is a person."""
+        everyone = range(len(self.parent))
+        used = [self.usage(self.beneath(one), tick) for one in everyone]
+        whole = self.usage(everyone, tick)
+        levels = fair_tree.level_fairshares(self.parent, self.shares, used, whole)
+        return fair_tree.factors(self.parent, {job.account for job in self.jobs}, levels)
+
+    def beneath(self, account: int) -> list[int]:
+        return [one for one in range(len(self.parent)) if account in self.line(one)]
 
     def effective(self, account: int, tick: int) -> tuple[float, float]:
         """Effective usage and normalised share of an account (Slurm's classic fair share)."""
         everything = self.usage(range(len(self.parent)), tick)
-        inside = [one for one in range(len(self.parent)) if account in self.line(one)]
-        actual = self.usage(inside, tick) / everything if everything else 0.0
+        actual = self.usage(self.beneath(account), tick) / everything if everything else 0.0
         above = self.parent[account]
         brothers = [one for one in range(len(self.parent)) if self.parent[one] == above]
-        part = self.shares[account] / sum(self.shares[one] for one in brothers)
+        part = self.shares[account] / max(1, sum(self.shares[one] for one in brothers))
         if above < 0:
             return actual, part
         used, share = self.effective(above, tick)

@@ -125,6 +125,45 @@ def test_fair_share_lets_who_holds_least_go_first(tmp_path: Path) -> None:
     assert outcome.start.tolist() == [0, 1, 21, 11]
 
 
+@pytest.mark.parametrize("flag", ["FAIR_TREE", "NO_FAIR_TREE"])
+def test_the_order_of_the_rows_changes_no_start(flag: str, tmp_path: Path) -> None:
+    chance = np.random.default_rng(7)
+    text = f'kind = "slurm"\n[slurm]\nPriorityWeightFairshare = 1000\nPriorityFlags = "{flag}"\n'
+    policy = load(str(written(tmp_path / "policy.toml", text)))
+    lines = []
+    for n in range(1, 301):
+        person, size = int(chance.integers(1, 12)), int(chance.integers(1, 9))
+        at, run = int(chance.integers(0, 40)) * 100, int(chance.integers(1, 8)) * 50
+        asked = f"{n} {at} -1 {run} {size} -1 -1 {size} {run} -1 1"
+        lines.append(f"{asked} {person} {person % 4} -1 1 -1 -1 -1\n")
+    found = []
+    for order in (np.arange(300), chance.permutation(300), chance.permutation(300)):
+        log = read(written(tmp_path / "log.swf", "".join(lines[one] for one in order)))
+        prepared, ticks = on_cluster.on_one_node(log, policy, 8), iter(range(10**6))
+        outcome = replay(prepared, "log", policy, lambda ticks=ticks: float(next(ticks)))
+        numbers = prepared.jobs.job_id.tolist()
+        found.append(dict(zip(numbers, outcome.start.tolist(), strict=True)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("flag", ["FAIR_TREE", "NO_FAIR_TREE"])
+def test_an_account_without_shares_comes_last(flag: str, tmp_path: Path) -> None:
+    """Group 1 has no shares and has used nothing, group 2 has used much."""
+    text = '[[account]]\nname = "a"\nshares = 0\ngroups = ["1"]\n'
+    text += '[[account]]\nname = "b"\ngroups = ["2"]\n'
+    log = trace(
+        tmp_path,
+        (0, 900, 12, 1, 2, 5), (1, 600, 12, 1, 3, 7), (2, 9, 12, 1, 1, 6), (3, 9, 12, 1, 2, 5),
+    )  # fmt: skip
+    text += '[[account]]\nname = "c"\nshares = 9\ngroups = ["3"]\n'
+    rules = f'kind = "slurm"\n[slurm]\nPriorityWeightFairshare = 1000\nPriorityFlags = "{flag}"'
+    policy = load(str(written(tmp_path / "policy.toml", rules)))
+    prepared = on_cluster.on_nodes(log, policy, cluster(text + NODES + BATCH))
+    ticks = iter(range(10**6))
+    outcome = replay(prepared, "log", policy, lambda: float(next(ticks)))
+    assert outcome.start.tolist() == [0, 900, 1509, 1500]
+
+
 def test_a_job_that_loses_its_node_for_good_is_told(tmp_path: Path) -> None:
     file = cluster(NODES.replace("3", "1") + BATCH + '[[outage]]\nnode = "n[0]"\nbegin_s = 5\n')
     log, ticks = trace(tmp_path, (0, 9, 1, 1, 1, 1)), iter(range(10**6))

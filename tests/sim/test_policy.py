@@ -45,6 +45,7 @@ def test_slurms_names_and_units(tmp_path: Path) -> None:
         PriorityWeightQOS = 5
         PriorityMaxAge = "1-0"
         PriorityFavorSmall = true
+        PriorityFlags = "NO_FAIR_TREE"
         PriorityDecayHalfLife = 0
         PriorityCalcPeriod = 10
         FairShareDampeningFactor = 6
@@ -61,6 +62,7 @@ def test_slurms_names_and_units(tmp_path: Path) -> None:
     assert (policy.label, policy.plain, len(policy.sha256)) == ("ours", False, 64)
     assert asdict(policy.rules) == {
         "order": "multifactor", "backfill": "slurm", "preemption": "off", "packing": "spread",
+        "fair_share": "classic",
         "priority_weight_age": 1, "priority_weight_fair_share": 2, "priority_weight_job_size": 3,
         "priority_weight_partition": 4, "priority_weight_qos": 5, "priority_max_age": 86400,
         "priority_favor_small": True, "priority_decay_half_life": 0, "priority_calc_period": 600,
@@ -96,6 +98,8 @@ def test_what_is_no_time(written: object) -> None:
         ('kind = "slurm"\n[slurm]\nbf_windo = 9', "did you mean bf_window?"),
         ('kind = "slurm"\n[slurm]\nPriorityMaxAge = 0', "PriorityMaxAge is 0 s; allowed: from 1 s"),
         ('kind = "slurm"\n[slurm]\nPriorityMaxAge = "a"', "allowed: minutes as a whole number"),
+        ('kind = "slurm"\n[slurm]\nPriorityFlags = "MAX_TRES"', "allowed: FAIR_TREE, NO_FAIR_TREE"),
+        ('kind = "slurm"\n[slurm]\nFairShareDampeningFactor = 2', 'PriorityFlags = "NO_FAIR_TREE"'),
         ('kind = "easy"\n[slurm]\nbf_window = 9', 'goes with kind = "slurm"'),
         ('kind = "easy"\nbackfill = "none"', 'goes with kind = "fair-share"'),
         ("kind = ", "is no TOML file: Invalid value (at end of document)"),

@@ -8,6 +8,7 @@ are written anew as a run of no time, or never come. Such an attempt is measured
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from meyrin.agent.slurm.command import CommandTransport, runner
 from meyrin.client.connection import Connection
 
 SAVES_S = 5  # SAVE_MAX_WAIT in Slurm's src/slurmctld/state_save.c
+_AHEAD_S = itertools.count(7200, 2 * 86_400)
 _SHOWN = "JobIDRaw,JobName,State,Submit,Start,End,ElapsedRaw,ExitCode"
 _SIDES = ("site_s", "meyrin_s")
 _SLACK_S = 2  # whole seconds, and the time that the saving takes
@@ -125,6 +127,34 @@ def catch_up(slurm: Slurm, agents: list[Agent], books: Books) -> None:
             agent.start()
 
 
+def settle(
+    slurm: Slurm, agents: list[Agent], books: Books, outages: Sequence[Outage]
+) -> tuple[dict[str, Said], set[str]]:
+    """Until both statements agree at each cluster, but for what was forgotten: a controller that
+    was killed goes on to change its accounting until all nodes have told it what runs. What
+    accounting says then, and what was forgotten."""
+    said: dict[str, Said] = {}
+    excused: set[str] = set()
+
+    def look() -> object:
+        catch_up(slurm, agents, books)
+        said.clear()
+        said.update(named(slurm, books))
+        excused.clear()
+        excused.update(forgotten(books, said, outages))
+        lines = [line for agent in agents for line in compared(agent)["lines"] if line["bad"]]
+        left = [line for line in lines if line["attempt"] not in excused]
+        return str(left) if left else True
+
+    try:
+        wait_for(look, "accounting and Meyrin to agree", 150)
+    except Missing:
+        for cluster in CLUSTERS:
+            print(slurm.command(cluster, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN))
+        raise
+    return said, excused
+
+
 def moment(at_ms: int | None) -> str:
     """As Slurm prints it."""
     return "" if at_ms is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1000))
@@ -160,7 +190,6 @@ def check_charged_as_accounted(
 def check_late_records(slurm: Slurm, agent: Agent, url: str, excused: Collection[str]) -> str:
     """The site's statement is Meyrin's. Then accounting is mended in its database, as it comes in
     practice: they differ in just that job, until the agent's second look has told it."""
-    print(slurm.command(agent.name, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN))
     found = compared(agent)
     before = check_statement(found, excused)
     by_rest = over_rest(slurm, agent)
@@ -212,9 +241,11 @@ def check_late_records(slurm: Slurm, agent: Agent, url: str, excused: Collection
 def second_look(
     slurm: Slurm, config: settings.AgentConfig, cluster: str = "alpha"
 ) -> Iterator[tuple[SlurmBatch, Hub]]:
-    """The agent's own memory and its way to hub and cluster, two hours on."""
+    """The agent's own memory and its way to hub and cluster, some hours on, and each time two
+    days further: then it is time to look again."""
+    ahead_s = next(_AHEAD_S)
     by = CommandTransport(runner(60), conf=slurm.conf(cluster), user=way().user)
-    made = SlurmBatch(config.dir / "slurm", by, clock_s=lambda: time.time() + 7200)
+    made = SlurmBatch(config.dir / "slurm", by, clock_s=lambda: time.time() + ahead_s)
     connection = Connection(config.hub, config.credential)
     try:
         made.partitions()

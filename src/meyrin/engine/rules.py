@@ -2,9 +2,9 @@
 
 `engine.cluster` plays by them; `sim.policy` reads them from a TOML file. Names and defaults that
 begin with `priority_` or `bf_` are Slurm's, with the meaning of its manual (slurm.conf(5), and
-the pages priority_multifactor, classic_fair_share and sched_config of slurm.schedmd.com). All
-times are in seconds, also those that Slurm takes in minutes. Where each formula comes from and
-what is left out stands in docs/explanation/cluster-model.md.
+the pages priority_multifactor, fair_tree, classic_fair_share and sched_config of
+slurm.schedmd.com). All times are in seconds, also those that Slurm takes in minutes. Where each
+formula comes from and what is left out stands in docs/explanation/cluster-model.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ ORDERS = ("submit", "multifactor", "dominant-share")
 BACKFILLS = ("none", "easy", "easy-sjf", "conservative", "slurm")
 PREEMPTIONS = ("off", "requeue", "cancel")
 PACKINGS = ("packed", "spread")
+FAIR_SHARES = ("fair-tree", "classic")
 
 _AT_LEAST_ONE = (
     "priority_max_age",
@@ -40,6 +41,9 @@ class Rules:
     - `preemption`: what happens to a running job that a job of a higher class needs out of the way
       (PreemptMode). `requeue` cancels the jobs that may not be requeued.
     - `packing`: `packed` takes the nodes with the least free, `spread` those with the most.
+    - `fair_share`: what the fair-share factor of `multifactor` is. `fair-tree` is Slurm's Fair
+      Tree, its default since 19.05: a person's rank. `classic` is the formula before it, Slurm's
+      with PriorityFlags=NO_FAIR_TREE.
 
     Raises ValueError, naming field and value, for a number or a word that has no meaning.
     """
@@ -48,6 +52,7 @@ class Rules:
     backfill: str = "easy"
     preemption: str = "off"
     packing: str = "packed"
+    fair_share: str = "fair-tree"
 
     # PriorityType=priority/multifactor: the sum of weight times factor, less nice
     priority_weight_age: int = 0
@@ -59,7 +64,7 @@ class Rules:
     priority_favor_small: bool = False
     priority_decay_half_life: int = 7 * 86400  # 0: usage never fades
     priority_calc_period: int = 300  # priorities and usage change at multiples of it
-    fair_share_dampening_factor: int = 1
+    fair_share_dampening_factor: int = 1  # of the classic formula
 
     # SchedulerParameters of Slurm's main pass and of sched/backfill
     default_queue_depth: int = 100  # jobs looked at by a main pass; 0: all
@@ -77,6 +82,7 @@ class Rules:
             ("backfill", BACKFILLS),
             ("preemption", PREEMPTIONS),
             ("packing", PACKINGS),
+            ("fair_share", FAIR_SHARES),
         ):
             if getattr(self, name) not in words:
                 raise ValueError(f"{name}={getattr(self, name)!r} is none of {', '.join(words)}")

@@ -52,8 +52,8 @@ class Account(Table):
     parent: str = Field(
         default="", description="the account above, defined before; empty: the root"
     )
-    shares: Annotated[int, Field(ge=1, le=2**31 - 1)] = Field(
-        default=1, description="against the accounts beside it"
+    shares: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
+        default=1, description="against the accounts beside it; 0: after all of them"
     )
     groups: Names = Field(default=(), description="groups of the log that belong to it")
 

@@ -82,6 +82,8 @@ class Slurm(Table):
         description="weight of the class's own factor")  # fmt: skip
     max_age: SlurmTime = Field(default=7 * DAY, alias="PriorityMaxAge",
         description="age at which the age factor is 1")  # fmt: skip
+    flags: Literal["FAIR_TREE", "NO_FAIR_TREE"] = Field(default="FAIR_TREE", alias="PriorityFlags",
+        description="what the fair-share factor is: a rank, or a formula")  # fmt: skip
     favor_small: bool = Field(default=False, alias="PriorityFavorSmall",
         description="small jobs get the larger size factor")  # fmt: skip
     half_life: SlurmTime = Field(default=7 * DAY, alias="PriorityDecayHalfLife",
@@ -89,7 +91,7 @@ class Slurm(Table):
     calc_period: SlurmTime = Field(default=300, alias="PriorityCalcPeriod",
         description="how often use and priorities are worked out")  # fmt: skip
     dampening: Positive = Field(default=1, alias="FairShareDampeningFactor",
-        description="larger numbers make the fair-share factor milder")  # fmt: skip
+        description="with NO_FAIR_TREE: larger numbers make the factor milder")  # fmt: skip
     default_queue_depth: Count = Field(default=100,
         description="jobs that one main pass looks at; 0: all")  # fmt: skip
     sched_interval: Positive = Field(default=60,
@@ -115,6 +117,11 @@ class Slurm(Table):
         ):
             if not 1 <= value <= MOST:
                 raise ValueError(f"{name} is {value} s; allowed: from 1 s to {MOST} s")
+        if "dampening" in self.model_fields_set and self.flags != "NO_FAIR_TREE":
+            raise ValueError(
+                'FairShareDampeningFactor goes with PriorityFlags = "NO_FAIR_TREE";'
+                " Fair Tree ranks, and dampens nothing"
+            )
         if self.half_life > MOST:
             raise ValueError(
                 f"PriorityDecayHalfLife is {self.half_life} s; allowed: from 0 s to {MOST} s"
@@ -167,6 +174,7 @@ def _numbers(slurm: Slurm) -> dict[str, Any]:
         "priority_favor_small": slurm.favor_small,
         "priority_decay_half_life": slurm.half_life,
         "priority_calc_period": slurm.calc_period,
+        "fair_share": "fair-tree" if slurm.flags == "FAIR_TREE" else "classic",
         "fair_share_dampening_factor": slurm.dampening,
         "default_queue_depth": slurm.default_queue_depth,
         "sched_interval": slurm.sched_interval,
@@ -230,6 +238,8 @@ def values(policy: Policy) -> dict[str, str]:
     if policy.kind != "fair-share":
         dumped.pop("backfill")
     if policy.kind == "slurm":
+        if policy.file.slurm.flags == "FAIR_TREE":
+            slurm.pop("FairShareDampeningFactor")
         dumped |= {f"slurm.{key}": value for key, value in slurm.items()}
     timed = {f"slurm.{name}" for name in _TIMES}
     return {key: f"{_text(value)} s" if key in timed else _text(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from meyrin.engine.cluster import Facility, facility, jobs, pool
-from meyrin.engine.cluster.fairness import charge, dominant_share, fair_share, priority, roll
+from meyrin.engine.cluster.fairness import dominant_share, fair_share, priority
+from meyrin.engine.cluster.usage import charge, roll
 from meyrin.engine.cluster.world import (
     ELIGIBLE,
     TAKEN,
@@ -80,7 +81,9 @@ def test_the_example_tree_of_the_manual() -> None:
     parent = [-1, -1, 0, 0, 1, 1, 2, 3, 3, 4, 5]
     shares = [40, 60, 30, 10, 25, 35, 1, 1, 1, 1, 1]
     place = facility([[0, 100, 0]], account_parent=parent, account_shares=shares)
-    rules, world = _world(place, priority_weight_fair_share=1, priority_decay_half_life=0)
+    rules, world = _world(
+        place, fair_share="classic", priority_weight_fair_share=1, priority_decay_half_life=0
+    )
     used = {0: 45, 1: 25, 2: 20, 3: 25, 4: 25, 6: 20, 7: 25, 9: 25, 11: 100}  # 30 by others
     for account, amount in used.items():
         world.usage[account, USED] = amount

@@ -89,6 +89,8 @@ def test_the_cases_meet_every_feature() -> None:
         rules, place, work = _case(seed)
         twin = Twin(rules, place, work).run()
         seen |= {rules.order, rules.backfill, rules.preemption, rules.packing}
+        if rules.order == "multifactor" and rules.priority_weight_fair_share and twin.factors:
+            seen |= {rules.fair_share}
         seen |= {f"status {job.status}" for job in twin.jobs}
         seen |= {"gang" for job in twin.jobs if job.nodes > 1 and job.attempts}
         seen |= {"again" for job in twin.jobs if job.attempts > 1}
@@ -96,5 +98,11 @@ def test_the_cases_meet_every_feature() -> None:
         seen |= {"shared" for node in twin.partitions if len(twin.partitions) > 1}
     wanted = {"gang", "again", "whole", "shared", "none", "easy", "easy-sjf", "conservative"}
     wanted |= {"slurm", "submit", "multifactor", "dominant-share", "off", "requeue", "cancel"}
-    wanted |= {"packed", "spread", *(f"status {number}" for number in (0, 2, 3, 4, 5))}
+    wanted |= {
+        "packed",
+        "spread",
+        "fair-tree",
+        "classic",
+        *(f"status {number}" for number in (0, 2, 3, 4, 5)),
+    }
     assert seen == wanted

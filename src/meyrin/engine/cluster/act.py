@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from meyrin.engine.cluster.fairness import charge
 from meyrin.engine.cluster.queue import pull, push, put
 from meyrin.engine.cluster.search import (
     add_up,
@@ -16,6 +15,7 @@ from meyrin.engine.cluster.search import (
     ready,
     shift,
 )
+from meyrin.engine.cluster.usage import charge
 from meyrin.engine.cluster.world import (
     ACCOUNT,
     ASKED,

@@ -1,7 +1,7 @@
-"""How much each account has used, and what that makes of a job's turn. It starts nothing.
+"""What an account has used and holds makes of a job's turn. It starts nothing.
 
-Slurm's multifactor priority (priority_multifactor.html of its manual), classic fair share in a
-tree of accounts with usage that fades by half-lives (classic_fair_share.html), and the dominant
+Slurm's multifactor priority (priority_multifactor.html of its manual), its classic fair share in a
+tree of accounts (classic_fair_share.html; the other formula is in fair_tree), and the dominant
 share of DRF (Ghodsi et al., NSDI 2011). docs/explanation/cluster-model.md has the formulas.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 
+from meyrin.engine.cluster.fair_tree import rank
 from meyrin.engine.cluster.queue import sort_line
+from meyrin.engine.cluster.usage import fading, roll
 from meyrin.engine.cluster.world import (
     ABOVE,
     ACCOUNT,
     ASKED,
     BEST_CLASS,
     BEST_PARTITION,
-    CHARGE,
-    CURRENT,
     EFFECTIVE,
     ELIGIBLE,
     FACTOR,
@@ -30,14 +30,11 @@ from meyrin.engine.cluster.world import (
     NODES,
     ON_LINE,
     PARTITION,
-    PERIOD,
     PRIORITY,
     RANK,
-    RATE,
     SHARE,
     SHARES,
     SIBLINGS,
-    SINCE,
     SIZES,
     TAKEN,
     TICK,
@@ -52,45 +49,20 @@ ROUNDING = 1e-6  # a whole number that floating point misses by a hair is that n
 
 
 @lean
-def roll(rules: Play, world: World, one: int, period: int) -> None:
-    """Bring an account's usage to the beginning of that period; the periods before it fade.
-
-    U(k + 1) = D U(k) + what was used in period k; in closed form over periods of equal use.
-    """
-    accounts, usage, length = world.accounts, world.usage, rules.calc_period
-    behind = period - accounts[one, PERIOD]
-    if behind <= 0:
-        return
-    rate = float(accounts[one, RATE])
-    fade = 0.5 ** (length / rules.half_life) if rules.half_life else 1.0
-    rest = (accounts[one, PERIOD] + 1) * length - accounts[one, SINCE]
-    used = usage[one, USED] * fade + usage[one, CURRENT] + rate * rest
-    if behind > 1 and fade == 1.0:
-        used += rate * length * (behind - 1)
-    elif behind > 1:
-        faded = fade ** (behind - 1)
-        used = used * faded + rate * length * (1.0 - faded) / (1.0 - fade)
-    usage[one, USED], usage[one, CURRENT] = used, 0.0
-    accounts[one, PERIOD], accounts[one, SINCE] = period, period * length
-
-
-@lean
-def charge(rules: Play, world: World, job: int, now: int, sign: int) -> None:
-    """From `now` on a job is charged (1) or no more (-1), to its account and all above it."""
-    if rules.order != MULTIFACTOR or rules.weight_fair_share == 0:
-        return
-    accounts, one = world.accounts, world.jobs[job, ACCOUNT]
-    while one >= 0:
-        roll(rules, world, one, now // rules.calc_period)
-        world.usage[one, CURRENT] += float(accounts[one, RATE]) * (now - accounts[one, SINCE])
-        accounts[one, SINCE] = now
-        accounts[one, RATE] += sign * world.jobs[job, CHARGE]
-        one = accounts[one, ABOVE]
-
-
-@lean
 def fair_share(rules: Play, world: World, account: int, tick: int) -> float:
-    """The fair-share factor of an account at a tick: 2 ** (-effective usage / share / d)."""
+    """The fair-share factor of an account at a tick."""
+    accounts, root = world.accounts, len(world.accounts) - 1
+    if not rules.fair_tree:
+        _classic(rules, world, account, tick)
+    elif accounts[root, FACTOR_TICK] != tick:
+        rank(accounts, world.usage, tick // rules.calc_period, rules.calc_period, fading(rules))
+        accounts[root, FACTOR_TICK] = tick
+    return float(world.usage[account, FAIR])
+
+
+@inner
+def _classic(rules: Play, world: World, account: int, tick: int) -> None:
+    """Write to FAIR 2 ** (-effective usage / share / d), of the account and all above it."""
     accounts, usage = world.accounts, world.usage
     period, root = tick // rules.calc_period, len(accounts) - 1
     depth, one = 0, account
@@ -106,14 +78,13 @@ def fair_share(rules: Play, world: World, account: int, tick: int) -> float:
         roll(rules, world, one, period)
         whole = usage[root, USED]
         used = usage[one, USED] / whole if whole > 0.0 else 0.0
-        share = accounts[one, SHARES] / accounts[one, SIBLINGS]
+        share = accounts[one, SHARES] / accounts[one, SIBLINGS] if accounts[one, SHARES] else 0.0
         if above != root:
             used += (usage[above, EFFECTIVE] - used) * share
             share *= usage[above, SHARE]
-        usage[one, FAIR] = 2.0 ** (-used / share / rules.dampening)
+        usage[one, FAIR] = 2.0 ** (-used / share / rules.dampening) if share > 0.0 else 0.0
         usage[one, EFFECTIVE], usage[one, SHARE] = used, share
         accounts[one, FACTOR_TICK] = tick
-    return float(usage[account, FAIR])
 
 
 @lean
@@ -160,4 +131,5 @@ def dominant_share(world: World, account: int) -> float:
         whole = world.now[MACHINE + part]
         if whole:
             largest = max(largest, world.accounts[account, TAKEN + part] / whole)
-    return float(largest / world.accounts[account, SHARES])
+    shares = world.accounts[account, SHARES]
+    return float(largest / shares) if shares else math.inf

@@ -272,10 +272,13 @@ def release(rules: Play, world: World, job: int, moment: int) -> None:
 
 @inner
 def enqueue_now(rules: Play, world: World, job: int, moment: int) -> None:
-    """A job joins the waiting, with the priority of the last tick."""
-    if rules.order == MULTIFACTOR:
+    """A job joins the waiting, with the priority of the last tick. One alone needs none."""
+    alone = world.now[SIZES + LINE] == 1
+    if rules.order == MULTIFACTOR and world.now[SIZES + LINE]:
         tick = moment // rules.calc_period * rules.calc_period
-        world.jobs[job, PRIORITY] = priority(rules, world, job, tick)
+        for both in range(1 + alone):
+            one = world.lists[LINE, 0] if both else job
+            world.jobs[one, PRIORITY] = priority(rules, world, one, tick)
     if not enqueue(rules, world, job) or may_fit(world.jobs, world.now, job):
         world.now[CHANCE] = 1
 

@@ -31,7 +31,7 @@ class Facility(NamedTuple):
     partition_priority: Whole  # [P] PriorityJobFactor
     class_priority: Whole  # [C] a higher class goes first where Rules.preemption is on
     account_parent: Index  # [A] the account above, -1: the root; always a smaller number
-    account_shares: Whole  # [A] against its siblings
+    account_shares: Whole  # [A] against its siblings; 0: behind everyone else
     reserved_first: Whole  # [V + 1] where each reservation's nodes begin in `reserved_nodes`
     reserved_nodes: Index
     reserved_begin: Whole  # [V]
@@ -50,7 +50,7 @@ class Jobs(NamedTuple):
     duration: Whole  # how long it runs if nothing stops it, at most its limit
     limit: Whole  # what the scheduler believes
     partition: Index
-    account: Index  # the user, or whoever is charged: usually a leaf of the tree
+    account: Index  # the person, or whoever is charged: usually a leaf of the tree
     job_class: Index
     nice: Whole
     after: Index  # the job that must have ended before, -1: none; always a smaller number
@@ -88,7 +88,7 @@ def facility(
     parent = np.array(account_parent, np.int32).reshape(-1)
     if (parent >= np.arange(len(parent))).any() or (parent < -1).any():
         raise ValueError("account_parent: an account comes after the one above it")
-    shares = _spread("account_shares", account_shares, len(parent), 1)
+    shares = _spread("account_shares", account_shares, len(parent), 0)
     when = np.array([[begin, end] for _, begin, end in reservations], np.int64).reshape(-1, 2)
     if (when[:, 0] >= when[:, 1]).any():
         raise ValueError("reservations: each ends after it begins")

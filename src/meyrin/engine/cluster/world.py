@@ -93,10 +93,38 @@ NO_PROMISE, NO_ROOM = -1, -2
 ASKS = 16  # how many refused kinds a pass remembers for those that ask for more
 
 # columns of `World.accounts`; the last row is the root of the tree
-ABOVE, SHARES, SIBLINGS, RATE, SINCE, PERIOD, FACTOR_TICK, SEEN, ON_LINE, TAKEN = range(10)
+(
+    ABOVE,
+    SHARES,
+    SIBLINGS,  # the shares of it and its siblings
+    RATE,
+    SINCE,
+    PERIOD,
+    FACTOR_TICK,
+    SEEN,
+    ON_LINE,
+    PERSON,  # 1: jobs are charged to it
+    PERSONS,  # how many there are, with it and everyone beneath
+    FIRST_BENEATH,  # where those right beneath it that are persons, or have some beneath, begin …
+    LAST_BENEATH,  # … and end in …
+    BENEATH,  # … this list of all accounts, which `rank` keeps in order
+    RANKED,  # scratch of `rank`, as the next three
+    BATCH_END,
+    BATCH_LEFT,
+    BATCH_TIED,
+    TAKEN,
+) = range(19)
 
 # columns of `World.usage`
-USED, CURRENT, FAIR, EFFECTIVE, SHARE = range(5)
+(
+    USED,
+    CURRENT,
+    FAIR,  # the factor
+    EFFECTIVE,  # of the classic formula, as the next
+    SHARE,
+    LEVEL,  # the level fairshare of Fair Tree
+    USAGE_COLUMNS,
+) = range(7)
 
 # places in `World.now`
 (
@@ -150,6 +178,7 @@ class Play(NamedTuple):
     favor_small: bool
     half_life: int
     calc_period: int
+    fair_tree: bool
     dampening: int
     queue_depth: int
     sched_interval: int
@@ -174,7 +203,7 @@ class World(NamedTuple):
     kind: Index  # [n] the row of each job in `kinds`
     kinds: Whole  # [K, KIND_COLUMNS] jobs of equal partition, number of nodes and amount asked
     accounts: Whole  # [A + 1, TAKEN + 3]
-    usage: NDArray[np.float64]  # [A + 1, 5]
+    usage: NDArray[np.float64]  # [A + 1, USAGE_COLUMNS]
     steps: Whole  # [2 F, 3] time, 1 for a failure or -1 for a repair, node
     openings: Whole  # [V] when reservations end, in order
     now: Whole  # [PLACES]
@@ -197,6 +226,7 @@ def play(rules: Rules) -> Play:
         rules.priority_favor_small,
         rules.priority_decay_half_life,
         rules.priority_calc_period,
+        rules.fair_share == "fair-tree",
         rules.fair_share_dampening_factor,
         rules.default_queue_depth if slurm else 0,
         rules.sched_interval,
@@ -238,8 +268,8 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
         np.concatenate([place.partition_nodes, counters(place)]),
         kind,
         _kinds(kind),
-        _accounts(place, begin, begin // rules.calc_period),
-        np.zeros((len(place.account_parent) + 1, 5)),
+        _accounts(place, work, begin, begin // rules.calc_period),
+        np.zeros((len(place.account_parent) + 1, USAGE_COLUMNS)),
         np.column_stack([place.outage_time, place.outage_step, place.outage_node]),
         np.sort(place.reserved_end),
         now,
@@ -317,7 +347,7 @@ def _kinds(kind: Index) -> Whole:
     return table
 
 
-def _accounts(place: Facility, begin: int, period: int) -> Whole:
+def _accounts(place: Facility, work: Jobs, begin: int, period: int) -> Whole:
     count = len(place.account_parent)
     table = np.zeros((count + 1, TAKEN + 3), np.int64)
     table[:count, ABOVE] = np.where(place.account_parent < 0, count, place.account_parent)
@@ -327,4 +357,13 @@ def _accounts(place: Facility, begin: int, period: int) -> Whole:
     np.add.at(shares, table[:count, ABOVE], place.account_shares)
     table[:count, SIBLINGS] = shares[table[:count, ABOVE]]
     table[:, SINCE], table[:, PERIOD], table[:, FACTOR_TICK] = begin, period, NEVER
+    table[work.account, PERSON] = 1
+    table[:, PERSONS] = table[:, PERSON]
+    for one in range(count - 1, -1, -1):  # an account comes after the one above it
+        table[table[one, ABOVE], PERSONS] += table[one, PERSONS]
+    peopled = np.flatnonzero(table[:count, PERSONS])
+    above = table[peopled, ABOVE]
+    table[: len(peopled), BENEATH] = peopled[np.argsort(above, kind="stable")]
+    table[:, LAST_BENEATH] = np.cumsum(np.bincount(above, minlength=count + 1))
+    table[1:, FIRST_BENEATH] = table[:-1, LAST_BENEATH]
     return table
