@@ -132,6 +132,7 @@ CASES: list[tuple[str, str, str]] = [
     ("organisation remove uni-a", "DELETE /organisations/uni-a", "removed"),
     ("audit list --thing ada", "GET /audit?thing=ada&limit=50", "person.new"),
     ("audit verify", "GET /audit/verify", "abc"),
+    ("store show", "GET /store", "results of jobs"),
     ("person show ada", "GET /people/ada", "starter"),
     ("role list --of ada", "GET /roles?person=ada&limit=50", "officer"),
     ("role give officer --call starter --to ada", "POST /roles", "ada is officer of starter"),

@@ -73,13 +73,14 @@ class Machine:
             bell=Bell(),
         )
         _upgrade(self.database)
-        blobs = Blobs(settings.store_url)
+        blobs = Blobs(settings.store_url, settings.unused_days)
         self.worker = Worker(
             self.database,
             modes_of(settings),
             settings.freeze_day,
             settings.leaver_grace_s,
             self._on_bug,
+            blobs,
         )
         self.relay = (
             None if self.database.is_sqlite else Relay(settings.database_url, self.database.bell)

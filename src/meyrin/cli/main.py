@@ -57,6 +57,7 @@ COMMANDS = {
     "terms": Entry("meyrin.cli.terms:group", "What sites ask of you.", RUN_IT),
     "organisation": Entry("meyrin.cli.people:organisation", "Whose people come in.", RUN_IT),
     "audit": Entry("meyrin.cli.audit:group", "Who did what, and its proof.", RUN_IT),
+    "store": Entry("meyrin.cli.store:group", "What the content store holds.", RUN_IT),
     "token": Entry("meyrin.cli.people:token", "Your tokens for programs.", RUN_IT),
     "up": Entry("meyrin.cli.up:command", "Start the hub, with a site on this machine.", SERVE),
     "agent": Entry("meyrin.cli.agent:command", "Run the agent of a site.", SERVE),

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from meyrin.client.connection import Connection, body, read
 from meyrin.domain.site import OwnerShare
 from meyrin.wire import identity, ledger, limits, plans, queue, roles, sites, terms
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, StoreView
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -362,3 +362,11 @@ class Plans(Room):
             headers={"x-pseudonym-key": key},
         )  # fmt: skip
         return read(plans.TraceJobs, answer.content)
+
+
+class Store(Room):
+    """Files that people and sites brought."""
+
+    def held(self) -> StoreView:
+        """How many files and bytes there are, and by what they are held."""
+        return self._get(StoreView, "store")

@@ -43,7 +43,7 @@ from meyrin.wire.jobs import (
 )
 
 if TYPE_CHECKING:
-    from meyrin.client.admin import Ledger, People, Plans, Projects, Sites
+    from meyrin.client.admin import Ledger, People, Plans, Projects, Sites, Store
     from meyrin.client.allocations import Allocations
     from meyrin.client.calls import Calls
     from meyrin.client.gates import Gates
@@ -142,6 +142,12 @@ class Client:
         from meyrin.client.admin import Plans  # noqa: PLC0415
 
         return Plans(self.connection)
+
+    @cached_property
+    def store(self) -> Store:
+        from meyrin.client.admin import Store  # noqa: PLC0415
+
+        return Store(self.connection)
 
     @cached_property
     def gates(self) -> Gates:

@@ -37,6 +37,7 @@ from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
+from meyrin.hub.reports.held import router as held
 from meyrin.hub.reports.hours_pages import router as hours
 from meyrin.hub.reports.leading import router as leading
 from meyrin.hub.reports.owner_pages import router as owner_pages
@@ -101,6 +102,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         statements,
         trace,
         reports,
+        held,
     ):
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"

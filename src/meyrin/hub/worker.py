@@ -16,17 +16,20 @@ from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
-from meyrin.hub.jobs import attempts, leaving
+from meyrin.hub.jobs import attempts, keeping, leaving
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
+from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.world import BROKER
+from meyrin.hub.reports import held
 from meyrin.hub.sites import capacity
 
 log = structlog.get_logger("meyrin.hub")
 _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
 _LEFT_EVERY_MS = 10_000
+_TIDY_S = 0.5
 # between steps that placed something, for fewer and larger ones: as long as the last one took
 _GATHER_S, _GATHER_MOST_S = 0.05, 0.5
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
@@ -42,12 +45,14 @@ class Worker:
         freeze_day: int = 8,
         leaver_grace_s: int = 300,
         on_bug: Callable[[], None] = lambda: None,
+        blobs: Blobs | None = None,
     ) -> None:
         self.database = database
         self.modes = modes
         self.freeze_day = freeze_day
         self.leaver_grace_s = leaver_grace_s
         self.on_bug = on_bug
+        self.blobs = blobs
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
@@ -103,7 +108,14 @@ class Worker:
         if abs(now_ms - self._swept_ms) < _SWEEP_EVERY_MS:
             return
         self._swept_ms = now_ms
-        for part in (self._expire, self._release, self._watch, self._reclaim, self._months):
+        for part in (
+            self._expire,
+            self._release,
+            self._watch,
+            self._reclaim,
+            self._months,
+            self._tidy,
+        ):
             try:
                 part()
             except MeyrinError as error:
@@ -160,6 +172,21 @@ class Worker:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
+
+    def _tidy(self) -> None:
+        """What nothing refers to leaves the content store: for half a second each minute."""
+        if self.blobs is None:
+            return
+        end = time.monotonic() + _TIDY_S
+        files, size = keeping.tidy(
+            self.database,
+            self.blobs,
+            held.HOLDERS,
+            self.database.clock_ms() // _SWEEP_EVERY_MS,
+            lambda: self._stop.is_set() or time.monotonic() > end,
+        )
+        if files:
+            log.info("store.tidied", files=files, bytes=size)
 
     def _end_leavers(self) -> None:
         """Every ten seconds: jobs of people who left their project end."""

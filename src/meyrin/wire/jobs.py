@@ -182,6 +182,24 @@ class CancelReply(Body):
     already: list[int]
 
 
+class HeldFiles(Body):
+    """How many files and bytes of the content store one kind of thing holds."""
+
+    by: str
+    words: str
+    files: int
+    size: int
+
+
+class StoreView(Body):
+    """What the content store holds; `files` and `size` without what is not whole yet."""
+
+    held: list[HeldFiles]
+    files: int
+    size: int
+    unused_days: int
+
+
 class UploadState(Body):
     """How much of a file the hub has; continue from `offset`. `complete` when it is whole."""
 

@@ -129,6 +129,14 @@ def _guard_new_tables(_target: Any, connection: sa.Connection, **options: Any) -
         guard(connection, _EVIDENCE)
 
 
+def is_evidence(digest: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether this bundle was received, or a run stands on it."""
+    return sa.or_(
+        sa.exists(sa.select(evidence.c.bundle).where(evidence.c.bundle == digest)),
+        sa.exists(sa.select(gate_runs.c.bundle).where(gate_runs.c.bundle == digest)),
+    )
+
+
 def evidence_of(step: Step, attempt: str) -> sa.Row[Any] | None:
     return step.one(sa.select(evidence).where(evidence.c.attempt == attempt))
 

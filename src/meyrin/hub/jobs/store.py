@@ -164,6 +164,28 @@ files = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("sha256", sa.String, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Index("ix_files_sha256", "sha256"),
+)
+
+# what the content store holds: see `jobs/keeping.py`
+kept_files = sa.Table(
+    "kept_files",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    # when somebody last brought it
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    # when to look whether anything refers to it
+    sa.Column("look_ms", sa.BigInteger, nullable=False),
+    # since when it is being taken away; null while it stays
+    sa.Column("going_ms", sa.BigInteger),
+    sa.Index("ix_kept_files_look_ms", "look_ms"),
+    sa.Index(
+        "ix_kept_files_going_ms",
+        "going_ms",
+        sqlite_where=sa.text("going_ms IS NOT NULL"),
+        postgresql_where=sa.text("going_ms IS NOT NULL"),
+    ),
 )
 
 # who has shown to have the bytes; a digest alone opens nothing

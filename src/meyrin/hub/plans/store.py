@@ -35,7 +35,15 @@ plan_files = sa.Table(
     sa.Column("name", sa.String(400), primary_key=True),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Index("ix_plan_files_sha256", "sha256"),
 )
+
+
+def is_shown(digest: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether a study that was not withdrawn has this file."""
+    f = plan_files.c
+    of_study = sa.select(f.plan_id).join(plans, plans.c.id == f.plan_id)
+    return sa.exists(of_study.where(f.sha256 == digest, plans.c.withdrawn_ms.is_(None)))
 
 
 def same(step: Step, person_id: str, sha256: str) -> sa.Row[Any] | None:

@@ -11,13 +11,15 @@ import errno
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 
-from meyrin.domain.errors import InvalidInput, NotFound, StorageFull
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, StorageFull, Unreachable
 
 PIECE_BYTES = 8 * 2**20
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
@@ -32,8 +34,10 @@ def check_digest(sha256: str) -> None:
 class Blobs:
     """Files by digest under an fsspec URL such as `file:///var/lib/meyrin` or `s3://bucket`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, unused_days: int = 30) -> None:
         self.fs, self.root = fsspec.core.url_to_fs(url)
+        # for how long a file stays that nothing refers to, after it was last brought
+        self.unused_ms = unused_days * 86_400_000
 
     def _whole(self, sha256: str) -> str:
         check_digest(sha256)
@@ -59,6 +63,68 @@ class Blobs:
             while left > 0 and (piece := file.read(min(2**20, left))):
                 left -= len(piece)
                 yield piece
+
+    def has(self, sha256: str, size: int) -> bool:
+        """Whether the whole file is here now, whatever was listed before."""
+        path = self._whole(sha256)
+        self.fs.invalidate_cache(path.rsplit("/", 1)[0])
+        try:
+            return int(self.fs.size(path)) == size
+        except FileNotFoundError:
+            return False
+
+    def remove(self, sha256: str) -> None:
+        """Take a file away; where there is none, nothing."""
+        with _answering(), suppress(FileNotFoundError):
+            self.fs.rm_file(self._whole(sha256))
+
+    def corner(self, number: int, torn_ms: int) -> list[tuple[str, int, int]]:
+        """Digest, size and time of the files in one of the store's 256 corners. What was written
+        aside there before `torn_ms` and never named goes."""
+        whole = []
+        with _answering():
+            for path, size, at_ms in self._ls(f"{self.root}/{number % 256:02x}"):
+                name = path.rsplit("/", 1)[-1]
+                if _SHA256.match(name):
+                    whole.append((name, size, at_ms))
+                elif at_ms < torn_ms:
+                    with suppress(FileNotFoundError):
+                        self.fs.rm_file(path)
+        return whole
+
+    def drop_unfinished(self, corner: int, old_ms: int, until: Callable[[], bool]) -> int:
+        """Forget uploads of which no piece has come since `old_ms`, while `until` is false, of
+        those who come into one of 256 corners."""
+        dropped = 0
+        with _answering():
+            for by in self._folders(f"{self.root}/partial"):
+                if (zlib.crc32(by.rsplit("/", 1)[-1].encode()) - corner) % 256:
+                    continue
+                folders = self._folders(by)
+                first = corner // 256 % max(1, len(folders))  # not always the same ones
+                for folder in folders[first:] + folders[:first]:
+                    if until():
+                        return dropped
+                    if all(at_ms < old_ms for _, _, at_ms in self._ls(folder)):
+                        with suppress(FileNotFoundError):
+                            self.fs.rm(folder, recursive=True)
+                        dropped += 1
+        return dropped
+
+    def _folders(self, path: str) -> list[str]:
+        try:
+            found = self.fs.ls(path, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        return [each["name"] for each in found if each["type"] == "directory"]
+
+    def _ls(self, path: str) -> list[tuple[str, int, int]]:
+        """The files in a folder: path, size, and when it was written."""
+        try:
+            found = self.fs.ls(path, detail=True, refresh=True)
+        except FileNotFoundError:
+            return []
+        return [(e["name"], int(e["size"]), _written_ms(e)) for e in found if e["type"] == "file"]
 
     def offset(self, sha256: str, by: str) -> int:
         """How much of an unfinished upload of `by` is kept."""
@@ -148,6 +214,31 @@ class Blobs:
                 field="sha256",
             )
         return True
+
+
+def _written_ms(item: dict[str, Any]) -> int:
+    """When a file was written, as file systems and object stores say it in their own ways."""
+    for name in ("LastModified", "mtime", "last_modified", "modified", "created"):
+        at = item.get(name)
+        if isinstance(at, datetime):
+            return int(at.timestamp() * 1000)
+        if isinstance(at, int | float):
+            return int(at * 1000)
+    return 2**62  # nobody says: it is as good as new
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """What a store says when it does not answer, in its own words, as an error of ours."""
+    try:
+        yield
+    except MeyrinError:
+        raise
+    except Exception as error:  # each kind of store has errors of its own
+        raise Unreachable(
+            f"the content store does not answer: {type(error).__name__}",
+            hint="nothing is lost: it is tried again in a minute",
+        ) from error
 
 
 @contextmanager

@@ -32,6 +32,10 @@ class HubSettings:
     """An attempt that an agent took and never spoke of is offered to it again after this."""
     output_limit_bytes: int = 64 * 2**20
     """How much of a job's output the hub keeps for live reading, for each stream."""
+    unused_days: int = 30
+    """For how many days the content store keeps a file that nothing refers to, since it was last
+    brought."""
+
     upload_gib: int = 500
     """How many GiB one person may bring to the content store in 30 days."""
     starter_hours: int = 100
@@ -100,6 +104,12 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
             f"setting upload_gib is {found.upload_gib}",
             hint="write how many GiB one person may bring in 30 days, 1 or more",
             field="upload_gib",
+        )
+    if found.unused_days < 2:
+        raise InvalidInput(
+            f"setting unused_days is {found.unused_days}",
+            hint="write for how many days a file stays that nothing refers to, 2 or more",
+            field="unused_days",
         )
     if not 1 <= found.freeze_day <= 28:
         raise InvalidInput(
