@@ -259,6 +259,33 @@ def test_a_job_that_slurm_forgot_as_it_ran_and_that_is_cancelled_ends_so_and_nev
     assert job.code == 75, "its controller remembers, and it ends"
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["its copy is listed", "nothing is"])
+@pytest.mark.parametrize(("cancelled", "after_s"), [(True, 120), (False, 1800)])
+def test_a_run_whose_word_is_gone_ends_though_accounting_has_only_its_copy(
+    site, listed, cancelled, after_s
+):
+    """A controller forgot that it had launched it, launched it again, and the fence held. What
+    ran first was ended with its node's memory of it: nobody has a word on that."""
+    site.submit()
+    job, begun_s = site.job(), int(site.cluster.now_s)
+    job.state, job.start_s = "RUNNING", begun_s
+    folder = Path(site.batch.spool.folder("a"))
+    (folder / "owner").symlink_to("1.0")
+    (folder / "start.0").write_text(f"1\n{begun_s}\nn1\nn1\n.\n")
+    site.pass_s(30)
+    assert site.seen().phase is Phase.RUNNING
+    again_s = int(site.cluster.now_s)
+    job.state, job.start_s, job.end_s, job.code = "FAILED", again_s, again_s, 75
+    job.listed = listed
+    (folder / f"second.{again_s}").touch()
+    site.pass_s(60)
+    assert (site.seen().phase, site.seen().site_word) == (Phase.RUNNING, "not in the queue")
+    if cancelled:
+        site.batch.cancel("a")
+    site.pass_s(after_s)
+    assert (site.seen().end, site.seen().exit_code) == ("cancelled" if cancelled else "lost", None)
+
+
 def test_what_the_controller_forgot_is_sent_once_more(site):
     site.submit()
     site.cluster.forget(1)

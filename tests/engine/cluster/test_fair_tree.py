@@ -13,7 +13,7 @@ from tests.oracles.cluster_cases import random_facility, random_jobs, random_rul
 
 from meyrin.engine.cluster import Cluster, facility, jobs
 from meyrin.engine.cluster.fair_tree import rank
-from meyrin.engine.cluster.world import FAIR, LEVEL, USED, new, play
+from meyrin.engine.cluster.world import FAIR, USED, new, play
 from meyrin.engine.rules import Rules
 
 Tree = Mapping[str, tuple[str, int, float]]  # name: the account above, shares, usage
@@ -60,8 +60,8 @@ def _ranked(
     work = jobs(place, [0] * len(who), [[0, 1, 0]] * len(who), 1, 1, account=who)
     world = new(play(Rules(order="multifactor")), place, work)
     world.usage[:, USED] = [*used, everything]
-    rank(world.accounts, world.usage, 0, 300, 1.0)
-    return world.usage[:-1, LEVEL].tolist(), world.usage[:-1, FAIR].tolist()
+    rank(world.accounts, world.usage, world.tree, world.level, 0, 300, 1.0)
+    return world.level[:-1].tolist(), world.usage[:-1, FAIR].tolist()
 
 
 def _named(tree: Tree) -> tuple[dict[str, float], dict[str, float]]:

@@ -104,11 +104,11 @@ def live(seen: BatchJob, row: QueueRow) -> BatchJob:
 def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     """The attempt as ended; None while no witness says surely that it is over."""
     # what became of a further copy is no word on the run that goes on beside it
-    real = [row for row in w.accounting if not _of_a_copy(row, w)]
+    real = [row for row in w.accounting if not is_of_a_copy(row, w)]
     last = real[-1] if real else None
     if w.queue is not None and base(w.queue.state) not in ENDS:
         return None
-    if w.queue is not None and _of_a_copy(w.queue, w):
+    if w.queue is not None and is_of_a_copy(w.queue, w):
         w = replace(w, queue=None)
     word = ""
     if last is not None and base(last.state) in ENDS:
@@ -133,7 +133,7 @@ def taken_back(seen: BatchJob, w: Witnesses) -> int:
     last = base(w.accounting[-1].state) if w.accounting else ""
     if last in ENDS or _ended_well(w):
         return 0
-    ran = sum(row.start_s is not None and not _of_a_copy(row, w) for row in w.accounting)
+    ran = sum(row.start_s is not None and not is_of_a_copy(row, w) for row in w.accounting)
     again = ran if last in WAITS else 0
     if seen.phase is Phase.QUEUED:
         again = max(again, seen.run)
@@ -151,7 +151,7 @@ def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
 def _ended_well(w: Witnesses) -> bool:
     """Whether Slurm and the wrapper both say that the last run came to its good end: where it
     waits again after that, its controller has forgotten that it ran."""
-    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
     said = _said(w)
     good = said is not None and said.ended and said.code == 0
     return good and bool(rows) and base(rows[-1].state) == "COMPLETED"
@@ -159,7 +159,7 @@ def _ended_well(w: Witnesses) -> bool:
 
 def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
     """Slurm queued it again and lists it no longer: lost, with what its runs used."""
-    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
     start_s, end_s = _times(rows, w)
     return replace(
         seen,
@@ -202,7 +202,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
     first = base(word)
     if said is not None and said.never is not None:
         return replace(job, end="not_started", why=said.never, start_ms=None)
-    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
     began = said is not None or bool(rows)
     if not began and w.queue is not None and w.queue.start_s is not None:
         began = True
@@ -261,7 +261,7 @@ def _code(
 
 def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int | None]:
     """When the last run began and ended: Slurm's own times where it has them."""
-    real = [row for row in rows if not _of_a_copy(row, w)]
+    real = [row for row in rows if not is_of_a_copy(row, w)]
     said = _said(w)
     start_s = real[-1].start_s if real else None
     end_s = real[-1].end_s if real else None
@@ -275,7 +275,7 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
 
 def runs_closed(w: Witnesses) -> int:
     """How many runs accounting has from begin to end, copies apart."""
-    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
     return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
 
 
@@ -285,7 +285,7 @@ def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage |
     `mended`: accounting may have other ends by now than the wrapper saw, and a run is known by its
     begin. `whole`: accounting is known to have every run.
     """
-    rows = [row for row in w.accounting if row.start_s is not None and not _of_a_copy(row, w)]
+    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
     closed = [row for row in rows if row.end_s is not None and row.elapsed_s is not None]
     if closed:
         uncounted = [
@@ -340,7 +340,7 @@ def _begun(run: Run, rows: Sequence[AccountingRow]) -> bool:
     )
 
 
-def _of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
+def is_of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     """Whether a row is of a further copy that ended at once: the fence held, and no run of ours
     began then. Or Slurm ended it itself before it was there, after the script had come to its own
     end: a controller that forgot the run launches it again, on a node that still knows it."""

@@ -199,10 +199,12 @@ class Watcher:
             job, row = self.book.jobs.get(attempt), self._rows[attempt]
             if job is None:
                 continue
-            job.listed_s, job.looks = now, 0
+            job.listed_s = now
             if base(row.state) in ENDS:
                 self._due.setdefault(attempt, 0.0)
                 self._note_over(attempt, now)
+            else:
+                job.looks = 0
             differs = job.stage is Stage.SENDING or _live(job, row) != job.seen
             if differs:
                 changed.append(attempt)
@@ -310,7 +312,8 @@ class Watcher:
         live = w.queue is not None and base(w.queue.state) not in ENDS
         if _final(job, w):
             ended = judge.ending(job.seen, replace(w, queue=None) if live else w)
-            return None if ended is None else _ending_as(ended, w)
+            if ended is not None:
+                return _ending_as(ended, w)
         if job.over_s is not None and self._polled_s < job.over_s:
             self._next_poll_s = min(self._next_poll_s, now)  # perhaps it waits again
             return None
@@ -326,11 +329,14 @@ class Watcher:
         unknown = judge.unknown_word(w)
         if unknown is not None:
             return lambda one: _say(one, unknown) if one.seen.site_word != unknown else None
-        return self._missing(job, w, now) if answered and w.queue is None else None
+        gone = w.queue is None or judge.is_of_a_copy(w.queue, w)
+        return self._missing(job, w, now) if answered and gone else None
 
     def _missing(self, job: Job, w: Witnesses, now: float) -> Callable[[Job], None] | None:
-        """The queue does not list it and accounting has no end of it. That is no end either."""
-        if now < max(job.asked_s, job.listed_s, job.looked_s) + max(self._doubt_s(), 2.0):
+        """The queue does not list it, or only a copy of it that ended, and accounting has no end
+        of it. That is no end either."""
+        listed_s = job.listed_s if w.queue is None else 0
+        if now < max(job.asked_s, listed_s, job.looked_s) + max(self._doubt_s(), 2.0):
             return None
         health = self.transport.health()
         if not health.controller or health.accounting is False:

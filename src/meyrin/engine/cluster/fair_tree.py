@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
+from numpy import float64
 from numpy.typing import NDArray
 
-from meyrin.engine.cluster.model import Whole
+from meyrin.engine.cluster.model import Index, Whole
 from meyrin.engine.cluster.usage import roll_by
 from meyrin.engine.cluster.world import (
     ABOVE,
@@ -22,7 +22,6 @@ from meyrin.engine.cluster.world import (
     FAIR,
     FIRST_BENEATH,
     LAST_BENEATH,
-    LEVEL,
     PERSON,
     PERSONS,
     RANKED,
@@ -32,46 +31,55 @@ from meyrin.engine.cluster.world import (
 )
 from meyrin.engine.compiled import compiled, inner
 
+Floats = NDArray[float64]
 EQUAL = 1 - 1e-9  # two that floating point tells apart by less are equal
 
 
 @compiled
 def rank(
-    accounts: Whole, usage: NDArray[np.float64], period: int, length: int, fade: float
+    accounts: Whole,
+    usage: Floats,
+    tree: Index,
+    level: Floats,
+    period: int,
+    length: int,
+    fade: float,
 ) -> None:
     """Write everyone's factor at the beginning of a period, rank / persons, to FAIR.
 
     A batch is what stands beneath one account, or beneath several that are tied, in order of
-    LEVEL. The persons of a batch and beneath it have the ranks from BATCH_LEFT down; its first
+    `level`. The persons of a batch and beneath it have the ranks from BATCH_LEFT down; its first
     ones have BATCH_TIED, where that is not 0, as they are tied with somebody above.
     """
     root = len(accounts) - 1
     roll_by(accounts, usage, root, period, length, fade)
     for one in range(root):  # whoever is above it is up to date
         roll_by(accounts, usage, one, period, length, fade)
-        usage[one, LEVEL] = _level(accounts, usage, one)
-    persons = accounts[root, PERSONS]
-    filled, batch, batches, at = _descend(accounts, usage, root, 0), 0, 1, 0
-    accounts[0, BATCH_END], accounts[0, BATCH_LEFT], accounts[0, BATCH_TIED] = filled, persons, 0
+        level[one] = _level(accounts, usage, one)
+    ranked, persons = tree[RANKED], tree[PERSONS, root]
+    filled, batch, batches, at = _descend(tree, level, root, 0), 0, 1, 0
+    tree[BATCH_END, 0], tree[BATCH_LEFT, 0], tree[BATCH_TIED, 0] = filled, persons, 0
     while batch < batches:
-        end, left = accounts[batch, BATCH_END], accounts[batch, BATCH_LEFT]
-        tied = accounts[batch, BATCH_TIED]
-        _settle(accounts, usage, RANKED, at, end)
+        end, left, tied = tree[BATCH_END, batch], tree[BATCH_LEFT, batch], tree[BATCH_TIED, batch]
         while at < end:
-            least = usage[accounts[at, RANKED], LEVEL] * EQUAL
-            place, next_ = tied or left, filled
-            here = beneath = 0
-            while at < end and usage[accounts[at, RANKED], LEVEL] >= least:
-                one = accounts[at, RANKED]
-                if accounts[one, PERSON]:
-                    usage[one, FAIR] = place / persons
+            least, place = level[ranked[at]] * EQUAL, tied or left
+            factor, begin = place / persons, filled
+            here = beneath = above = 0
+            while at < end and level[ranked[at]] >= least:
+                one = ranked[at]
+                if tree[PERSON, one]:
+                    usage[one, FAIR] = factor
                     here += 1
-                filled = _descend(accounts, usage, one, filled)
-                beneath += accounts[one, PERSONS]
+                beneath += tree[PERSONS, one]
+                if tree[LAST_BENEATH, one] > tree[FIRST_BENEATH, one]:
+                    filled = _descend(tree, level, one, filled)
+                    above += 1
                 at += 1
-            if filled > next_:
-                accounts[batches, BATCH_END], accounts[batches, BATCH_LEFT] = filled, left - here
-                accounts[batches, BATCH_TIED] = place if here else tied
+            if above > 1:
+                _settle(ranked, level, begin, filled)
+            if above:
+                tree[BATCH_END, batches], tree[BATCH_LEFT, batches] = filled, left - here
+                tree[BATCH_TIED, batches] = place if here else tied
                 batches += 1
             left -= beneath
             tied = 0
@@ -79,7 +87,7 @@ def rank(
 
 
 @inner
-def _level(accounts: Whole, usage: NDArray[np.float64], one: int) -> float:
+def _level(accounts: Whole, usage: Floats, one: int) -> float:
     """Its part of its siblings' shares over its part of the usage of the account above."""
     if accounts[one, SHARES] == 0:
         return 0.0
@@ -90,25 +98,23 @@ def _level(accounts: Whole, usage: NDArray[np.float64], one: int) -> float:
 
 
 @inner
-def _descend(accounts: Whole, usage: NDArray[np.float64], one: int, filled: int) -> int:
-    """Append to RANKED who stands right beneath an account; where the list ends then."""
-    first, last = accounts[one, FIRST_BENEATH], accounts[one, LAST_BENEATH]
-    _settle(accounts, usage, BENEATH, first, last)
+def _descend(tree: Index, level: Floats, one: int, filled: int) -> int:
+    """Append to RANKED who stands right beneath an account, in order; where it ends then."""
+    first, last = tree[FIRST_BENEATH, one], tree[LAST_BENEATH, one]
+    _settle(tree[BENEATH], level, first, last)
     for at in range(first, last):
-        accounts[filled, RANKED] = accounts[at, BENEATH]
+        tree[RANKED, filled] = tree[BENEATH, at]
         filled += 1
     return filled
 
 
 @inner
-def _settle(
-    accounts: Whole, usage: NDArray[np.float64], column: int, first: int, last: int
-) -> None:
-    """Put a part of a list in order, highest LEVEL first: quick where little has changed."""
+def _settle(names: Index, level: Floats, first: int, last: int) -> None:
+    """Put a part of a list in order, highest level first: quick where little has changed."""
     for at in range(first + 1, last):
-        one = accounts[at, column]
-        level, free = usage[one, LEVEL], at
-        while free > first and usage[accounts[free - 1, column], LEVEL] < level:
-            accounts[free, column] = accounts[free - 1, column]
+        one = names[at]
+        mine, free = level[one], at
+        while free > first and level[names[free - 1]] < mine:
+            names[free] = names[free - 1]
             free -= 1
-        accounts[free, column] = one
+        names[free] = one

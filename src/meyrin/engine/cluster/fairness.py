@@ -55,7 +55,8 @@ def fair_share(rules: Play, world: World, account: int, tick: int) -> float:
     if not rules.fair_tree:
         _classic(rules, world, account, tick)
     elif accounts[root, FACTOR_TICK] != tick:
-        rank(accounts, world.usage, tick // rules.calc_period, rules.calc_period, fading(rules))
+        period, length = tick // rules.calc_period, rules.calc_period
+        rank(accounts, world.usage, world.tree, world.level, period, length, fading(rules))
         accounts[root, FACTOR_TICK] = tick
     return float(world.usage[account, FAIR])
 

@@ -93,16 +93,13 @@ NO_PROMISE, NO_ROOM = -1, -2
 ASKS = 16  # how many refused kinds a pass remembers for those that ask for more
 
 # columns of `World.accounts`; the last row is the root of the tree
+ABOVE, SHARES, SIBLINGS, RATE, SINCE, PERIOD, FACTOR_TICK, SEEN, ON_LINE, TAKEN = range(10)
+
+# columns of `World.usage`
+USED, CURRENT, FAIR, EFFECTIVE, SHARE = range(5)
+
+# rows of `World.tree`, of Fair Tree
 (
-    ABOVE,
-    SHARES,
-    SIBLINGS,  # the shares of it and its siblings
-    RATE,
-    SINCE,
-    PERIOD,
-    FACTOR_TICK,
-    SEEN,
-    ON_LINE,
     PERSON,  # 1: jobs are charged to it
     PERSONS,  # how many there are, with it and everyone beneath
     FIRST_BENEATH,  # where those right beneath it that are persons, or have some beneath, begin …
@@ -112,19 +109,8 @@ ASKS = 16  # how many refused kinds a pass remembers for those that ask for more
     BATCH_END,
     BATCH_LEFT,
     BATCH_TIED,
-    TAKEN,
-) = range(19)
-
-# columns of `World.usage`
-(
-    USED,
-    CURRENT,
-    FAIR,  # the factor
-    EFFECTIVE,  # of the classic formula, as the next
-    SHARE,
-    LEVEL,  # the level fairshare of Fair Tree
-    USAGE_COLUMNS,
-) = range(7)
+    TREE_ROWS,
+) = range(10)
 
 # places in `World.now`
 (
@@ -203,7 +189,9 @@ class World(NamedTuple):
     kind: Index  # [n] the row of each job in `kinds`
     kinds: Whole  # [K, KIND_COLUMNS] jobs of equal partition, number of nodes and amount asked
     accounts: Whole  # [A + 1, TAKEN + 3]
-    usage: NDArray[np.float64]  # [A + 1, USAGE_COLUMNS]
+    usage: NDArray[np.float64]  # [A + 1, 5]
+    tree: Index  # [TREE_ROWS, A + 1]
+    level: NDArray[np.float64]  # [A + 1] the level fairshare of Fair Tree
     steps: Whole  # [2 F, 3] time, 1 for a failure or -1 for a repair, node
     openings: Whole  # [V] when reservations end, in order
     now: Whole  # [PLACES]
@@ -256,6 +244,7 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
     kind = _kind(table[:, [PARTITION, NODES, ASKED, CORES, MEMORY]])
     nodes = np.zeros((len(place.capacity), NODE_COLUMNS), np.int64)
     nodes[:, :3], nodes[:, HOME] = place.capacity, -1
+    accounts = _accounts(place, begin, begin // rules.calc_period)
     for partition in np.flatnonzero(partitions[:, COUNTER] >= 0).tolist():
         nodes[_mine(place, partition), HOME] = partition
     return World(
@@ -268,8 +257,10 @@ def new(rules: Play, place: Facility, work: Jobs) -> World:
         np.concatenate([place.partition_nodes, counters(place)]),
         kind,
         _kinds(kind),
-        _accounts(place, work, begin, begin // rules.calc_period),
-        np.zeros((len(place.account_parent) + 1, USAGE_COLUMNS)),
+        accounts,
+        np.zeros((len(accounts), 5)),
+        _tree(accounts, work),
+        np.zeros(len(accounts)),
         np.column_stack([place.outage_time, place.outage_step, place.outage_node]),
         np.sort(place.reserved_end),
         now,
@@ -347,7 +338,7 @@ def _kinds(kind: Index) -> Whole:
     return table
 
 
-def _accounts(place: Facility, work: Jobs, begin: int, period: int) -> Whole:
+def _accounts(place: Facility, begin: int, period: int) -> Whole:
     count = len(place.account_parent)
     table = np.zeros((count + 1, TAKEN + 3), np.int64)
     table[:count, ABOVE] = np.where(place.account_parent < 0, count, place.account_parent)
@@ -357,13 +348,19 @@ def _accounts(place: Facility, work: Jobs, begin: int, period: int) -> Whole:
     np.add.at(shares, table[:count, ABOVE], place.account_shares)
     table[:count, SIBLINGS] = shares[table[:count, ABOVE]]
     table[:, SINCE], table[:, PERIOD], table[:, FACTOR_TICK] = begin, period, NEVER
-    table[work.account, PERSON] = 1
-    table[:, PERSONS] = table[:, PERSON]
-    for one in range(count - 1, -1, -1):  # an account comes after the one above it
-        table[table[one, ABOVE], PERSONS] += table[one, PERSONS]
-    peopled = np.flatnonzero(table[:count, PERSONS])
-    above = table[peopled, ABOVE]
-    table[: len(peopled), BENEATH] = peopled[np.argsort(above, kind="stable")]
-    table[:, LAST_BENEATH] = np.cumsum(np.bincount(above, minlength=count + 1))
-    table[1:, FIRST_BENEATH] = table[:-1, LAST_BENEATH]
+    return table
+
+
+def _tree(accounts: Whole, work: Jobs) -> Index:
+    """Who is a person, and who stands beneath whom, as `rank` walks it."""
+    table = np.zeros((TREE_ROWS, len(accounts)), np.int32)
+    table[PERSON, work.account] = 1
+    table[PERSONS] = table[PERSON]
+    for one in range(len(accounts) - 2, -1, -1):  # an account comes after the one above it
+        table[PERSONS, accounts[one, ABOVE]] += table[PERSONS, one]
+    peopled = np.flatnonzero(table[PERSONS, :-1])
+    above = accounts[peopled, ABOVE]
+    table[BENEATH, : len(peopled)] = peopled[np.argsort(above, kind="stable")]
+    table[LAST_BENEATH] = np.cumsum(np.bincount(above, minlength=len(accounts)))
+    table[FIRST_BENEATH, 1:] = table[LAST_BENEATH, :-1]
     return table
