@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.errors import Conflict, MeyrinError, NotAllowed, Refused
+from meyrin.domain.errors import Conflict, NotAllowed, Refused
 from meyrin.domain.job import JobRequest
 from meyrin.hub.evaluations import store, trust
 from meyrin.hub.jobs import attempts, files
@@ -32,36 +32,18 @@ FILE = "evidence.zip"
 CLOCKS_APART_MS = 300_000  # a site's clock may be this far from ours
 
 
-def receive(
-    database: Database,
-    blobs: Blobs,
-    settings: HubSettings,
-    site_id: str,
-    attempt: str,
-    brought: Sequence[FileView],
-) -> tuple[list[FileView], str, FileView | None]:
-    """The results of an attempt with its evidence countersigned, why not where it is not, and
-    the evidence where it is.
-
-    What is no run of a suite is left as it is, without a word.
-    """
+def is_of_a_run(
+    database: Database, site_id: str, attempt: str, evidence: Sequence[FileView]
+) -> bool:
+    """Whether an attempt of this site ran a suite and nothing else, so that its evidence, which
+    the site has brought, is received."""
     from meyrin.suites import handed  # noqa: PLC0415 - jobs' results come often, evidence seldom
 
-    evidence = [file for file in brought if file.name == FILE]
-    if not evidence:
-        return list(brought), "", None
     with database.read() as step:
         row = attempts.one_of_site(step, site_id, attempt)
         files.check_brought(step, site_id, evidence)
         mine = attempts.by_id(step, row.id)
-        if mine is None or not handed.is_run(_request(step, mine)):
-            return list(brought), "", None
-    try:
-        raw = content(blobs, evidence[0].sha256)
-        kept, _ = countersigned(database, blobs, settings, site_id, raw, attempt)
-    except MeyrinError as error:
-        return list(brought), f"{FILE} is not countersigned: {error.message}", None
-    return [kept if file.name == FILE else file for file in brought], "", kept
+        return mine is not None and handed.is_run(_request(step, mine))
 
 
 def countersigned(

@@ -143,13 +143,18 @@ def receive(
     brought: Sequence[FileView],
 ) -> tuple[list[FileView], str]:
     """The results of an attempt, its evidence countersigned and its run kept; and why not, where
-    one of that is not so."""
-    left, why, kept = receipts.receive(database, blobs, settings, site_id, attempt, brought)
-    if kept is None:
-        return left, why
+    one of that is not so. What is no run of a suite is left as it is, without a word."""
+    evidence = [file for file in brought if file.name == receipts.FILE]
+    if not evidence or not receipts.is_of_a_run(database, site_id, attempt, evidence):
+        return list(brought), ""
     try:
-        raw = receipts.content(blobs, kept.sha256)
-        found, kept = _received(database, blobs, settings, site_id, raw)
+        raw = receipts.content(blobs, evidence[0].sha256)
+        kept, raw = receipts.countersigned(database, blobs, settings, site_id, raw, attempt)
+    except MeyrinError as error:
+        return list(brought), f"{receipts.FILE} is not countersigned: {error.message}"
+    left = [kept if file.name == receipts.FILE else file for file in brought]
+    try:
+        found = _verified(database, raw)
         with database.read() as step:
             row = receipts.check(step, found, step.now_ms)
             receipts.refuse_own_suites(step, [raw])
@@ -368,17 +373,21 @@ def _received(
     database: Database, blobs: Blobs, settings: HubSettings, by: str, raw: bytes
 ) -> tuple[Verified, FileView]:
     """The attempt's evidence with both signatures, and what it says."""
-    from meyrin.suites.verify import verify  # noqa: PLC0415
-
     try:
         kept, raw = receipts.countersigned(database, blobs, settings, by, raw)
-        with database.read() as step:
-            known = trust.known(step)
-        return verify(raw, known, hub=True), kept
+        return _verified(database, raw), kept
     except Conflict:
         raise
     except Failed as error:
         raise InvalidInput(error.message, hint=error.hint, field="bundle") from error
+
+
+def _verified(database: Database, raw: bytes) -> Verified:
+    from meyrin.suites.verify import verify  # noqa: PLC0415
+
+    with database.read() as step:
+        known = trust.known(step)
+    return verify(raw, known, hub=True)
 
 
 def _refuse_revoked(step: Step, rows: Iterable[sa.Row[Any]]) -> None:
