@@ -53,6 +53,6 @@ def set_policy(numbers: dict[str, StrictInt], call: Admin) -> dict[str, Any]:
             )
     policy = Policy(**numbers)
     with call.write() as step:
-        service.set_policy(step, policy, call.actor.name)
-        audit.note(step, call.actor.name, "policy.set", "policy", **asdict(policy))
+        if service.set_policy(step, policy, call.actor.name):
+            audit.note(step, call.actor.name, "policy.set", "policy", **asdict(policy))
     return asdict(policy)

@@ -393,10 +393,14 @@ def policy(step: Step) -> Policy:
     return store.current(step)
 
 
-def set_policy(step: Step, new: Policy, by: str) -> None:
-    """Put another policy in force; open decisions are refused."""
+def set_policy(step: Step, new: Policy, by: str) -> bool:
+    """Put another policy in force; open decisions are refused. False where it is the one in force:
+    nothing happens then."""
+    if store.current(step) == new:
+        return False
     store.put(step, new, by)
     world.moved(step)
+    return True
 
 
 def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:

@@ -82,7 +82,7 @@ def decide(proposal: str, body: Decision, request: Request, call: Officer) -> Pr
             step, call.actor, proposal, grant=body.grant, reason=body.reason,
             amount_s=body.amount_s, modes=request.app.state.modes, reviewer=body.reviewer,
         )  # fmt: skip
-        audit.note(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
+        audit.note_change(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip
     return view(made)
 
@@ -92,7 +92,7 @@ def withdraw(proposal: str, call: Person) -> ProposalView:
     """Take your ask back while it waits."""
     with call.write() as step:
         made = proposals.withdraw(step, call.actor, proposal)
-        audit.note(step, call.actor.name, "proposal.withdraw", made.id)
+        audit.note_change(step, call.actor.name, "proposal.withdraw", made.id)
     return view(made)
 
 
@@ -101,7 +101,7 @@ def stop_clock(proposal: str, body: ClockStop, call: Officer) -> ProposalView:
     """The applicant has to do something first."""
     with call.write() as step:
         made = proposals.stop_clock(step, call.actor, proposal, body.reason)
-        audit.note(step, call.actor.name, "proposal.stop-clock", made.id, reason=body.reason)
+        audit.note_change(step, call.actor.name, "proposal.stop-clock", made.id, reason=body.reason)
     return view(made)
 
 
@@ -110,7 +110,7 @@ def start_clock(proposal: str, request: Request, call: Officer) -> ProposalView:
     """Go on with a clock that stood."""
     with call.write() as step:
         made = proposals.start_clock(step, call.actor, proposal, request.app.state.modes)
-        audit.note(step, call.actor.name, "proposal.start-clock", made.id)
+        audit.note_change(step, call.actor.name, "proposal.start-clock", made.id)
     return view(made)
 
 

@@ -80,7 +80,7 @@ def calls_of(request: Request) -> frozenset[str]:
 
 
 def note(call: Call, step: Step, verb: str, wish: roles.Wish) -> None:
-    audit.note(
+    audit.note_change(
         step, call.actor.name, verb, wish.thing or wish.person or wish.organisation,
         role=wish.role, person=wish.person, organisation=wish.organisation,
     )  # fmt: skip

@@ -164,7 +164,7 @@ def approve(name: str, call: Admin) -> PersonView:
     """Let a guest in."""
     with call.write() as step:
         found = outside.approve(step, name)
-        audit.note(step, call.actor.name, "person.approve", name)
+        audit.note_change(step, call.actor.name, "person.approve", name)
     return PersonView(
         name=found.name,
         display_name=found.display_name,
@@ -197,7 +197,7 @@ def remove_organisation(name: str, call: Admin) -> None:
     """Later people of it are guests; those who are in stay in."""
     with call.write() as step:
         outside.remove_organisation(step, name)
-        audit.note(step, call.actor.name, "organisation.remove", name)
+        audit.note_change(step, call.actor.name, "organisation.remove", name)
 
 
 # --- the audit

@@ -171,7 +171,7 @@ def revoke_token(token: str, call: Person) -> None:
     """Refuse a token from now on: one of yours, or anybody's for an administrator."""
     with call.write() as step:
         service.revoke(step, call.actor, token)
-        audit.note(step, call.actor.name, "token.revoke", token)
+        audit.note_change(step, call.actor.name, "token.revoke", token)
 
 
 # --- people
@@ -198,7 +198,7 @@ def disable_person(name: str, call: Admin) -> PersonView:
     """Shut a person out at once, with all their tokens and sessions."""
     with call.write() as step:
         found = service.disable(step, name, call.actor.name)
-        audit.note(step, call.actor.name, "person.disable", name)
+        audit.note_change(step, call.actor.name, "person.disable", name)
         return _person(found)
 
 
@@ -241,7 +241,9 @@ def add_member(name: str, body: NewMember, call: Lead) -> MemberView:
     """Put a person into a project, or change their role there."""
     with call.write() as step:
         added = service.add_member(step, call.actor, name, body.person, body.role)
-        audit.note(step, call.actor.name, "member.set", name, person=body.person, role=body.role)
+        audit.note_change(
+            step, call.actor.name, "member.set", name, person=body.person, role=body.role
+        )
         return _member(added)
 
 

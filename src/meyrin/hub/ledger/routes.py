@@ -52,7 +52,7 @@ def close_month(month: str, call: Programme) -> None:
     """Let no further entry be dated in a month (YYYY-MM, UTC) or before it."""
     with call.write() as step:
         service.close_month(step, month)
-        audit.note(step, call.actor.name, "month.close", month)
+        audit.note_change(step, call.actor.name, "month.close", month)
 
 
 @router.get("/ledger/verify")

@@ -81,16 +81,30 @@ def note(step: Step, actor: str, verb: str, thing: str, **facts: object) -> None
         step.conn.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     last = step.one(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
     before = START if last is None else last.hash
-    said = {name: str(value) for name, value in facts.items() if value is not None}
     row = {
         "at_ms": step.now_ms,
         "actor": actor,
         "verb": verb,
         "thing": thing,
-        "facts": json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
+        "facts": _told(facts),
         "prior": before,
     }
     step.add(audit, [{**row, "hash": chained(before, row)}])
+
+
+def note_change(step: Step, actor: str, verb: str, thing: str, **facts: object) -> None:
+    """As `note`, for what sets a state: whoever sets it again, because an answer was lost, has
+    done it once. The same row as the last one of this thing is not added."""
+    a = audit.c
+    last = sa.select(a.actor, a.verb, a.facts).where(a.thing == thing).order_by(a.id.desc())
+    row = step.one(last.limit(1))
+    if row is None or (row.actor, row.verb, row.facts) != (actor, verb, _told(facts)):
+        note(step, actor, verb, thing, **facts)
+
+
+def _told(facts: dict[str, object]) -> str:
+    said = {name: str(value) for name, value in facts.items() if value is not None}
+    return json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def chained(before: str, row: dict[str, Any]) -> str:

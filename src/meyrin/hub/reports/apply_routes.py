@@ -241,7 +241,7 @@ def withdraw(proposal: str, call: Person) -> Response:
     """Take one's own ask back while it waits. Again is fine."""
     with call.write() as step:
         made = proposals.withdraw(step, call.actor, proposal)
-        audit.note(step, call.actor.name, "proposal.withdraw", made.id)
+        audit.note_change(step, call.actor.name, "proposal.withdraw", made.id)
     return RedirectResponse(f"/proposals/{made.id}", 303, SAFETY)
 
 
@@ -299,7 +299,9 @@ def decide(
                 modes=request.app.state.modes,
                 reviewer=key,
             )
-            audit.note(step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason)
+            audit.note_change(
+                step, call.actor.name, "proposal.decide", made.id, grant=act, reason=reason
+            )
     except (InvalidInput, Refused, Conflict) as error:
         return _queue(request, call, "", Tried(proposal, reason, error, reviewer))
     return RedirectResponse("/officer", 303, SAFETY)

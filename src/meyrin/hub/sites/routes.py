@@ -146,7 +146,7 @@ def drain(name: str, body: DrainBody, call: Operator) -> SiteView:
     """Send nothing new to a site; what runs there goes on."""
     with call.write() as step:
         site = service.drain(step, call.actor, name, body.reason)
-        audit.note(step, call.actor.name, "site.drain", name, reason=site.drained_reason)
+        audit.note_change(step, call.actor.name, "site.drain", name, reason=site.drained_reason)
         return _site(site)
 
 
@@ -155,7 +155,7 @@ def resume(name: str, call: Operator) -> SiteView:
     """Send new work to a drained site again."""
     with call.write() as step:
         site = service.resume(step, call.actor, name)
-        audit.note(step, call.actor.name, "site.resume", name)
+        audit.note_change(step, call.actor.name, "site.resume", name)
         return _site(site)
 
 
@@ -169,7 +169,7 @@ def allow_projects(name: str, body: AllowedProjects, call: Operator) -> SiteView
             ids = [each.id for each in found]
         site = service.allow_projects(step, call.actor, name, ids)
         told = "all" if body.projects is None else " ".join(sorted(body.projects))
-        audit.note(step, call.actor.name, "site.projects", name, projects=told)
+        audit.note_change(step, call.actor.name, "site.projects", name, projects=told)
         return _site(site)
 
 
@@ -188,7 +188,8 @@ def revoke_agent_token(name: str, call: Operator) -> None:
     """Refuse the site's agent, and every enrolment, until a new one is made."""
     with call.write() as step:
         ended = service.revoke(step, call.actor, name)
-        audit.note(step, call.actor.name, "site.revoke", name, ended=ended)
+        if ended:
+            audit.note(step, call.actor.name, "site.revoke", name, ended=ended)
 
 
 @router.post("/{name}/operators", status_code=204)
@@ -197,7 +198,9 @@ def add_operator(name: str, body: OperatorBody, call: Operator) -> None:
     with call.write() as step:
         service.run_by(step, call.actor, name)
         service.add_operator(step, name, body.person)
-        audit.note(step, call.actor.name, "role.give", name, role="operator", person=body.person)
+        audit.note_change(
+            step, call.actor.name, "role.give", name, role="operator", person=body.person
+        )
 
 
 @router.delete("/{name}/operators/{person}", status_code=204)
@@ -241,7 +244,9 @@ def change_shares(name: str, offer: str, body: NewShares, call: Admin) -> ShareT
     with call.write() as step:
         found = shares.change_shares(step, name, offer, body.owners, body.from_s)
         facts = {one.owner: one.weight for one in body.owners}
-        audit.note(step, call.actor.name, "offer.shares", offer, from_s=body.from_s, owners=facts)
+        audit.note_change(
+            step, call.actor.name, "offer.shares", offer, from_s=body.from_s, owners=facts
+        )
     return _terms(offer, found)
 
 
@@ -254,8 +259,8 @@ def _terms(offer: str, found: tuple[tuple[int, shares.Shares], ...]) -> ShareTer
 def end_offer(name: str, offer: str, body: OfferEnd, call: Admin) -> None:
     """Let an offer end earlier than agreed."""
     with call.write() as step:
-        service.end_offer(step, name, offer, body.end_s)
-        audit.note(step, call.actor.name, "offer.end", offer, site=name, end_s=body.end_s)
+        if service.end_offer(step, name, offer, body.end_s):
+            audit.note(step, call.actor.name, "offer.end", offer, site=name, end_s=body.end_s)
 
 
 def _site(one: service.Site) -> SiteView:

@@ -317,16 +317,16 @@ def lend(
     return Offer(offer_id, name, partition, start_s, end_s, shares, price_cents)
 
 
-def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) -> None:
-    """Let an offer end earlier than agreed: not in the past, and never later than before.
-
-    Without `end_s` now; one that has not begun is then taken back.
-    """
+def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) -> bool:
+    """Let an offer end earlier than agreed: not in the past, and never later than before. Without
+    `end_s` now; one that has not begun is then taken back. False where it ends so already."""
     row = site_row(step, store.sites.c.name == name, name, hold=True)
     offer = store.offer_end(step, row.id, offer_id)
     if offer is None:
         raise NotFound(f"{name} has no offer {offer_id}")
     earliest = max(offer.start_s, step.now_s)
+    if offer.end_s is not None and (end_s or min(earliest, offer.end_s)) == offer.end_s:
+        return False
     end_s = earliest if end_s is None else end_s
     if end_s < earliest or (offer.end_s is not None and end_s > offer.end_s):
         raise InvalidInput(
@@ -334,9 +334,9 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) ->
             hint=f"from {earliest} to {offer.end_s or 'any time'}; make a new offer to go on",
             field="end_s",
         )
-    if end_s != offer.end_s:
-        store.set_offer_end(step, offer_id, end_s)
-        refusals.forget(step, row.id)
+    store.set_offer_end(step, offer_id, end_s)
+    refusals.forget(step, row.id)
+    return True
 
 
 def offers_of(step: Step, site: Site) -> list[Offer]:

@@ -46,7 +46,7 @@ def put(name: str, body: NewTerms, call: Operator) -> TermsView:
     """Put a version in force: everybody is asked for it before their next job goes there."""
     with call.write() as step:
         made = terms.put(step, call.actor, name, body.version, body.text, body.url)
-        audit.note(step, call.actor.name, "terms.set", name, version=made.version,
+        audit.note_change(step, call.actor.name, "terms.set", name, version=made.version,
                    digest=made.digest)  # fmt: skip
     return view(made)
 
@@ -56,7 +56,7 @@ def end(name: str, call: Operator) -> None:
     """Ask for no terms any more."""
     with call.write() as step:
         terms.end(step, call.actor, name)
-        audit.note(step, call.actor.name, "terms.end", name)
+        audit.note_change(step, call.actor.name, "terms.end", name)
 
 
 @router.post("/sites/{name}/terms/accept")
