@@ -52,9 +52,9 @@ def endings(slurm: Slurm, cluster: str, attempt: str) -> set[str]:
 
 def check_requeued(found: JobDetail, slurm: Slurm) -> None:
     """It came back and ran to its end. Or Slurm lost that: a controller that is killed in the
-    second of a requeue forgets the requeue, its launch before, its script, or the whole job. Then Slurm's own
-    word must be that no run came to a good end: the first was ended, and what it began anew as
-    the first run once more was held by the fence."""
+    second of a requeue forgets the requeue, its launch before, its script, or the whole job. Then
+    Slurm's own word must be that no run came to a good end: the first was ended, and what it began
+    anew as the first run once more was held by the fence."""
     (attempt,) = found.attempts
     if found.job.state == "completed":
         assert "preempted" in [event.state for event in found.events], found.events
