@@ -52,16 +52,17 @@ def endings(slurm: Slurm, cluster: str, attempt: str) -> set[str]:
 
 def check_requeued(found: JobDetail, slurm: Slurm) -> None:
     """It came back and ran to its end. Or Slurm lost that: a controller that is killed in the
-    second of a requeue forgets the requeue, its launch before, or the whole job. Then Slurm's own
-    word must be that no run came to a good end: the first was ended, and what it began anew as
-    the first run once more was held by the fence."""
+    second of a requeue forgets the requeue, its launch before, its script, or the whole job. Then
+    Slurm's own word must be that no run came to a good end: the first was ended, and what it began
+    anew as the first run once more was held by the fence."""
     (attempt,) = found.attempts
     if found.job.state == "completed":
         assert "preempted" in [event.state for event in found.events], found.events
         return
     assert found.job.state == "failed", found
     assert found.job.reason in {FORGOTTEN, "ended by signal 15"}, found
-    lost = {"REQUEUED|0:0", "PENDING|0:0", "FAILED|75:0", "FAILED|0:15"}
+    # 1:0 is Slurm's own where it has lost the script of what it queued again
+    lost = {"REQUEUED|0:0", "PENDING|0:0", "FAILED|75:0", "FAILED|0:15", "FAILED|1:0"}
     name = f"meyrin-{attempt.attempt}"
     said = endings(slurm, attempt.site, attempt.attempt)
     assert said <= lost, (found, said)

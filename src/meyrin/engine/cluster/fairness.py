@@ -1,4 +1,4 @@
-"""What an account has used and holds makes of a job's turn. It starts nothing.
+"""Whose job goes first, by what accounts have used and hold. It starts nothing.
 
 Slurm's multifactor priority (priority_multifactor.html of its manual), its classic fair share in a
 tree of accounts (classic_fair_share.html; the other formula is in fair_tree), and the dominant
