@@ -15,18 +15,23 @@ from urllib.parse import unquote
 import anyio.to_thread
 import sqlalchemy as sa
 from tests.hub import facility
+from tests.world.errors import LawBroken
 
 from meyrin.domain.errors import MeyrinError, WorldMoved
 from meyrin.hub.broker import service as broker
+from meyrin.hub.jobs import keeping
+from meyrin.hub.jobs.store import files, kept_files
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.settings import HubSettings
+from meyrin.hub.reports import held
 from meyrin.hub.worker import Worker
 
 if TYPE_CHECKING:
     from tests.world.simulation import World
 
+GRACE_MS = 600_000
 _FULL, _ROOMY = 1, 2**30  # SQLite's limit on pages: below what it has means what it has
 
 
@@ -105,7 +110,7 @@ class Replica:
         )
         settings = HubSettings(dir=world.folder, db_url=world.url, blobs_url=blobs_url)
         self.app = facility._app(settings, self.database, Blobs(blobs_url))
-        self.worker = _Worker(self.database)
+        self.worker = _Worker(self.database, blobs=Blobs(blobs_url))
         self.worker.holder = name
         broker._asked.pop(self.database.engine, None)  # what a hub remembers dies with it
 
@@ -134,6 +139,21 @@ class Replica:
 
 class _Worker(Worker):
     """In a world nothing that a sweep may not do is awaited, so each such error is found."""
+
+    def _tidy(self) -> None:
+        """All of the store, with ten minutes of grace where there are thirty days, by the clock of
+        the world; then what is referred to must be there."""
+        assert self.blobs is not None
+        with self.database.write() as step:
+            step.change(sa.update(kept_files).values(look_ms=0))
+            keeping.choose(step, held.HOLDERS, GRACE_MS)
+        keeping.remove(self.database, self.blobs, lambda: False, GRACE_MS)
+        with self.database.read() as step:
+            named = keeping.inputs(step) | {row.sha256 for row in step.rows(sa.select(files))}
+            sizes = {row.sha256: row.size for row in step.rows(sa.select(kept_files))}
+        for sha256 in named:
+            if not self.blobs.has(sha256, sizes.get(sha256, -1)):
+                raise LawBroken("what is referred to is there", f"file {sha256} is gone")
 
     def _waits(self, part: str, error: MeyrinError) -> None:  # noqa: ARG002 - as its base
         raise error

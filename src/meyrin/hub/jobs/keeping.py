@@ -143,13 +143,15 @@ def _unheld(step: Step, digests: Collection[str], holders: Holders) -> list[str]
     return sorted(set(found) - inputs(step)) if found else []
 
 
-def remove(database: Database, blobs: Blobs, until: Callable[[], bool]) -> tuple[int, int]:
-    """Take away what is going, one file after the other, while `until` is false: how many files
-    and bytes. May be stopped anywhere, and done again."""
+def remove(
+    database: Database, blobs: Blobs, until: Callable[[], bool], going_ms: int = GOING_MS
+) -> tuple[int, int]:
+    """Take away what has been going so long, one file after the other, while `until` is false: how
+    many files and bytes. May be stopped anywhere, and done again."""
     count = size = 0
     while not until():
         with database.write() as step:
-            wanted = sa.select(k.sha256, k.size).where(k.going_ms <= step.now_ms - GOING_MS)
+            wanted = sa.select(k.sha256, k.size).where(k.going_ms <= step.now_ms - going_ms)
             row = step.one(wanted.limit(1).with_for_update(skip_locked=True))
             if row is None:
                 break
