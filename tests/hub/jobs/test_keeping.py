@@ -106,7 +106,8 @@ def test_each_kind_of_thing_holds_its_files_and_the_rest_goes_in_its_time(hub: F
     assert answer.content == data["result"]
 
 
-def test_what_is_brought_again_stays_and_what_went_is_brought_anew(hub: Facility) -> None:
+def test_what_is_brought_again_stays_and_what_went_is_brought_anew(sqlite_hub: Facility) -> None:
+    hub = sqlite_hub
     ada, bob = hub.client("ada"), hub.client("bob")
     data = some("data")
     assert put(ada, data).json()["complete"]
@@ -154,9 +155,10 @@ def test_a_crash_between_its_two_steps_loses_nothing(hub: Facility) -> None:
 
 
 def test_a_file_that_vanishes_while_it_is_noted_is_asked_for_again(
-    hub: Facility, monkeypatch: pytest.MonkeyPatch
+    sqlite_hub: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tidying took the old file away after the new one was put in its place."""
+    hub = sqlite_hub
     data, put_there = some("data"), Blobs.put
 
     def put_and_lose(blobs: Blobs, sha256: str, *more: Any) -> int:
@@ -284,7 +286,8 @@ def test_stores_of_each_kind_give_away_what_is_theirs(store: Blobs) -> None:
     assert not store.has(sha(data), len(data))
 
 
-def test_a_file_that_the_database_does_not_know_is_noted_and_goes(hub: Facility) -> None:
+def test_a_file_that_the_database_does_not_know_is_noted_and_goes(sqlite_hub: Facility) -> None:
+    hub = sqlite_hub
     data = some("strange")
     hub.blobs.put(sha(data), "who", 0, len(data), data)
     hub.clock.now_ms = 4 * 10**12  # the file is of today, by the machine's clock
