@@ -3,7 +3,8 @@
 Both sides run the same no-op as the same user on the same cluster, one after the other: plain
 sbatch, then Meyrin from a client's submit to the end in the hub, then plain sbatch again; the
 ratio is against the mean of the two. First one loop that submits on either side, then as many at
-once on either side as the agent sends; Meyrin's one loop against sbatch's many is told too. A run
+once on either side as the agent sends; Meyrin's one loop against sbatch's many is told too, and as
+many at once by an agent that talks to slurmrestd and starts no sbatch. A run
 begins at the first submission and ends when Slurm says that the last job has ended, on either side
 by the same look; how long the hub then takes to know of every end is told beside it. Hub and
 agent share this machine with Slurm, which they need not elsewhere: how much of its processors was
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -227,7 +229,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     who = way()
-    slurm = start_slurm(SITES=CLUSTER, REST="0")
+    slurm = start_slurm(SITES=CLUSTER)
     try:
         with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
             Path(folder).chmod(0o755)
@@ -261,6 +263,27 @@ def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
     return round(statistics.median(starts)), round(statistics.median(ends))
 
 
+def _through_rest(place: Facility, slurm: Slurm, who: Way, jobs: int) -> Ran:
+    """The same by an agent that asks slurmrestd, which is stopped again afterwards."""
+    agent = place.agents[CLUSTER]
+    path, token = agent.folder / "agent.toml", agent.folder / "token"
+    by_commands = path.read_text()
+    token.write_text(slurm.token(CLUSTER, who.user))
+    token.chmod(0o600)
+    shutil.chown(token, who.user)
+    more = f'transport = "rest"\nrest_url = "{slurm.rest(CLUSTER)}"\nrest_token_file = "token"\n'
+    agent.kill()
+    path.write_text(by_commands.replace("[slurm]\n", f"[slurm]\n{more}"))
+    agent.start()
+    through(place, slurm, 10)
+    ran = through(place, slurm, jobs, AT_ONCE)
+    agent.kill()
+    path.write_text(by_commands)
+    agent.start()
+    through(place, slurm, 2)
+    return ran
+
+
 def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object]:
     marks = folder / "marks"
     marks.mkdir()
@@ -282,6 +305,10 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
             after = plain(slurm, who, jobs, at_once)
             slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
             plainly[at_once] = Ran(2 * jobs, slurm_s, busy=busy)
+        by_rest = _through_rest(place, slurm, who, jobs)
+        before = after
+        after = plain(slurm, who, jobs, AT_ONCE)
+        beside_rest = Ran(2 * jobs, before.slurm_s + after.slurm_s)
         late = latencies_ms(place, 20)
         pushed = seen_ms(place, marks, 15)
         agent.kill()
@@ -299,6 +326,8 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
         f"meyrin_{AT_ONCE}_at_once_per_s": round(ours[AT_ONCE].per_s, 2),
         "ratio_to_loop": round(ours[1].per_s / plainly[1].per_s, 2),
         f"ratio_to_{AT_ONCE}_at_once": round(ours[AT_ONCE].per_s / plainly[AT_ONCE].per_s, 2),
+        f"meyrin_by_slurmrestd_{AT_ONCE}_at_once_per_s": round(by_rest.per_s, 2),
+        f"ratio_by_slurmrestd_to_{AT_ONCE}_at_once": round(by_rest.per_s / beside_rest.per_s, 2),
         f"ratio_of_loop_to_{AT_ONCE}_at_once": round(ours[1].per_s / plainly[AT_ONCE].per_s, 2),
         "last_end_to_hub_knows_s": {
             n: round(one.hub_s - one.slurm_s, 2) for n, one in ours.items()
