@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from tests.components import Slurm
 
-from meyrin.agent.slurm.judge import FORGOTTEN
+from meyrin.agent.slurm.judge import FORGOTTEN, UNSEEN
 from meyrin.wire.jobs import JobDetail
 
 CLUSTERS = ("alpha", "beta")
@@ -33,11 +33,15 @@ def tend(slurm: Slurm, *, resume: bool) -> None:
 
 def check_ended_by_slurm(found: JobDetail, slurm: Slurm) -> None:
     """A controller that was killed gives the id of a job that runs to another: Slurm ends that
-    one by itself before it has run. Then it is told as what Slurm's accounting calls it."""
+    one by itself before it has run. Then it is told as what Slurm's accounting calls it. Or it
+    forgot the job while it ran, and its person gave it up: then accounting has no end of it."""
     (attempt,) = found.attempts
     assert found.job.state == "cancelled", found
-    assert found.job.reason.startswith("Slurm: CANCELLED"), found
     said = endings(slurm, attempt.site, attempt.attempt)
+    if found.job.reason == UNSEEN:
+        assert not {each for each in said if each.startswith("COMPLETED")}, (found, said)
+        return
+    assert found.job.reason.startswith("Slurm: CANCELLED"), found
     assert {each.partition("|")[0].partition(" ")[0] for each in said} == {"CANCELLED"}, said
 
 
@@ -58,6 +62,9 @@ def check_requeued(found: JobDetail, slurm: Slurm) -> None:
     (attempt,) = found.attempts
     if found.job.state == "completed":
         assert "preempted" in [event.state for event in found.events], found.events
+        return
+    if found.job.reason == UNSEEN:
+        check_ended_by_slurm(found, slurm)
         return
     assert found.job.state == "failed", found
     assert found.job.reason in {FORGOTTEN, "ended by signal 15"}, found

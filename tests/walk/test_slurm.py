@@ -184,7 +184,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
         play(load, [killer.strike] * (3 if JOBS < 100 else 10))
         books = Books(url)
         try:
-            finish(books, slurm)
+            finish(books, slurm, place)
             check_histories(books)
             check_balances(books)
             check_runs(books, load)
@@ -225,13 +225,20 @@ def play(load: Load, strikes: list[Callable[[], None]]) -> None:
     assert not worker.is_alive(), f"only {load.done} of {whole} submissions came through"
 
 
-def finish(books: Books, slurm: Slurm) -> None:
-    """Until every job has ended."""
+def finish(books: Books, slurm: Slurm, place: Facility) -> None:
+    """Until every job has ended. What a controller forgot while it ran is unknown till its wall
+    time is long over: after a while its person cancels it."""
 
     begun = time.monotonic()
 
     def look() -> object:
         tend(slurm, resume=time.monotonic() > begun + 60)
+        if time.monotonic() > begun + 90:
+            with place.hub.client() as client:
+                for row in books.rows(
+                    "SELECT id FROM jobs WHERE state = 'running' AND site_word = 'not in the queue'"
+                ):
+                    client.cancel(row.id)
         time.sleep(1)
         left = books.unfinished()
         if not left:
