@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +40,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.components import Slurm, start_slurm  # noqa: E402
 from tests.walk.facility import Facility, Process, facility, wait_for  # noqa: E402
+from tests.walk.slurm_books import over_rest  # noqa: E402
 from tests.walk.slurm_site import Way, site, way  # noqa: E402
 
 from meyrin.agent.slurm.batch import SlurmBatch  # noqa: E402
@@ -263,17 +263,13 @@ def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
     return round(statistics.median(starts)), round(statistics.median(ends))
 
 
-def _through_rest(place: Facility, slurm: Slurm, who: Way, jobs: int) -> Ran:
+def _through_rest(place: Facility, slurm: Slurm, jobs: int) -> Ran:
     """The same by an agent that asks slurmrestd, which is stopped again afterwards."""
     agent = place.agents[CLUSTER]
-    path, token = agent.folder / "agent.toml", agent.folder / "token"
-    by_commands = path.read_text()
-    token.write_text(slurm.token(CLUSTER, who.user))
-    token.chmod(0o600)
-    shutil.chown(token, who.user)
-    more = f'transport = "rest"\nrest_url = "{slurm.rest(CLUSTER)}"\nrest_token_file = "token"\n'
+    path = agent.folder / "agent.toml"
+    by_commands, by_rest = path.read_text(), over_rest(slurm, agent).read_text()
     agent.kill()
-    path.write_text(by_commands.replace("[slurm]\n", f"[slurm]\n{more}"))
+    path.write_text(by_rest)
     agent.start()
     through(place, slurm, 10)
     ran = through(place, slurm, jobs, AT_ONCE)
@@ -305,7 +301,7 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
             after = plain(slurm, who, jobs, at_once)
             slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
             plainly[at_once] = Ran(2 * jobs, slurm_s, busy=busy)
-        by_rest = _through_rest(place, slurm, who, jobs)
+        by_rest = _through_rest(place, slurm, jobs)
         before = after
         after = plain(slurm, who, jobs, AT_ONCE)
         beside_rest = Ran(2 * jobs, before.slurm_s + after.slurm_s)

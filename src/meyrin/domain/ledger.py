@@ -130,20 +130,23 @@ def check_amount(amount_s: int) -> None:
 
 def check_reason(reason: str) -> None:
     """A person's reason is shown to people for ever: said, short, and printable."""
-    wrong = ""
-    if not reason.strip():
-        wrong = "is empty"
-    elif len(reason) > MAX_REASON:
-        wrong = f"has {len(reason):,} characters"
-    else:
-        odd = [letter for letter in reason if not letter.isprintable()]
-        wrong = f"has {odd[0]!r} in it" if odd else ""
-    if wrong:
+    if wrong := unfit(reason, MAX_REASON):
         raise InvalidInput(
             f"the reason {wrong}",
             hint=f"write 1 to {MAX_REASON} characters on one line",
             field="reason",
         )
+
+
+def unfit(text: str, most: int, also: str = "") -> str:
+    """What is wrong with a text that people are to read, of at most so many printable characters
+    or those in `also`: "is empty", "has 2,000 characters", …; "" where nothing is."""
+    if not text.strip():
+        return "is empty"
+    if len(text) > most:
+        return f"has {len(text):,} characters"
+    odd = next((letter for letter in text if not letter.isprintable() and letter not in also), "")
+    return f"has {odd!r} in it" if odd else ""
 
 
 def plain_reason(reason: str) -> str:

@@ -133,7 +133,7 @@ def taken_back(seen: BatchJob, w: Witnesses) -> int:
     last = base(w.accounting[-1].state) if w.accounting else ""
     if last in ENDS or _ended_well(w):
         return 0
-    ran = sum(row.start_s is not None and not is_of_a_copy(row, w) for row in w.accounting)
+    ran = len(_begun_runs(w))
     again = ran if last in WAITS else 0
     if seen.phase is Phase.QUEUED:
         again = max(again, seen.run)
@@ -151,7 +151,7 @@ def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
 def _ended_well(w: Witnesses) -> bool:
     """Whether Slurm and the wrapper both say that the last run came to its good end: where it
     waits again after that, its controller has forgotten that it ran."""
-    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+    rows = _begun_runs(w)
     said = _said(w)
     good = said is not None and said.ended and said.code == 0
     return good and bool(rows) and base(rows[-1].state) == "COMPLETED"
@@ -159,7 +159,7 @@ def _ended_well(w: Witnesses) -> bool:
 
 def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
     """Slurm queued it again and lists it no longer: lost, with what its runs used."""
-    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+    rows = _begun_runs(w)
     start_s, end_s = _times(rows, w)
     return replace(
         seen,
@@ -188,6 +188,11 @@ def unknown_word(w: Witnesses) -> str | None:
     return w.accounting[-1].state if word and word not in known else None
 
 
+def _begun_runs(w: Witnesses) -> list[AccountingRow]:
+    """Those of accounting's rows that are of runs which began, copies apart."""
+    return [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+
+
 def _said(w: Witnesses) -> Run | None:
     return w.runs[-1] if w.runs else None
 
@@ -202,7 +207,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
     first = base(word)
     if said is not None and said.never is not None:
         return replace(job, end="not_started", why=said.never, start_ms=None)
-    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+    rows = _begun_runs(w)
     began = said is not None or bool(rows)
     if not began and w.queue is not None and w.queue.start_s is not None:
         began = True
@@ -261,10 +266,9 @@ def _code(
 
 def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int | None]:
     """When the last run began and ended: Slurm's own times where it has them."""
-    real = [row for row in rows if not is_of_a_copy(row, w)]
     said = _said(w)
-    start_s = real[-1].start_s if real else None
-    end_s = real[-1].end_s if real else None
+    start_s = rows[-1].start_s if rows else None
+    end_s = rows[-1].end_s if rows else None
     if w.queue is not None and start_s is None:
         start_s, end_s = w.queue.start_s, w.queue.end_s
     if said is not None:
@@ -275,7 +279,7 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
 
 def runs_closed(w: Witnesses) -> int:
     """How many runs accounting has from begin to end, copies apart."""
-    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+    rows = _begun_runs(w)
     return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
 
 
@@ -285,7 +289,7 @@ def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage |
     `mended`: accounting may have other ends by now than the wrapper saw, and a run is known by its
     begin. `whole`: accounting is known to have every run.
     """
-    rows = [row for row in w.accounting if row.start_s is not None and not is_of_a_copy(row, w)]
+    rows = _begun_runs(w)
     closed = [row for row in rows if row.end_s is not None and row.elapsed_s is not None]
     if closed:
         uncounted = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refused
-from meyrin.domain.ledger import month_at, month_bounds_ms, months_between
+from meyrin.domain.ledger import month_at, month_bounds_ms, months_between, unfit
 from meyrin.domain.site import check_name
 from meyrin.hub.calls import service as calls
 from meyrin.hub.identity import service as identity
@@ -264,15 +264,7 @@ def _phase(step: Step, month: str) -> str:
 
 
 def _check_words(words: str) -> None:
-    wrong = ""
-    if not words.strip():
-        wrong = "is empty"
-    elif len(words) > store.MAX_WORDS:
-        wrong = f"has {len(words):,} characters"
-    else:
-        odd = [each for each in words if not (each.isprintable() or each == "\n")]
-        wrong = f"has {odd[0]!r} in it" if odd else ""
-    if wrong:
+    if wrong := unfit(words, store.MAX_WORDS, also="\n"):
         raise InvalidInput(
             f"the comment {wrong}",
             hint=f"write 1 to {store.MAX_WORDS} characters of plain text",

@@ -13,6 +13,7 @@ from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import Unit
 from meyrin.hub.calls import proposals, unsent
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
+from meyrin.hub.identity.labels import check_label
 from meyrin.hub.reports import show
 
 # as the form calls them
@@ -27,7 +28,6 @@ DEFAULTS = dict.fromkeys(unsent.FIELDS, "") | {"kind": "academic", "purpose": "t
 _NUMBERS = {"amount_h": 10**10, "months": 60}  # the most
 # digits, in threes where they are parted: what 1,5 or 1 0 means is not guessed
 _WHOLE = re.compile(r"[0-9]+|[0-9]{1,3}(?:([,'\u2019 \u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def said(typed: Mapping[str, Any]) -> dict[str, str]:
@@ -40,13 +40,11 @@ def wanted(key: str, typed: Mapping[str, str], *, titled: bool = True) -> propos
     """The ask that was written; with `titled` it needs a title. InvalidInput names the field,
     what was given and what may be."""
     for name in (each for each in typed if each not in _NUMBERS):
-        text = typed[name]
-        if len(text) > unsent.MOST_CHARACTERS:
-            raise _wrong(name, text, f"{unsent.MOST_CHARACTERS} characters at most")
-        if _CONTROL.search(text):
-            raise _wrong(name, text, "write it on one line, without control characters")
-    if titled and not typed["title"]:
-        raise _wrong("title", "", f"1 to {unsent.MOST_CHARACTERS} letters of any alphabet")
+        if typed[name] or (titled and name == "title"):
+            try:
+                check_label(name, typed[name])
+            except InvalidInput as error:
+                raise _wrong(name, typed[name], error.hint) from None
     amount_h = _number("amount_h", typed)
     if not typed["charged_type"]:
         raise _wrong("charged_type", "", "choose one of the types that sites lend")
