@@ -31,8 +31,9 @@ def show_store(session: Session) -> None:
     if session.json:
         data_json(found.model_dump(mode="json"))
         return
-    rows = [(line.words, f"{line.files:,}", f"{line.size:,}") for line in found.held]
-    data(table(columns("HELD_BY~ FILES> BYTES>"), rows))
+    rows = [(x.words, f"{x.files:,}", f"{x.size:,}") for x in found.held if x.files]
+    if rows:
+        data(table(columns("HELD_BY~ FILES> BYTES>"), rows))
     say(
         f"{found.files:,} files of {found.size:,} bytes; what nothing refers to goes "
         f"{found.unused_days} days after it was last brought"

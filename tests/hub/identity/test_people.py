@@ -26,7 +26,9 @@ def test_people_are_shown_in_any_alphabet(house, shown):
     assert made.display_name == shown
 
 
-@pytest.mark.parametrize("shown", [" ", "a\nb", "a\0b", "\ud800", "x" * 201, "\u2028", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "shown", [" ", "a\nb", "a\0b", "\ud800", "x" * 201, "\u2028", "\x1b[2J", "a\u202eb", "\u2067"]
+)
 def test_what_breaks_lines_or_storage_is_no_name_to_show(house, shown):
     with house.write() as step, pytest.raises(InvalidInput):
         identity.new_person(step, "someone", shown)
