@@ -19,6 +19,7 @@ from tests.walk.facility import Agent, Facility
 from meyrin.domain.site import OwnerShare
 
 USER = "mtb1"
+_FENCED = "75:0"
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,20 @@ def accounted(
 ) -> dict[str, Said]:
     """What each cluster's own accounting says, by attempt; read apart from Meyrin's code.
 
-    A controller that is killed may never tell accounting a job's name. `nameless` are attempts by
-    cluster, Slurm's id and second of the end, to find such rows by."""
+    A run that a controller began again and that the fence ended is no run of the attempt: it has
+    the fence's exit code, which no script here has. A controller that is killed may never tell
+    accounting a job's name. `nameless` are attempts by cluster, Slurm's id and second of the end,
+    to find such rows by."""
     found: defaultdict[str, list[tuple[int, int, bool]]] = defaultdict(list)
     for cluster in clusters:
         text = slurm.command(
             cluster, "sacct", "-aXDnP", "-S", "2020-01-01",
-            "-o", "JobName,ElapsedRaw,AllocTRES,End,NodeList,JobIDRaw",
+            "-o", "JobName,ElapsedRaw,AllocTRES,End,NodeList,JobIDRaw,ExitCode",
         )  # fmt: skip
         for line in text.splitlines():
-            name, elapsed, tres, end, nodes, number = line.split("|")
+            name, elapsed, tres, end, nodes, number, code = line.split("|")
+            if code == _FENCED:
+                continue
             if name == "allocation":
                 name = f"meyrin-{nameless.get((cluster, number, end))}"
             if name.startswith("meyrin-") and nodes != "None assigned":
