@@ -195,7 +195,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             books.close()
         check_kinds(place, load, slurm)
         check_arrays(load, {job for job, state in states.items() if state == "completed"})
-        print(check_late_records(slurm, agents[0], url, excused))
+        print(check_late_records(slurm, place, agents[0], url, excused))
     print(f"{dict(Counter(states.values()))} after {dict(killer.kills)}, jobs ran as {way().user}")
 
 
