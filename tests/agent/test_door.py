@@ -292,7 +292,7 @@ def test_held_jobs_say_once_what_they_wait_for(tmp_path):
     for _ in range(4):
         site.cycle(agent)
     told = site.hub.reports[second.attempt]
-    assert [(each.phase, each.why) for each in told] == [("held", "the site takes 1 jobs at once")]
+    assert [(each.phase, each.why) for each in told] == [("held", "the site takes 1 job at once")]
     for _ in range(4):
         site.go_on()
         site.cycle(agent)

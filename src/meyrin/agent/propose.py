@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.domain.site import Partition
-from meyrin.domain.units import show_duration
+from meyrin.domain.units import show_count, show_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _limits(facts: ClusterFacts) -> list[str]:
         words = [f"account {one.account}"]
         words += [f"in {one.partition}"] if one.partition else []
         words += [f"QoS {', '.join(one.qos)}"] if one.qos else []
-        words += [f"{one.max_jobs} jobs at once"] if one.max_jobs is not None else []
+        words += [f"{show_count(one.max_jobs, 'job')} at once"] if one.max_jobs is not None else []
         words += [f"{one.max_submit_jobs} submitted"] if one.max_submit_jobs is not None else []
         words += [f"up to {show_duration(one.max_walltime_s)}"] if one.max_walltime_s else []
         words += [f"at most {one.max_tres}"] if one.max_tres else []
@@ -131,7 +131,9 @@ def _rules(found: Found, time_zone: str) -> str:
 
 
 def _described(one: Partition) -> str:
-    words = f"{one.name}: {one.nodes} nodes of {one.cores_per_node} cores"
+    words = (
+        f"{one.name}: {show_count(one.nodes, 'node')} of {show_count(one.cores_per_node, 'core')}"
+    )
     words += f", {one.memory_mb_per_node} MiB"
     if one.accelerator_type:
         words += f", {one.accelerators_per_node} {one.accelerator_type}"

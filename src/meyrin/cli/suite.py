@@ -16,6 +16,7 @@ from meyrin.cli.session import Session, hub_options, json_option, pass_session
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, say
 from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.suites.execute import Ask
@@ -82,7 +83,8 @@ def show(session: Session, suite: str, seed: int) -> None:
         items = drawn.get(task.name, [])
         groups = len({item.cluster for item in items})
         scores = ", ".join(task.scores) or "as its Inspect task scores"
-        data(f"\n{task.name}: {len(items)} samples in {groups} clusters, scored by {scores}")
+        size = f"{show_count(len(items), 'sample')} in {show_count(groups, 'cluster')}"
+        data(f"\n{task.name}: {size}, scored by {scores}")
         for item in items[:3]:
             data(f"  {clean(item.input)}  →  {clean(item.target)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from meyrin.domain.units import show_count
 from meyrin.suites.facts import Facts
 
 
@@ -45,13 +46,13 @@ def lines(facts: Facts) -> list[str]:
     run = facts.run
     told = [
         f"{row.task}/{row.score}: {'nothing scored' if row.mean is None else f'{row.mean:.1%}'}"
-        f" of {row.scored} samples"
+        f" of {show_count(row.scored, 'sample')}"
         + (f", {row.samples - row.scored} unscored" if row.scored < row.samples else "")
         for row in rows(facts)
     ]
     errors = sum(1 for sample in facts.samples if sample.error)
     if errors:
-        told.append(f"{errors} samples ended with an error, and count as unscored")
+        told.append(f"{show_count(errors, 'sample')} ended with an error, which counts as unscored")
     broken = f"; not held: {', '.join(run.isolation.broken)}" if run.isolation.broken else ""
     told.append(f"isolation level {run.isolation.level}, measured ({run.isolation.by}){broken}")
     return told
