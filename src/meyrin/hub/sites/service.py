@@ -275,7 +275,6 @@ def lend(
 ) -> Offer:
     """Lend a partition for its owners, from `start_s` until just before `end_s` (None: on and on).
     It need not be announced yet. Conflict when it is lent in that time already.
-
     `price_cents` is what an accelerator-hour (core-hour) costs who comes by the paid door.
     """
     check_name("partition", partition)
