@@ -187,6 +187,13 @@ def test_a_plain_job_has_these_variables(tmp_path):
     }
 
 
+def test_runs_of_suites_are_told_where_the_site_keeps_things(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEYRIN_SUITE_DATA", "/data")
+    monkeypatch.setenv("MEYRIN_MODEL_KEYS", "/keys")
+    told = prepare.of_site(config(tmp_path))
+    assert (told["MEYRIN_SUITE_DATA"], told["MEYRIN_MODEL_KEYS"]) == ("/data", "/keys")
+
+
 def test_what_was_asked_for_has_its_variables(tmp_path):
     asked = Resources(
         nodes_min=2,

@@ -87,12 +87,15 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
 
 
 def of_site(config: AgentConfig) -> dict[str, str]:
-    """What runs of suites need of the site: its own Meyrin, and where its key lies, which they
-    try to read, so that the evidence can say whether a job could."""
+    """What runs of suites need of the site: its own Meyrin, where data and keys of served models
+    lie, and where its key lies, which they try to read, so that the evidence can say whether a
+    job could."""
     data = os.environ.get("MEYRIN_SUITE_DATA")
     key = str(config.evidence_key_file.resolve())
     found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_KEY": key}
-    return found | ({"MEYRIN_SUITE_DATA": data} if data else {})
+    keys = os.environ.get("MEYRIN_MODEL_KEYS")
+    found |= {"MEYRIN_SUITE_DATA": data} if data else {}
+    return found | ({"MEYRIN_MODEL_KEYS": keys} if keys else {})
 
 
 def stderr_file(config: AgentConfig, attempt: str) -> Path:
