@@ -191,4 +191,5 @@ class Door:
     def trouble(self) -> str:
         """What the operator should mend; empty when there is nothing."""
         with self._lock:
-            return "its veto gives no answer (see its log)" if self._broken else ""
+            asked = self._broken and self.config.rules.veto is not None
+            return "its veto gives no answer (see its log)" if asked else ""

@@ -41,23 +41,34 @@ def listed(words: Sequence[str]) -> str:
 
 def settings(found: Found, *, hub: str, site: str, time_zone: str) -> str:
     """The whole file."""
-    parts = [_head(hub, site), _batch(found), _rules(found, time_zone), _offers(found, site)]
+    parts = [
+        _head(hub, site, found.facts is not None),
+        _batch(found),
+        _rules(found, time_zone),
+        _offers(found, site),
+    ]
     if found.facts is None:
         parts.append(_tables(found.partitions))
     return "\n".join(parts)
 
 
-def _head(hub: str, site: str) -> str:
+_QUEUE = """\
+# queue_every_s = 60             # the hub is told Slurm's whole queue, in pseudonyms, to forecast
+#                                # starts; 0: not at all
+"""
+
+
+def _head(hub: str, site: str, slurm: bool) -> str:
     return f"""\
 # Settings of Meyrin's agent at {site}. Written by `meyrin agent join`; yours to edit.
-# Check an edit with `meyrin agent --config FILE --check`. A running agent reads [rules] and
-# [[offer]] again by itself, the rest when it starts.
+# Check an edit with `meyrin agent --config FILE --check`. A running agent reads it again by
+# itself and says in its log, and on the site's page, which keys wait for its next start.
 
 hub = {text(hub)}
 credential_file = "credential"   # mode 600; the agent renews it by itself
 dir = "state"                    # journal and job folders, on a file system that all nodes see
 share_files = false              # true: people submit from folders that jobs see too
-"""
+{_QUEUE if slurm else ""}"""
 
 
 def _batch(found: Found) -> str:
