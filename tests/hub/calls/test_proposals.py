@@ -85,8 +85,11 @@ def test_a_starter_is_given_once_per_person_and_per_project(hub: Facility) -> No
     second = ask(hub, "ada", key="k2", project="other")
     assert second.status_code == 409
     assert "granted to you" in second.json()["error"]["message"]
+    assert "ask in Reviewed (mode reviewed), which fits" in second.json()["error"]["hint"]
     names = [one["name"] for one in hub.client("ada").get("/api/v1/projects").json()["projects"]]
     assert "other" not in names  # a refusal leaves nothing behind
+    little = ask(hub, "ada", key="k3", project="other", hours=5, mode="reviewed").json()
+    assert (little["state"], little["mode"]) == ("waiting", "reviewed")
     with hub.write() as step:
         identity.add_member(step, BOSS, "idea", "bob", "lead")
     assert ask(hub, "bob").status_code == 409
