@@ -51,6 +51,7 @@ class LocalBatch:
     """
 
     kind = "local"
+    gather_s = 0.05
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ class FakeBatch:
     """A `BatchSystem` on a clock of the caller's. `launches` counts how often each began."""
 
     kind = "fake"
+    gather_s = 0.05
 
     def __init__(
         self,
