@@ -159,7 +159,7 @@ CASES: list[tuple[str, str, str]] = [
     ("plan list", "GET /plans?limit=50", "Pooling"),
     ("plan withdraw 3", "DELETE /plans/3", "withdrawn"),
     ("facility export --country alps=CH", "GET /sites?limit=500", 'name = "alps"'),
-    ("trace export jobs.parquet", "GET /trace?limit=500", "1 jobs that ended; left out: 1"),
+    ("trace export jobs.parquet", "GET /trace?limit=500", "1 job that ended; left out: 1"),
     ("login", "POST /login-links", "http://hub/login?link=x"),
     ("whoami", "GET /me", "ada (Ada), an administrator"),
 ]

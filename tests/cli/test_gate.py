@@ -201,6 +201,19 @@ def test_power_prints_the_plans_own_table(person: Person) -> None:
     assert "bar 0.9" in person.capsys.readouterr().out
 
 
+def test_a_plan_that_no_run_can_pass_says_so(person: Person) -> None:
+    """Its suite is installed here in another version: `make` writes it all the same, and says."""
+    person.plan(sign=False)
+    assert "no run can pass as the plan stands: claim adds: capability is 1.0.0 here" in (
+        person.capsys.readouterr().err
+    )
+    (person.folder / "plan.json").unlink()
+    _, told = person.json("gate", "plan", "make", "plan.toml")
+    assert told["notes"] == ["claim adds: capability is 1.0.0 here, and the plan has 1.0"]
+    _, told = person.json("gate", "power", "plan.json", "--replicates", "100")
+    assert told["notes"][-1].endswith("and the plan has 1.0")
+
+
 def test_a_changed_plan_is_another_plan(person: Person) -> None:
     person.plan()
     path = person.folder / "plan.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 from meyrin import __version__
@@ -17,9 +18,26 @@ _TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
 
 
 def shown(rules: Rules, partitions: Sequence[Partition]) -> list[Partition]:
-    """The partitions that the site lets the hub hear of."""
+    """The partitions that the site lets the hub hear of, with the wall time that it lets jobs
+    have there: so that the hub says no by itself, and asks for no more where nobody said how much.
+    """
     wanted = rules.partitions_shown
-    return [one for one in partitions if wanted is None or one.name in wanted]
+    return [
+        _within(one, rules.max_walltime_s)
+        for one in partitions
+        if wanted is None or one.name in wanted
+    ]
+
+
+def _within(one: Partition, most_s: int | None) -> Partition:
+    if most_s is None:
+        return one
+    usual_s = one.default_walltime_s
+    return replace(
+        one,
+        max_walltime_s=min(one.max_walltime_s or most_s, most_s),
+        default_walltime_s=usual_s and min(usual_s, most_s),
+    )
 
 
 class Announcer:

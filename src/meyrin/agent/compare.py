@@ -15,6 +15,7 @@ from meyrin.agent.slurm.ask import attempt_of, name_of
 from meyrin.agent.slurm.judge import is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
+from meyrin.domain.units import show_count
 from meyrin.wire.agents import CountedList, CountedView
 
 _DAY_MS = 86_400_000
@@ -71,7 +72,7 @@ def compare(
         one.attempt: one
         for one in _pages(list_counted, max(0, from_ms - _DAY_MS), until_ms + _DAY_MS)
     }
-    say(f"asking accounting about {len(counted)} attempts")
+    say(f"asking accounting about {show_count(len(counted), 'attempt')}")
     rows: defaultdict[str, set[AccountingRow]] = defaultdict(set)
     for some in _parts(list(counted.values())):
         since_s = min(one.placed_ms for one in some) // 1000 - SKEW_S

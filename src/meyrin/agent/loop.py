@@ -93,7 +93,7 @@ class Agent:
         self._waits = Waits()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
-        self._news, self._limits = threading.Event(), threading.Event()
+        self._news, self._limits, self._queue = (threading.Event() for _ in range(3))
         self._stop = threading.Event()
         self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
@@ -121,8 +121,7 @@ class Agent:
         return self.announcer.saying(self.config, self.door.mark(), file, self.door.trouble())
 
     def settings_once(self) -> None:
-        """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
-        then, look what the site has."""
+        """Read changed settings (a bad edit keeps the ones before), and look what the site has."""
         found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
             if isinstance(self.batch, TakesSettings):
@@ -131,6 +130,7 @@ class Agent:
             self.config = self.door.config = found
             self.keeper = self.keeper_of(found)
             self._limits.set()
+            self._queue.set()
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
         self.announcer.look_if_due()
@@ -391,6 +391,7 @@ class Agent:
         self._stop.set()
         self._news.set()
         self._limits.set()
+        self._queue.set()
         self.read_settings()
 
     def read_settings(self) -> None:
@@ -430,6 +431,7 @@ class Agent:
 
     def _queue_or_wait(self) -> None:
         """A batch system that does not answer is not asked more often for it."""
+        self._queue.clear()
         every_s = self.config.queue_every_s
         try:
             self.tell_queue_once()
@@ -437,10 +439,8 @@ class Agent:
             raise
         except MeyrinError as error:
             log.warning("agent.queue_waits", error=error.message)
-            self._stop.wait(every_s or _TELL_AGAIN_S)
-        else:
-            told = not every_s or not isinstance(self.batch, ShowsQueue)
-            self._stop.wait(None if told else every_s)
+            every_s = every_s or _TELL_AGAIN_S
+        self._queue.wait(every_s if every_s and isinstance(self.batch, ShowsQueue) else None)
 
     def _limits_or_wait(self) -> None:
         self._limits.clear()

@@ -12,7 +12,7 @@ from meyrin.cli.gate import FILE, check_signed, read_any, verdict_code
 from meyrin.cli.listing import show_list, show_one
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session, asks_hub, lists
-from meyrin.cli.terminal import clean, data, data_json, moment
+from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -51,12 +51,17 @@ def trust(session: Session, name: str, public: str, role: str, end: bool, revoke
 @asks_hub
 def register(session: Session, file: Path, project: str) -> None:
     """Leave a signed PLAN with the hub, whose clock then says since when it counts."""
+    from meyrin.suites.gate.drawn import run_words  # noqa: PLC0415 - not for --help
+
     signed = read_any(file)
     check_signed(signed.plan, signed)
     with session.client() as hub:
         made = hub.gates.register(project, signed.as_data())
-    say = f"plan {made.digest} counts since {moment(made.since_ms)}; what runs from now on can pass"
-    show_one(session, made, say)
+    since = moment(made.since_ms)
+    words = f"plan {made.digest} counts since {since}; what runs from now on can pass"
+    show_one(session, made, words)
+    for run in run_words(signed.plan):
+        say(clean(f"next: {run} --project {project}"))
 
 
 @click.command("list", epilog="Examples: meyrin gate list; meyrin gate list --project lab --json")

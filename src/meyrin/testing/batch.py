@@ -15,6 +15,7 @@ from pathlib import Path
 
 from meyrin.agent.batch import BatchJob, Changes, Output, Phase, Start, Usage
 from meyrin.domain.site import Partition
+from meyrin.domain.units import show_count
 
 
 class FakeBatch:
@@ -162,9 +163,11 @@ class FakeBatch:
         if place is None:
             return f"there is no partition {start.partition}"
         if start.nodes > place.nodes:
-            return f"asks {start.nodes} nodes of {place.nodes}"
+            return f"asks {show_count(start.nodes, 'node')} of {place.nodes}"
         if not start.asked.fits_in(place.node):
-            return f"asks {start.asked.cores} cores of {place.cores_per_node} on a node"
+            return (
+                f"asks {show_count(start.asked.cores, 'core')} of {place.cores_per_node} on a node"
+            )
         workdir = Path(start.workdir)
         if start.create_workdir:
             workdir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -322,7 +322,7 @@ def test_tries_are_counted_and_the_sixth_is_refused(gate):
         if number < 5:
             assert gate.decide(made, run)["decision"]["attempt"] == number + 1
     refused = gate.decide(made, run, status=409)
-    assert "5 attempts have spent 5 %" in refused["error"]["message"]
+    assert "5 attempts spent 5 %" in refused["error"]["message"]
 
 
 def test_the_reviewer_is_the_one_whom_the_tranche_names(gate):

@@ -287,7 +287,7 @@ def decide(
         check_amount(amount_s)
         if amount_s > row.amount_s:
             raise InvalidInput(
-                f"{amount_s // HOUR_S} hours are more than the {row.amount_s // HOUR_S} asked for",
+                f"{amount_s // HOUR_S:,} h is more than the {row.amount_s // HOUR_S:,} h asked for",
                 hint="grant at most what was asked",
                 field="amount_s",
             )
