@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meyrin.agent.announce import shown
-from meyrin.agent.config import Rules
+from meyrin.agent.announce import Announcer, shown
+from meyrin.agent.config import AgentConfig, Rules
 from meyrin.domain.site import Partition
 
 
@@ -30,3 +30,23 @@ def test_only_partitions_shown_are_told_and_as_they_are_where_there_is_no_rule()
     there = [partition("cpu", 600), partition("gpu")]
     assert shown(Rules(), there) == there
     assert shown(Rules(partitions_shown=("gpu",)), there) == there[1:]
+
+
+class Silent:
+    kind = "slurm"
+    for_s = 0
+
+    def silence(self, at_least_s):
+        return "it does not answer" if self.for_s > at_least_s else ""
+
+
+def test_a_batch_system_that_is_silent_is_told_and_after_a_minute_gets_nothing_new(tmp_path):
+    config = AgentConfig(hub="http://hub", credential_file=tmp_path / "c", dir=tmp_path)
+    batch = Silent()
+    announcer = Announcer(batch, lambda: 0)
+    assert (announcer.saying(config, "", "")[1].trouble, announcer.not_now()) == ("", "")
+    batch.for_s = 30
+    said = announcer.saying(config, "", "a file")[1].trouble
+    assert (said, announcer.not_now()) == ("a file; it does not answer", "")
+    batch.for_s = 61
+    assert announcer.not_now() == "it does not answer"

@@ -164,7 +164,7 @@ class Agent:
     def lease_once(self, wait_s: float) -> bool:
         """Get work from the hub, note it, hand it over; end what is to be ended. Whether there was
         any."""
-        not_now, said = self.door.not_now(), self._saying()
+        not_now, said = self.door.not_now() or self.announcer.not_now(), self._saying()
         wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
         if said == self._said:
             reply = self.hub.lease(wait_s, not_now)

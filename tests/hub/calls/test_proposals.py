@@ -199,6 +199,11 @@ def test_the_eight_modes_answer_through_the_hub(hub: Facility) -> None:
     reply = ask(hub, "ada", hours=500, unit="node", kind="sme", months=2)
     assert (reply.json()["mode"], reply.json()["state"]) == ("playground", "waiting")
     assert reply.json()["amount_s"] == 500 * CPU.cores_per_node * 3600
+    shown = {each["name"]: each for each in hub.client("ada").get("/api/v1/modes").json()["modes"]}
+    assert set(shown) == {path.stem for path in (ROOT / "examples" / "modes").glob("*.toml")}
+    fast = shown["fast-lane"]
+    assert (fast["promise"], fast["counts"], fast["cut_off"]) == (4, "working-days", False)
+    assert shown["extreme-scale"]["cut_off"]
 
 
 KEY = "ab" * 32
