@@ -123,14 +123,16 @@ def replay(
     from meyrin.suites.gate import book  # noqa: PLC0415 - not for --help
     from meyrin.suites.gate.decide import decision_from_data  # noqa: PLC0415 - numpy and scipy
     from meyrin.suites.gate.decide import replay as again  # noqa: PLC0415
+    from meyrin.suites.gate.signing import signed_from_data  # noqa: PLC0415
 
     signed = read_any(file)
     if project is None:
         made = book.last(decision, signed.plan.digest)
     else:
         with session.client() as hub:
-            told = hub.gates.decision(project, str(decision)).decision
-        made = decision_from_data(told)
+            made = decision_from_data(hub.gates.decision(project, str(decision)).decision)
+            if made.plan == signed.plan.digest:  # with the moment since which the hub has it
+                signed = signed_from_data(hub.gates.plan(project, made.plan).signed)
     differs = again(made, signed, read_runs(runs))
     if session.json:
         data_json({"decision": made.digest, "replays": not differs, "differs": list(differs)})
