@@ -45,6 +45,7 @@ from meyrin.engine.pool.profile import (
     new_profile,
     release,
     reserve,
+    shift,
 )
 
 DUE = SHADOW  # the counter of the first reservation among the waiting jobs
@@ -82,12 +83,13 @@ def new_state(jobs: Jobs, completions: Any, at: npt.NDArray[np.int64], machine: 
     """The state before the first instant."""
     count = jobs.submit.size
     at[DUE] = END
+    longest = int(jobs.limit.max(initial=1))
     return Conservative(
         jobs=jobs,
         completions=completions,
         profile=new_profile(2 * count + 8, machine),
-        gaps=new_gaps(count),
-        frontier=new_frontier(count, machine, int(jobs.limit.max(initial=1))),
+        gaps=new_gaps(count, longest),
+        frontier=new_frontier(count, machine, longest),
         queue=np.zeros(count, np.int32),
         first=np.zeros(count, np.int32),
         last=np.zeros(count, np.int32),
@@ -135,7 +137,7 @@ def _complete(s: Conservative, now: int) -> None:
         last = s.last[job]
         if p.time[last] > now:
             give_back(p, p.at[HEAD], last, s.jobs.processors[job])
-            note(s.gaps, p, p.at[HEAD], last)
+            note(s.gaps, p, p.at[HEAD], last, NOBODY)
         release(p, last)
 
 
@@ -152,7 +154,7 @@ def _compress(s: Conservative) -> None:
         if jobs.start[job] >= 0:
             continue
         processors, limit = jobs.processors[job], jobs.limit[job]
-        target = earlier(gaps, p, s.first[job], processors, limit)
+        target = earlier(gaps, p, job, s.first[job], processors, limit)
         if target != NOBODY:
             _move(s, job, target)
         still_waits(gaps, processors, limit)
@@ -169,11 +171,14 @@ def _move(s: Conservative, job: int, target: int) -> None:
     first, last = s.first[job], s.last[job]
     s.moves[2] += 1
     _unlist(s, job)
-    give_back(p, first, last, processors)
     _list(s, job, target)
-    s.last[job] = reserve(p, target, limit, processors)
-    opened = first if p.time[s.last[job]] <= p.time[first] else s.last[job]
-    note(s.gaps, p, opened, last)
+    if p.time[target] + limit > p.time[first]:  # as nearly always: a little earlier than it was
+        opened = s.last[job] = shift(p, target, first, last, limit, processors)
+    else:
+        opened = first
+        give_back(p, first, last, processors)
+        s.last[job] = reserve(p, target, limit, processors)
+    note(s.gaps, p, opened, last, job)
     release(p, first)
     release(p, last)
 

@@ -97,6 +97,31 @@ def reserve(p: Profile, first: int, length: int, processors: int) -> Any:
 
 
 @inner
+def shift(p: Profile, target: int, first: int, last: int, length: int, processors: int) -> Any:
+    """Take a reservation from `first` to `last` to begin at `target`, an earlier moment.
+
+    It holds both its new ends; who holds the old ones still does. The moment of the new end, which
+    lies behind `first`: only the two edges of the reservation are touched.
+    """
+    end = p.time[target] + length
+    p.held[target] += 1
+    k = target
+    while k != first:
+        p.free[k] -= processors
+        k = p.next[k]
+    made = last
+    before = p.prev[made]
+    while p.time[before] >= end:
+        made = before
+        p.free[made] += processors
+        before = p.prev[made]
+    if p.time[made] > end:
+        made = _insert(p, before, end, p.free[before] + processors)
+    p.held[made] += 1
+    return made
+
+
+@inner
 def give_back(p: Profile, first: int, last: int, processors: int) -> None:
     """Free the processors between two moments; who holds the moments still does."""
     k = first
