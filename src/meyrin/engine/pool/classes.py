@@ -1,4 +1,4 @@
-"""Classes of positive numbers, the finer the smaller the number: so many to each doubling."""
+"""Classes of positive numbers: a number of them to each doubling, so the wider the larger."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from meyrin.engine.compiled import inner
 
 
 @inner
-def class_of(number: int) -> int:
-    """The power of two at or below a positive number; 0 for 0."""
-    power = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if number >> step:
-            number >>= step
-            power += step
-    return power
-
-
-@inner
-def fine_class(number: int, digits: int) -> int:
+def class_of(number: int, digits: int) -> int:
     """The class that tells so many binary digits behind the first apart: 2^digits to a doubling.
 
     From 1 on for a positive number, 0 for 0; ascending, and exact below 2^(digits + 1).

@@ -8,8 +8,10 @@ A completion that gives nothing back costs no pass: with exact limits nobody eve
 arrival searches only behind who needs no more (frontier.py). Else a pass looks at every waiting job
 but searches only where room has opened (gaps.py). Where limits are too long and thousands wait,
 most of them move at each completion, so that the moves alone grow faster than the square of the
-queue, and that many steps is what keeping every reservation costs; a move itself takes a little
-longer the more wait. Decision 0016 has the numbers.
+queue, and that many steps is what keeping every reservation costs. A move is nearly always a step
+to the moment before, since whoever the job waits for has moved as well; it touches the edges of its
+reservation only, and takes as long in a long queue as in a short one. Decision 0016 has the
+numbers, and why moves can't be put together.
 """
 
 from __future__ import annotations
@@ -52,13 +54,18 @@ DUE = SHADOW  # the counter of the first reservation among the waiting jobs
 QUEUED = SPARE  # the counter of places of the queue, of which some may have started
 # waiting jobs from which on an arrival asks the frontier, and gaps are told apart by length
 DEPTHS = (64, 512)
+# Moments of a job at once, at most: two of its reservation, and those that it let go since the last
+# pass but one began, two at each of two moves, one when it started and one when it ended: gaps,
+# which are noted only where a reservation begins or ends, or now, may hold them that long.
+MOMENTS = 8
 
 
 class Conservative(NamedTuple):
     """Everything between two instants; `queue` holds the waiting jobs in log order.
 
-    `first[j]` and `last[j]` are the moments of job j's reservation. `begin[k]` is a waiting job
-    whose reservation begins at moment k, from which `later` and `sooner` lead to the others.
+    `first[j]` and `last[j]` are the moments of job j's reservation. `profile.begin[k]` is a
+    waiting job whose reservation begins at moment k, from which `later` and `sooner` lead to the
+    others.
     A job that starts leaves the queue at the next pass only. `moves` counts passes over the
     queue, jobs looked at and moves; `depths` is DEPTHS.
     """
@@ -71,7 +78,6 @@ class Conservative(NamedTuple):
     queue: npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
     last: npt.NDArray[np.int32]
-    begin: npt.NDArray[np.int32]
     later: npt.NDArray[np.int32]
     sooner: npt.NDArray[np.int32]
     moves: npt.NDArray[np.int64]
@@ -87,13 +93,12 @@ def new_state(jobs: Jobs, completions: Any, at: npt.NDArray[np.int64], machine: 
     return Conservative(
         jobs=jobs,
         completions=completions,
-        profile=new_profile(2 * count + 8, machine),
-        gaps=new_gaps(count, longest),
+        profile=new_profile(MOMENTS * count + 8, machine),
+        gaps=new_gaps(count, machine, longest),
         frontier=new_frontier(count, machine, longest),
         queue=np.zeros(count, np.int32),
         first=np.zeros(count, np.int32),
         last=np.zeros(count, np.int32),
-        begin=np.full(2 * count + 8, NOBODY, np.int32),
         later=np.zeros(count, np.int32),
         sooner=np.zeros(count, np.int32),
         moves=np.zeros(3, np.int64),
@@ -187,8 +192,8 @@ def _move(s: Conservative, job: int, target: int) -> None:
 def _list(s: Conservative, job: int, moment: int) -> None:
     """A waiting job's reservation begins at this moment."""
     s.first[job] = moment
-    other = s.begin[moment]
-    s.begin[moment] = job
+    other = s.profile.begin[moment]
+    s.profile.begin[moment] = job
     s.later[job] = other
     s.sooner[job] = NOBODY
     if other != NOBODY:
@@ -202,7 +207,7 @@ def _unlist(s: Conservative, job: int) -> None:
     if before != NOBODY:
         s.later[before] = after
     else:
-        s.begin[s.first[job]] = after
+        s.profile.begin[s.first[job]] = after
     if after != NOBODY:
         s.sooner[after] = before
 
@@ -220,8 +225,8 @@ def _start_due(s: Conservative, now: int) -> None:
     """Start whose reservation begins now, and find the next one."""
     at, p = s.at, s.profile
     head = p.at[HEAD]
-    job = s.begin[head]
-    s.begin[head] = NOBODY
+    job = s.profile.begin[head]
+    s.profile.begin[head] = NOBODY
     while job != NOBODY:
         after = s.later[job]
         _start(s, job, now)
@@ -232,7 +237,7 @@ def _start_due(s: Conservative, now: int) -> None:
         at[QUEUED] = 0
         return
     k = head
-    while s.begin[k] == NOBODY:
+    while s.profile.begin[k] == NOBODY:
         k = p.next[k]
     at[DUE] = p.time[k]
 

@@ -2,7 +2,7 @@
 
 A job that could not start earlier a moment ago can do so now only where something was given
 back: just before its own reservation, which is one look, or in a gap that has opened or grown.
-Gaps are noted by size class (powers of two), and only those that are long enough for the
+Gaps are noted by size class (two to each doubling), and only those that are long enough for the
 shortest job waiting in the class; so a pass asks few jobs to search, and tells them where. Where
 many wait, gaps of a class are also told apart by length: nobody asks a shorter class than its own
 limit's, and a gap that has been filled meanwhile goes to a shorter class or away.
@@ -21,14 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from meyrin.engine.compiled import inner
-from meyrin.engine.pool.classes import class_of, fine_class
+from meyrin.engine.pool.classes import class_of
 from meyrin.engine.pool.profile import END, HEAD, NOBODY, Profile, release
 
-CLASSES = 31
+CLASSES = 64  # of size, at most
 ANY = 63  # the length class of all gaps while few wait: to find the class costs more then
 LENGTHS = 64
+TOPS = CLASSES * LENGTHS
 LONGEST = 62  # the class of whatever is longer than every limit
-DIGITS = 2  # four classes to each doubling of the length: with one, most gaps asked are too short
+# Binary digits behind the first that a class tells apart. With fewer, gaps are asked in vain, the
+# more the longer the queue; with more, each gap is noted in more classes.
+SIZE_DIGITS = 1
+LENGTH_DIGITS = 2
 FEWEST = 2**12  # gaps of one pass, and places of the table of those noted lately, at the least
 MOST_KEPT = 2**22  # beyond as many everybody searches everything
 
@@ -36,15 +40,16 @@ MOST_KEPT = 2**22  # beyond as many everybody searches everything
 class Gaps(NamedTuple):
     """Gaps of this pass and of the last: rows `turn[0]` and its other of `first`, `end`, `heap`.
 
-    `heap[row]` holds the places of the two gaps beneath gap i at 2i and 2i + 1, and behind all
-    those the tops: `_top(g, c, b)` is the place of the first gap of 2^c processors and length
-    class b (ANY where `by_length` is 0), and `soonest[row, c, b]` its time. Bit b of
-    `lengths[row, c]` says that there is one. `by` is who opened a gap: the job that moved, NOBODY
-    for one that ended. Lengths of class `shortest_class[0]` and below share one class.
+    `heap[row]` names at `_top(c, b)` the first gap of size class c and length class b (ANY where
+    `by_length` is 0), and at `_beneath(i)` and behind it the two gaps beneath gap i.
+    `soonest[row, c, b]` is the time of the first one; bit b of `lengths[row, c]` says that there is
+    one. `by` is who opened a gap: the job that moved, NOBODY for one that ended. Lengths of class
+    `shortest_class[0]` and below share one class.
     `seen` finds a gap noted lately again, by its moment and `size_class`. `noted[row]` above
     the room says that gaps were lost, `opened[row]` that anything was given back. A class is known
     by the fewest processors and the shortest limit that wait in it: `least` and `shortest`;
-    `next_least` and `next_shortest` collect them anew. `still` holds places left to look at.
+    `next_least` and `next_shortest` collect them anew. `still` holds places left to look at, and
+    `asked[0]` counts the gaps that were looked at.
     """
 
     first: npt.NDArray[np.int32]
@@ -54,6 +59,7 @@ class Gaps(NamedTuple):
     end: npt.NDArray[np.int64]
     heap: npt.NDArray[np.int32]
     still: npt.NDArray[np.int32]
+    asked: npt.NDArray[np.int64]
     soonest: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     noted: npt.NDArray[np.int64]
@@ -67,16 +73,17 @@ class Gaps(NamedTuple):
     next_shortest: npt.NDArray[np.int64]
 
 
-def new_gaps(jobs: int, longest: int) -> Gaps:
-    """No gaps noted, nobody waiting of so many jobs with at most this limit.
+def new_gaps(jobs: int, machine: int, longest: int) -> Gaps:
+    """No gaps noted, nobody waiting of so many jobs of at most these processors and this limit.
 
     What is not used of the room for gaps takes no memory.
     """
     kept = min(max(8 * jobs, FEWEST), MOST_KEPT)
-    seen = 1 << (kept - 1).bit_length()
-    heap = np.empty((2, 2 * kept + CLASSES * LENGTHS), np.int32)
-    heap[:, 2 * kept :] = NOBODY
-    classes = (longest.bit_length() - 1) << DIGITS
+    seen = 1 << (kept // 4 - 1).bit_length()
+    heap = np.empty((2, TOPS + 2 * kept), np.int32)
+    heap[:, :TOPS] = NOBODY
+    sizes = machine.bit_length() << SIZE_DIGITS
+    lengths = (longest.bit_length() - 1) << LENGTH_DIGITS
     return Gaps(
         first=np.empty((2, kept), np.int32),
         size_class=np.empty((2, kept), np.int8),
@@ -85,17 +92,18 @@ def new_gaps(jobs: int, longest: int) -> Gaps:
         end=np.empty((2, kept), np.int64),
         heap=heap,
         still=np.empty(kept + 1, np.int32),
-        soonest=np.full((2, CLASSES, LENGTHS), END),
-        lengths=np.zeros((2, CLASSES), np.int64),
+        asked=np.zeros(1, np.int64),
+        soonest=np.full((2, sizes, LENGTHS), END),
+        lengths=np.zeros((2, sizes), np.int64),
         noted=np.zeros(2, np.int64),
         opened=np.zeros(2, np.int64),
         turn=np.zeros(1, np.int64),
         by_length=np.zeros(1, np.int64),
-        shortest_class=np.array([max(classes - LONGEST, 0)]),
-        least=np.full(CLASSES, END),
-        shortest=np.full(CLASSES, END),
-        next_least=np.full(CLASSES, END),
-        next_shortest=np.full(CLASSES, END),
+        shortest_class=np.array([max(lengths - LONGEST, 0)]),
+        least=np.full(sizes, END),
+        shortest=np.full(sizes, END),
+        next_least=np.full(sizes, END),
+        next_shortest=np.full(sizes, END),
     )
 
 
@@ -111,8 +119,9 @@ def begin_pass(g: Gaps, p: Profile, by_length: bool) -> None:
     for i in range(min(g.noted[row], g.first.shape[1])):
         release(p, g.first[row, i])
     g.noted[row] = 0
-    for c in range(CLASSES):
-        _empty(g, row, c, ANY)
+    for c in range(g.least.size):
+        if g.soonest[row, c, ANY] != END:
+            _empty(g, row, c, ANY)
         if g.lengths[row, c]:
             for b in range(ANY):
                 _empty(g, row, c, b)
@@ -128,7 +137,7 @@ def anything_opened(g: Gaps) -> bool:
 @inner
 def still_waits(g: Gaps, processors: int, limit: int) -> None:
     """Tell the next pass that such a job waits."""
-    c = class_of(processors)
+    c = class_of(processors, SIZE_DIGITS)
     g.next_least[c] = min(g.next_least[c], processors)
     g.next_shortest[c] = min(g.next_shortest[c], limit)
 
@@ -136,7 +145,7 @@ def still_waits(g: Gaps, processors: int, limit: int) -> None:
 @inner
 def newly_waits(g: Gaps, processors: int, limit: int) -> None:
     """A job joined between two passes."""
-    c = class_of(processors)
+    c = class_of(processors, SIZE_DIGITS)
     g.least[c] = min(g.least[c], processors)
     g.shortest[c] = min(g.shortest[c], limit)
 
@@ -144,7 +153,7 @@ def newly_waits(g: Gaps, processors: int, limit: int) -> None:
 @inner
 def end_pass(g: Gaps) -> None:
     """Know the classes as they are after it."""
-    for c in range(CLASSES):
+    for c in range(g.least.size):
         g.least[c] = g.next_least[c]
         g.shortest[c] = g.next_shortest[c]
         g.next_least[c] = END
@@ -163,7 +172,7 @@ def note(g: Gaps, p: Profile, first: int, last: int, by: int) -> None:
         k = p.next[k]
     # the fewer processors a class needs, the further its gap reaches: on from the last one's ends
     left, right = first, last
-    c = class_of(most)
+    c = class_of(most, SIZE_DIGITS)
     while c >= 0:
         level = g.least[c]
         if level <= fewest:
@@ -204,7 +213,7 @@ def _note(g: Gaps, p: Profile, c: int, first: int, end: Any, by: int) -> None:
     row = g.turn[0]
     i = g.noted[row]
     kept = g.first.shape[1]
-    place = (first * CLASSES + c) & (g.seen.size - 1)
+    place = (first * g.least.size + c) & (g.seen.size - 1)
     seen = g.seen[place]
     if seen < min(i, kept) and g.first[row, seen] == first and g.size_class[row, seen] == c:
         if end <= g.end[row, seen] or not g.by_length[0]:
@@ -228,25 +237,30 @@ def _note(g: Gaps, p: Profile, c: int, first: int, end: Any, by: int) -> None:
 
 @inner
 def _length_class(g: Gaps, length: int) -> Any:
-    return min(max(fine_class(length, DIGITS) - g.shortest_class[0], 0), LONGEST)
+    return min(max(class_of(length, LENGTH_DIGITS) - g.shortest_class[0], 0), LONGEST)
 
 
 @inner
-def _top(g: Gaps, c: int, b: int) -> Any:
-    return 2 * g.first.shape[1] + c * LENGTHS + b
+def _top(c: int, b: int) -> int:
+    return c * LENGTHS + b
+
+
+@inner
+def _beneath(i: int) -> int:
+    return TOPS + 2 * i
 
 
 @inner
 def _empty(g: Gaps, row: int, c: int, b: int) -> None:
-    g.heap[row, _top(g, c, b)] = NOBODY
+    g.heap[row, _top(c, b)] = NOBODY
     g.soonest[row, c, b] = END
 
 
 @inner
 def _add(g: Gaps, p: Profile, row: int, c: int, b: int, i: int) -> None:
-    g.heap[row, 2 * i] = NOBODY
-    g.heap[row, 2 * i + 1] = NOBODY
-    top = _top(g, c, b)
+    g.heap[row, _beneath(i)] = NOBODY
+    g.heap[row, _beneath(i) + 1] = NOBODY
+    top = _top(c, b)
     g.heap[row, top] = _joined(g, p, row, g.heap[row, top], i)
     g.soonest[row, c, b] = min(g.soonest[row, c, b], p.time[g.first[row, i]])
     if b != ANY:
@@ -264,14 +278,15 @@ def _joined(g: Gaps, p: Profile, row: int, one: int, other: int) -> Any:
         one, other = other, one
     top = one
     while True:
-        beneath = g.heap[row, 2 * one + 1]
-        g.heap[row, 2 * one + 1] = g.heap[row, 2 * one]
+        place = _beneath(one)
+        beneath = g.heap[row, place + 1]
+        g.heap[row, place + 1] = g.heap[row, place]
         if beneath == NOBODY:
-            g.heap[row, 2 * one] = other
+            g.heap[row, place] = other
             return top
         if p.time[g.first[row, other]] < p.time[g.first[row, beneath]]:
             beneath, other = other, beneath
-        g.heap[row, 2 * one] = beneath
+        g.heap[row, place] = beneath
         one = beneath
 
 
@@ -288,7 +303,7 @@ def earlier(g: Gaps, p: Profile, job: int, own: int, processors: int, limit: int
     if g.noted[0] > kept or g.noted[1] > kept:
         best = _window(p, head, END, own, best, limit, processors)
     else:
-        c = class_of(processors)
+        c = class_of(processors, SIZE_DIGITS)
         for row in range(2):
             if g.soonest[row, c, ANY] < p.time[best]:
                 best = _ask(g, p, row, c, ANY, job, own, best, limit, processors)
@@ -322,7 +337,7 @@ def _ask(
 
     A gap that has become too short for its class goes to another, or away.
     """
-    top = _top(g, c, b)
+    top = _top(c, b)
     g.still[0] = top
     waiting = 1
     while waiting:
@@ -330,15 +345,15 @@ def _ask(
         place = g.still[waiting]
         i = g.heap[row, place]
         while i != NOBODY and p.time[g.first[row, i]] < p.time[best]:
-            found, length = _ask_one(g, p, row, c, b, i, job, own, best, limit, processors)
-            best = found
+            g.asked[0] += 1
+            best, length = _ask_one(g, p, row, c, b, i, job, own, best, limit, processors)
             if length == END or (length and _length_class(g, length) >= b):
-                g.still[waiting] = 2 * i + 1
+                g.still[waiting] = _beneath(i) + 1
                 waiting += 1
-                place = 2 * i
+                place = _beneath(i)
             else:
-                beneath = g.heap[row, 2 * i], g.heap[row, 2 * i + 1]
-                g.heap[row, place] = _joined(g, p, row, beneath[0], beneath[1])
+                one, other = g.heap[row, _beneath(i)], g.heap[row, _beneath(i) + 1]
+                g.heap[row, place] = _joined(g, p, row, one, other)
                 g.size_class[row, i] = NOBODY  # so that it is noted anew if it grows again
                 if length >= g.shortest[c]:
                     _add(g, p, row, c, _length_class(g, length), i)
