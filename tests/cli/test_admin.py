@@ -20,7 +20,6 @@ UNTIL = ("--until", "2030-01-01")
 # nouns whose commands read files, or have tests of their own against a whole hub
 NO_HUB = (
     "trace describe",
-    "call modes",
     "gate ",
     "suite ",
     "evidence ",
@@ -124,6 +123,7 @@ CASES: list[tuple[str, str, str]] = [
     ("call withdraw prp_1", "POST /proposals/prp_1/withdraw", "prp_1"),
     ("call decide prp_1 --grant --reason good", "POST /proposals/prp_1/decide", "granted"),
     ("call clock prp_1 --stop why", "POST /proposals/prp_1/stop-clock", "prp_1"),
+    ("call modes", "GET /modes", "60 seconds"),
     ("call clocks", "GET /clocks", "too few"),
     ("person guests", "GET /guests?limit=50", "uni-b.example"),
     ("person approve ada", "POST /people/ada/approve", "let in"),

@@ -100,12 +100,19 @@ def test_from_a_plan_to_a_decision_that_replays(person: Person) -> None:
     assert (code, told["verdict"], told["action"], told["attempt"]) == (0, "pass", "release", 1)
     code, told = person.json("gate", "replay", "attempts.jsonl", "plan.json", path)
     assert (code, told["replays"]) == (0, True)
+    as_a_hub_shows_it = {"project": "lab", "decision": json.loads(_lines(person)[0])}
+    (person.folder / "shown.json").write_text(json.dumps(as_a_hub_shows_it), "utf-8")
+    assert person("gate", "replay", "shown.json", "plan.json", path) == 0
     worse = person.run(made, 0.5, "b.facts")
     code, told = person.json("gate", "decide", "plan.json", worse, *ledger)
     assert (code, told["verdict"], told["attempt"]) == (3, "fail", 2)
     code, told = person.json("gate", "replay", "attempts.jsonl", "plan.json", path)
     assert code == 3
     assert "verdict" in told["differs"]
+
+
+def _lines(person: Person) -> list[str]:
+    return (person.folder / "attempts.jsonl").read_text("utf-8").splitlines()
 
 
 def test_words_of_a_decision(person: Person) -> None:

@@ -201,6 +201,8 @@ class BatchSystem(Protocol):
     """What an agent needs of a batch system. Implementations raise Unreachable when unsure."""
 
     kind: str
+    gather_s: float
+    """How long what comes one by one is gathered, work as well as news, after some has come."""
 
     def partitions(self) -> tuple[Partition, ...]:
         """What there is, as the batch system itself sees it."""

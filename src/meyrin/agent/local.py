@@ -52,6 +52,7 @@ class LocalBatch:
     """
 
     kind = "local"
+    gather_s = 0.05
 
     def __init__(
         self,

@@ -50,7 +50,6 @@ from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
-_GATHER_S = 0.05  # between batches of news, at least: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _REVOKE_EVERY_S = 120  # leaving a project counts everywhere within ten minutes
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
@@ -162,8 +161,9 @@ class Agent:
             by_attempt = {item.work.attempt: item for item in taken}
             self._hand_over([by_attempt[a] for a in self.door.held() if a in by_attempt])
 
-    def lease_once(self, wait_s: float) -> None:
-        """Get work from the hub, note it, hand it over; end what is to be ended."""
+    def lease_once(self, wait_s: float) -> bool:
+        """Get work from the hub, note it, hand it over; end what is to be ended. Whether there was
+        any."""
         not_now, said = self.door.not_now() or self.announcer.not_now(), self._saying()
         wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
         if said == self._said:
@@ -191,6 +191,7 @@ class Agent:
         if reply.work or reply.cancel:
             log.info("agent.leased", starts=len(new), again=len(reply.work) - len(new),
                      cancels=len(ours))  # fmt: skip
+        return bool(reply.work)
 
     def _stage(self, item: Item) -> None:
         """Hand over one job that needs a while first; tried again by `recover_once`."""
@@ -288,7 +289,7 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
-            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
+            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -377,7 +378,7 @@ class Agent:
             self._thread("revoke", self._revoke_or_wait),
             self._thread("late", self._late_or_wait),
         ]
-        self._thread("lease", lambda: self.lease_once(20.0))
+        self._thread("lease", self._lease_or_wait)
         self._stop.wait()
         for thread in threads:  # `lease` may wait at the hub: work given then comes again
             thread.join(5)
@@ -399,11 +400,15 @@ class Agent:
         if self.watched is not None:
             self.watched.wake()
 
+    def _lease_or_wait(self) -> None:
+        if self.lease_once(20.0):
+            self._stop.wait(self.batch.gather_s)
+
     def _send_or_wait(self) -> None:
         self._news.clear()
         began = time.monotonic()
         if self.send_once():
-            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
+            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 

@@ -23,7 +23,7 @@ from meyrin.suites import facts as all_facts
 from meyrin.suites import jail as jails
 from meyrin.suites import probe, relay
 from meyrin.suites.environment import model_files, weights_digest
-from meyrin.suites.facts import Facts, Fingerprints, Isolation, RunFacts, SampleFact
+from meyrin.suites.facts import NO_SITE, Facts, Fingerprints, Isolation, RunFacts, SampleFact
 from meyrin.suites.jail import Jail
 from meyrin.suites.relay import Relay
 from meyrin.suites.spec import LINES, META, MOCK, PROBLEM, REACHED, Spec, read_lines
@@ -46,7 +46,7 @@ class Ask:
     samples: int = 0  # 0: as many as the suite says
     shards: int = 1
     concurrency: int = 16
-    site: str = "here"
+    site: str = NO_SITE
     plan: str | None = None
     jailed: bool = True
     at_once: int = 1

@@ -20,6 +20,7 @@ from typing import Any
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.suites import bundle, evidence, model_key, summary
 from meyrin.suites.execute import GOES_ON, Ask
+from meyrin.suites.facts import NO_SITE
 from meyrin.suites.handed import AGAIN, ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
@@ -62,7 +63,7 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
             samples=int(told["samples"]),
             shards=int(told["shards"]),
             concurrency=int(told["concurrency"]),
-            site=environ.get("MEYRIN_SITE", "here"),
+            site=environ.get("MEYRIN_SITE", NO_SITE),
             plan=None if told["plan"] is None else str(told["plan"]),
             at_once=int(told["at_once"]),
             model_name=str(told["model_name"]),

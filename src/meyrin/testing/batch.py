@@ -22,6 +22,7 @@ class FakeBatch:
     """A `BatchSystem` on a clock of the caller's. `launches` counts how often each began."""
 
     kind = "fake"
+    gather_s = 0.0  # its clock is the test's
 
     def __init__(
         self,

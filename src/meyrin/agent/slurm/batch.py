@@ -68,6 +68,7 @@ class SlurmBatch:
     """
 
     kind = "slurm"
+    gather_s = 0.2  # Slurm itself starts what it was given seconds later
     scheduler = ""  # its name and version, once it was asked
 
     def __init__(
