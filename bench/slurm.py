@@ -6,9 +6,15 @@ ratio is against the mean of the two. First one loop that submits on either side
 once on either side as the agent sends; Meyrin's one loop against sbatch's many is told too, and as
 many at once by an agent that talks to slurmrestd and starts no sbatch. A run
 begins at the first submission and ends when Slurm says that the last job has ended, on either side
-by the same look; how long the hub then takes to know of every end is told beside it. Hub and
-agent share this machine with Slurm, which they need not elsewhere: how much of its processors was
-busy and what hub and agent took of them a job is told too. Start and end to seen is from the
+by the same look; how long the hub then takes to know of every end is told beside it.
+
+Elsewhere the hub and its clients are on machines of their own. Here they share the processors with
+Slurm, which has them busy with nothing but these jobs: how busy they were, and what hub and agent
+took of them a job, is told. So all is measured once more `apart`: the cluster, sbatch and the agent
+on one half of the processors, on both sides alike, hub and clients on the other, which plain
+sbatch leaves idle.
+
+Start and end to seen is from the
 script's own word until the hub shows it, with nodes that tell the agent and without. Latency
 is the wall time from a client's submit until the hub says that the job is in Slurm's queue or past
 it, of single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
@@ -30,8 +36,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,8 +74,28 @@ def sbatch(slurm: Slurm, who: Way, name: str) -> None:
     )  # fmt: skip
 
 
-def ended(slurm: Slurm, names: str) -> int:
-    text = slurm.command(CLUSTER, "squeue", "-h", "-t", "CD", "-o", "%j")
+@contextmanager
+def on(processors: set[int]) -> Iterator[None]:
+    """What is started meanwhile runs there alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Processors for the cluster, sbatch and the agent, and those for the hub and its clients."""
+
+    site: set[int]
+    hub: set[int]
+
+
+def ended(slurm: Slurm, names: str, at: Halves) -> int:
+    with on(at.site):
+        text = slurm.command(CLUSTER, "squeue", "-h", "-t", "CD", "-o", "%j")
     return sum(line.startswith(names) for line in text.splitlines())
 
 
@@ -88,19 +115,19 @@ class Ran:
         return self.jobs / self.slurm_s
 
 
-def plain(slurm: Slurm, who: Way, jobs: int, at_once: int) -> Ran:
+def plain(slurm: Slurm, who: Way, jobs: int, at_once: int, at: Halves) -> Ran:
     """By sbatch, from the first submission to the last end."""
     name = f"plain{time.monotonic_ns()}"
     began, machine = time.monotonic(), _machine()
-    with ThreadPoolExecutor(at_once) as pool:
+    with on(at.site), ThreadPoolExecutor(at_once) as pool:
         list(pool.map(lambda _: sbatch(slurm, who, name), range(jobs)))
-    _wait(lambda: ended(slurm, name) >= jobs, "plain jobs")
+    _wait(lambda: ended(slurm, name, at) >= jobs, "plain jobs")
     return Ran(jobs, time.monotonic() - began, busy=_busy(machine))
 
 
-def through(place: Facility, slurm: Slurm, jobs: int, at_once: int = 1) -> Ran:
+def through(place: Facility, slurm: Slurm, jobs: int, at: Halves, at_once: int = 1) -> Ran:
     """By Meyrin, single requests, with so many clients at once."""
-    before = ended(slurm, "meyrin-")
+    before = ended(slurm, "meyrin-", at)
     parties = [place.hub.process, place.agents[CLUSTER].process]
     took = [_cpu_ms(one) for one in parties]
 
@@ -108,12 +135,13 @@ def through(place: Facility, slurm: Slurm, jobs: int, at_once: int = 1) -> Ran:
         with place.hub.client() as client:
             return [client.submit(_request(f"bench{number}")).job for number in numbers]
 
-    with place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
+    with on(at.hub), place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
         began, machine = time.monotonic(), _machine()
         parts = [range(first, jobs, at_once) for first in range(at_once)]
         left = [job for part in pool.map(submit, parts) for job in part]
-        _wait(lambda: ended(slurm, "meyrin-") >= before + jobs, "Meyrin's jobs")
+        _wait(lambda: ended(slurm, "meyrin-", at) >= before + jobs, "Meyrin's jobs")
         slurm_s, busy = time.monotonic() - began, _busy(machine)
+        cpu_ms = [(_cpu_ms(one) - was) / jobs for one, was in zip(parties, took, strict=True)]
 
         def look() -> bool:
             while left and client.job(left[-1]).job.state == "completed":
@@ -122,7 +150,6 @@ def through(place: Facility, slurm: Slurm, jobs: int, at_once: int = 1) -> Ran:
 
         wait_for(look, "Meyrin's jobs in the hub")
         hub_s = time.monotonic() - began
-    cpu_ms = [(_cpu_ms(one) - was) / jobs for one, was in zip(parties, took, strict=True)]
     return Ran(jobs, slurm_s, hub_s, busy, tuple(cpu_ms))
 
 
@@ -229,18 +256,79 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     who = way()
-    slurm = start_slurm(SITES=CLUSTER)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
-            Path(folder).chmod(0o755)
-            found = measure(slurm, who, Path(folder), chosen.jobs)
-    finally:
-        slurm.service.close()
+    every = os.sched_getaffinity(0)
+    found = _on_a_cluster(lambda slurm, folder, at: measure(slurm, who, folder, chosen.jobs, at),
+                          Halves(every, every))  # fmt: skip
+    first, *others = sorted(every)
+    if others:
+        halves = Halves({first, *others[1::2]}, set(others[::2]))
+        found |= _on_a_cluster(lambda slurm, folder, at: apart(slurm, who, folder, chosen.jobs, at),
+                               halves)  # fmt: skip
     if chosen.json:
         print(json.dumps(found))
         return
     for name, value in found.items():
         print(f"{name:24} {value}")
+
+
+def _on_a_cluster(
+    once: Callable[[Slurm, Path, Halves], dict[str, object]], at: Halves
+) -> dict[str, object]:
+    """What `once` finds on a cluster of its own, which runs on its half of the processors."""
+    with on(at.site):
+        slurm = start_slurm(SITES=CLUSTER)
+    try:
+        with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
+            Path(folder).chmod(0o755)
+            return once(slurm, Path(folder), at)
+    finally:
+        slurm.service.close()
+
+
+@contextmanager
+def joined(slurm: Slurm, folder: Path, at: Halves) -> Iterator[Facility]:
+    """A facility with this cluster as its site, warm."""
+    with facility(folder) as place:
+        with on(at.hub):
+            place.hub.start()
+        place.grant(10**9, charged_type="h100")
+        agent = site(
+            place, slurm, CLUSTER, folder, submits_at_once=AT_ONCE, poll_min_s=2.0, poll_max_s=30.0
+        )
+        with on(at.site):
+            agent.start()
+        place.joined(CLUSTER)
+        through(place, slurm, 10, at)
+        yield place
+
+
+def against(
+    place: Facility, slurm: Slurm, who: Way, jobs: int, at_once: int, at: Halves
+) -> tuple[Ran, Ran]:
+    """Plain sbatch, before and after, and Meyrin in between."""
+    before = plain(slurm, who, jobs, at_once, at)
+    ours = through(place, slurm, jobs, at, at_once)
+    after = plain(slurm, who, jobs, at_once, at)
+    slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
+    return Ran(2 * jobs, slurm_s, busy=busy), ours
+
+
+def apart(slurm: Slurm, who: Way, folder: Path, jobs: int, at: Halves) -> dict[str, object]:
+    """Ratios where hub and clients have processors of their own."""
+    with joined(slurm, folder, at) as place:
+        plain(slurm, who, 10, 1, at)
+        found = {n: against(place, slurm, who, jobs, n, at) for n in (1, AT_ONCE)}
+    return {
+        "apart_processors": {"site": len(at.site), "hub": len(at.hub)},
+        "apart_sbatch_per_s": {n: round(plainly.per_s, 2) for n, (plainly, _) in found.items()},
+        "apart_meyrin_per_s": {n: round(ours.per_s, 2) for n, (_, ours) in found.items()},
+        "apart_ratio_to_loop": _ratio(*found[1]),
+        f"apart_ratio_to_{AT_ONCE}_at_once": _ratio(*found[AT_ONCE]),
+    }
+
+
+def _ratio(plainly: Ran, ours: Ran) -> float:
+    return round(ours.per_s / plainly.per_s, 2)
 
 
 def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
@@ -263,7 +351,7 @@ def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
     return round(statistics.median(starts)), round(statistics.median(ends))
 
 
-def _through_rest(place: Facility, slurm: Slurm, jobs: int) -> Ran:
+def _through_rest(place: Facility, slurm: Slurm, jobs: int, at: Halves) -> Ran:
     """The same by an agent that asks slurmrestd, which is stopped again afterwards."""
     agent = place.agents[CLUSTER]
     path = agent.folder / "agent.toml"
@@ -271,39 +359,28 @@ def _through_rest(place: Facility, slurm: Slurm, jobs: int) -> Ran:
     agent.kill()
     path.write_text(by_rest)
     agent.start()
-    through(place, slurm, 10)
-    ran = through(place, slurm, jobs, AT_ONCE)
+    through(place, slurm, 10, at)
+    ran = through(place, slurm, jobs, at, AT_ONCE)
     agent.kill()
     path.write_text(by_commands)
     agent.start()
-    through(place, slurm, 2)
+    through(place, slurm, 2, at)
     return ran
 
 
-def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object]:
+def measure(slurm: Slurm, who: Way, folder: Path, jobs: int, at: Halves) -> dict[str, object]:
     marks = folder / "marks"
     marks.mkdir()
     marks.chmod(0o777)
-    with facility(folder) as place:
-        place.hub.start()
-        place.grant(10**9, charged_type="h100")
-        agent = site(
-            place, slurm, CLUSTER, folder, submits_at_once=AT_ONCE, poll_min_s=2.0, poll_max_s=30.0
-        )
-        agent.start()
-        place.joined(CLUSTER)
-        through(place, slurm, 10)
-        plain(slurm, who, 10, 1)
+    with joined(slurm, folder, at) as place:
+        agent = place.agents[CLUSTER]
+        plain(slurm, who, 10, 1, at)
         plainly, ours = {}, {}
         for at_once in (1, AT_ONCE):
-            before = plain(slurm, who, jobs, at_once)
-            ours[at_once] = through(place, slurm, jobs, at_once)
-            after = plain(slurm, who, jobs, at_once)
-            slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
-            plainly[at_once] = Ran(2 * jobs, slurm_s, busy=busy)
-        by_rest = _through_rest(place, slurm, jobs)
-        before = after
-        after = plain(slurm, who, jobs, AT_ONCE)
+            plainly[at_once], ours[at_once] = against(place, slurm, who, jobs, at_once, at)
+        before = plain(slurm, who, jobs, AT_ONCE, at)
+        by_rest = _through_rest(place, slurm, jobs, at)
+        after = plain(slurm, who, jobs, AT_ONCE, at)
         beside_rest = Ran(2 * jobs, before.slurm_s + after.slurm_s)
         late = latencies_ms(place, 20)
         pushed = seen_ms(place, marks, 15)
@@ -311,7 +388,7 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
         with (folder / CLUSTER / "agent.toml").open("a") as settings:
             settings.write("push = false\n")
         agent.start()
-        through(place, slurm, 2)
+        through(place, slurm, 2, at)
         unpushed = seen_ms(place, marks, 15)
     return {
         "jobs": jobs,
@@ -320,11 +397,11 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object
         "meyrin_loop_per_s": round(ours[1].per_s, 2),
         f"sbatch_{AT_ONCE}_at_once_per_s": round(plainly[AT_ONCE].per_s, 2),
         f"meyrin_{AT_ONCE}_at_once_per_s": round(ours[AT_ONCE].per_s, 2),
-        "ratio_to_loop": round(ours[1].per_s / plainly[1].per_s, 2),
-        f"ratio_to_{AT_ONCE}_at_once": round(ours[AT_ONCE].per_s / plainly[AT_ONCE].per_s, 2),
+        "ratio_to_loop": _ratio(plainly[1], ours[1]),
+        f"ratio_to_{AT_ONCE}_at_once": _ratio(plainly[AT_ONCE], ours[AT_ONCE]),
         f"meyrin_by_slurmrestd_{AT_ONCE}_at_once_per_s": round(by_rest.per_s, 2),
-        f"ratio_by_slurmrestd_to_{AT_ONCE}_at_once": round(by_rest.per_s / beside_rest.per_s, 2),
-        f"ratio_of_loop_to_{AT_ONCE}_at_once": round(ours[1].per_s / plainly[AT_ONCE].per_s, 2),
+        f"ratio_by_slurmrestd_to_{AT_ONCE}_at_once": _ratio(beside_rest, by_rest),
+        f"ratio_of_loop_to_{AT_ONCE}_at_once": _ratio(plainly[AT_ONCE], ours[1]),
         "last_end_to_hub_knows_s": {
             n: round(one.hub_s - one.slurm_s, 2) for n, one in ours.items()
         },

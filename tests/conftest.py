@@ -24,6 +24,11 @@ from meyrin.domain.units import show_count
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+# what a check in a helper of these compared is told, as if it stood in the test
+pytest.register_assert_rewrite(
+    "tests.walk.books", "tests.walk.slurm_books", "tests.walk.slurm_ends"
+)
+
 T = TypeVar("T")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 LEFT_OUT = "left out: "

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 from tests.agent.scripted import Site
 
-from meyrin.agent import loop
-
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(loop, "_GATHER_S", 0)
+def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path / "site")
     made.folder.mkdir()
     yield made

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from tests.agent.scripted import Site
 
-from meyrin.agent import loop
 from meyrin.domain.errors import Unreachable
 
 DAY_S = 86_400
@@ -43,8 +42,7 @@ class Away:
 
 
 @pytest.fixture(params=range(3))
-def seeded(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_GATHER_S", 0)
+def seeded(request, tmp_path):
     site = Site(tmp_path / "site", rules={"max_jobs_at_once": JOBS // 2})
     site.folder.mkdir(exist_ok=True)
     site.hub = Away(site.hub)
@@ -122,7 +120,6 @@ def test_a_day_away_and_everything_arrives_once(seeded):
 
 def test_an_agent_that_starts_without_a_hub_notes_what_happens(tmp_path, monkeypatch):
     """The real threads: what ended meanwhile is in the journal before the hub is there."""
-    monkeypatch.setattr(loop, "_GATHER_S", 0)
     site = Site(tmp_path)
     site.hub = Away(site.hub)
     work = site.hub.add()

@@ -8,7 +8,6 @@ import hashlib
 import pytest
 from tests.agent.scripted import Crash, Fuse, Site
 
-from meyrin.agent import loop
 from meyrin.agent.config import Rules
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.job import InputFile, JobRequest
@@ -76,8 +75,7 @@ def calls_in_all(folder):
     return fuse.calls
 
 
-def test_without_a_crash_all_is_well(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_GATHER_S", 0)
+def test_without_a_crash_all_is_well(tmp_path):
     site, *works = prepare(tmp_path / "site")
     finish(site)
     check(site, *works)
@@ -86,8 +84,7 @@ def test_without_a_crash_all_is_well(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("error", [Crash(), Unreachable("lost")], ids=["crash", "lost"])
-def test_a_crash_or_a_lost_reply_at_any_call(tmp_path, monkeypatch, after, error):
-    monkeypatch.setattr(loop, "_GATHER_S", 0)
+def test_a_crash_or_a_lost_reply_at_any_call(tmp_path, after, error):
     names = set()
     for at in range(1, calls_in_all(tmp_path / "count") + 1):
         site, *works = prepare(tmp_path / f"{at}")

@@ -178,6 +178,9 @@ def test_a_broken_veto_shuts_the_door_longer_each_time():
         shut.append((clock.now_ms - begun) // 1000)
     assert shut == [SHUT_FIRST_S * n for n in (1, 2, 4, 8)] + [SHUT_LONGEST_S] * 4
     assert "no answer" in door.trouble()
+    door.config, asking = config(), door.config
+    assert door.trouble() == "", "a veto that was taken away is none to mend"
+    door.config = asking
     program.answer = veto.Answer()
     assert ways(door, item(1)) == [IN]
     assert door.trouble() == ""
@@ -292,7 +295,7 @@ def test_held_jobs_say_once_what_they_wait_for(tmp_path):
     for _ in range(4):
         site.cycle(agent)
     told = site.hub.reports[second.attempt]
-    assert [(each.phase, each.why) for each in told] == [("held", "the site takes 1 jobs at once")]
+    assert [(each.phase, each.why) for each in told] == [("held", "the site takes 1 job at once")]
     for _ in range(4):
         site.go_on()
         site.cycle(agent)

@@ -110,8 +110,8 @@ def test_cancelling(batch, tmp_path):
     [
         ({"workdir": "/no/such/dir"}, "/no/such/dir"),
         ({"partition": "elsewhere"}, "elsewhere"),
-        ({"asked": NodeShape(10_000, 10, 0)}, "10000 cores"),
-        ({"nodes": 10_000}, "10000 nodes"),
+        ({"asked": NodeShape(10_000, 10, 0)}, "10,000 cores"),
+        ({"nodes": 10_000}, "10,000 nodes"),
     ],
 )
 def test_what_can_never_run_says_why(batch, tmp_path, other, words):

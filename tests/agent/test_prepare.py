@@ -187,6 +187,13 @@ def test_a_plain_job_has_these_variables(tmp_path):
     }
 
 
+def test_runs_of_suites_are_told_where_the_site_keeps_things(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEYRIN_SUITE_DATA", "/data")
+    monkeypatch.setenv("MEYRIN_MODEL_KEYS", "/keys")
+    told = prepare.of_site(config(tmp_path))
+    assert (told["MEYRIN_SUITE_DATA"], told["MEYRIN_MODEL_KEYS"]) == ("/data", "/keys")
+
+
 def test_what_was_asked_for_has_its_variables(tmp_path):
     asked = Resources(
         nodes_min=2,
@@ -208,10 +215,26 @@ def test_what_was_asked_for_has_its_variables(tmp_path):
         "SLURM_MEM_PER_CPU": "2000",
         "SLURM_GPUS": "8",
         "SLURM_GPUS_ON_NODE": "4",
+        "SLURM_GPUS_PER_NODE": "4",
+        "SLURM_GPUS_PER_TASK": None,
         "SLURM_SUBMIT_DIR": str(tmp_path),
         "SLURM_SUBMIT_HOST": HERE,
     }
     assert {name: found.get(name) for name in wanted} == wanted
+
+
+def test_gpus_and_memory_keep_the_words_that_they_were_asked_in(tmp_path):
+    asked = Resources(
+        tasks=2,
+        memory_mb=500,
+        memory_per="accelerator",
+        accelerators=2,
+        accelerators_per="task",
+        accelerator_type="h100",
+    )
+    found = variables(item(JobRequest(script="x", resources=asked), accelerators=4), tmp_path)
+    assert (found["SLURM_GPUS_PER_TASK"], found["SLURM_MEM_PER_GPU"]) == ("h100:2", "500")
+    assert "SLURM_RESTART_COUNT" not in found  # a script that asks for it begins anew
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_switched_off_it_is_forgotten(agent):
 
 def test_a_controller_that_is_away_is_not_asked_more_often(agent, monkeypatch):
     waits = []
-    monkeypatch.setattr(agent._stop, "wait", waits.append)
+    monkeypatch.setattr(agent._queue, "wait", waits.append)
     agent.batch = Shown()
     agent._queue_or_wait()
     monkeypatch.setattr(Shown, "whole_queue", lambda _: (_ for _ in ()).throw(Unreachable("away")))

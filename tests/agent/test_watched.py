@@ -105,6 +105,7 @@ def test_new_rules_hold_for_what_comes_and_leave_what_runs(tmp_path, file):
     assert len(site.batch.waiting()) == 1
     edit(file, TEXT.replace("= 1", "= 2"))
     agent.settings_once()
+    assert agent._queue.is_set(), "the queue's snapshots go on, or end, at once"
     site.cycle(agent)
     assert len(site.batch.waiting()) == 2
     edit(file, TEXT.replace("max_jobs_at_once = 1", 'drained = "new cooling"'))

@@ -20,7 +20,6 @@ UNTIL = ("--until", "2030-01-01")
 # nouns whose commands read files, or have tests of their own against a whole hub
 NO_HUB = (
     "trace describe",
-    "call modes",
     "gate ",
     "suite ",
     "evidence ",
@@ -124,6 +123,7 @@ CASES: list[tuple[str, str, str]] = [
     ("call withdraw prp_1", "POST /proposals/prp_1/withdraw", "prp_1"),
     ("call decide prp_1 --grant --reason good", "POST /proposals/prp_1/decide", "granted"),
     ("call clock prp_1 --stop why", "POST /proposals/prp_1/stop-clock", "prp_1"),
+    ("call modes", "GET /modes", "60 seconds"),
     ("call clocks", "GET /clocks", "too few"),
     ("person guests", "GET /guests?limit=50", "uni-b.example"),
     ("person approve ada", "POST /people/ada/approve", "let in"),
@@ -159,7 +159,7 @@ CASES: list[tuple[str, str, str]] = [
     ("plan list", "GET /plans?limit=50", "Pooling"),
     ("plan withdraw 3", "DELETE /plans/3", "withdrawn"),
     ("facility export --country alps=CH", "GET /sites?limit=500", 'name = "alps"'),
-    ("trace export jobs.parquet", "GET /trace?limit=500", "1 jobs that ended; left out: 1"),
+    ("trace export jobs.parquet", "GET /trace?limit=500", "1 job that ended; left out: 1"),
     ("login", "POST /login-links", "http://hub/login?link=x"),
     ("whoami", "GET /me", "ada (Ada), an administrator"),
 ]

@@ -100,12 +100,19 @@ def test_from_a_plan_to_a_decision_that_replays(person: Person) -> None:
     assert (code, told["verdict"], told["action"], told["attempt"]) == (0, "pass", "release", 1)
     code, told = person.json("gate", "replay", "attempts.jsonl", "plan.json", path)
     assert (code, told["replays"]) == (0, True)
+    as_a_hub_shows_it = {"project": "lab", "decision": json.loads(_lines(person)[0])}
+    (person.folder / "shown.json").write_text(json.dumps(as_a_hub_shows_it), "utf-8")
+    assert person("gate", "replay", "shown.json", "plan.json", path) == 0
     worse = person.run(made, 0.5, "b.facts")
     code, told = person.json("gate", "decide", "plan.json", worse, *ledger)
     assert (code, told["verdict"], told["attempt"]) == (3, "fail", 2)
     code, told = person.json("gate", "replay", "attempts.jsonl", "plan.json", path)
     assert code == 3
     assert "verdict" in told["differs"]
+
+
+def _lines(person: Person) -> list[str]:
+    return (person.folder / "attempts.jsonl").read_text("utf-8").splitlines()
 
 
 def test_words_of_a_decision(person: Person) -> None:
@@ -199,6 +206,19 @@ def test_power_prints_the_plans_own_table(person: Person) -> None:
     assert any("not the 95 % that the plan states" in note for note in first[1]["notes"])
     assert person("gate", "power", "plan.json", "--replicates", "200") == 0
     assert "bar 0.9" in person.capsys.readouterr().out
+
+
+def test_a_plan_that_no_run_can_pass_says_so(person: Person) -> None:
+    """Its suite is installed here in another version: `make` writes it all the same, and says."""
+    person.plan(sign=False)
+    assert "no run can pass as the plan stands: claim adds: capability is 1.0.0 here" in (
+        person.capsys.readouterr().err
+    )
+    (person.folder / "plan.json").unlink()
+    _, told = person.json("gate", "plan", "make", "plan.toml")
+    assert told["notes"] == ["claim adds: capability is 1.0.0 here, and the plan has 1.0"]
+    _, told = person.json("gate", "power", "plan.json", "--replicates", "100")
+    assert told["notes"][-1].endswith("and the plan has 1.0")
 
 
 def test_a_changed_plan_is_another_plan(person: Person) -> None:

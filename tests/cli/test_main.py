@@ -214,6 +214,9 @@ def test_completion_is_shell_that_runs(meyrin: Meyrin, capsys: Capture) -> None:
         ("meyrin jobs --st", {"--state"}),
         ("meyrin jobs --state runn", {"running"}),
         ("meyrin project member ", {"add", "remove"}),
+        ("meyrin submit --gpus-per", {"--gpus-per-node", "--gpus-per-task"}),
+        ("meyrin run --time=5 --output-f", {"--output-files"}),
+        ("meyrin submit train", {"train"}),  # a file
     ],
 )
 def test_what_completion_offers(typed: str, offered: set[str]) -> None:

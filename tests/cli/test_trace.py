@@ -27,7 +27,7 @@ def test_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["rows"] == "6"
     assert facts["jobs"] == "6, of them usable 4"
     assert facts["unusable"] == "1 no size, 1 no run time"
-    assert facts["order"] == "1 rows are submitted before the row above them"
+    assert facts["order"] == "1 row submitted before the row above"
     assert facts["machine"] == "64 processors"
     assert facts["span"] == "7.0 days, 2023-11-14 23:13 to 2023-11-21 23:15"
     assert "1 (25.0 %) ran past" in facts["limits"]

@@ -23,6 +23,7 @@ from meyrin.client.errors import as_body, error_classes
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, Refused
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
+from meyrin.domain.units import Unit
 from meyrin.wire.agents import JoinReply, SelfReply
 from meyrin.wire.allocations import (
     AwardList,
@@ -45,6 +46,8 @@ from meyrin.wire.calls import (
     ClocksView,
     ModeClockView,
     ModeFit,
+    ModesView,
+    ModeView,
     NotThere,
     PlaceFit,
     ProposalList,
@@ -707,6 +710,28 @@ def administration(method: str, path: str) -> Any:
             ],
             places=[PlaceFit(site="alps", partition="cpu", free=63)],
             not_there=[NotThere(place="jura/gpu", why="it has h100, not core")],
+        ),
+        "GET /modes": ModesView(
+            modes=[
+                ModeView(
+                    name="starter",
+                    title="Starter",
+                    source="this hub's",
+                    who=["academic"],
+                    purposes=["try"],
+                    pays=[],
+                    months=[3],
+                    unit=Unit.ACCELERATOR,
+                    least_h=1,
+                    most_h=100,
+                    order="first-in",
+                    promise=60,
+                    counts="seconds",
+                    cut_off=False,
+                    steps=["rule"],
+                    gates=[],
+                )
+            ]
         ),
         "GET /clocks": ClocksView(
             at_ms=1,

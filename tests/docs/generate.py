@@ -174,8 +174,11 @@ def reasons_page() -> str:
 
 
 def plain(words: str) -> str:
-    for name, shown in {"place": "the place", "asked": "A", "limit_mb": "L", "limit": "L"}.items():
-        words = words.replace(f"{{{name}}}", shown)
+    shown = {"place": "the place", "asked": "A", "limit_mb": "L", "limit": "L"}
+    shown |= {noun: f"A {noun}" for noun in ("accelerators", "cores", "nodes")}
+    shown["elements"] = "L elements"
+    for name, stands in shown.items():
+        words = words.replace(f"{{{name}}}", stands)
     return words
 
 

@@ -247,6 +247,10 @@ def test_a_trusted_site_signs_for_itself_alone_and_a_hub_must_be_there(model: Pa
     elsewhere = Facts(replace(facts.run, site="beta"), facts.samples)
     with pytest.raises(NotAllowed, match="site beta"):
         verify(bundle.pack(elsewhere, SITE, model, {}), TRUST)
+    here = Facts(replace(facts.run, site="here"), facts.samples)
+    with pytest.raises(NotAllowed, match="site here") as refused:
+        verify(bundle.pack(here, SITE, model, {}), TRUST)
+    assert "it was run with --local" in refused.value.hint
     alone = bundle.pack(facts, SITE, model, {})
     with pytest.raises(NotAllowed, match="no hub"):
         verify(alone, TRUST)

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 from tests.suites.test_runner import IGNORED, run
 
-from meyrin.domain.errors import InvalidInput, Unreachable
+from meyrin.domain.errors import Failed, InvalidInput, Unreachable
 from meyrin.suites import bundle, evidence, facts, models, probe, relay
 from meyrin.suites.attempts import AT_RELAY, ATTEMPTS
 from meyrin.suites.environment import model_files, weights_digest
 from meyrin.suites.execute import Ask
 from meyrin.suites.jail import Jail
+from meyrin.suites.spec import LINES
 from meyrin.suites.suite import Limits, find
 from meyrin.suites.tiny import TinyModel, load
 
@@ -39,6 +40,7 @@ class Served:
         self.files: dict[str, bytes] = {}
         self.model: TinyModel | None = None
         self.asked: list[dict[str, object]] = []
+        self.key = ""  # that it wants, if any
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,6 +53,10 @@ class Served:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                came = self.headers.get("Authorization", "")
+                if served.key and came != f"Bearer {served.key}":
+                    self.answer(401, f"{came} is not {served.key}".encode())
+                    return
                 served.asked.append({"path": self.path, **body})
                 assert served.model is not None
                 said = served.model.answer(body["messages"][-1]["content"], body["max_tokens"])
@@ -193,7 +199,21 @@ def test_a_server_that_fails_leaves_samples_without_a_score(served: Served, tmp_
     with relay.opened(f"{served.url}/v1/tiny") as opened:
         found = run(tmp_path, opened.name, samples=4, errors=None, relay_=str(opened.socket))
     assert {sample.score("exact") for sample in found.values()} == {None}
-    assert all(sample.error for sample in found.values())
+    assert {sample.error for sample in found.values()} == {"HTTPStatusError"}
+
+
+@pytest.mark.usefixtures("bubblewrap")
+def test_a_server_that_answers_nobody_without_its_key_leaves_no_evidence(
+    served: Served, model: Model, tmp_path: Path
+) -> None:
+    served.model, served.key = load(model("good")), "a-key-of-9f3c"
+    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=3)
+    with pytest.raises(Failed, match="answered no question: its last answer was 401") as failed:
+        evidence.make(made, tmp_path / "key", lambda _done, _of: None)
+    assert "--model-key" in failed.value.hint
+    kept = (tmp_path / "out" / "shard-0" / LINES).read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["error"] for line in kept} == {"HTTPStatusError"}
+    assert not list(tmp_path.rglob("evidence.zip"))
 
 
 def asked(through: Path, first: bytes, body: bytes = b"", length: int | None = None) -> bytes:
@@ -222,6 +242,21 @@ def test_a_relay_leads_to_the_served_model_and_nowhere_else(served: Served, mode
         assert (opened.asked, opened.refused) == (1, 8)
     assert [each["path"] for each in served.asked] == ["/v1/chat/completions"]
     assert not opened.folder.exists()
+
+
+def test_a_server_that_repeats_the_key_tells_it_to_nobody(served: Served, model: Model) -> None:
+    served.model, served.key = load(model("good")), "a-key-of-9f3c"
+    body = json.dumps({"messages": [{"content": "add 1 and 1"}], "max_tokens": 8}).encode()
+    first = b"POST /chat/completions HTTP/1.1\r\nAuthorization: Bearer mine"
+    with relay.opened(f"{served.url}/v1/tiny", served.key) as opened:
+        assert b" 200 " in asked(opened.socket, first, body)
+        served.key = "a-key-of-9f3c-and-more"
+        answer = asked(opened.socket, first, body)
+    assert b" 401 " in answer
+    assert b"Bearer (the key) is not (the key)-and-more" in answer
+    with relay.opened(f"{served.url}/v1/tiny") as opened:
+        assert b" 401 " in asked(opened.socket, first, body)
+    assert len(served.asked) == 1
 
 
 def test_a_relay_answers_so_many_at_once_and_cuts_the_rest_off(
@@ -260,9 +295,11 @@ def test_a_served_model_is_asked_from_a_jail_without_network(
     served: Served, model: Model, tmp_path: Path
 ) -> None:
     """The same walls as for a model's files, measured at the relay too; and it is in the evidence
-    how often the server was asked."""
-    served.model = load(model("good"))
-    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6)
+    how often the server was asked. Of the key that it asks for nothing is left anywhere."""
+    served.model, served.key = load(model("good")), "a-key-of-9f3c"
+    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6,
+               model_key=served.key)  # fmt: skip
+    assert served.key not in repr(made)
     found, path = evidence.make(made, tmp_path / "key", lambda _done, _of: None)
     same = run(tmp_path / "files", model("good"), samples=6)
     assert found.root == facts.root(same.values())
@@ -270,7 +307,11 @@ def test_a_served_model_is_asked_from_a_jail_without_network(
     assert found.run.isolation.held == (*ATTEMPTS, *AT_RELAY)
     assert found.run.isolation.by.endswith(f" with a relay to {served.url}/v1 alone")
     told = json.loads(bundle.unzipped(path.read_bytes())[bundle.REACHED])
-    assert told == {"relay": f"{served.url}/v1/chat/completions", "asked": 6, "refused": 0}
+    wanted = {"relay": f"{served.url}/v1/chat/completions", "asked": 6, "refused": 0}
+    assert told == wanted | {"keyed": True}
+    left = [each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()]
+    left += bundle.unzipped(path.read_bytes()).values()
+    assert not any(served.key.encode() in raw for raw in left)
 
 
 @pytest.mark.usefixtures("bubblewrap")

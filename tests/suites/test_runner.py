@@ -89,6 +89,19 @@ def run(
     return found
 
 
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ("Traceback:\n  File x\na.b.HttpError: 401\nFor more: see\ndetails: none", "HttpError"),
+        ("  File x\nValueError: a\n\nDuring ...:\n\nTraceback\n  File y\nKeyError", "KeyError"),
+        ("OSError: no more", "OSError"),
+        ("", "Error"),
+    ],
+)
+def test_an_error_is_called_by_what_was_raised(told: str, kind: str) -> None:
+    assert runner._kind(told) == kind
+
+
 def test_one_root_whatever_concurrency_and_shards(model: Model, tmp_path: Path) -> None:
     """`MEYRIN_SUITE_RUNS=20` for the full size."""
     ways = [(1, 1), (64, 1), (16, 3), (4, 8), (2, 2), (32, 5)]

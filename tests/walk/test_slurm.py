@@ -35,7 +35,13 @@ from tests.walk.slurm_books import (
     check_late_records,
     settle,
 )
-from tests.walk.slurm_ends import CLUSTERS, check_ended_by_slurm, check_requeued, tend
+from tests.walk.slurm_ends import (
+    CLUSTERS,
+    check_ended_by_slurm,
+    check_requeued,
+    endings,
+    tend,
+)
 from tests.walk.slurm_site import site, way
 from tests.walk.test_kill import seed
 
@@ -195,7 +201,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             books.close()
         check_kinds(place, load, slurm)
         check_arrays(load, {job for job, state in states.items() if state == "completed"})
-        print(check_late_records(slurm, agents[0], url, excused))
+        print(check_late_records(slurm, place, agents[0], url, excused))
     print(f"{dict(Counter(states.values()))} after {dict(killer.kills)}, jobs ran as {way().user}")
 
 
@@ -292,8 +298,11 @@ def check_kinds(place: Facility, load: Load, slurm: Slurm) -> None:
         for job in load.jobs["overtime"]:
             if (found[job].state, found[job].reason) != ("failed", "wall time was over"):
                 check_ended_by_slurm(client.job(job), slurm)
-    for job in load.jobs["cancelled"]:
-        assert found[job].state == "cancelled", found[job]
     with place.hub.client() as client:
+        for job in load.jobs["cancelled"]:
+            detail = client.job(job)
+            (attempt,) = detail.attempts or (None,)
+            said = attempt and endings(slurm, attempt.site, attempt.attempt)
+            assert found[job].state == "cancelled", (detail, said)
         for job in load.jobs["requeued"]:
             check_requeued(client.job(job), slurm)

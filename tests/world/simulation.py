@@ -28,6 +28,7 @@ from tests.world.slurm_ground import SlurmGround
 
 from meyrin.agent import loop
 from meyrin.agent.config import Rules
+from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.domain.errors import MeyrinError
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub.plumbing.bell import Bell
@@ -414,7 +415,7 @@ def _enrol(made: Facility, name: str, partitions: tuple[Partition, ...]) -> str:
 @contextmanager
 def _no_waiting(world: World) -> Iterator[None]:
     """The agent's own pauses take no time, and a full disk has no room for a job's folder."""
-    gather, start_of = loop._GATHER_S, loop.start_of
+    gather_s, start_of = SlurmBatch.gather_s, loop.start_of
 
     def start_of_or_full(config: Any, *rest: Any) -> Any:
         for site in world.sites:
@@ -422,10 +423,10 @@ def _no_waiting(world: World) -> Iterator[None]:
                 raise OSError(errno.ENOSPC, "No space left on device")
         return start_of(config, *rest)
 
-    loop._GATHER_S = 0
+    SlurmBatch.gather_s = 0.0
     loop.start_of = start_of_or_full
     try:
         with hubs.no_threads():
             yield
     finally:
-        loop._GATHER_S, loop.start_of = gather, start_of
+        SlurmBatch.gather_s, loop.start_of = gather_s, start_of

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 from meyrin import __version__
-from meyrin.agent.batch import BatchSystem
+from meyrin.agent.batch import BatchSystem, MayBeSilent
 from meyrin.agent.config import AgentConfig, Offer, Rules
 from meyrin.agent.rules import in_words
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.wire.sites import About, ProposedOffer
 
 LOOK_EVERY_MS = 300_000
+_SILENT_S = 60  # jobs go elsewhere then; a controller that is only started anew is back sooner
 _TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
 
 
 def shown(rules: Rules, partitions: Sequence[Partition]) -> list[Partition]:
-    """The partitions that the site lets the hub hear of."""
+    """The partitions that the site lets the hub hear of, with the wall time that it lets jobs
+    have there: so that the hub says no by itself, and asks for no more where nobody said how much.
+    """
     wanted = rules.partitions_shown
-    return [one for one in partitions if wanted is None or one.name in wanted]
+    return [
+        _within(one, rules.max_walltime_s)
+        for one in partitions
+        if wanted is None or one.name in wanted
+    ]
+
+
+def _within(one: Partition, most_s: int | None) -> Partition:
+    if most_s is None:
+        return one
+    usual_s = one.default_walltime_s
+    return replace(
+        one,
+        max_walltime_s=min(one.max_walltime_s or most_s, most_s),
+        default_walltime_s=usual_s and min(usual_s, most_s),
+    )
 
 
 class Announcer:
@@ -50,8 +69,15 @@ class Announcer:
     def saying(
         self, config: AgentConfig, mark: str, *troubles: str
     ) -> tuple[list[Partition], About]:
-        trouble = "; ".join(each for each in troubles if each)
+        trouble = "; ".join(each for each in (*troubles, self._silence(0)) if each)
         return shown(config.rules, self._partitions), about(config, self._batch, trouble, mark)
+
+    def not_now(self) -> str:
+        """Why no new job should come, as far as the batch system is concerned; empty: they may."""
+        return self._silence(_SILENT_S)
+
+    def _silence(self, at_least_s: int) -> str:
+        return self._batch.silence(at_least_s) if isinstance(self._batch, MayBeSilent) else ""
 
 
 def about(config: AgentConfig, batch: BatchSystem, trouble: str = "", mark: str = "") -> About:

@@ -175,6 +175,15 @@ class LooksAgain(Protocol):
 
 
 @runtime_checkable
+class MayBeSilent(Protocol):
+    """A batch system that may not answer for a while, although its jobs go on."""
+
+    def silence(self, at_least_s: int) -> str:
+        """Since when, in words; empty while it answers, or if it has been silent for less."""
+        ...
+
+
+@runtime_checkable
 class TakesSettings(Protocol):
     """A batch system some of whose settings may change while jobs run."""
 
@@ -192,6 +201,8 @@ class BatchSystem(Protocol):
     """What an agent needs of a batch system. Implementations raise Unreachable when unsure."""
 
     kind: str
+    gather_s: float
+    """How long what comes one by one is gathered, work as well as news, after some has come."""
 
     def partitions(self) -> tuple[Partition, ...]:
         """What there is, as the batch system itself sees it."""

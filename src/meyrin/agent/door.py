@@ -19,6 +19,7 @@ from meyrin.agent import rules as site_rules
 from meyrin.agent import veto
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
+from meyrin.domain.units import show_count
 
 log = structlog.get_logger("meyrin.agent")
 SHUT_FIRST_S = 60
@@ -121,9 +122,9 @@ class Door:
         rules = self.config.rules
         jobs, accelerators = rules.max_jobs_at_once, rules.max_accelerators_at_once
         if jobs is not None and len(self._live) >= jobs:
-            return f"the site takes {jobs} jobs at once"
+            return f"the site takes {show_count(jobs, 'job')} at once"
         if accelerators is not None and sum(self._live.values()) + wanted > accelerators:
-            return f"the site lends {accelerators} accelerators at once"
+            return f"the site lends {show_count(accelerators, 'accelerator')} at once"
         return ""
 
     def _vetoed(self, site: str, item: Item) -> Verdict:
@@ -190,4 +191,5 @@ class Door:
     def trouble(self) -> str:
         """What the operator should mend; empty when there is nothing."""
         with self._lock:
-            return "its veto gives no answer (see its log)" if self._broken else ""
+            asked = self._broken and self.config.rules.veto is not None
+            return "its veto gives no answer (see its log)" if asked else ""

@@ -66,6 +66,7 @@ def base_environment() -> dict[str, str]:
         base.setdefault("USER", person.pw_name)
         base.setdefault("LOGNAME", person.pw_name)
         base.setdefault("SHELL", person.pw_shell or "/bin/sh")
+    base.setdefault("HOSTNAME", socket.gethostname())
     return base
 
 
@@ -83,6 +84,8 @@ def environment(
         "SLURM_JOBID": job,
         "SLURM_JOB_NAME": start.name,
         "SLURM_SUBMIT_DIR": start.workdir,
+        "SLURM_JOB_UID": str(os.getuid()),
+        "SLURM_JOB_GID": str(os.getgid()),
     }
     asked, given = _by_shape(part, place, start.asked, start.tasks)
     env.update(asked)
@@ -98,7 +101,7 @@ def environment(
     return env
 
 
-_NO_DEVICES = ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
+_NO_DEVICES = ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "SLURM_GPUS_PER_NODE")
 _ROCR = ("ROCR_VISIBLE_DEVICES",)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meyrin.domain.units import NodeShape
+from meyrin.domain.units import NodeShape, show_count
 
 PASSES = 100
 
@@ -64,13 +64,19 @@ class Part:
     def impossible(self, nodes: int, asked: NodeShape) -> str:
         """Why a job can never run here; empty when it can."""
         if nodes < 1 or min(asked.cores, asked.memory_mb, asked.accelerators) < 0:
-            return f"it asks {nodes} nodes of {asked}"
+            return f"it asks {show_count(nodes, 'node')} of {asked}"
         if nodes > len(self.nodes):
-            return f"it asks {nodes} nodes; partition {self.name} has {len(self.nodes)}"
-        for noun in ("cores", "memory_mb", "accelerators"):
-            has, wants = getattr(self.shape, noun), getattr(asked, noun)
+            return (
+                f"it asks {show_count(nodes, 'node')}; partition {self.name} has {len(self.nodes)}"
+            )
+        shape = self.shape
+        for words, wants, has in (
+            (show_count(asked.cores, "core"), asked.cores, shape.cores),
+            (f"{asked.memory_mb:,} MiB of memory", asked.memory_mb, shape.memory_mb),
+            (show_count(asked.accelerators, "accelerator"), asked.accelerators, shape.accelerators),
+        ):
             if wants > has:
-                return f"it asks {wants} {noun} a node; nodes of {self.name} have {has}"
+                return f"it asks {words} a node; nodes of {self.name} have {has:,}"
         return ""
 
     def occupied(self, asked: NodeShape) -> NodeShape:

@@ -31,6 +31,7 @@ from meyrin.agent.batch import BatchJob, Changes, Output, Start
 from meyrin.agent.keeper_wire import Body, Frames, frame, pack_partition, pack_starts, unpack_job
 from meyrin.domain.errors import InvalidInput, MeyrinError, StorageFull, Unreachable
 from meyrin.domain.site import Partition
+from meyrin.domain.units import show_count
 
 _ANSWER_S = 60.0
 _PAUSE_S = 0.02
@@ -51,6 +52,7 @@ class LocalBatch:
     """
 
     kind = "local"
+    gather_s = 0.05
 
     def __init__(
         self,
@@ -259,6 +261,6 @@ def _check_devices(
         has = {p.name: p.nodes * p.accelerators_per_node for p in partitions}.get(name, 0)
         if has != len(each):
             raise InvalidInput(
-                f"partition {name} has {has} accelerators, and {len(each)} are named",
+                f"partition {name} has {show_count(has, 'accelerator')}, and {len(each)} are named",
                 field="devices",
             )

@@ -50,7 +50,6 @@ from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
 
 log = structlog.get_logger("meyrin.agent")
-_GATHER_S = 0.05  # between batches of news, at least: fewer, larger ones
 _TELL_AGAIN_S = 60  # that the queue is shared no longer, where the hub did not hear it
 _REVOKE_EVERY_S = 120  # leaving a project counts everywhere within ten minutes
 _LOOK_EVERY_S = 0.25  # at files that running jobs write to
@@ -94,7 +93,7 @@ class Agent:
         self._waits = Waits()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
-        self._news, self._limits = threading.Event(), threading.Event()
+        self._news, self._limits, self._queue = (threading.Event() for _ in range(3))
         self._stop = threading.Event()
         self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
@@ -122,8 +121,7 @@ class Agent:
         return self.announcer.saying(self.config, self.door.mark(), file, self.door.trouble())
 
     def settings_once(self) -> None:
-        """Read the settings again if the file changed; a bad edit keeps the ones before. Now and
-        then, look what the site has."""
+        """Read changed settings (a bad edit keeps the ones before), and look what the site has."""
         found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
             if isinstance(self.batch, TakesSettings):
@@ -132,6 +130,7 @@ class Agent:
             self.config = self.door.config = found
             self.keeper = self.keeper_of(found)
             self._limits.set()
+            self._queue.set()
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
         self.announcer.look_if_due()
@@ -162,9 +161,10 @@ class Agent:
             by_attempt = {item.work.attempt: item for item in taken}
             self._hand_over([by_attempt[a] for a in self.door.held() if a in by_attempt])
 
-    def lease_once(self, wait_s: float) -> None:
-        """Get work from the hub, note it, hand it over; end what is to be ended."""
-        not_now, said = self.door.not_now(), self._saying()
+    def lease_once(self, wait_s: float) -> bool:
+        """Get work from the hub, note it, hand it over; end what is to be ended. Whether there was
+        any."""
+        not_now, said = self.door.not_now() or self.announcer.not_now(), self._saying()
         wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
         if said == self._said:
             reply = self.hub.lease(wait_s, not_now)
@@ -191,6 +191,7 @@ class Agent:
         if reply.work or reply.cancel:
             log.info("agent.leased", starts=len(new), again=len(reply.work) - len(new),
                      cancels=len(ours))  # fmt: skip
+        return bool(reply.work)
 
     def _stage(self, item: Item) -> None:
         """Hand over one job that needs a while first; tried again by `recover_once`."""
@@ -288,7 +289,7 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
-            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
+            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -377,7 +378,7 @@ class Agent:
             self._thread("revoke", self._revoke_or_wait),
             self._thread("late", self._late_or_wait),
         ]
-        self._thread("lease", lambda: self.lease_once(20.0))
+        self._thread("lease", self._lease_or_wait)
         self._stop.wait()
         for thread in threads:  # `lease` may wait at the hub: work given then comes again
             thread.join(5)
@@ -390,6 +391,7 @@ class Agent:
         self._stop.set()
         self._news.set()
         self._limits.set()
+        self._queue.set()
         self.read_settings()
 
     def read_settings(self) -> None:
@@ -398,11 +400,15 @@ class Agent:
         if self.watched is not None:
             self.watched.wake()
 
+    def _lease_or_wait(self) -> None:
+        if self.lease_once(20.0):
+            self._stop.wait(self.batch.gather_s)
+
     def _send_or_wait(self) -> None:
         self._news.clear()
         began = time.monotonic()
         if self.send_once():
-            self._stop.wait(gather_s(_GATHER_S, time.monotonic() - began))
+            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 
@@ -425,6 +431,7 @@ class Agent:
 
     def _queue_or_wait(self) -> None:
         """A batch system that does not answer is not asked more often for it."""
+        self._queue.clear()
         every_s = self.config.queue_every_s
         try:
             self.tell_queue_once()
@@ -432,10 +439,8 @@ class Agent:
             raise
         except MeyrinError as error:
             log.warning("agent.queue_waits", error=error.message)
-            self._stop.wait(every_s or _TELL_AGAIN_S)
-        else:
-            told = not every_s or not isinstance(self.batch, ShowsQueue)
-            self._stop.wait(None if told else every_s)
+            every_s = every_s or _TELL_AGAIN_S
+        self._queue.wait(every_s if every_s and isinstance(self.batch, ShowsQueue) else None)
 
     def _limits_or_wait(self) -> None:
         self._limits.clear()

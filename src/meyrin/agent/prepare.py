@@ -87,12 +87,15 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
 
 
 def of_site(config: AgentConfig) -> dict[str, str]:
-    """What runs of suites need of the site: its own Meyrin, and where its key lies, which they
-    try to read, so that the evidence can say whether a job could."""
+    """What runs of suites need of the site: its own Meyrin, where data and keys of served models
+    lie, and where its key lies, which they try to read, so that the evidence can say whether a
+    job could."""
     data = os.environ.get("MEYRIN_SUITE_DATA")
     key = str(config.evidence_key_file.resolve())
     found = {"MEYRIN_PYTHON": sys.executable, "MEYRIN_SITE_KEY": key}
-    return found | ({"MEYRIN_SUITE_DATA": data} if data else {})
+    keys = os.environ.get("MEYRIN_MODEL_KEYS")
+    found |= {"MEYRIN_SUITE_DATA": data} if data else {}
+    return found | ({"MEYRIN_MODEL_KEYS": keys} if keys else {})
 
 
 def stderr_file(config: AgentConfig, attempt: str) -> Path:
@@ -151,10 +154,11 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
         "SLURM_NPROCS": str(work.tasks),
         "SLURM_SUBMIT_DIR": request.submit_dir or workdir,
         "SLURM_SUBMIT_HOST": request.submit_host or socket.gethostname(),
-        "SLURM_RESTART_COUNT": str(work.epoch - 1),
         "MEYRIN_ATTEMPT": work.attempt,
         "MEYRIN_SITE": site,
     }
+    if work.epoch > 1:
+        found["SLURM_RESTART_COUNT"] = str(work.epoch - 1)  # Slurm sets it from the second run on
     if asked.cores_per_task > 1:
         found["SLURM_CPUS_PER_TASK"] = str(asked.cores_per_task)
     if asked.tasks_per_node:
@@ -162,8 +166,14 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
     if work.accelerators:
         found["SLURM_GPUS"] = str(work.accelerators * work.nodes)
         found["SLURM_GPUS_ON_NODE"] = str(work.accelerators)
+        if asked.accelerators_per != "job":
+            kind = f"{asked.accelerator_type}:" if asked.accelerator_type else ""
+            per = f"SLURM_GPUS_PER_{asked.accelerators_per.upper()}"
+            found[per] = f"{kind}{asked.accelerators}"
     if asked.memory_mb and asked.memory_per == "core":
         found["SLURM_MEM_PER_CPU"] = str(asked.memory_mb)
+    if asked.memory_mb and asked.memory_per == "accelerator" and work.accelerators:
+        found["SLURM_MEM_PER_GPU"] = str(asked.memory_mb)
     if request.array and work.task is not None:
         indices = request.array.indices
         found |= {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.domain.site import Partition
-from meyrin.domain.units import show_duration
+from meyrin.domain.units import show_count, show_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +41,34 @@ def listed(words: Sequence[str]) -> str:
 
 def settings(found: Found, *, hub: str, site: str, time_zone: str) -> str:
     """The whole file."""
-    parts = [_head(hub, site), _batch(found), _rules(found, time_zone), _offers(found, site)]
+    parts = [
+        _head(hub, site, found.facts is not None),
+        _batch(found),
+        _rules(found, time_zone),
+        _offers(found, site),
+    ]
     if found.facts is None:
         parts.append(_tables(found.partitions))
     return "\n".join(parts)
 
 
-def _head(hub: str, site: str) -> str:
+_QUEUE = """\
+# queue_every_s = 60             # the hub is told Slurm's whole queue, in pseudonyms, to forecast
+#                                # starts; 0: not at all
+"""
+
+
+def _head(hub: str, site: str, slurm: bool) -> str:
     return f"""\
 # Settings of Meyrin's agent at {site}. Written by `meyrin agent join`; yours to edit.
-# Check an edit with `meyrin agent --config FILE --check`. A running agent reads [rules] and
-# [[offer]] again by itself, the rest when it starts.
+# Check an edit with `meyrin agent --config FILE --check`. A running agent reads it again by
+# itself and says in its log, and on the site's page, which keys wait for its next start.
 
 hub = {text(hub)}
 credential_file = "credential"   # mode 600; the agent renews it by itself
 dir = "state"                    # journal and job folders, on a file system that all nodes see
 share_files = false              # true: people submit from folders that jobs see too
-"""
+{_QUEUE if slurm else ""}"""
 
 
 def _batch(found: Found) -> str:
@@ -101,7 +112,7 @@ def _limits(facts: ClusterFacts) -> list[str]:
         words = [f"account {one.account}"]
         words += [f"in {one.partition}"] if one.partition else []
         words += [f"QoS {', '.join(one.qos)}"] if one.qos else []
-        words += [f"{one.max_jobs} jobs at once"] if one.max_jobs is not None else []
+        words += [f"{show_count(one.max_jobs, 'job')} at once"] if one.max_jobs is not None else []
         words += [f"{one.max_submit_jobs} submitted"] if one.max_submit_jobs is not None else []
         words += [f"up to {show_duration(one.max_walltime_s)}"] if one.max_walltime_s else []
         words += [f"at most {one.max_tres}"] if one.max_tres else []
@@ -131,7 +142,9 @@ def _rules(found: Found, time_zone: str) -> str:
 
 
 def _described(one: Partition) -> str:
-    words = f"{one.name}: {one.nodes} nodes of {one.cores_per_node} cores"
+    words = (
+        f"{one.name}: {show_count(one.nodes, 'node')} of {show_count(one.cores_per_node, 'core')}"
+    )
     words += f", {one.memory_mb_per_node} MiB"
     if one.accelerator_type:
         words += f", {one.accelerators_per_node} {one.accelerator_type}"

@@ -31,10 +31,12 @@ def objection(rules: Rules, work: Work) -> str:
         return f"asks {work.walltime_s} s of wall time, the site allows {rules.max_walltime_s}"
     accelerators = accelerators_of(work)
     if rules.max_accelerators is not None and accelerators > rules.max_accelerators:
-        return f"asks {accelerators} accelerators, the site allows {rules.max_accelerators} a job"
+        asks = f"asks {show_count(accelerators, 'accelerator')}"
+        return f"{asks}, the site allows {rules.max_accelerators} a job"
     at_once = rules.max_accelerators_at_once
     if at_once is not None and accelerators > at_once:
-        return f"asks {accelerators} accelerators, the site allows {at_once} at once"
+        asks = f"asks {show_count(accelerators, 'accelerator')}"
+        return f"{asks}, the site allows {at_once} at once"
     return ""
 
 

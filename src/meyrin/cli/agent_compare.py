@@ -14,7 +14,7 @@ from meyrin.cli.session import Session, pass_session
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, say
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.units import show_energy
+from meyrin.domain.units import show_count, show_energy
 
 if TYPE_CHECKING:
     from meyrin.agent.compare import Compared, Line
@@ -78,7 +78,8 @@ def _show(found: Compared, month: str) -> None:
     if found.lines:
         heads = columns("JOB> BATCH_JOB> SITE_S> MEYRIN_S> MORE_AT_SITE_S> WHAT~")
         data(table(heads, [_row(line) for line in found.lines]))
-    both = f"{found.attempts} attempts, {found.site_s} s at the site, {found.meyrin_s} s at Meyrin"
+    attempts = show_count(found.attempts, "attempt")
+    both = f"{attempts}, {found.site_s} s at the site, {found.meyrin_s} s at Meyrin"
     same = "they agree" if not found.differ else f"they differ in {found.differ}"
     say(clean(f"{month}: {both}; {same}"))
     say(_energy(found))
@@ -90,7 +91,11 @@ def _energy(found: Compared) -> str:
         return "energy: unknown, the site records none"
     both = (found.site_j, found.meyrin_j)
     site, meyrin = ("unknown" if each is None else show_energy(each) for each in both)
-    rest = f"; unknown of {found.energy_unknown} attempts" if found.energy_unknown else ""
+    rest = (
+        f"; unknown of {show_count(found.energy_unknown, 'attempt')}"
+        if found.energy_unknown
+        else ""
+    )
     return f"energy: {site} at the site, {meyrin} at Meyrin{rest}"
 
 

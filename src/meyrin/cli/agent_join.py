@@ -14,6 +14,7 @@ import click
 from meyrin.cli.session import Session, pass_session
 from meyrin.cli.terminal import clean, say
 from meyrin.domain.errors import Conflict, Failed, InvalidInput
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.agent.config import AgentConfig
@@ -107,7 +108,8 @@ def _look(said: dict[str, Any], environ: dict[str, str]) -> Found:
         _step(1, f"Slurm {facts.version}, cluster {facts.cluster}; log-in {facts.user}, "
                  f"accounts: {accounts or 'none needed'}")  # fmt: skip
     for one in found.partitions:
-        words = f"{one.name}: {one.nodes} nodes of {one.cores_per_node} cores"
+        nodes, cores = show_count(one.nodes, "node"), show_count(one.cores_per_node, "core")
+        words = f"{one.name}: {nodes} of {cores}"
         if one.accelerator_type:
             words += f", {one.accelerators_per_node} {one.accelerator_type} each"
         say(clean(f"      {words}"))

@@ -8,6 +8,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.listing import show_list
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.terminal import data, data_json, moment, say
+from meyrin.domain.units import show_count
 
 HERE = "meyrin.cli.audit"
 ENTRIES = {
@@ -55,7 +56,8 @@ def verify(session: Session) -> int:
     if session.json:
         data_json(found.model_dump(mode="json"))
     elif found.broken is None:
-        data(f"{found.rows} rows fit; the last hash is {found.last}")
+        rows = show_count(found.rows, "row")
+        data(f"{rows}, each bound to the one before; the last hash is {found.last}")
     else:
         say(f"row {found.broken} does not fit; the {found.rows} before it do")
     return 0 if found.broken is None else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,13 @@ import click
 
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.reading import FILE
-from meyrin.cli.session import Session, asks_hub, json_option, pass_session
+from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from meyrin.domain.units import NodeShape
-    from meyrin.hub.calls.modes.file import Mode
     from meyrin.hub.calls.modes.route import Fit
 
 HERE = "meyrin.cli.call"
@@ -31,7 +31,7 @@ ENTRIES = {
     "decide": Entry("meyrin.cli.asks:decide", "Grant or refuse an ask, with a reason."),
     "clock": Entry("meyrin.cli.asks:clock", "Stop or start the clock of an ask."),
     "clocks": Entry("meyrin.cli.asks:clocks", "How long asks really took."),
-    "modes": Entry(f"{HERE}:modes", "The modes of a folder: who, how much, by when."),
+    "modes": Entry(f"{HERE}:modes", "The modes: who, how much, by when."),
     "route": Entry(f"{HERE}:route", "Three questions lead to a mode and sites, with reasons."),
 }
 KIND_WORDS = ("startup", "sme", "industry", "academic", "public")
@@ -44,42 +44,79 @@ _NODE = re.compile(r"(\d{1,6})c(?:(\d{1,4})g)?", re.ASCII)
 def group() -> None:
     """Ask for hours, decide asks, and see how long it takes.
 
-    The ways to get hours are modes: data, one TOML file each. No hub is needed to read those.
+    The ways to get hours are modes: data, one TOML file each. `meyrin call modes` shows a hub's,
+    or those of a folder, for which no hub is needed.
     """
 
 
-def _folder(command: Any) -> Any:
-    return click.option(
-        "--modes", "folder", type=FILE, required=True, metavar="DIR", help="Folder of mode files."
-    )(command)
+@click.command(
+    "modes",
+    epilog="""\b
+Examples:
+  meyrin call modes
+  meyrin call modes --modes examples/modes
+""",
+)
+@click.option("--modes", "mode_files", type=FILE, metavar="DIR",
+              help="Folder of mode files; without it a hub is asked.")  # fmt: skip
+@asks_hub
+def modes(session: Session, mode_files: Path | None) -> None:
+    """The modes of a hub, or of a folder: who may ask, how much, for how long, and by when.
 
+    A folder's files are checked on the way.
+    """
+    if mode_files is None:
+        with session.client() as hub:
+            told = hub.calls.modes()
+        if session.json:
+            data_json(told.model_dump(mode="json"))
+            return
+        rows = [
+            _row(
+                (one.name, one.who, one.months, one.steps),
+                (one.least_h, one.most_h, one.unit),
+                (one.promise, one.counts, one.cut_off),
+                [(gate.name, gate.percent) for gate in one.gates],
+            )
+            for one in told.modes
+        ]
+    else:
+        from meyrin.hub.calls.modes.file import read_modes  # noqa: PLC0415 - not for --help
 
-@click.command("modes", epilog="Example: meyrin call modes --modes examples/modes")
-@_folder
-@json_option
-@pass_session
-def modes(session: Session, folder: Path) -> None:
-    """The modes of a folder, checked: who may ask, how much, for how long, and by when."""
-    from meyrin.hub.calls.modes.file import read_modes  # noqa: PLC0415 - not for --help
-
-    found = read_modes(folder)
-    if session.json:
-        data_json({"modes": [mode.model_dump(mode="json") for mode in found]})
-        return
-    rows = [
-        (
-            mode.name,
-            ", ".join(mode.who),
-            f"{mode.size.least_h:,}-{mode.size.most_h:,}",
-            f"{mode.size.unit}-h",
-            ", ".join(map(str, mode.months)),
-            _promise(mode),
-            " > ".join(step.kind for step in mode.step),
-            ", ".join(f"{gate.percent} % at {gate.name}" for gate in mode.gate) or "-",
-        )
-        for mode in found
-    ]
+        found = read_modes(mode_files)
+        if session.json:
+            data_json({"modes": [mode.model_dump(mode="json") for mode in found]})
+            return
+        rows = [
+            _row(
+                (mode.name, mode.who, mode.months, [step.kind for step in mode.step]),
+                (mode.size.least_h, mode.size.most_h, mode.size.unit),
+                (mode.clock.promise, mode.clock.counts, bool(mode.clock.cutoffs)),
+                [(gate.name, gate.percent) for gate in mode.gate],
+            )
+            for mode in found
+        ]
     data(table(columns("MODE WHO~ SIZE> UNIT MONTHS ANSWER STEPS~ GATES~"), rows))
+
+
+def _row(
+    mode: tuple[str, Sequence[str], Sequence[int], Sequence[str]],
+    size: tuple[int, int, str],
+    clock: tuple[int, str, bool],
+    gates: Sequence[tuple[str, int]],
+) -> tuple[str, ...]:
+    name, who, months, steps = mode
+    least_h, most_h, unit = size
+    return (
+        name,
+        ", ".join(who),
+        f"{least_h:,}-{most_h:,}",
+        f"{unit}-h",
+        ", ".join(map(str, months)),
+        _promise(*clock),
+        " > ".join(steps),
+        ", ".join(f"{percent} % at {gate}" for gate, percent in gates) or "-",
+    )
 
 
 @click.command(
@@ -214,11 +251,11 @@ def _as_data(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _promise(mode: Mode) -> str:
-    counts = mode.clock.counts.replace("-", " ")
-    if mode.clock.promise == 1:
-        counts = counts.removesuffix("s")
-    return f"{mode.clock.promise} {counts}" + (" after cut-off" if mode.clock.cutoffs else "")
+def _promise(promise: int, counts: str, cut_off: bool) -> str:
+    words = counts.replace("-", " ")
+    if promise == 1:
+        words = words.removesuffix("s")
+    return f"{promise} {words}" + (" after cut-off" if cut_off else "")
 
 
 def _shape(written: str | None) -> NodeShape | None:

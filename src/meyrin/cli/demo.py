@@ -26,7 +26,7 @@ from meyrin.client.api import Client
 from meyrin.domain.errors import Failed, MeyrinError
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.domain.states import JobState
-from meyrin.domain.units import show_hours
+from meyrin.domain.units import show_count, show_hours
 from meyrin.engine import placement
 from meyrin.hub.agents import service as hub_agents
 from meyrin.hub.calls import service as hub_calls
@@ -170,7 +170,7 @@ def _sweep(folder: Path, client: Client) -> bool:
     mine = [job for job in listed if str(job.array_job) == label]
     where = Counter(f"{job.site}/{job.partition}" for job in mine)
     for place, count in sorted(where.items()):
-        print(f"   {place:12} {count} jobs")
+        print(f"   {place:12} {show_count(count, 'job')}")
     return len(mine) == 8 and all(job.state == JobState.COMPLETED for job in mine)
 
 

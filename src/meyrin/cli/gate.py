@@ -98,15 +98,15 @@ where plan.toml holds
   says = "it adds numbers of two digits"
   kind = "capability"
   suite = "capability"
-  version = "1.0"
+  version = "1.0.0"
   seed = 7
-  metric = "correct"
-  bar = 0.95
-  alternative = 0.98
-  cluster = "template"
-  clusters = 200
-  samples = 2000
-All keys: docs/reference/gates.md
+  metric = "exact"
+  bar = 0.9
+  alternative = 0.99
+  cluster = "the numbers"
+  clusters = 126
+  samples = 300
+`meyrin suite show capability` names scores and clusters; all keys: docs/reference/gates.md
 """,
 )
 @click.argument("file", type=FILE)
@@ -114,8 +114,12 @@ All keys: docs/reference/gates.md
 @json_option
 @pass_session
 def make(session: Session, file: Path, out: Path | None) -> None:
-    """Check the plan in FILE (TOML) and write it with its digest, ready to be signed."""
-    from meyrin.suites.gate.plan import read_plan  # noqa: PLC0415 - not for --help
+    """Check the plan in FILE (TOML) and write it with its digest, ready to be signed.
+
+    Where its suites are installed here, what keeps each of their runs from passing is said.
+    """
+    from meyrin.suites.gate.drawn import misfits  # noqa: PLC0415 - not for --help
+    from meyrin.suites.gate.plan import read_plan  # noqa: PLC0415
     from meyrin.suites.gate.signing import SignedPlan  # noqa: PLC0415
 
     made = read_plan(file)
@@ -133,7 +137,13 @@ def make(session: Session, file: Path, out: Path | None) -> None:
             field="expires",
         )
     write(target, SignedPlan(made))
-    _told(session, SignedPlan(made), f"{target} is the plan with digest {made.digest}")
+    notes = misfits(made)
+    if session.json:
+        data_json({**_as_data(SignedPlan(made)), "notes": notes})
+    else:
+        say(f"{target} is the plan with digest {made.digest}")
+    for note in notes:
+        say(clean(f"no run can pass as the plan stands: {note}"))
     say(f"next: `meyrin gate power {target}`, then `meyrin gate plan sign {target}`")
 
 

@@ -100,24 +100,39 @@ def decide(
 
 @click.command(
     "replay",
-    epilog="Example: meyrin gate replay attempts.jsonl plan.json capability.facts safety.facts",
+    epilog="""\b
+Examples:
+  meyrin gate replay attempts.jsonl plan.json capability.facts safety.facts
+  meyrin gate replay 63b6250426de plan.json capability.zip safety.zip --project lab
+""",
 )
 @click.argument("decision", type=FILE)
 @click.argument("file", type=FILE, metavar="PLAN")
 @click.argument("runs", type=FILE, metavar="RUN...", nargs=-1)
-@json_option
-@pass_session
-def replay(session: Session, decision: Path, file: Path, runs: Sequence[Path]) -> int:
+@click.option("--project", help="DECISION is the digest of one of this project, at the hub.")
+@asks_hub
+def replay(
+    session: Session, decision: Path, file: Path, runs: Sequence[Path], project: str | None
+) -> int:
     """Make a DECISION again from its plan and its runs, and say what differs.
 
-    DECISION is a file with one decision, or a ledger: then its last one by this plan.
+    DECISION is a file with one decision, or a ledger: then its last one by this plan. With
+    --project it is a decision of the hub, by its digest, which is made again here.
     Exit code: 0 when nothing differs, 3 otherwise.
     """
     from meyrin.suites.gate import book  # noqa: PLC0415 - not for --help
-    from meyrin.suites.gate.decide import replay as again  # noqa: PLC0415 - numpy and scipy
+    from meyrin.suites.gate.decide import decision_from_data  # noqa: PLC0415 - numpy and scipy
+    from meyrin.suites.gate.decide import replay as again  # noqa: PLC0415
+    from meyrin.suites.gate.signing import signed_from_data  # noqa: PLC0415
 
     signed = read_any(file)
-    made = book.last(decision, signed.plan.digest)
+    if project is None:
+        made = book.last(decision, signed.plan.digest)
+    else:
+        with session.client() as hub:
+            made = decision_from_data(hub.gates.decision(project, str(decision)).decision)
+            if made.plan == signed.plan.digest:  # with the moment since which the hub has it
+                signed = signed_from_data(hub.gates.plan(project, made.plan).signed)
     differs = again(made, signed, read_runs(runs))
     if session.json:
         data_json({"decision": made.digest, "replays": not differs, "differs": list(differs)})

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from meyrin.cli.gate import FILE, check_signed, read_any, verdict_code
+from meyrin.cli.gate import FILE, check_signed, read_any, verdict_code, write
 from meyrin.cli.listing import show_list, show_one
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session, asks_hub, lists
-from meyrin.cli.terminal import clean, data, data_json, moment
+from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -50,13 +51,22 @@ def trust(session: Session, name: str, public: str, role: str, end: bool, revoke
 @click.option("--project", required=True, help="Whose tranche it is about.")
 @asks_hub
 def register(session: Session, file: Path, project: str) -> None:
-    """Leave a signed PLAN with the hub, whose clock then says since when it counts."""
+    """Leave a signed PLAN with the hub, whose clock then says since when it counts.
+
+    That is written into PLAN too, so that the hub's decisions by it can be made again from it.
+    """
+    from meyrin.suites.gate.drawn import run_words  # noqa: PLC0415 - not for --help
+
     signed = read_any(file)
     check_signed(signed.plan, signed)
     with session.client() as hub:
         made = hub.gates.register(project, signed.as_data())
-    say = f"plan {made.digest} counts since {moment(made.since_ms)}; what runs from now on can pass"
-    show_one(session, made, say)
+    write(file, replace(signed, registered_ms=made.registered_ms))
+    since = moment(made.since_ms)
+    words = f"plan {made.digest} counts since {since}; what runs from now on can pass"
+    show_one(session, made, words)
+    for run in run_words(signed.plan):
+        say(clean(f"next: {run} --project {project}"))
 
 
 @click.command("list", epilog="Examples: meyrin gate list; meyrin gate list --project lab --json")

@@ -13,7 +13,7 @@ from meyrin.cli.gate import FILE, read_any
 from meyrin.cli.progress import Line
 from meyrin.cli.session import Session, json_option, pass_session
 from meyrin.cli.table import columns, table
-from meyrin.cli.terminal import data, data_json, say
+from meyrin.cli.terminal import clean, data, data_json, say
 from meyrin.cli.until import Interruption
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ def power(session: Session, file: Path, replicates: int, seed: int) -> int:
 
 
 def _show(session: Session, plan: Plan, found: list[Cell], seed: int, *, complete: bool) -> None:
-    notes = _notes(plan, found)
+    from meyrin.suites.gate.drawn import misfits  # noqa: PLC0415
+
+    stands = [f"no run can pass as the plan stands: {note}" for note in misfits(plan)]
+    notes = _notes(plan, found) + stands
     if session.json:
         answer: dict[str, Any] = {
             "plan": plan.digest,
@@ -108,7 +111,7 @@ def _show(session: Session, plan: Plan, found: list[Cell], seed: int, *, complet
     ]
     data(table(columns(TITLES), rows))
     for note in notes:
-        say(note)
+        say(clean(note))
 
 
 def _notes(plan: Plan, found: list[Cell]) -> list[str]:

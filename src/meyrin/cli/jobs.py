@@ -217,7 +217,7 @@ def _attempt(one: AttemptView) -> tuple[object, ...]:
     if one.accelerators_per_node:
         size += f", {one.accelerators_per_node} {one.charged_type}"
     if one.nodes > 1:
-        size = f"{one.nodes} nodes of {size}"
+        size = f"{show_count(one.nodes, 'node')} of {size}"
     how = " ".join(word for word in (one.end or "", one.why) if word) or "-"
     place = f"{one.site}/{one.partition}"
     return one.number, place, size, moment(one.start_ms), moment(one.end_ms), how

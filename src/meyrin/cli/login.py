@@ -10,6 +10,7 @@ import click
 from meyrin.cli.session import Session, asks_hub, hub_options, json_option, pass_session
 from meyrin.cli.terminal import clean, data, data_json, is_terminal, say
 from meyrin.domain.errors import InvalidInput, NotFound
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def login(
         data_json(link.model_dump(mode="json"))
         return
     data(link.url)
-    say(f"Open it in a browser within {link.expires_s // 60} minutes; it works once.")
+    say(f"Open it in a browser within {show_count(link.expires_s // 60, 'minute')}; it works once.")
 
 
 def _target(session: Session, replace: bool, way: str) -> tuple[str, Path]:
@@ -108,7 +109,10 @@ def _by_code(session: Session, replace: bool) -> None:
 
     def tell(code: Code) -> None:
         say(f"Open {clean(code.address)}")
-        say(f"and confirm the code {clean(code.code)} within {code.expires_s // 60} minutes.")
+        say(
+            f"and confirm the code {clean(code.code)} within"
+            f" {show_count(code.expires_s // 60, 'minute')}."
+        )
 
     url, path = _target(session, replace, "--code")
     with closing(Connection(url, "", pause=session.pause, **session.options)) as hub:

@@ -116,8 +116,9 @@ def impact(session: Session, /, scenario: Path, out: Path, **options: Any) -> No
     page = out / report.PAGE
     data(str(page) if report.PAGE in files else "\n".join(str(out / name) for name in files))
     say(
-        f"{line.total} points ({line.kept} kept from before), {len(files)} files,"
-        f" {time.perf_counter() - begun:.0f} s, at most {_peak_mib():,} MiB of memory a process"
+        f"{show_count(line.total, 'point')} ({line.kept} kept from before),"
+        f" {show_count(len(files), 'file')}, {time.perf_counter() - begun:.0f} s,"
+        f" at most {_peak_mib():,} MiB of memory a process"
     )
     missing = report.nobody_says(files)
     if missing:

@@ -12,6 +12,7 @@ from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.terminal import amount, moment
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 
 SUMMARY, LEFT = "study.json", "points"  # what the replays left stays here: it may be gigabytes
 
@@ -66,7 +67,8 @@ def publish(
             NewPlan(title=shown, kind=str(told["kind"]), project=project, files=files)
         )
         address = f"{hub.url}/plans/{made.id}/files/report.html"
-    words = f"{address}\n{made.files} files, {amount(made.size)}; for {project or 'everybody'}"
+    count = show_count(made.files, "file")
+    words = f"{address}\n{count}, {amount(made.size)}; for {project or 'everybody'}"
     show_one(session, made, words)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from meyrin.cli.session import HUB_OPTION_NAMES
 
@@ -41,6 +42,18 @@ class RawCommand(click.Command):
         with formatter.section("Options of sbatch"):
             formatter.write_dl([row(option) for option in HONOURED if option.name not in own])
         super().format_options(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The options that `--help` lists, or files: the script, or what a command reads."""
+        from meyrin.client.sbatch.options import HONOURED, OWN  # noqa: PLC0415
+
+        if not incomplete.startswith("-"):
+            return [CompletionItem(incomplete, type="file")]
+        listed = {f"--{option.name}": option.meaning for option in (*OWN, *HONOURED)}
+        return [
+            *(CompletionItem(n, help=m) for n, m in listed.items() if n.startswith(incomplete)),
+            *super().shell_complete(ctx, incomplete),
+        ]
 
 
 def split_head(args: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import data, data_json, say
+from meyrin.domain.units import show_count
 
 HERE = "meyrin.cli.store"
 ENTRIES = {"show": Entry(f"{HERE}:show_store", "How much is held, and by what.")}
@@ -35,6 +36,6 @@ def show_store(session: Session) -> None:
     if rows:
         data(table(columns("HELD_BY~ FILES> BYTES>"), rows))
     say(
-        f"{found.files:,} files of {found.size:,} bytes; what nothing refers to goes "
-        f"{found.unused_days} days after it was last brought"
+        f"{show_count(found.files, 'file')} of {found.size:,} bytes; what nothing refers to goes "
+        f"{show_count(found.unused_days, 'day')} after it was last brought"
     )

@@ -16,6 +16,7 @@ from meyrin.cli.session import Session, hub_options, json_option, pass_session
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, say
 from meyrin.domain.errors import InvalidInput, MeyrinError
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.suites.execute import Ask
@@ -82,7 +83,8 @@ def show(session: Session, suite: str, seed: int) -> None:
         items = drawn.get(task.name, [])
         groups = len({item.cluster for item in items})
         scores = ", ".join(task.scores) or "as its Inspect task scores"
-        data(f"\n{task.name}: {len(items)} samples in {groups} clusters, scored by {scores}")
+        size = f"{show_count(len(items), 'sample')} in {show_count(groups, 'cluster')}"
+        data(f"\n{task.name}: {size}, scored by {scores}")
         for item in items[:3]:
             data(f"  {clean(item.input)}  →  {clean(item.target)}")
 
@@ -162,6 +164,7 @@ Next: `meyrin evidence verify DIR/evidence.zip`.
 @click.option("--project", help="Who pays.")
 @click.option("--site", help="Where to run, if it must be there.")
 @click.option("--key", metavar="FILE", help="Key to sign with here.  [default: of this machine]")
+@click.option("--model-key", metavar="FILE", help="With --local: key of a served model.")
 @click.option("--no-jail", is_flag=True, help="With --local: unprotected, and the facts say so.")
 @json_option
 @hub_options(hidden=True)
@@ -176,8 +179,14 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
     from meyrin.suites import models, relay  # noqa: PLC0415
     from meyrin.suites.suite import find  # noqa: PLC0415
 
-    if not asked["local"] and (asked["key"] or asked["no_jail"]):
-        raise InvalidInput("--key and --no-jail are of --local: a site has its own", field="key")
+    if not asked["local"] and (asked["key"] or asked["no_jail"] or asked["model_key"]):
+        raise InvalidInput(
+            "--key, --model-key and --no-jail are of --local: a site has its own",
+            hint="a site keeps keys of served models in the folder that MEYRIN_MODEL_KEYS names",
+            field="key",
+        )
+    if asked["model_key"] and asked["no_jail"]:
+        raise InvalidInput("without the jail the suite could read --model-key", field="no_jail")
     if asked["plan"] and not _is_digest(asked["plan"]):
         raise InvalidInput("--plan is a digest of 64 hexadecimal digits", field="plan")
     chosen = find(suite)
@@ -200,6 +209,8 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
         name = model.rstrip("/").rpartition("/")[2].partition("#")[0].partition(".")[0] or "model"
         out = Path(asked["out"] or f"{chosen.name.replace('/', '-')}-{name}-{asked['seed']}")
         ask = replace(_ask(chosen, where, name, out, asked), source=source)
+        if asked["model_key"]:
+            ask = replace(ask, model_key=_model_key(ask, asked["model_key"]))
         if asked["local"]:
             code = _here(session, ask, asked["key"])
         else:
@@ -229,6 +240,15 @@ def _ask(chosen: Suite, where: str, name: str, out: Path, asked: dict[str, Any])
         at_once=min(asked["shards"], 2),
         model_name=name,
     )
+
+
+def _model_key(ask: Ask, file: str) -> str:
+    from meyrin.suites import model_key  # noqa: PLC0415
+
+    if not ask.served:
+        raise InvalidInput("--model-key is for a served model", field="model_key", value=ask.model)
+    shown = [Path(ask.suite.folder)] if ask.suite.folder else []
+    return model_key.read(Path(file), ask.model, shown)
 
 
 def _here(session: Session, ask: Ask, key: str | None) -> int:

@@ -11,6 +11,7 @@ import click
 from meyrin.cli.progress import Line
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.terminal import data, data_json, say
+from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.wire.plans import TraceJob
@@ -56,7 +57,7 @@ def export(session: Session, file: Path, site: str, key_file: Path | None) -> No
                 page = hub.plans.trace(key, site=site, after=following, limit=PAGE)
                 found += page.jobs
                 come = len(found)
-                line.tell(lambda come=come: f"{come:,} jobs")  # type: ignore[misc]
+                line.tell(lambda come=come: show_count(come, "job"))  # type: ignore[misc]
                 following = page.next
                 if not following:
                     break
@@ -73,7 +74,7 @@ def export(session: Session, file: Path, site: str, key_file: Path | None) -> No
         data_json({"file": str(file), "jobs": len(trace), "left_out": dict(trace.skipped)})
         return
     data(str(file))
-    say(f"{len(trace):,} jobs that ended; left out: {sum(trace.skipped.values()):,}")
+    say(f"{show_count(len(trace), 'job')} that ended; left out: {sum(trace.skipped.values()):,}")
 
 
 def _key(key_file: Path | None) -> str:

@@ -49,7 +49,7 @@ def _facts(told: Told) -> Iterator[tuple[str, str]]:
     if told["mended"]:
         yield "unknown", f"{_counts(told['mended'])}: read as not known"
     if told["backwards"]:
-        yield "order", f"{told['backwards']:,} rows are submitted before the row above them"
+        yield "order", f"{show_count(told['backwards'], 'row')} submitted before the row above"
     if told["span"]:
         yield "span", _span(told["span"])
     if told["machine"]:
@@ -74,7 +74,7 @@ def _load(told: Told) -> Iterator[tuple[str, str]]:
     peak = max(weeks, key=lambda week: week["mean_busy"])
     how = _percent(peak["offered"]) if peak["offered"] else f"{peak['mean_busy']:,.0f} {unit}s"
     when = f" from {peak['start'][:10]}" if peak["start"] else ""
-    yield "busiest", f"week {peak['week']}{when}: {how}, {peak['jobs']:,} jobs"
+    yield "busiest", f"week {peak['week']}{when}: {how}, {show_count(peak['jobs'], 'job')}"
 
 
 def _habits(told: Told) -> Iterator[tuple[str, str]]:

@@ -54,6 +54,10 @@ class Calls(Room):
             charged_type=charged_type, **more,
         )  # fmt: skip
 
+    def modes(self) -> calls.ModesView:
+        """The ways to get hours at this hub."""
+        return self._get(calls.ModesView, "modes")
+
     def clocks(self) -> calls.ClocksView:
         """How long asks really took, by mode."""
         return self._get(calls.ClocksView, "clocks")

@@ -36,6 +36,9 @@ class Gates(Room):
         asked = {"project": project, "family": family, "after": after, "limit": limit}
         return self._get(wire.PlanList, "gates", "plans", **asked)
 
+    def plan(self, project: str, digest: str) -> wire.PlanView:
+        return self._get(wire.PlanView, "gates", "plans", project, digest)
+
     def bring(self, project: str, bundle: str) -> wire.RunView:
         """Keep the run of a bundle that was uploaded."""
         said = wire.NewRun(project=project, bundle=bundle)

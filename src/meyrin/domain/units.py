@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 
@@ -146,6 +147,15 @@ def show_duration(seconds: int) -> str:
     days, rest = divmod(abs(seconds), 86400)
     clock = f"{rest // 3600:02d}:{rest % 3600 // 60:02d}:{rest % 60:02d}"
     return f"{sign}{days}-{clock}" if days else sign + clock
+
+
+def show_moment(at_s: int | None) -> str:
+    """`2027-03-01 00:00:00 UTC`, `any time`; a number that no calendar has stays a number."""
+    if at_s is None:
+        return "any time"
+    if 0 <= at_s <= LAST_S:
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{at_s} s since 1970"
 
 
 def show_count(count: int, noun: str) -> str:

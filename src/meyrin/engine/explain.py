@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.units import show_duration, show_hours
+from meyrin.domain.units import show_count, show_duration, show_hours
 from meyrin.engine.placement import World, before
 from meyrin.engine.remedies import SHORTEST_S, Remedy, remedies, remedy
 
@@ -47,11 +47,11 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "leave the type out, or choose a partition that has it",
     ),
     Reason.ACCELERATORS_PER_NODE: (
-        "asks {asked} accelerators on one node; {place} has {limit}",
+        "asks {accelerators} on one node; {place} has {limit}",
         "spread them over more nodes with --nodes and --gpus-per-node={limit}",
     ),
     Reason.CORES_PER_NODE: (
-        "asks {asked} cores on one node; {place} has {limit}",
+        "asks {cores} on one node; {place} has {limit}",
         "ask fewer --cpus-per-task, or spread the tasks over more --nodes",
     ),
     Reason.MEMORY_PER_NODE: (
@@ -59,7 +59,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "ask at most --mem={limit_mb}M, or spread the tasks over more --nodes",
     ),
     Reason.NODE_COUNT: (
-        "needs {asked} nodes; {place} gives a job at most {limit}",
+        "needs {nodes}; {place} gives a job at most {limit}",
         "ask for fewer nodes, tasks or accelerators",
     ),
     Reason.FEATURE: (
@@ -111,7 +111,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "wait until these end, or ask for a shorter --time",
     ),
     Reason.BUSY: (
-        "needs {asked} nodes at {place}; {limit} have room now for its whole wall time",
+        "needs {nodes} at {place}; free now for its whole wall time: {limit}",
         "wait, or ask for a shorter --time or fewer resources",
     ),
     Reason.PAID_BEHIND: (
@@ -119,7 +119,7 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "wait until entitled jobs have their places, or ask for hours that are free of charge",
     ),
     Reason.ARRAY_LIMIT: (
-        "its array runs at most {limit} elements at once",
+        "its array runs at most {elements} at once",
         "wait for one to end, or raise the number after % in --array",
     ),
     Reason.HELD: ("is held by its owner", "release it"),
@@ -263,13 +263,23 @@ def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
 def _facts(refusal: Refusal) -> dict[str, str]:
     asked, limit = _ABSENT.get(refusal.reason, ("none", "none"))
     place = f"{refusal.site}/{refusal.partition}" if refusal.site else refusal.partition
+    asked = _shown(refusal.reason, refusal.asked) or asked
+    limit = _shown(refusal.reason, refusal.limit) or limit
     return {
         "place": place or "every site",
-        "asked": _shown(refusal.reason, refusal.asked) or asked,
-        "limit": _shown(refusal.reason, refusal.limit) or limit,
+        "asked": asked,
+        "limit": limit,
+        "accelerators": _counted(refusal.asked, asked, "accelerator"),
+        "cores": _counted(refusal.asked, asked, "core"),
+        "nodes": _counted(refusal.asked, asked, "node"),
+        "elements": _counted(refusal.limit, limit, "element"),
         "limit_mb": str(refusal.limit),
         "over": _over(refusal.limit),
     }
+
+
+def _counted(value: int | str | None, shown: str, noun: str) -> str:
+    return show_count(value, noun) if isinstance(value, int) else f"{shown} {noun}s"
 
 
 def _over(limit: int | str | None) -> str:

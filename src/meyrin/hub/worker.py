@@ -30,7 +30,7 @@ _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
 _LEFT_EVERY_MS = 10_000
 _TIDY_S = 0.5
-# between steps that placed something, for fewer and larger ones: as long as the last one took
+# between steps, for fewer and larger ones: as long as the last one took
 _GATHER_S, _GATHER_MOST_S = 0.05, 0.5
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
 
@@ -95,12 +95,13 @@ class Worker:
                 continue
             except MeyrinError as error:
                 log.warning("broker.waits", error=error.message)
+            ended = time.monotonic()
             if placed:
                 log.info("broker.placed", jobs=placed)
-                took_s = time.monotonic() - began
-                self._stop.wait(min(_GATHER_MOST_S, max(_GATHER_S, took_s)))
             else:
                 bell.wait(BROKER, heard, _LOOK_EVERY_S)
+            gather_s = min(_GATHER_MOST_S, max(_GATHER_S, ended - began))
+            self._stop.wait(max(0.0, ended + gather_s - time.monotonic()))
 
     def _sweep(self) -> None:
         """Once a minute, each part by itself: one that can't be done now holds up no other."""

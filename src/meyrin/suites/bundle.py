@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 from meyrin.suites import facts as all_facts
 from meyrin.suites import keys
 from meyrin.suites.environment import model_files
@@ -284,7 +285,8 @@ def _crate(facts: Facts, members: Mapping[str, bytes]) -> bytes:
         "@id": "./",
         "@type": "Dataset",
         "name": f"Evidence: {run.model} on suite {run.suite} {run.version}, seed {run.seed}",
-        "description": f"{len(facts.samples)} samples at site {run.site}, root {facts.root}",
+        "description": f"{show_count(len(facts.samples), 'sample')} at site {run.site}, "
+        f"root {facts.root}",
         "datePublished": when,
         "license": {"@id": "https://creativecommons.org/publicdomain/zero/1.0/"},
         "hasPart": [{"@id": name} for name in names],

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from meyrin.suites import facts as all_facts
 from meyrin.suites import jail as jails
 from meyrin.suites import probe, relay
 from meyrin.suites.environment import model_files, weights_digest
-from meyrin.suites.facts import Facts, Fingerprints, Isolation, RunFacts, SampleFact
+from meyrin.suites.facts import NO_SITE, Facts, Fingerprints, Isolation, RunFacts, SampleFact
 from meyrin.suites.jail import Jail
 from meyrin.suites.relay import Relay
 from meyrin.suites.spec import LINES, META, MOCK, PROBLEM, REACHED, Spec, read_lines
@@ -46,13 +46,14 @@ class Ask:
     samples: int = 0  # 0: as many as the suite says
     shards: int = 1
     concurrency: int = 16
-    site: str = "here"
+    site: str = NO_SITE
     plan: str | None = None
     jailed: bool = True
     at_once: int = 1
     model_name: str = ""
     data: tuple[Path, ...] = ()
     source: str = ""  # the address and digest of the archive that the folder came from
+    model_key: str = field(default="", repr=False)  # for the relay to a served model alone
 
     @property
     def folder(self) -> Path | None:
@@ -78,7 +79,9 @@ def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
         name = f"meyrin-{os.getpid()}-{state['started_ms']}"
         with ExitStack() as stack:
             groups = stack.enter_context(jails.control_groups(name, ask.suite.limits))
-            relayed = stack.enter_context(relay.opened(ask.model)) if ask.served else None
+            relayed = (
+                stack.enter_context(relay.opened(ask.model, ask.model_key)) if ask.served else None
+            )
             made = [_jail(ask, shard, groups, relayed) for shard in range(ask.shards)]
             isolation = _isolation(ask, made[0], by, relayed)
             stack.callback(_note, ask.out / REACHED, relayed)
@@ -86,6 +89,8 @@ def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
         if _weights(ask) != weights:
             raise Failed("the model's files changed during the run: this is no evidence")
         found = _merge(ask, made, weights, isolation, state["started_ms"])
+        if ask.served and all(sample.error for sample in found.samples):
+            raise _unanswered(relayed)
         all_facts.save(found, ask.out / FACTS)
     return found
 
@@ -146,6 +151,19 @@ def _isolation(ask: Ask, jail: Jail, by: str, relayed: Relay | None) -> Isolatio
     found = probe.measure(jail, f"{by} with a relay to {relayed.address} alone", relayed.socket)
     relayed.refused = 0  # the probe's own; what follows is the run's
     return found
+
+
+def _unanswered(relayed: Relay | None) -> Failed:
+    """Nothing was tested: a server that is away, or that answers nobody without its key."""
+    status = relayed.failed if relayed else 0
+    why = f": its last answer was {status}" if status else ""
+    way_out = "is it up, and is the name after the last / the model's name there?"
+    if status in (401, 403):
+        way_out = "it asks for a key: --model-key with --local, or one that the site keeps for it"
+    return Failed(
+        f"no evidence: the model's server answered no question{why}",
+        hint=f"{way_out} With another --out it is asked again",
+    )
 
 
 def _note(path: Path, relayed: Relay | None) -> None:

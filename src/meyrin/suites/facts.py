@@ -32,6 +32,7 @@ from typing import Any
 from meyrin.domain.errors import Conflict, InvalidInput
 from meyrin.domain.units import LAST_S
 
+NO_SITE = "here"  # what a run outside of any job calls its site
 FORMAT = 1
 FINGERPRINTS = ("weights", "data", "environment", "engine", "plan")
 _HEX = re.compile(r"[0-9a-f]{64}")

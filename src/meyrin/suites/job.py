@@ -18,8 +18,9 @@ from types import FrameType
 from typing import Any
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
-from meyrin.suites import bundle, evidence, summary
+from meyrin.suites import bundle, evidence, model_key, summary
 from meyrin.suites.execute import GOES_ON, Ask
+from meyrin.suites.facts import NO_SITE
 from meyrin.suites.handed import AGAIN, ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
 
@@ -50,22 +51,25 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
     """The ask in a job's folder. Site, keys and jail are the site's to say, never the job's."""
     try:
         told: dict[str, Any] = json.loads((folder / ASK).read_text(encoding="utf-8"))
-        name = _suite(folder, str(told["suite"]), brought=bool(told["brought"]))
+        suite = find(_suite(folder, str(told["suite"]), brought=bool(told["brought"])))
         data = environ.get("MEYRIN_SUITE_DATA")
+        address = str(told["address"])
+        shown = [Path(place) for place in (suite.folder, data) if place]
         return Ask(
-            suite=find(name),
-            model=str(told["address"]) if told["address"] else str(folder / MODEL),
+            suite=suite,
+            model=address or str(folder / MODEL),
             out=folder / RUN,
             seed=int(told["seed"]),
             samples=int(told["samples"]),
             shards=int(told["shards"]),
             concurrency=int(told["concurrency"]),
-            site=environ.get("MEYRIN_SITE", "here"),
+            site=environ.get("MEYRIN_SITE", NO_SITE),
             plan=None if told["plan"] is None else str(told["plan"]),
             at_once=int(told["at_once"]),
             model_name=str(told["model_name"]),
             source=_source(str(told.get("source", ""))),
             data=(Path(data),) if data else (),
+            model_key=model_key.of_site(environ.get(model_key.PLACE), address, shown),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"{ASK} can't be read: {error}") from error

@@ -26,6 +26,7 @@ MOST_AT_ONCE = 1100  # a run asks 1,024 at once at the most
 PATIENCE_S = 120
 LOOK_S = 0.05
 _LONGEST = 70
+HIDDEN = b"(the key)"
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Relay:
     name: str  # of the model there
     asked: int = 0
     refused: int = 0
+    failed: int = 0  # the last status of an answer that was no success
+    keyed: bool = False  # whether questions went with a key; the key itself stands nowhere
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -50,7 +53,8 @@ class Relay:
 
     def told(self) -> dict[str, Any]:
         """For the evidence."""
-        return {"relay": self.address + ASKING, "asked": self.asked, "refused": self.refused}
+        told = {"relay": self.address + ASKING, "asked": self.asked, "refused": self.refused}
+        return told | ({"keyed": True} if self.keyed else {})
 
 
 def split(where: str) -> tuple[str, str]:
@@ -73,8 +77,12 @@ def split(where: str) -> tuple[str, str]:
 
 
 @contextmanager
-def opened(where: str) -> Iterator[Relay]:
-    """A relay to the model at this address, for as long as the block goes on."""
+def opened(where: str, key: str = "") -> Iterator[Relay]:
+    """A relay to the model at this address, for as long as the block goes on.
+
+    The `key` goes with each question as a bearer token. What comes back is searched for it: a
+    server that repeats it tells it to nobody.
+    """
     import httpx2  # noqa: PLC0415 - only where a model is served
 
     base, name = split(where)
@@ -85,8 +93,8 @@ def opened(where: str) -> Iterator[Relay]:
         tempfile.TemporaryDirectory(prefix="meyrin-relay-", dir=short) as folder,
         httpx2.Client(timeout=PATIENCE_S, trust_env=False, limits=limits) as client,
     ):
-        made = Relay(Path(folder), base, name)
-        server = _Server(str(made.socket), _handler(made, client))
+        made = Relay(Path(folder), base, name, keyed=bool(key))
+        server = _Server(str(made.socket), _handler(made, client, key))
         listening = threading.Thread(target=server.serve_forever, args=(LOOK_S,), daemon=True)
         listening.start()
         try:
@@ -127,7 +135,7 @@ def _refused(command: str, path: str) -> bool:
     return (command, path) != ("POST", ASKING)
 
 
-def _handler(relay: Relay, client: Any) -> type[BaseHTTPRequestHandler]:
+def _handler(relay: Relay, client: Any, key: str) -> type[BaseHTTPRequestHandler]:
     import httpx2  # noqa: PLC0415 - see above
 
     class Handler(BaseHTTPRequestHandler):
@@ -157,9 +165,11 @@ def _handler(relay: Relay, client: Any) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(size)
             relay.count(sent=True)
             try:
-                self._answer(*_sent_on(client, relay.address + ASKING, body))
+                code, raw = _sent_on(client, relay.address + ASKING, body, key)
             except httpx2.HTTPError as error:
-                self._answer(502, f"the model's server: {error}\n".encode())
+                code, raw = 502, f"the model's server: {error}\n".encode()
+            relay.failed = relay.failed if code < 300 else code
+            self._answer(code, raw.replace(key.encode(), HIDDEN) if key else raw)
 
         def _answer(self, code: int, raw: bytes) -> None:
             self.send_response(code)
@@ -171,9 +181,11 @@ def _handler(relay: Relay, client: Any) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _sent_on(client: Any, address: str, body: bytes) -> tuple[int, bytes]:
+def _sent_on(client: Any, address: str, body: bytes, key: str) -> tuple[int, bytes]:
     """Status and answer of the model's server; 502 for an answer beyond any bound."""
     kind = {"Content-Type": "application/json"}
+    if key:
+        kind["Authorization"] = f"Bearer {key}"
     raw = bytearray()
     with client.stream("POST", address, content=body, headers=kind) as answer:
         for piece in answer.iter_bytes():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -368,10 +369,16 @@ def _value(score: Score | None) -> float | None:
 
 def _kind(traceback: str) -> str:
     """The name of what was raised: the message may tell times and places, which are no facts."""
-    last = traceback.strip().splitlines()[-1] if traceback.strip() else "Error"
-    return last.partition(":")[0].strip()[:80].rpartition(".")[2] or "Error"
+    kind, before = "Error", " "
+    for line in traceback.splitlines():
+        found = _RAISED.match(line)
+        if found and before.startswith(" "):  # below the code; its message may have further lines
+            kind = found[1][:80]
+        before = line
+    return kind
 
 
+_RAISED = re.compile(r"(?:\w+\.)*([A-Za-z_]\w*)(?::|$)")
 NOTES = _Notes()
 _TASKS: dict[str, str] = {}  # eval id → the task's name
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from meyrin.domain.errors import NotAllowed
+from meyrin.suites.facts import NO_SITE
 from meyrin.suites.keys import Trusted
 from meyrin.suites.receipt import Receipt
 
@@ -49,11 +50,10 @@ def check_trust(signers: Sequence[Signer], site: str, hub: bool) -> None:
         if any(each.name for each in mine):
             continue
         why = next((f": {each.why}" for each in mine if each.why), "")
-        raise NotAllowed(
-            f"{words}{why}",
-            hint=f"is the {role}'s key among those that `meyrin evidence keys` shows?",
-            site=site,
-        )
+        hint = f"is the {role}'s key among those that `meyrin evidence keys` shows?"
+        if site == NO_SITE:
+            hint = "it was run with --local, behind which is no job; without --local it is one"
+        raise NotAllowed(f"{words}{why}", hint=hint, site=site)
 
 
 def words(signers: Sequence[Signer]) -> str:

@@ -155,12 +155,14 @@ def read(folder: Path, package: str) -> Suite:
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} can't be read: {error}", hint="see docs/suites.md") from error
+        raise InvalidInput(
+            f"{path} can't be read: {error}", hint="see docs/how-to/test-a-model.md"
+        ) from error
     try:
         return _suite(dict(told), folder, package)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise InvalidInput(
-            f"{path} is no manifest of a suite: {error}", hint="see docs/suites.md"
+            f"{path} is no manifest of a suite: {error}", hint="see docs/how-to/test-a-model.md"
         ) from error
 
 

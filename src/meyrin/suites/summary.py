@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from meyrin.domain.units import show_count
 from meyrin.suites.facts import Facts
 
 
@@ -40,18 +41,22 @@ def _row(task: str, score: str, values: list[float | None]) -> Row:
     return Row(task, score, len(values), len(scored), mean)
 
 
+def _found(row: Row) -> str:
+    if row.mean is None:
+        return f"{show_count(row.samples, 'sample')}, none of them scored"
+    left = f", {row.samples - row.scored} unscored" if row.scored < row.samples else ""
+    return f"{row.mean:.1%} of {show_count(row.scored, 'sample')}{left}"
+
+
 def lines(facts: Facts) -> list[str]:
     """The rows as text, with what isolation was measured."""
     run = facts.run
-    told = [
-        f"{row.task}/{row.score}: {'nothing scored' if row.mean is None else f'{row.mean:.1%}'}"
-        f" of {row.scored} samples"
-        + (f", {row.samples - row.scored} unscored" if row.scored < row.samples else "")
-        for row in rows(facts)
-    ]
-    errors = sum(1 for sample in facts.samples if sample.error)
+    told = [f"{row.task}/{row.score}: {_found(row)}" for row in rows(facts)]
+    errors = [sample.error for sample in facts.samples if sample.error]
     if errors:
-        told.append(f"{errors} samples ended with an error, and count as unscored")
+        kinds = ", ".join(sorted(set(errors))[:3])
+        ended = f"{show_count(len(errors), 'sample')} ended with an error ({kinds})"
+        told.append(f"{ended}, which counts as unscored")
     broken = f"; not held: {', '.join(run.isolation.broken)}" if run.isolation.broken else ""
     told.append(f"isolation level {run.isolation.level}, measured ({run.isolation.by}){broken}")
     return told

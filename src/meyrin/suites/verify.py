@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.domain.errors import Failed
+from meyrin.domain.units import show_count
 from meyrin.suites import bundle, keys
 from meyrin.suites import facts as all_facts
 from meyrin.suites.bundle import (
@@ -102,7 +103,10 @@ def verify(
     receipt, received_by = _receipt(members)
     claims = [
         Claim("nothing was changed since the site signed it", tuple(sorted(members))),
-        Claim(f"{len(facts.samples)} samples have the root {facts.root[:16]}…", (FACTS, STATEMENT)),
+        Claim(
+            f"{show_count(len(facts.samples), 'sample')}, with the root {facts.root[:16]}…",
+            (FACTS, STATEMENT),
+        ),
         Claim(_where(facts), (FACTS, STATEMENT)),
         Claim(_how_signed(word), (STATEMENT, *((JOB,) if JOB in members else ()))),
         *_weights(members, facts),
@@ -253,8 +257,9 @@ def _weights(members: Mapping[str, bytes], facts: Facts) -> Iterator[Claim]:
     )
     key = _checked("the key of the weights", lambda: members[MODEL_KEY])
     _checked("the signature of the weights", lambda: _check_weights(signature, key, listed))
+    files = show_count(len(listed), "file")
     yield Claim(
-        f"the weights are {told[:16]}…, {len(listed)} files signed with model-signing",
+        f"the weights are {told[:16]}…, {files} signed with model-signing",
         (MODEL, MODEL_SIGNATURE, MODEL_KEY, FACTS),
     )
 

@@ -15,12 +15,14 @@ from pathlib import Path
 
 from meyrin.agent.batch import BatchJob, Changes, Output, Phase, Start, Usage
 from meyrin.domain.site import Partition
+from meyrin.domain.units import show_count
 
 
 class FakeBatch:
     """A `BatchSystem` on a clock of the caller's. `launches` counts how often each began."""
 
     kind = "fake"
+    gather_s = 0.0  # its clock is the test's
 
     def __init__(
         self,
@@ -161,9 +163,11 @@ class FakeBatch:
         if place is None:
             return f"there is no partition {start.partition}"
         if start.nodes > place.nodes:
-            return f"asks {start.nodes} nodes of {place.nodes}"
+            return f"asks {show_count(start.nodes, 'node')} of {place.nodes}"
         if not start.asked.fits_in(place.node):
-            return f"asks {start.asked.cores} cores of {place.cores_per_node} on a node"
+            return (
+                f"asks {show_count(start.asked.cores, 'core')} of {place.cores_per_node} on a node"
+            )
         workdir = Path(start.workdir)
         if start.create_workdir:
             workdir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -31,6 +31,42 @@ class NewAsk(Body):
     mode: Name | None = None
 
 
+class GatePart(Body):
+    """What part of an award waits for which gate."""
+
+    name: str
+    percent: int
+    claim: str
+
+
+class ModeView(Body):
+    """A way to get hours: who may ask for what, how much and how long, and by when it is answered:
+    `promise` of what it `counts`, from the ask or from its next cut-off."""
+
+    name: str
+    title: str
+    source: str
+    who: list[Kind]
+    purposes: list[Purpose]
+    pays: list[Kind]
+    months: list[int]
+    unit: Unit
+    least_h: int
+    most_h: int
+    order: str
+    promise: int
+    counts: str
+    cut_off: bool
+    steps: list[str]
+    gates: list[GatePart]
+
+
+class ModesView(Body):
+    """Every mode of a hub."""
+
+    modes: list[ModeView]
+
+
 class Objection(Body):
     """Why a mode does not fit: which answer, what was said and what there is, and in words."""
 

@@ -104,6 +104,18 @@ def test_how_it_ended(state, run, expected):
     assert job.usage.source == "batch"
 
 
+@pytest.mark.parametrize("state", ["FAILED", "NODE_FAIL", "COMPLETED"])
+def test_what_its_person_cancelled_and_a_signal_ended_is_cancelled(state):
+    """The controller that did it was killed, forgot it and found an end of its own for it."""
+    run = Run(0, "7", 100, end_s=110, code=143)
+    w = Witnesses(accounting=(acct(state),), runs=(run,), cancelled=True)
+    assert ending(RUNNING, w).end == ("lost" if state == "NODE_FAIL" else "cancelled")
+    by_itself = replace(w, runs=(replace(run, code=3),))
+    assert ending(RUNNING, by_itself).exit_code == 3
+    memory = Witnesses(accounting=(acct("OUT_OF_MEMORY"),), runs=(run,), cancelled=True)
+    assert ending(RUNNING, memory).why == "out of memory"
+
+
 def test_without_a_wrappers_word_slurms_own_exit_counts():
     assert ending(RUNNING, Witnesses(accounting=(acct("FAILED", exit_code=3),))).exit_code == 3
     assert ending(RUNNING, Witnesses(accounting=(acct("FAILED", signal=9),))).signal == 9

@@ -97,9 +97,21 @@ def test_a_controller_that_is_away_changes_no_jobs_state(site, away_s):
     site.cluster.up = False
     assert site.pass_s(away_s).total() > 0
     assert (site.seen("waits"), site.seen("runs")) == before
+    assert "does not answer since 20" in site.batch.silence(60)
     site.cluster.up = True
     site.pass_s(60)
     assert (site.seen("waits"), site.seen("runs")) == before
+    assert site.batch.silence(0) == ""
+
+
+def test_a_controller_that_is_back_is_seen_where_nothing_waits_or_runs(site):
+    site.cluster.up = False
+    site.batch.partitions()
+    assert site.batch.silence(0)
+    assert site.batch.silence(60) == "", "it may only be started anew"
+    site.cluster.up = True
+    site.pass_s(60)
+    assert site.batch.silence(0) == ""
 
 
 def test_a_job_that_is_preempted_waits_and_runs_again(site):

@@ -51,13 +51,15 @@ def run(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> int:
     return begin(spool, one, job, restarts).wait()
 
 
-def begin(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> subprocess.Popen[bytes]:
+def begin(
+    spool: Spool, one: Start, job: int = 5, restarts: int = 0, **slurms: str
+) -> subprocess.Popen[bytes]:
     file = Path(spool.folder(one.attempt)) / f"slurm_script.{job}.{restarts}"
     file.write_text(spool.wrapper(one.attempt))
     more = {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
     return subprocess.Popen(
         ["/bin/bash", file],
-        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": str(job), **more},
+        env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": str(job), **more, **slurms},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -73,6 +75,23 @@ def test_an_exit_code_is_kept_and_given_to_slurm(spool, tmp_path, code):
     assert {news.kind for news in spool.news()} == {"start", "end"}
     spool.put_away(spool.news())
     assert spool.news() == []
+
+
+def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, tmp_path):
+    asked = (("SLURM_GPUS", "4"), ("SLURM_GPUS_PER_NODE", "2"), ("SLURM_MEM_PER_CPU", "100"),
+             ("SLURM_NTASKS", "9"))  # fmt: skip
+    one = made(spool, tmp_path, "env | grep ^SLURM_ | sort > seen", environment=asked)
+    slurms = {"SLURM_NTASKS": "2", "SLURM_MEM_PER_NODE": "400"}
+    assert begin(spool, one, **slurms).wait() == 0
+    seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
+    assert seen == {
+        "SLURM_JOB_ID": "5",
+        "SLURM_JOB_NAME": one.name,
+        "SLURM_SUBMIT_DIR": one.workdir,
+        "SLURM_NTASKS": "2",
+        "SLURM_GPUS_PER_NODE": "2",
+        "SLURM_MEM_PER_CPU": "100",  # srun refuses it beside SLURM_MEM_PER_NODE
+    }
 
 
 def test_a_signal_is_kept_and_ends_the_batch_shell_too(spool, tmp_path):

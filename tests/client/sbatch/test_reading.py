@@ -47,6 +47,7 @@ def submission(text="#!/bin/sh\n", argv=(), environ=None, name="job.sh"):
         (r"-J a\"b\" -t 3", [("job-name", 'a"b"'), ("time", "3")]),
         (r"-J a\ -t 3", [("job-name", "a"), ("time", "3")]),
         (r"-J a\\b", [("job-name", r"a\b")]),
+        ("-n 2 --mem 2G \\", [("ntasks", "2"), ("mem", "2G")]),
         (r'-J "a\ b"', [("job-name", "a b")]),
         (r"-J 'a\'b c'", [("job-name", "a'b c")]),
         ("-J a\"b c\"d'e f'", [("job-name", "ab cde f")]),

@@ -85,8 +85,11 @@ def test_a_starter_is_given_once_per_person_and_per_project(hub: Facility) -> No
     second = ask(hub, "ada", key="k2", project="other")
     assert second.status_code == 409
     assert "granted to you" in second.json()["error"]["message"]
+    assert "ask in Reviewed (mode reviewed), which fits" in second.json()["error"]["hint"]
     names = [one["name"] for one in hub.client("ada").get("/api/v1/projects").json()["projects"]]
     assert "other" not in names  # a refusal leaves nothing behind
+    little = ask(hub, "ada", key="k3", project="other", hours=5, mode="reviewed").json()
+    assert (little["state"], little["mode"]) == ("waiting", "reviewed")
     with hub.write() as step:
         identity.add_member(step, BOSS, "idea", "bob", "lead")
     assert ask(hub, "bob").status_code == 409
@@ -199,6 +202,11 @@ def test_the_eight_modes_answer_through_the_hub(hub: Facility) -> None:
     reply = ask(hub, "ada", hours=500, unit="node", kind="sme", months=2)
     assert (reply.json()["mode"], reply.json()["state"]) == ("playground", "waiting")
     assert reply.json()["amount_s"] == 500 * CPU.cores_per_node * 3600
+    shown = {each["name"]: each for each in hub.client("ada").get("/api/v1/modes").json()["modes"]}
+    assert set(shown) == {path.stem for path in (ROOT / "examples" / "modes").glob("*.toml")}
+    fast = shown["fast-lane"]
+    assert (fast["promise"], fast["counts"], fast["cut_off"]) == (4, "working-days", False)
+    assert shown["extreme-scale"]["cut_off"]
 
 
 KEY = "ab" * 32

@@ -322,7 +322,7 @@ def test_tries_are_counted_and_the_sixth_is_refused(gate):
         if number < 5:
             assert gate.decide(made, run)["decision"]["attempt"] == number + 1
     refused = gate.decide(made, run, status=409)
-    assert "5 attempts have spent 5 %" in refused["error"]["message"]
+    assert "5 attempts spent 5 %" in refused["error"]["message"]
 
 
 def test_the_reviewer_is_the_one_whom_the_tranche_names(gate):
@@ -396,6 +396,11 @@ def test_a_decision_from_the_hub_replays_and_scores_have_intervals(gate):
     value = decision_from_data(decided["decision"])
     plan_kept = signed_from_data(kept["signed"])
     assert replay(value, plan_kept, [parse(bundle.all_facts.dump(facts))]) == ()
+    where, whole = "/api/v1/gates/decisions/lab", decided["digest"]
+    assert gate.ada.get(f"{where}/{whole[:12]}").json() == gate.ada.get(f"{where}/{whole}").json()
+    for wrong in (whole[:7], whole[:11] + "_", whole[:11] + "%", "0" * 12):
+        reply = gate.ada.get(f"{where}/{wrong}")
+        assert reply.status_code == 404, wrong
 
 
 def test_lists_cost_the_same_for_one_or_many(gate):

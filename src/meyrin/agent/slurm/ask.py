@@ -16,6 +16,7 @@ from meyrin.agent.batch import Start
 from meyrin.agent.config import SlurmPartition
 from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts, Submission
 from meyrin.domain.site import Partition
+from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
 _OUT = ("DOWN", "FAIL", "FUTURE", "NOT_RESPONDING", "POWERED_DOWN_PERMANENTLY")
@@ -106,18 +107,23 @@ def objection(start: Start, places: Mapping[str, Place]) -> str:
     part = place.partition
     most = min(part.nodes, part.max_nodes_per_job or part.nodes)
     if start.nodes > most:
-        return f"asks {start.nodes} nodes, {part.name} gives {most} to a job"
+        return f"asks {show_count(start.nodes, 'node')}, {part.name} gives {most} to a job"
     if part.max_walltime_s is not None and start.walltime_s > part.max_walltime_s:
         return f"asks {start.walltime_s} s of wall time, {part.name} gives {part.max_walltime_s}"
     if start.asked.fits_in(part.node):
         return ""
-    for noun, asked, has in (
-        ("cores", start.asked.cores, part.cores_per_node),
-        ("MiB of memory", start.asked.memory_mb, part.memory_mb_per_node),
-        ("accelerators", start.asked.accelerators, part.accelerators_per_node),
+    asked = start.asked
+    for words, wants, has in (
+        (show_count(asked.cores, "core"), asked.cores, part.cores_per_node),
+        (f"{asked.memory_mb:,} MiB of memory", asked.memory_mb, part.memory_mb_per_node),
+        (
+            show_count(asked.accelerators, "accelerator"),
+            asked.accelerators,
+            part.accelerators_per_node,
+        ),
     ):
-        if asked > has:
-            return f"asks {asked} {noun} of a node, {part.name} has {has}"
+        if wants > has:
+            return f"asks {words} of a node, {part.name} has {has:,}"
     return ""
 
 

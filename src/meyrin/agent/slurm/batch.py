@@ -34,6 +34,7 @@ from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
 from meyrin.agent.slurm.push import REACHED, Push, seen_from, words_for
 from meyrin.agent.slurm.sender import Sender
+from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import Transport
@@ -67,6 +68,7 @@ class SlurmBatch:
     """
 
     kind = "slurm"
+    gather_s = 0.2  # Slurm itself starts what it was given seconds later
     scheduler = ""  # its name and version, once it was asked
 
     def __init__(
@@ -93,6 +95,7 @@ class SlurmBatch:
         self._found: dict[str, Place] | None = None
         self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
         self._facts: dict[str, int] = json.loads(self.store.recall("facts") or "{}")
+        self._silence = Silence(clock_s)
         self.sender = Sender(
             self.book,
             self.spool,
@@ -110,6 +113,7 @@ class SlurmBatch:
             accounting_wait_s=accounting_wait_s,
             doubt_s=self._doubt_s,
             has_accounting=self._has_accounting,
+            silence=self._silence,
         )
         self.second = late.SecondLook(
             self.store,
@@ -135,7 +139,8 @@ class SlurmBatch:
     def partitions(self) -> tuple[Partition, ...]:
         """As the settings or the cluster say; remembered for when the controller is away."""
         try:
-            facts = self.transport.describe()
+            with self._silence.asked():
+                facts = self.transport.describe()
         except Unreachable:
             if not self._facts:
                 raise
@@ -308,7 +313,11 @@ class SlurmBatch:
 
     def whole_queue(self) -> tuple[QueueEntry, ...]:
         """What waits and runs on the cluster, anybody's."""
-        return entries(self.transport.whole_queue())
+        with self._silence.asked():
+            return entries(self.transport.whole_queue())
+
+    def silence(self, at_least_s: int) -> str:
+        return self._silence.in_words(at_least_s)
 
     def leave(self) -> None:
         """The agent stops: jobs go on, and the wrapper keeps what there is to tell."""

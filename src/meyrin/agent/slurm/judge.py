@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from signal import SIGKILL, SIGTERM
 
 from meyrin.agent.batch import BatchJob, Phase, Usage
 from meyrin.agent.slurm.spool import Run
@@ -40,6 +41,7 @@ _ENDED_BY_SITE = {
     "LAUNCH_FAILED": "Slurm could not launch it",
     "RECONFIG_FAIL": "its nodes could not be made ready",
 }
+_CANCELS = frozenset({SIGTERM, SIGKILL})
 UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
 FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
 
@@ -244,6 +246,8 @@ def _how(job: BatchJob, first: str, word: str, said: Run | None, w: Witnesses) -
     whole = said is not None and said.ended
     if first in _ENDED_BY_SITE and not (whole and job.signal is None):
         return replace(job, end="lost", why=_ENDED_BY_SITE[first])
+    if w.cancelled and job.signal in _CANCELS and first != "OUT_OF_MEMORY":
+        return replace(job, end="cancelled")  # a controller that was killed forgot that it did it
     why = "out of memory" if first == "OUT_OF_MEMORY" else ""
     end = "signal" if job.signal is not None else "exit" if job.exit_code is not None else "lost"
     if end == "lost":

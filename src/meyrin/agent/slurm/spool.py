@@ -29,7 +29,11 @@ from meyrin.domain.errors import InvalidInput
 
 _TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
-_SLURM_KEEPS = re.compile(r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$)|SLURMD_")
+_SLURM_KEEPS = re.compile(
+    r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$)|SLURMD_"
+)
+# Slurm is asked by node, whatever the script said; srun refuses two of these at once
+_OTHER_MEMORY = ("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_GPU")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
@@ -293,6 +297,7 @@ def job_file(
         f"grace={max(1, grace_s)}",
         "mask=0022",
         *(f"word_{kind}={quoted(word)}" for kind, word in words.items()),
+        *(["unset SLURM_MEM_PER_NODE"] if environment.keys() & set(_OTHER_MEMORY) else []),
         "environment=(",
         *(quoted(f"{name}={value}") for name, value in environment.items()),
         ")",
@@ -309,6 +314,8 @@ def environment_of(start: Start) -> dict[str, str]:
     found = {name: value for name, value in start.environment if not _SLURM_KEEPS.match(name)}
     found.setdefault("SLURM_SUBMIT_DIR", start.workdir)
     found.setdefault("SLURM_JOB_NAME", start.name)
+    if found.keys() & {"SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK"}:
+        found.pop("SLURM_GPUS", None)  # as sbatch has it, only what was asked for
     return found | {"MEYRIN_ATTEMPT": start.attempt, "MEYRIN_JOB_ID": str(start.job)}
 
 

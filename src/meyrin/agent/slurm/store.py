@@ -12,8 +12,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -248,9 +249,17 @@ def _count(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
 
 
 def _pack(job: Job) -> dict[str, object]:
-    body = asdict(job)
-    del body["submission"]["script"]  # made anew from the attempt's name
-    return body
+    body = {name: getattr(job, name) for name in _PLAIN}
+    return body | {"submission": _asked(job.submission), "seen": asdict(job.seen)}
+
+
+@lru_cache(maxsize=1024)  # it is written again with each step of the job, and never changes
+def _asked(submission: Submission) -> dict[str, object]:
+    """Without the script: that is made anew from the attempt's name."""
+    return {name: value for name, value in asdict(submission).items() if name != "script"}
+
+
+_PLAIN = tuple(each.name for each in fields(Job) if each.name not in {"submission", "seen"})
 
 
 def _unpack(body: dict[str, object]) -> Job:

@@ -18,13 +18,14 @@ from meyrin.agent.slurm.ask import attempt_of
 from meyrin.agent.slurm.book import Book, adopt, end
 from meyrin.agent.slurm.judge import ENDS, Witnesses, base
 from meyrin.agent.slurm.sender import SKEW_S
+from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.spool import News, Run, Spool
 from meyrin.agent.slurm.store import Job, Stage
 from meyrin.agent.slurm.transport import AccountingRow, QueueRow, Transport
 from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
-_ACCOUNTING_EVERY_S = 1.0
+_ACCOUNTING_EVERY_S = 2.0
 _CLOSES_S = 0.3  # that Slurm needs to close a job whose script has ended
 _MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
@@ -46,7 +47,9 @@ class Watcher:
         accounting_wait_s: float,
         doubt_s: Callable[[], float],
         has_accounting: Callable[[], bool],
+        silence: Silence | None = None,
     ) -> None:
+        self.silence = silence or Silence(clock_s)
         self.book, self.spool, self.transport, self.clock_s = book, spool, transport, clock_s
         self.use(poll_s, accounting_wait_s)
         self._doubt_s, self._has_accounting = doubt_s, has_accounting
@@ -85,7 +88,8 @@ class Watcher:
         """One bounded look at what is due. Unreachable: the controller does not answer, and
         nothing has changed."""
         now = self.clock_s()
-        if now >= self._next_poll_s and self.book.of(Stage.SENT, Stage.SENDING):
+        wanted = self.silence.lasts or self.book.of(Stage.SENT, Stage.SENDING)
+        if now >= self._next_poll_s and wanted:
             self._poll(now)
         if now >= self._next_accounting_s and self._due:
             self._settle_due(now)
@@ -167,7 +171,8 @@ class Watcher:
     def _poll(self, now: float) -> None:
         self._next_poll_s = now + self._pause_s
         self.polls += 1
-        rows = self.transport.queue()
+        with self.silence.asked():
+            rows = self.transport.queue()
         self._polled_s = now
         by_attempt: defaultdict[str, list[QueueRow]] = defaultdict(list)
         for row in rows:

@@ -6,6 +6,7 @@ letters, unique abbreviations. Knows nothing of what values mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from meyrin.client.sbatch.options import (
@@ -31,6 +32,7 @@ from meyrin.domain.errors import BadDirective
 
 MARK = "#SBATCH"
 FOREIGN = ("#PBS", "#BSUB")
+_ENDS_BARE = re.compile(r"(?<=\s)\\\s*\Z")
 _HETEROGENEOUS = "submit one job for each part; --dependency orders them"
 
 Found = tuple[Option, Setting]
@@ -78,8 +80,10 @@ def _split(line: str, number: int) -> Iterator[tuple[str, bool]]:
     """The words of a directive, and whether any part was quoted; a bare # ends the line.
 
     As in sbatch, a backslash takes the next character as it is, in both kinds of quotes too,
-    but keeps no blank outside them.
+    but keeps no blank outside them. One at the end of a line, as people write who would continue
+    it, says nothing; in the middle, where sbatch passes over all that follows, it is no option.
     """
+    line = _ENDS_BARE.sub("", line)
     word, quote, quoted, escaped = "", "", False, False
     for char in line + " ":
         if escaped and (quote or not char.isspace()):

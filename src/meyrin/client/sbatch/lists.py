@@ -6,6 +6,7 @@ import re
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import MAX_ARRAY, ArraySpec, Dependency, DependencyKind, WarnSignal
+from meyrin.domain.units import show_count
 
 MAX_INDEX = 4_000_000  # one below the largest MaxArraySize that Slurm allows, slurm.conf(5)
 _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10})(?::([0-9]{1,10}))?)?")
@@ -40,7 +41,8 @@ def parse_array(text: str) -> ArraySpec:
     total = sum(len(span) for span in spans)
     if total > MAX_ARRAY:
         raise InvalidInput(
-            f"{total} elements", hint=f"an array has at most {MAX_ARRAY} elements; split it"
+            show_count(total, "element"),
+            hint=f"an array has at most {MAX_ARRAY} elements; split it",
         )
     found = sorted({index for span in spans for index in span})
     return ArraySpec(tuple(found), int(limit) if percent else 0)

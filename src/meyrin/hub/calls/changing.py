@@ -16,6 +16,7 @@ from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, R
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.units import show_moment
 from meyrin.hub.calls import changes_store, giving_back, reclaiming, service, store
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.calls.service import Allocation
@@ -215,7 +216,9 @@ def _check_extension(allocation: Allocation, wanted: Wanted) -> None:
         raise InvalidInput("an allocation gets more time or more hours", hint="say how much more")
     if wanted.end_s is not None and wanted.end_s <= allocation.end_s and not wanted.amount_s:
         raise InvalidInput(
-            f"it ends at {allocation.end_s} already", hint="give a later end_s", field="end_s"
+            f"it lasts until {show_moment(allocation.end_s)} already",
+            hint="give a later end",
+            field="end_s",
         )
 
 

@@ -15,7 +15,7 @@ from meyrin.domain import pace as rules
 from meyrin.domain.ledger import Balance
 from meyrin.domain.pace import Forecast, Part, Rule, Verdict
 from meyrin.domain.tranche import State
-from meyrin.domain.units import show_hours
+from meyrin.domain.units import show_count, show_hours
 from meyrin.hub.calls import notices, service, store, tranches
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.calls.service import Allocation
@@ -201,7 +201,7 @@ def _words(
     }[verdict]
     if forecast is not None and forecast.ends_s < end_s and verdict in (Verdict.ON, Verdict.FAST):
         days = (end_s - forecast.ends_s) // DAY_S
-        said += f"; used up about {days} days before its end if it goes on so"
+        said += f"; used up about {show_count(days, 'day')} before its end if it goes on so"
     return said
 
 

@@ -140,11 +140,20 @@ def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposa
             return _again(step, again, wanted)
         raise Refused(
             f"{fit.mode.title} was granted to you or to {wanted.project} before",
-            hint="it is given once per person and project: ask for more in another mode",
+            hint="it is given once per person and project: "
+            + _another(fits(step, replace(wanted, mode=None), modes)),
         )
     if by_rule:
         _grant(step, row, project_id, ("by rule", f"{fit.mode.title}: within its limits"), fit.mode)
     return one(step, actor, str(row["id"]))
+
+
+def _another(found: Sequence[Fit]) -> str:
+    """The way out for whoever had what a rule gives once."""
+    for fit in found:
+        if fit.fits and any(each.kind != RULE for each in fit.mode.step):
+            return f"ask in {fit.mode.title} (mode {fit.mode.name}), which fits this ask too"
+    return "no other mode fits this ask, so change it: more, fewer, shorter or longer"
 
 
 def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> Proposal:
@@ -287,7 +296,7 @@ def decide(
         check_amount(amount_s)
         if amount_s > row.amount_s:
             raise InvalidInput(
-                f"{amount_s // HOUR_S} hours are more than the {row.amount_s // HOUR_S} asked for",
+                f"{amount_s // HOUR_S:,} h is more than the {row.amount_s // HOUR_S:,} h asked for",
                 hint="grant at most what was asked",
                 field="amount_s",
             )

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from meyrin.hub.calls import proposals
+from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
@@ -15,7 +16,10 @@ from meyrin.wire.calls import (
     ClockStop,
     ClocksView,
     Decision,
+    GatePart,
     ModeClockView,
+    ModesView,
+    ModeView,
     NewAsk,
     ProposalList,
     ProposalView,
@@ -112,6 +116,35 @@ def start_clock(proposal: str, request: Request, call: Officer) -> ProposalView:
         made = proposals.start_clock(step, call.actor, proposal, request.app.state.modes)
         audit.note_change(step, call.actor.name, "proposal.start-clock", made.id)
     return view(made)
+
+
+@router.get("/modes")
+def modes(request: Request, _call: Person) -> ModesView:
+    """The ways to get hours here: who may ask, how much, for how long, and by when."""
+    return ModesView(modes=[_mode(each) for each in request.app.state.modes])
+
+
+def _mode(mode: Mode) -> ModeView:
+    return ModeView(
+        name=mode.name,
+        title=mode.title,
+        source=mode.source,
+        who=list(mode.who),
+        purposes=list(mode.purposes),
+        pays=list(mode.pays),
+        months=list(mode.months),
+        unit=mode.size.unit,
+        least_h=mode.size.least_h,
+        most_h=mode.size.most_h,
+        order=mode.order,
+        promise=mode.clock.promise,
+        counts=mode.clock.counts,
+        cut_off=bool(mode.clock.cutoffs),
+        steps=[step.kind for step in mode.step],
+        gates=[
+            GatePart(name=gate.name, percent=gate.percent, claim=gate.claim) for gate in mode.gate
+        ],
+    )
 
 
 @router.get("/clocks")

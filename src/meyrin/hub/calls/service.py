@@ -16,7 +16,7 @@ from meyrin.domain.errors import Conflict, InvalidInput, NotFound, Refused
 from meyrin.domain.ids import new_id
 from meyrin.domain.ledger import FACILITY, Balance, Source, check_amount, check_reason
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.units import LAST_S
+from meyrin.domain.units import LAST_S, show_hours, show_moment
 from meyrin.hub.calls import store
 from meyrin.hub.identity import service as identity
 from meyrin.hub.ledger import service as ledger
@@ -107,7 +107,7 @@ def grant_starter(
             raise _used_up(last, balance, live=live)
     until_s = step.now_s + rule.length_s
     new = _new(step, project_id, charged_type, rule.amount_s, start_s=step.now_s, end_s=until_s)
-    reason = f"starter: {rule.amount_s} s for the asking"
+    reason = f"starter: {show_hours(rule.amount_s)} h for the asking"
     allocation = replace(new, rule=STARTER, reason=reason)
     if not _open(step, allocation, source, turn=len(granted) + 1):
         return of_row(store.by_rule(step, STARTER, project_id, charged_type)[-1])
@@ -168,7 +168,11 @@ def extend(
         )
     until_s = found.end_s if end_s is None else end_s
     if until_s < found.end_s or until_s > LAST_S:
-        raise InvalidInput(f"it ends at {found.end_s} already", hint="give a later end_s")
+        raise InvalidInput(
+            f"it lasts until {show_moment(found.end_s)}, and can't until {show_moment(until_s)}",
+            hint=f"give a later end, until {show_moment(LAST_S)}",
+            field="end_s",
+        )
     if amount_s:
         ledger.grant(step, allocation_id, amount_s, reason, source)
     if not store.extend(step, allocation_id, end_s, amount_s):
@@ -268,8 +272,8 @@ def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> Non
         raise InvalidInput(f"{charged_type!r} is no charged type", field="charged_type")
     if not 0 <= start_s < end_s <= LAST_S:
         raise InvalidInput(
-            f"an allocation can't last from {start_s} to {end_s}",
-            hint="seconds since the epoch, the end after the start",
+            f"an allocation can't last from {show_moment(start_s)} to {show_moment(end_s)}",
+            hint=f"the end after the start, until {show_moment(LAST_S)}",
             field="end_s",
         )
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.ledger import FACILITY, Source, check_amount, plain_reason
 from meyrin.domain.tranche import Action, State, given_s
+from meyrin.domain.units import show_moment
 from meyrin.hub.calls import service, store
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
@@ -264,8 +265,9 @@ def _check(parts: Sequence[Part], start_s: int, end_s: int) -> None:
         check_amount(part.amount_s)
         if not last_s <= part.from_s < end_s:
             raise InvalidInput(
-                f"tranche {number} can't begin at {part.from_s}",
-                hint="not before the allocation or the tranche before it, and before the end",
+                f"tranche {number} can't begin at {show_moment(part.from_s)}",
+                hint=f"from {show_moment(last_s)} on, where the allocation or the tranche before it"
+                f" begins, and before {show_moment(end_s)}",
                 field="tranches",
             )
         last_s = part.from_s

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import Conflict, NotAllowed, Refused
 from meyrin.domain.job import JobRequest
+from meyrin.domain.units import show_moment
 from meyrin.hub.evaluations import store, trust
 from meyrin.hub.jobs import attempts, files
 from meyrin.hub.jobs import service as jobs
@@ -108,7 +109,8 @@ def _first(database: Database, by: str, attempt: str, raw: bytes) -> str:
             return str(before.bundle)
         audit.note(step, by, "evidence.conflict", attempt, kept=before.bundle, refused=digest)
     raise Conflict(
-        f"attempt {attempt} has other evidence already, received at {before.received_ms} ms",
+        f"attempt {attempt} has other evidence already, received at "
+        f"{show_moment(before.received_ms // 1000)}",
         hint="what came first stays; run the suite again for a new attempt",
     )
 

@@ -9,6 +9,7 @@ attempt of this hub, and that the hub has countersigned.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from meyrin.suites.verify import Verified
 
 MOST_RUNS = 20
+_BEGINNING = re.compile("[0-9a-f]{8,63}")  # of a digest, as lists show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +411,13 @@ def _facts(raw: bytes) -> Facts:
 
 
 def _found(step: Step, table: sa.Table, project_id: str, digest: str, noun: str) -> sa.Row[Any]:
+    """The one of this digest, or whose digest alone begins so."""
     row = store.found(step, table, project_id, digest)
+    if row is None and _BEGINNING.fullmatch(digest):
+        rows = store.beginning(step, table, project_id, digest)
+        if len(rows) > 1:
+            raise InvalidInput(f"several digests begin with {digest}", hint="write more of it")
+        row = rows[0] if rows else None
     if row is None:
         raise NotFound(f"there is no {noun} {digest[:64]} in this project")
     return row

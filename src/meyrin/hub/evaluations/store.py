@@ -157,6 +157,12 @@ def found(
     )
 
 
+def beginning(step: Step, table: sa.Table, project_id: str, digest: str) -> list[sa.Row[Any]]:
+    """Up to two whose digest begins so."""
+    begins = table.c.digest.startswith(digest)
+    return step.rows(sa.select(table).where(table.c.project_id == project_id, begins).limit(2))
+
+
 def runs_of(step: Step, project_id: str, digests: list[str]) -> list[sa.Row[Any]]:
     r = gate_runs.c
     wanted = sa.select(gate_runs).where(r.project_id == project_id)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
 from meyrin.domain.job import MAX_ARRAY, JobRequest
 from meyrin.domain.states import JobState
-from meyrin.domain.units import LAST_S
+from meyrin.domain.units import LAST_S, show_count
 from meyrin.engine import explain
 from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
@@ -137,7 +137,7 @@ def _check_elements_together(asked: Iterable[_Kept]) -> None:
     count = sum(len(kept.tasks) for kept in asked)
     if count > MAX_ARRAY:
         raise InvalidInput(
-            f"{count} jobs in one call",
+            f"{show_count(count, 'job')} in one call",
             hint=f"at most {MAX_ARRAY}, elements of arrays counted: send them in several calls",
             field="submissions",
         )

@@ -88,6 +88,8 @@ def insert_new(
 def among(conn: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]) -> Any:
     """`column` is one of `values`, however many: one parameter, so one prepared statement."""
     listed = list(values)
+    if len(listed) == 1 and listed[0] is not None:
+        return column == listed[0]
     if conn.dialect.name == "postgresql":
         of = _Written(column.type.compile(_POSTGRESQL))
         return column == sa.any_(sa.literal(_array(column.type, listed), of))

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotFound, Refused
-from meyrin.domain.units import HOUR_S
+from meyrin.domain.units import HOUR_S, show_count
 from meyrin.hub.calls import granting, proposals, public_clocks, unsent
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
 from meyrin.hub.plumbing import audit
@@ -263,7 +263,7 @@ def _queue(request: Request, call: Call, after: str, tried: Tried | None = None)
     view = View(
         "officer", "Officer's queue", "apply",
         {"asks": found, "following": following, "unsigned": unsigned, "tried": tried},
-        blocks=("officer",), say=f"{len(found)} asks wait", live=tried is None,
+        blocks=("officer",), say=f"{show_count(len(found), 'ask')} waiting", live=tried is None,
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 

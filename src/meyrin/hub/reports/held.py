@@ -21,8 +21,8 @@ HOLDERS: keeping.Holders = {
     "studies": is_shown,
 }
 WORDS = {
-    "evidence": "evidence and runs of models",
-    "results": "results of jobs",
+    "evidence": "evidence and runs of models, for ever",
+    "results": "results of jobs, for ever",
     "studies": "published studies",
     "inputs": "inputs of jobs that have not ended",
     "brought": "brought lately, and nothing refers to it now",

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
+from meyrin.domain.units import show_count
 from meyrin.hub.calls import changing, notices, pace, reclaiming
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.reports.pages import SAFETY, PageRoute, Tried, View, respond
@@ -26,7 +27,7 @@ def told(request: Request, call: Person, after: After = "") -> Response:
         found, following = notices.listed(step, call.actor, after, PAGE)
     view = View(
         "notices", "Notices", "projects", {"notices": found, "following": following},
-        blocks=("notices",), say=f"{len(found)} notices",
+        blocks=("notices",), say=show_count(len(found), "notice"),
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view)
 
@@ -66,8 +67,8 @@ def _running(
     }
     view = View(
         "officer_hours", "Hours that run", "apply", values,
-        blocks=("asked_changes", "off_pace", "idle_hours"), say=f"{len(asked)} changes wait",
-        live=tried is None,
+        blocks=("asked_changes", "off_pace", "idle_hours"),
+        say=f"{show_count(len(asked), 'change')} waiting", live=tried is None,
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 

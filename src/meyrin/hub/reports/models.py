@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreLine:
-    """One score of one run; `label` is its job, empty where none of the project left it."""
+class RunLine:
+    """One run; `label` is its job, empty where none of the project left it."""
 
     digest: str
     label: str
@@ -27,15 +27,40 @@ class ScoreLine:
     suite: str
     seed: int
     site: str
-    task: str
-    metric: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where the interval and its estimate lie between 0 and 1, in thousandths."""
+
+    low: int
+    estimate: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreLine:
+    """One score in one run."""
+
+    run: RunLine
     samples: int
     clusters: int
     unscored: int
     seen: str
     estimate: str
     interval: str
-    at_ms: int
+    span: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One score over versions, the newest run first."""
+
+    suite: str
+    task: str
+    metric: str
+    lines: tuple[ScoreLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +81,8 @@ class ModelsPage:
 
     families: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
-    scores: tuple[ScoreLine, ...]
+    runs: tuple[RunLine, ...]
+    scores: tuple[Score, ...]
     without: tuple[NoEvidence, ...]
 
 
@@ -72,7 +98,8 @@ def look(step: Step, actor: Actor, project: str, family: str) -> ModelsPage:
     return ModelsPage(
         tuple(sorted(named)),
         tuple(_verdict(each) for each in decided),
-        tuple(line for run in runs for line in _scores(run, labels.get(run.bundle, ""))),
+        tuple(_run(run, labels.get(run.bundle, "")) for run in runs),
+        _over_versions(runs, labels),
         () if family else tuple(without),
     )
 
@@ -91,28 +118,43 @@ def _verdict(kept: evaluations.KeptDecision) -> Verdict:
     )
 
 
-def _scores(kept: evaluations.KeptRun, label: str) -> list[ScoreLine]:
+def _run(kept: evaluations.KeptRun, label: str) -> RunLine:
     run = kept.run
-    return [
-        ScoreLine(
-            digest=kept.digest,
-            label=label,
-            version=_version(str(run["fingerprints"]["weights"])),
-            suite=f"{run['suite']} {run['version']}",
-            seed=int(run["seed"]),
-            site=str(run["site"]),
-            task=str(each["task"]),
-            metric=str(each["metric"]),
-            samples=int(each["samples"]),
-            clusters=int(each["clusters"]),
-            unscored=int(each["unscored"]),
-            seen=_seen(each),
-            estimate=_decimals(each.get("estimate")),
-            interval=_interval(each),
-            at_ms=int(run["started_ms"]),
-        )
-        for each in kept.scores
-    ]
+    return RunLine(
+        kept.digest,
+        label,
+        _version(str(run["fingerprints"]["weights"])),
+        f"{run['suite']} {run['version']}",
+        int(run["seed"]),
+        str(run["site"]),
+        int(run["started_ms"]),
+    )
+
+
+def _over_versions(
+    runs: Sequence[evaluations.KeptRun], labels: Mapping[str, str]
+) -> tuple[Score, ...]:
+    """The runs come newest first, and so do the lines of each score."""
+    found: dict[tuple[str, str, str], list[ScoreLine]] = {}
+    for kept in runs:
+        line = _run(kept, labels.get(kept.bundle, ""))
+        for each in kept.scores:
+            name = (str(kept.run["suite"]), str(each["task"]), str(each["metric"]))
+            found.setdefault(name, []).append(_score(line, each))
+    return tuple(Score(*name, tuple(lines)) for name, lines in sorted(found.items()))
+
+
+def _score(run: RunLine, told: Mapping[str, Any]) -> ScoreLine:
+    return ScoreLine(
+        run=run,
+        samples=int(told["samples"]),
+        clusters=int(told["clusters"]),
+        unscored=int(told["unscored"]),
+        seen=_seen(told),
+        estimate=_decimals(told.get("estimate")),
+        interval=_interval(told),
+        span=_span(told),
+    )
 
 
 def _version(weights: str) -> str:
@@ -136,3 +178,10 @@ def _interval(score: Mapping[str, Any]) -> str:
     if score["low"] is None:
         return "unknown"
     return f"{float(score['low']):.3f} to {float(score['high']):.3f}"
+
+
+def _span(score: Mapping[str, Any]) -> Span | None:
+    low, estimate, high = (score.get(name) for name in ("low", "estimate", "high"))
+    if low is None or estimate is None or high is None:
+        return None
+    return Span(*(round(1000 * min(1.0, max(0.0, float(at)))) for at in (low, estimate, high)))

@@ -59,6 +59,7 @@ def _environment() -> Environment:
         "hours",
         "unit",
         "part",
+        "happened",
     )
     made.filters |= {name: getattr(show, name) for name in names}
     made.filters |= {"bytes": show.bytes_, "path": show.path, "counted": show_count}

@@ -13,6 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.domain.states import JobState
+from meyrin.domain.units import show_count
 from meyrin.hub.calls import notices
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.plumbing import world
@@ -64,7 +65,7 @@ def _overview(step: Step, call: Call) -> View:
             else "",
         },
         blocks=("sites", "counts", "newest", "projects"),
-        say=f"{counts['running']} jobs running, {counts['sent']} sent to sites, "
+        say=f"{show_count(counts['running'], 'job')} running, {counts['sent']} sent to sites, "
         f"{counts['waiting']} waiting",
     )
 

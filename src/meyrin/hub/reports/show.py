@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from meyrin.domain.ledger import AccountKind
+from meyrin.domain.ledger import AccountKind, EntryKind
 from meyrin.domain.states import MEANING, JobState
 from meyrin.domain.units import CORE, show_count, show_duration, show_energy, show_hours
 
@@ -135,6 +135,26 @@ def part(text: str) -> str:
 def path(text: str) -> str:
     """A relative file name as the end of an address."""
     return quote(text, safe="/")
+
+
+_HAPPENED: dict[EntryKind, str] = {
+    EntryKind.GRANT: "Granted",
+    EntryKind.PROMISE: "Promised for later, not free yet",
+    EntryKind.RELEASE: "Released of what was promised",
+    EntryKind.WITHDRAW: "Promised, and given back",
+    EntryKind.HOLD: "Put on hold for jobs",
+    EntryKind.SETTLE: "Charged for use",
+    EntryKind.VOID: "Given back from hold",
+    EntryKind.CORRECT: "Corrected",
+    EntryKind.EXPIRE: "Expired",
+    EntryKind.TRANSFER: "Moved between allocations",
+    EntryKind.RECLAIM: "Given back unused",
+}
+
+
+def happened(kind: str) -> str:
+    """What entries of this kind tell, as a line of a statement."""
+    return _HAPPENED[EntryKind(kind)]
 
 
 _ACCOUNTS: dict[str, str] = {

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition
+from meyrin.domain.units import show_count
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import store
 
@@ -37,7 +38,9 @@ def check_announced(partitions: Sequence[Partition]) -> None:
     nodes = sum(one.nodes for one in partitions)
     if nodes > MAX_NODES:
         raise InvalidInput(
-            f"{nodes} nodes at one site", hint=f"at most {MAX_NODES}", field="partitions"
+            f"{show_count(nodes, 'node')} at one site",
+            hint=f"at most {MAX_NODES}",
+            field="partitions",
         )
     for one in partitions:
         units = one.nodes * max(one.cores_per_node, one.accelerators_per_node)

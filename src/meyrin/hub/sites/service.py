@@ -14,6 +14,7 @@ from typing import Any
 from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, StaleEpoch
 from meyrin.domain.ids import new_id
 from meyrin.domain.site import OwnerShare, Partition, check_name
+from meyrin.domain.units import show_moment
 from meyrin.engine.model import PartitionState
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import world
@@ -273,16 +274,15 @@ def lend(
     price_cents: int | None = None,
 ) -> Offer:
     """Lend a partition for its owners, from `start_s` until just before `end_s` (None: on and on).
-
-    The partition need not be announced yet. Conflict when it is lent in that time already.
+    It need not be announced yet. Conflict when it is lent in that time already.
     `price_cents` is what an accelerator-hour (core-hour) costs who comes by the paid door.
     """
     check_name("partition", partition)
     check_owners(owners)
     if start_s < 0 or (end_s is not None and end_s <= start_s):
         raise InvalidInput(
-            f"an offer can't last from {start_s} to {end_s}",
-            hint="seconds since 1970, the end after the start",
+            f"an offer can't last from {show_moment(start_s)} to {show_moment(end_s)}",
+            hint="the end after the start, which is not before 1970",
             field="end_s",
         )
     row = site_row(step, store.sites.c.name == name, name, hold=True)
@@ -330,8 +330,8 @@ def end_offer(step: Step, name: str, offer_id: str, end_s: int | None = None) ->
     end_s = earliest if end_s is None else end_s
     if end_s < earliest or (offer.end_s is not None and end_s > offer.end_s):
         raise InvalidInput(
-            f"this offer can't end at {end_s}",
-            hint=f"from {earliest} to {offer.end_s or 'any time'}; make a new offer to go on",
+            f"this offer can't end at {show_moment(end_s)}",
+            hint=f"from {show_moment(earliest)} to {show_moment(offer.end_s)}; make a new one",
             field="end_s",
         )
     store.set_offer_end(step, offer_id, end_s)

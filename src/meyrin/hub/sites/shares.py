@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.domain.site import OwnerShare
+from meyrin.domain.units import show_moment
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service, store
 
@@ -89,8 +90,8 @@ def change_shares(
     least = max(step.now_s, last_s + 1, offer.start_s)
     if from_s < least or (offer.end_s is not None and from_s >= offer.end_s):
         raise InvalidInput(
-            f"the shares of {offer_id} can't change at {from_s}",
-            hint=f"from {least} (now, and after the change before) until the offer's end",
+            f"the shares of {offer_id} can't change at {show_moment(from_s)}",
+            hint=f"from {show_moment(least)} on (after the change before), until its end",
             field="from_s",
         )
     if len(terms) > _MAX_TERMS:

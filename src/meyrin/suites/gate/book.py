@@ -60,7 +60,9 @@ def last(path: Path, plan: str) -> Decision:
     except OSError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}") from error
     try:
-        decisions = [decision_from_data(json.loads(raw))]
+        told = json.loads(raw)  # as it is, or as a hub shows it
+        inner = told.get("decision") if isinstance(told, dict) else None
+        decisions = [decision_from_data(inner if isinstance(inner, dict) else told)]
     except ValueError:
         decisions = list(_read(raw, path))
     for each in reversed(decisions):

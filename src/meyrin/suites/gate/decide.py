@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import show_count
 from meyrin.suites.facts import Facts, canonical
 from meyrin.suites.gate import words
 from meyrin.suites.gate.evidence import (
@@ -27,10 +28,10 @@ from meyrin.suites.gate.evidence import (
 from meyrin.suites.gate.plan import UNSCORED_BUDGET, Claim, Plan
 from meyrin.suites.gate.signing import SignedPlan
 
-RULES = 2  # the version of these rules; a decision names it
+RULES = 3  # the version of these rules; a decision names it
 # what decisions by rules 1 lack, and what they said in other words: nothing that decides
 _NEWER = frozenset({"ones", "of", "estimate"})
-_TOLD = _NEWER | {"says", "low", "high", "rules"}
+_TOLD = {1: _NEWER | {"says", "low", "high", "rules"}, 2: frozenset({"says", "rules"})}
 PASS, FAIL, NOT_ENOUGH = "pass", "fail", "not enough evidence"
 # what says only that a run was not made for this plan: set aside where it is asked what would
 # have been decided
@@ -161,12 +162,12 @@ def decide(
 def replay(decision: Decision, signed: SignedPlan, runs: Sequence[Facts]) -> tuple[str, ...]:
     """What differs when the decision is made again from its evidence; empty when nothing does.
 
-    Rules 1 and 2 decide alike and differ only in what they tell; so that is not compared between
-    them.
+    All rules so far decide alike and differ only in what they tell; so that is not compared
+    between them.
     """
     spent = Spent(decision.attempt - 1, decision.before_ppm)
     again = decide(signed, runs, spent, decision.decided_ms, hypothetical=decision.hypothetical)
-    left_out = _TOLD if decision.rules < RULES else frozenset()
+    left_out = _TOLD.get(decision.rules, frozenset())
     one, other = (_without_keys(asdict(each), left_out) for each in (decision, again))
     return tuple(_differences("", one, other))
 
@@ -212,7 +213,7 @@ def _ledger_problems(plan: Plan, spent: Spent) -> list[Problem]:
     if spent.ppm + plan.spend_ppm <= plan.level_ppm:
         return []
     says = (
-        f"{spent.attempts} attempts have spent {spent.ppm / 10_000:g} % of a level of "
+        f"{show_count(spent.attempts, 'attempt')} spent {spent.ppm / 10_000:g} % of a level of "
         f"{plan.level * 100:g} %, and one more would spend {plan.spend_ppm / 10_000:g} %; "
         "a new gate needs new sealed items"
     )

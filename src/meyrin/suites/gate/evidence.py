@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from meyrin.domain.errors import MeyrinError
+from meyrin.domain.units import show_count
 from meyrin.suites.facts import Facts, SampleFact, canonical, check_comparable, in_order
 from meyrin.suites.gate.plan import Claim, Plan
 from meyrin.suites.gate.signing import SignedPlan
@@ -111,7 +112,7 @@ def observe(claim: Claim, signed: SignedPlan, runs: Sequence[Facts], now_ms: int
     clusters, unscored = _clusters(claim, samples, reference)
     there = len({each.cluster for each in samples})
     if there < claim.clusters:
-        says = f"{there} clusters where the plan has {claim.clusters}"
+        says = f"{show_count(there, 'cluster')} where the plan has {claim.clusters:,}"
         problems.append(Problem("few_clusters", says, claim.name))
     missing = claim.samples - len(samples)
     return Observed(
@@ -238,17 +239,19 @@ def _samples(claim: Claim, facts: Facts) -> tuple[list[SampleFact], list[Problem
     samples = [each for each in asked if each.id not in left_out]
     problems = []
     if len(samples) > claim.samples:
-        says = f"{len(samples)} samples where the plan has {claim.samples}"
+        says = f"{show_count(len(samples), 'sample')} where the plan has {claim.samples:,}"
         problems.append(Problem("too_many_samples", says, claim.name))
     if facts.run.planned < len(facts.samples):
-        says = f"the run planned {facts.run.planned} samples and has {len(facts.samples)}"
+        planned = show_count(facts.run.planned, "sample")
+        says = f"the run planned {planned} and has {len(facts.samples):,}"
         problems.append(Problem("too_many_samples", says, claim.name))
     if samples and not any(claim.metric in dict(each.scores) for each in samples):
         says = f"no sample has a score {claim.metric}"
         problems.append(Problem("no_metric", says, claim.name))
     off = [each for each in samples if not _in_range(claim, each.score(claim.metric))]
     if off:
-        says = f"{len(off)} scores are outside of what the plan says, as in sample {off[0].id}"
+        scores = show_count(len(off), "score")
+        says = f"{scores} outside of what the plan says, as in sample {off[0].id}"
         problems.append(Problem("bad_score", says, claim.name))
     if any(not each.cluster for each in samples):
         problems.append(Problem("no_cluster", "samples without a cluster", claim.name))

@@ -31,7 +31,9 @@ def of_finding(claim: Claim, found: Finding, problems: Sequence[Problem], *, few
     unit = _percent if claim.rule != "mean" else _plain
     parts = [f"{head}. Found {_seen(claim, found)}; the bar is {_side(claim)} {unit(claim.bar)}."]
     if found.unscored:
-        parts.append(f"{found.unscored:,} samples without a score count as {_worst(claim)}.")
+        parts.append(
+            f"{show_count(found.unscored, 'sample')} without a score counted as {_worst(claim)}."
+        )
     if few:
         parts.append(
             f"More than {UNSCORED_BUDGET * 100:g} % have no score, which is no evidence about a "
@@ -46,7 +48,7 @@ def of_finding(claim: Claim, found: Finding, problems: Sequence[Problem], *, few
         parts.append("A stronger capability claim was not proved, so this one is not reached.")
     if found.verdict == "not enough evidence" and not few:
         parts.append(
-            f"About {found.settle:,} samples of this kind would have settled it."
+            f"About {show_count(found.settle, 'sample')} of this kind would have settled it."
             if found.settle
             else "More samples of this kind would hardly settle it: it is too near to the bar."
         )

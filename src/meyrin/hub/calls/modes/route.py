@@ -121,5 +121,5 @@ def _length(mode: Mode, answers: Answers) -> Objection | None:
     if answers.months in mode.months:
         return None
     allowed = ", ".join(str(months) for months in sorted(mode.months))
-    words = f"it lasts {allowed} months, not {answers.months}"
+    words = f"its length in months is {allowed}, not {answers.months}"
     return Objection("months", str(answers.months), allowed, words)

@@ -36,7 +36,8 @@ def modes_of(settings: HubSettings) -> tuple[Mode, ...]:
         "name": "reviewed",
         "title": "Reviewed",
         "months": list(range(1, 13)),
-        "size": {"unit": "accelerator", "least_h": settings.starter_hours + 1, "most_h": 10**7},
+        # from 1: who had the starter may need a little more
+        "size": {"unit": "accelerator", "least_h": 1, "most_h": 10**7},
         "clock": {**clock, "promise": _WORKING_DAYS, "counts": "working-days"},
         "step": [{"kind": "officer", "words": "an officer decides, with a reason"}],
     }

@@ -1,0 +1,41 @@
+"""Since when Slurm's controller does not answer. It changes no job; the site's page says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from meyrin.domain.errors import Unreachable
+
+
+class Silence:
+    """Questions of any thread are asked within `asked`; one answer ends the silence."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._since_s: float | None = None
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        begun_s = self._clock_s()
+        try:
+            yield
+        except Unreachable:
+            if self._since_s is None:
+                self._since_s = begun_s
+            raise
+        self._since_s = None
+
+    @property
+    def lasts(self) -> bool:
+        return self._since_s is not None
+
+    def in_words(self, at_least_s: int) -> str:
+        """Empty while it answers, or has been silent for less than that."""
+        since_s = self._since_s
+        if since_s is None or self._clock_s() < since_s + at_least_s:
+            return ""
+        return (
+            f"its Slurm does not answer since {datetime.fromtimestamp(since_s, UTC):%F %H:%M} UTC"
+        )

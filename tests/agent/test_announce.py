@@ -1,0 +1,52 @@
+"""What an agent says of its site."""
+
+from __future__ import annotations
+
+import pytest
+
+from meyrin.agent.announce import Announcer, shown
+from meyrin.agent.config import AgentConfig, Rules
+from meyrin.domain.site import Partition
+
+
+def partition(name, longest_s=None, usual_s=None):
+    return Partition(name, 2, 8, 64000, max_walltime_s=longest_s, default_walltime_s=usual_s)
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "usual_s", "told"),
+    [
+        (None, None, (3600, None)),
+        (600, 60, (600, 60)),
+        (86400, 7200, (3600, 3600)),  # or a job without --time would ask too much
+    ],
+)
+def test_the_site_s_own_wall_time_is_told_with_the_partition(longest_s, usual_s, told):
+    (one,) = shown(Rules(max_walltime_s=3600), [partition("cpu", longest_s, usual_s)])
+    assert (one.max_walltime_s, one.default_walltime_s) == told
+
+
+def test_only_partitions_shown_are_told_and_as_they_are_where_there_is_no_rule():
+    there = [partition("cpu", 600), partition("gpu")]
+    assert shown(Rules(), there) == there
+    assert shown(Rules(partitions_shown=("gpu",)), there) == there[1:]
+
+
+class Silent:
+    kind = "slurm"
+    for_s = 0
+
+    def silence(self, at_least_s):
+        return "it does not answer" if self.for_s > at_least_s else ""
+
+
+def test_a_batch_system_that_is_silent_is_told_and_after_a_minute_gets_nothing_new(tmp_path):
+    config = AgentConfig(hub="http://hub", credential_file=tmp_path / "c", dir=tmp_path)
+    batch = Silent()
+    announcer = Announcer(batch, lambda: 0)
+    assert (announcer.saying(config, "", "")[1].trouble, announcer.not_now()) == ("", "")
+    batch.for_s = 30
+    said = announcer.saying(config, "", "a file")[1].trouble
+    assert (said, announcer.not_now()) == ("a file; it does not answer", "")
+    batch.for_s = 61
+    assert announcer.not_now() == "it does not answer"
