@@ -5,6 +5,8 @@
 Every ratio is "times the seconds of" a line above it, measured in the same run, in turns with it.
 Seconds are CPU seconds: best of all repeats, then the worst as a per cent above the best.
 `B/job` is what a replay adds to the resident memory beyond the log's own arrays, per job.
+Of a move of a reservation the note says the microseconds, which are the whole time by all moves,
+and how many gaps were looked at.
 
 The C loop (bench/replay_loop.c) is compiled here, and counts only where it gives the golden starts
 on tie-free logs; every line of Meyrin's kernels says whether all its starts are the C loop's.
@@ -59,6 +61,7 @@ class Line:
     peak_mb: float | None = None
     bytes_per_job: float | None = None
     moves: int | None = None  # of reservations, under conservative
+    asked: int | None = None  # gaps, by all moves
     note: str = ""
 
     @property
@@ -81,6 +84,7 @@ class Line:
     def add(self, found: dict[str, Any]) -> None:
         self.seconds += found["seconds"]
         self.moves = found.get("moves", self.moves)
+        self.asked = found.get("asked", self.asked)
         if "peak_kb" in found:
             self.peak_mb = max(self.peak_mb or 0.0, found["peak_kb"] / 1024)
         if "bytes" in found and self.part == "engine":
@@ -287,14 +291,16 @@ class Table:
         """Conservative with everybody waiting at once: how time and moves grow with the queue.
 
         Where limits are exact no reservation ever moves. Where jobs end early most of them move
-        at each completion, and the moves themselves grow as the square: seconds per move count.
+        at each completion, and the moves themselves grow as the square and more: whether a move
+        takes longer in a longer queue is what counts.
         """
         before = self.engine("conservative", "exact4000", 1)
         for jobs in (25_000, 50_000, 100_000):
             before = self._alone(f"exact{jobs}", before)
         before = self.engine("conservative", "once2000", 1)
         before = self._grown(self.engine("conservative", "once4000", 1), before)
-        self._alone("once8000", before)
+        for jobs in (8_000, 16_000):
+            before = self._alone(f"once{jobs}", before)
 
     def _alone(self, name: str, before: Line) -> Line:
         """Conservative on a log that takes the C loop too long."""
@@ -309,7 +315,9 @@ class Table:
         if line.best and before.best and line.moves is not None and before.moves is not None:
             words = f"jobs x {line.jobs / before.jobs:.2f}: time x {line.best / before.best:.2f}"
             if before.moves:
-                words += f", moves x {line.moves / before.moves:.2f}"
+                moves = line.moves / before.moves
+                each = line.best / before.best / moves
+                words += f", moves x {moves:.2f}, a move x {each:.2f}"
             self.say(f"{'':25} {words}")
             line.note = "; ".join(filter(None, (line.note, words)))
         return line
@@ -411,8 +419,11 @@ def row(line: Line) -> str:
     ]
     note = line.note
     if line.moves is not None and line.best:
-        each = f", {line.best / line.moves * 1e6:.2f} us each" if line.moves else ""
-        note = "; ".join(filter(None, (note, f"{line.moves:,} moves{each}")))
+        words = f"{line.moves:,} moves"
+        if line.moves and line.asked is not None:
+            words += f", {line.best / line.moves * 1e6:.2f} us"
+            words += f" and {line.asked / line.moves:.2f} gaps each"
+        note = "; ".join(filter(None, (note, words)))
     return f"{' '.join(cells)}  {note}".rstrip()
 
 

@@ -63,6 +63,7 @@ def engine(policy: str, jobs: str, starts: str, repeats: str) -> dict[str, objec
         if policy == "conservative":
             numbers = pool._state.moves.tolist()  # noqa: SLF001 - a count for this table only
             counted = dict(zip(("passes", "looks", "moves"), numbers, strict=True))
+            counted["asked"] = int(pool._state.gaps.asked[0])  # noqa: SLF001
 
     replay([column[:50] for column in columns])
     found = measured(int(repeats), lambda: replay(columns))

@@ -127,7 +127,7 @@ def main() -> None:
     rush = log[:, :100_000].copy()
     rush[0] //= 4
     writer.log("rush", f"{text}, 4 x as fast", machine, rush)
-    for jobs in (2_000, 4_000, 8_000):
+    for jobs in (2_000, 4_000, 8_000, 16_000):
         once = all_at_once(jobs, machine, exact=False)
         writer.log(f"once{jobs}", "at once, ends early", machine, once)
     for jobs in (4_000, 25_000, 50_000, 100_000):

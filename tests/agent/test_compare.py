@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from meyrin.agent.compare import Compared, compare, judged
 from meyrin.agent.slurm.transport import AccountingRow
+from meyrin.agent.trial import is_trial, new_attempt
 from meyrin.wire.agents import CountedList, CountedView
 
 HOUR = 3_600_000
@@ -37,6 +40,16 @@ def said(ours: list[CountedView], rows: list[AccountingRow]) -> Compared:
     for each in rows:
         by_attempt.setdefault(each.name.removeprefix("meyrin-"), []).append(each)
     return judged({one.attempt: one for one in ours}, by_attempt, FROM, UNTIL)
+
+
+def test_the_test_job_of_a_join_is_listed_and_is_no_difference():
+    trial = new_attempt()
+    found = said([counted()], [row(), row(2, name=f"meyrin-{trial}", batch_job="4")])
+    ((attempt, site_s, bad, what),) = [(n.attempt, n.site_s, n.bad, n.what) for n in found.lines]
+    assert (attempt, site_s, bad) == (trial, 2, False)
+    assert "test job" in what
+    assert (found.attempts, found.site_s, found.meyrin_s) == (1, 60, 60)
+    assert not is_trial(str(uuid.uuid4()))
 
 
 PREEMPTED = row(40, END_S - 600, state="PREEMPTED")

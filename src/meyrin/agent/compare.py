@@ -15,6 +15,7 @@ from meyrin.agent.slurm.ask import attempt_of, name_of
 from meyrin.agent.slurm.judge import is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
+from meyrin.agent.trial import is_trial
 from meyrin.domain.units import show_count
 from meyrin.wire.agents import CountedList, CountedView
 
@@ -97,6 +98,9 @@ def judged(
         own, copies = _told_apart(ours, rows.get(attempt, ()))
         if not _in_time(ours, own, from_ms, until_ms):
             continue
+        if ours is None and is_trial(attempt):
+            lines.append(_trial(attempt, own))
+            continue
         line, site_s, meyrin_s = _line(attempt, ours, own)
         attempts, site_sum_s, meyrin_sum_s = (
             attempts + 1,
@@ -176,6 +180,13 @@ def _line(
     job = None if ours is None else ours.job
     line = Line(job, attempt, batch_job, site_s, meyrin_s, site_j, meyrin_j, what) if what else None
     return line, site_s or 0, meyrin_s or 0
+
+
+def _trial(attempt: str, own: Sequence[AccountingRow]) -> Line:
+    """The hub never heard of it."""
+    site_s = sum(row.elapsed_s or 0 for row in own)
+    what = "the test job of a join, charged to nobody"
+    return Line(None, attempt, own[0].batch_job, site_s, None, None, None, what, bad=False)
 
 
 def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:

@@ -21,6 +21,7 @@ import structlog
 import uvicorn
 
 from meyrin.agent.lock import hold_lock
+from meyrin.cli.terminal import say
 from meyrin.client.place import CLIENT_FILE
 from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused, Unreachable
 from meyrin.domain.site import OwnerShare, Partition
@@ -60,6 +61,7 @@ class Machine:
         self.settings = settings
         self.local_sites = local_sites
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._told: set[str] = set()  # sites whose agent died, as the terminal said
         self.ended = threading.Event()  # asked to stop, or unable to go on
         self.broken = False
         self._stopping = threading.Event()
@@ -223,6 +225,15 @@ class Machine:
         except Failed as error:
             log.warning("agent.late", error=error.message, logs=str(self.settings.dir / "sites"))
 
+    def _tell_of_death(self, name: str, code: int) -> None:
+        """Once a site, in the terminal: one that dies again and again takes no jobs."""
+        if name not in self._told:
+            self._told.add(name)
+            log_file = self.settings.dir / "sites" / name / "agent.log"
+            say(
+                f"the agent of {name} ended (exit code {code}) and is started again; see {log_file}"
+            )
+
     def _supervise(self) -> None:
         """Start an agent again that died; the jobs of its site went on meanwhile."""
         while not self._stopping.wait(1.0):
@@ -230,6 +241,7 @@ class Machine:
                 code = agent.poll()
                 if code is not None and not self._stopping.is_set():
                     log.warning("agent.died", site=name, exit_code=code)
+                    self._tell_of_death(name, code)
                     try:
                         self._start_agent(name)
                     except (OSError, MeyrinError) as error:

@@ -8,8 +8,10 @@ A completion that gives nothing back costs no pass: with exact limits nobody eve
 arrival searches only behind who needs no more (frontier.py). Else a pass looks at every waiting job
 but searches only where room has opened (gaps.py). Where limits are too long and thousands wait,
 most of them move at each completion, so that the moves alone grow faster than the square of the
-queue, and that many steps is what keeping every reservation costs; a move itself takes a little
-longer the more wait. Decision 0016 has the numbers.
+queue, and that many steps is what keeping every reservation costs. A move is nearly always a step
+to the moment before, since whoever the job waits for has moved as well; it touches the edges of its
+reservation only, and takes as long in a long queue as in a short one. Decision 0016 has the
+numbers, and why moves can't be put together.
 """
 
 from __future__ import annotations
@@ -45,19 +47,25 @@ from meyrin.engine.pool.profile import (
     new_profile,
     release,
     reserve,
+    shift,
 )
 
 DUE = SHADOW  # the counter of the first reservation among the waiting jobs
 QUEUED = SPARE  # the counter of places of the queue, of which some may have started
 # waiting jobs from which on an arrival asks the frontier, and gaps are told apart by length
 DEPTHS = (64, 512)
+# Moments of a job at once, at most: two of its reservation, and those that it let go since the last
+# pass but one began, two at each of two moves, one when it started and one when it ended: gaps,
+# which are noted only where a reservation begins or ends, or now, may hold them that long.
+MOMENTS = 8
 
 
 class Conservative(NamedTuple):
     """Everything between two instants; `queue` holds the waiting jobs in log order.
 
-    `first[j]` and `last[j]` are the moments of job j's reservation. `begin[k]` is a waiting job
-    whose reservation begins at moment k, from which `later` and `sooner` lead to the others.
+    `first[j]` and `last[j]` are the moments of job j's reservation. `profile.begin[k]` is a
+    waiting job whose reservation begins at moment k, from which `later` and `sooner` lead to the
+    others.
     A job that starts leaves the queue at the next pass only. `moves` counts passes over the
     queue, jobs looked at and moves; `depths` is DEPTHS.
     """
@@ -70,7 +78,6 @@ class Conservative(NamedTuple):
     queue: npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
     last: npt.NDArray[np.int32]
-    begin: npt.NDArray[np.int32]
     later: npt.NDArray[np.int32]
     sooner: npt.NDArray[np.int32]
     moves: npt.NDArray[np.int64]
@@ -82,16 +89,16 @@ def new_state(jobs: Jobs, completions: Any, at: npt.NDArray[np.int64], machine: 
     """The state before the first instant."""
     count = jobs.submit.size
     at[DUE] = END
+    longest = int(jobs.limit.max(initial=1))
     return Conservative(
         jobs=jobs,
         completions=completions,
-        profile=new_profile(2 * count + 8, machine),
-        gaps=new_gaps(count),
-        frontier=new_frontier(count, machine, int(jobs.limit.max(initial=1))),
+        profile=new_profile(MOMENTS * count + 8, machine),
+        gaps=new_gaps(count, machine, longest),
+        frontier=new_frontier(count, machine, longest),
         queue=np.zeros(count, np.int32),
         first=np.zeros(count, np.int32),
         last=np.zeros(count, np.int32),
-        begin=np.full(2 * count + 8, NOBODY, np.int32),
         later=np.zeros(count, np.int32),
         sooner=np.zeros(count, np.int32),
         moves=np.zeros(3, np.int64),
@@ -135,7 +142,7 @@ def _complete(s: Conservative, now: int) -> None:
         last = s.last[job]
         if p.time[last] > now:
             give_back(p, p.at[HEAD], last, s.jobs.processors[job])
-            note(s.gaps, p, p.at[HEAD], last)
+            note(s.gaps, p, p.at[HEAD], last, NOBODY)
         release(p, last)
 
 
@@ -152,7 +159,7 @@ def _compress(s: Conservative) -> None:
         if jobs.start[job] >= 0:
             continue
         processors, limit = jobs.processors[job], jobs.limit[job]
-        target = earlier(gaps, p, s.first[job], processors, limit)
+        target = earlier(gaps, p, job, s.first[job], processors, limit)
         if target != NOBODY:
             _move(s, job, target)
         still_waits(gaps, processors, limit)
@@ -169,11 +176,14 @@ def _move(s: Conservative, job: int, target: int) -> None:
     first, last = s.first[job], s.last[job]
     s.moves[2] += 1
     _unlist(s, job)
-    give_back(p, first, last, processors)
     _list(s, job, target)
-    s.last[job] = reserve(p, target, limit, processors)
-    opened = first if p.time[s.last[job]] <= p.time[first] else s.last[job]
-    note(s.gaps, p, opened, last)
+    if p.time[target] + limit > p.time[first]:  # as nearly always: a little earlier than it was
+        opened = s.last[job] = shift(p, target, first, last, limit, processors)
+    else:
+        opened = first
+        give_back(p, first, last, processors)
+        s.last[job] = reserve(p, target, limit, processors)
+    note(s.gaps, p, opened, last, job)
     release(p, first)
     release(p, last)
 
@@ -182,8 +192,8 @@ def _move(s: Conservative, job: int, target: int) -> None:
 def _list(s: Conservative, job: int, moment: int) -> None:
     """A waiting job's reservation begins at this moment."""
     s.first[job] = moment
-    other = s.begin[moment]
-    s.begin[moment] = job
+    other = s.profile.begin[moment]
+    s.profile.begin[moment] = job
     s.later[job] = other
     s.sooner[job] = NOBODY
     if other != NOBODY:
@@ -197,7 +207,7 @@ def _unlist(s: Conservative, job: int) -> None:
     if before != NOBODY:
         s.later[before] = after
     else:
-        s.begin[s.first[job]] = after
+        s.profile.begin[s.first[job]] = after
     if after != NOBODY:
         s.sooner[after] = before
 
@@ -215,8 +225,8 @@ def _start_due(s: Conservative, now: int) -> None:
     """Start whose reservation begins now, and find the next one."""
     at, p = s.at, s.profile
     head = p.at[HEAD]
-    job = s.begin[head]
-    s.begin[head] = NOBODY
+    job = s.profile.begin[head]
+    s.profile.begin[head] = NOBODY
     while job != NOBODY:
         after = s.later[job]
         _start(s, job, now)
@@ -227,7 +237,7 @@ def _start_due(s: Conservative, now: int) -> None:
         at[QUEUED] = 0
         return
     k = head
-    while s.begin[k] == NOBODY:
+    while s.profile.begin[k] == NOBODY:
         k = p.next[k]
     at[DUE] = p.time[k]
 

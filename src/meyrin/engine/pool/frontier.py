@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meyrin.engine.compiled import inner
+from meyrin.engine.pool.classes import class_of
 
 COARSEST, FINEST = 2, 7  # binary digits behind the first that a class tells apart
 
@@ -55,22 +56,11 @@ def forget(f: Frontier) -> None:
 
 
 @inner
-def _class(number: int, digits: int) -> int:
-    """The class of a positive number, from 1 on; ascending, and exact below 2^(digits + 1)."""
-    shift = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if number >> step >> digits:
-            number >>= step
-            shift += step
-    return (shift << digits) + number
-
-
-@inner
 def behind(f: Frontier, processors: int, limit: int, now: int) -> Any:
     """The job of the latest reservation after `now` that needs no more; -1 if none is known."""
     latest, job = now, -1
-    size = min(_class(processors + 1, f.digits[0]), f.age.shape[0]) - 1
-    length = min(_class(limit + 1, f.digits[0]), f.age.shape[1]) - 1
+    size = min(class_of(processors + 1, f.digits[0]), f.age.shape[0]) - 1
+    length = min(class_of(limit + 1, f.digits[0]), f.age.shape[1]) - 1
     a = size
     while a > 0:
         b = length
@@ -85,8 +75,8 @@ def behind(f: Frontier, processors: int, limit: int, now: int) -> Any:
 @inner
 def know(f: Frontier, job: int, processors: int, limit: int, time: int) -> None:
     """A job waits for `time`."""
-    length = _class(limit, f.digits[0])
-    a = _class(processors, f.digits[0])
+    length = class_of(limit, f.digits[0])
+    a = class_of(processors, f.digits[0])
     while a < f.age.shape[0]:
         b = length
         while b < f.age.shape[1]:

@@ -23,26 +23,36 @@ FRESH = 2  # the first moment that was never used
 
 
 class Profile(NamedTuple):
-    """`free[k]` processors from `time[k]` to `time[next[k]]`; `held[k]` counts the holders."""
+    """`free[k]` processors from `time[k]` to `time[next[k]]`; `held[k]` counts the holders.
+
+    `begin[k]` is for whoever keeps a list of what begins at the moment: NOBODY when it is made.
+    """
 
     time: npt.NDArray[np.int64]
     free: npt.NDArray[np.int32]
     next: npt.NDArray[np.int32]
     prev: npt.NDArray[np.int32]
     held: npt.NDArray[np.int32]
+    begin: npt.NDArray[np.int32]
     at: npt.NDArray[np.int64]
 
 
 def new_profile(moments: int, machine: int) -> Profile:
-    """All `machine` processors free for ever; room for so many moments."""
+    """All `machine` processors free for ever; room for so many moments.
+
+    What is not used of the room takes no memory.
+    """
     made = Profile(
-        time=np.full(moments, -END),
-        free=np.full(moments, machine, np.int32),
-        next=np.full(moments, NOBODY, np.int32),
-        prev=np.full(moments, NOBODY, np.int32),
-        held=np.zeros(moments, np.int32),
+        time=np.empty(moments, np.int64),
+        free=np.empty(moments, np.int32),
+        next=np.empty(moments, np.int32),
+        prev=np.empty(moments, np.int32),
+        held=np.empty(moments, np.int32),
+        begin=np.empty(moments, np.int32),
         at=np.array([0, NOBODY, 1]),
     )
+    made.time[0], made.free[0] = -END, machine
+    made.next[0] = made.prev[0] = made.begin[0] = NOBODY
     made.held[0] = 1  # now never leaves
     return made
 
@@ -97,6 +107,31 @@ def reserve(p: Profile, first: int, length: int, processors: int) -> Any:
 
 
 @inner
+def shift(p: Profile, target: int, first: int, last: int, length: int, processors: int) -> Any:
+    """Take a reservation from `first` to `last` to begin at `target`, an earlier moment.
+
+    It holds both its new ends; who holds the old ones still does. The moment of the new end, which
+    lies behind `first`: only the two edges of the reservation are touched.
+    """
+    end = p.time[target] + length
+    p.held[target] += 1
+    k = target
+    while k != first:
+        p.free[k] -= processors
+        k = p.next[k]
+    made = last
+    before = p.prev[made]
+    while p.time[before] >= end:
+        made = before
+        p.free[made] += processors
+        before = p.prev[made]
+    if p.time[made] > end:
+        made = _insert(p, before, end, p.free[before] + processors)
+    p.held[made] += 1
+    return made
+
+
+@inner
 def give_back(p: Profile, first: int, last: int, processors: int) -> None:
     """Free the processors between two moments; who holds the moments still does."""
     k = first
@@ -131,6 +166,7 @@ def _insert(p: Profile, before: int, time: int, free: int) -> Any:
     p.time[made] = time
     p.free[made] = free
     p.held[made] = 0
+    p.begin[made] = NOBODY
     p.prev[made] = before
     p.next[made] = after
     p.next[before] = made
