@@ -9,7 +9,6 @@ keeps what there is to tell.
 from __future__ import annotations
 
 import gc
-import secrets
 import shutil
 import threading
 import time
@@ -40,7 +39,7 @@ from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import Patience, gather_s
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
-from meyrin.agent.queue import site_secret, snapshot
+from meyrin.agent.queue import tell_queue
 from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
@@ -338,14 +337,7 @@ class Agent:
 
     def tell_queue_once(self) -> None:
         """Tell the hub the site's whole queue, or that it is shared no longer."""
-        if not isinstance(self.batch, ShowsQueue):
-            return
-        if not self.config.queue_every_s:
-            self.hub.forget_queue()
-            return
-        secret = site_secret(self.config.dir / "queue.key", secrets.token_bytes)
-        jobs, left_out = snapshot(self.batch.whole_queue(), secret)
-        self.hub.queue(jobs, left_out, self.clock_ms())
+        tell_queue(self.hub, self.batch, self.config, self.clock_ms)
 
     def keep_limits_once(self) -> None:
         """Bring the site's accounts and limits into step, or only look; tell the hub."""

@@ -10,13 +10,33 @@ import hashlib
 import hmac
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meyrin.agent.batch import QueueEntry
+from meyrin.agent.batch import BatchSystem, QueueEntry, ShowsQueue
+from meyrin.agent.config import AgentConfig
 from meyrin.wire.queue import MOST_JOBS, QueuedJob
 
+if TYPE_CHECKING:
+    from meyrin.agent.hub import Hub
+
 _BYTES = 32
+
+
+def tell_queue(
+    hub: Hub, batch: BatchSystem, config: AgentConfig, clock_ms: Callable[[], int]
+) -> None:
+    """Tell the hub the site's whole queue, or that it is shared no longer."""
+    if not isinstance(batch, ShowsQueue):
+        return
+    if not config.queue_every_s:
+        hub.forget_queue()
+        return
+    secret = site_secret(config.dir / "queue.key", secrets.token_bytes)
+    jobs, left_out = snapshot(batch.whole_queue(), secret)
+    hub.queue(jobs, left_out, clock_ms())
 
 
 def site_secret(path: Path, random: Callable[[int], bytes]) -> bytes:
