@@ -64,10 +64,10 @@ OURS = """
 import sys
 from pathlib import Path
 from meyrin.suites import evidence
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.suite import find
 count, out, suite, jailed = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "1"
-ask = Ask(find(suite), "mock", out, samples=count, jailed=jailed)
+ask = Asked(find(suite), "mock", out, samples=count, jailed=jailed)
 found, _ = evidence.make(ask, out / "key", lambda done, of: None)
 assert len(found.samples) == count
 """

@@ -14,7 +14,7 @@ from tests.suites.test_runner import IGNORED, own, run
 
 from meyrin.domain.errors import Conflict, Failed
 from meyrin.suites import evidence, execute, facts, keys, summary
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.keys import Trusted
 from meyrin.suites.suite import find
 from meyrin.suites.verify import verify
@@ -28,12 +28,12 @@ pytestmark = [
 FEW = 24
 
 
-def ask(out: Path, model: str | Path, suite: str = "safety", **more: object) -> Ask:
-    made = Ask(find(suite), str(model), out, seed=7, samples=FEW, site="alpha", at_once=2)
+def ask(out: Path, model: str | Path, suite: str = "safety", **more: object) -> Asked:
+    made = Asked(find(suite), str(model), out, seed=7, samples=FEW, site="alpha", at_once=2)
     return replace(made, **more)
 
 
-def made(asked: Ask) -> tuple[facts.Facts, Path]:
+def made(asked: Asked) -> tuple[facts.Facts, Path]:
     return evidence.make(asked, asked.out.parent / "site.key", lambda _done, _of: None)
 
 

@@ -14,7 +14,7 @@ from meyrin.cli import evidence as cli_evidence
 from meyrin.cli import gate as cli_gate
 from meyrin.domain.errors import Failed, InvalidInput
 from meyrin.suites import bundle, evidence, execute
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.spec import LOGS
 from meyrin.suites.suite import find
 
@@ -46,7 +46,7 @@ def little_memory(most: int = 16 * MB) -> Iterator[None]:
 def test_a_log_of_a_gigabyte_is_no_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Ask(find("safety"), "mock", tmp_path / "out")
+    asked = Asked(find("safety"), "mock", tmp_path / "out")
     log = sparse(asked.out / "shard-0" / LOGS / "a.eval")
     monkeypatch.setattr(execute, "run", lambda _ask, _progress: some_facts(None))
     with little_memory(), pytest.raises(Failed) as caught:

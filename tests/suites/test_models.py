@@ -23,7 +23,7 @@ from meyrin.domain.errors import Failed, InvalidInput, Unreachable
 from meyrin.suites import bundle, evidence, facts, models, probe, relay
 from meyrin.suites.attempts import AT_RELAY, ATTEMPTS
 from meyrin.suites.environment import model_files, weights_digest
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.jail import Jail
 from meyrin.suites.spec import LINES
 from meyrin.suites.suite import Limits, find
@@ -207,7 +207,7 @@ def test_a_server_that_answers_nobody_without_its_key_leaves_no_evidence(
     served: Served, model: Model, tmp_path: Path
 ) -> None:
     served.model, served.key = load(model("good")), "a-key-of-9f3c"
-    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=3)
+    made = Asked(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=3)
     with pytest.raises(Failed, match="answered no question: its last answer was 401") as failed:
         evidence.make(made, tmp_path / "key", lambda _done, _of: None)
     assert "--model-key" in failed.value.hint
@@ -297,7 +297,7 @@ def test_a_served_model_is_asked_from_a_jail_without_network(
     """The same walls as for a model's files, measured at the relay too; and it is in the evidence
     how often the server was asked. Of the key that it asks for nothing is left anywhere."""
     served.model, served.key = load(model("good")), "a-key-of-9f3c"
-    made = Ask(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6,
+    made = Asked(find("capability"), f"{served.url}/v1/tiny", tmp_path / "out", seed=7, samples=6,
                model_key=served.key)  # fmt: skip
     assert served.key not in repr(made)
     found, path = evidence.make(made, tmp_path / "key", lambda _done, _of: None)

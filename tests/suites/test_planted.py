@@ -16,7 +16,7 @@ from tests.suites.gate.planted import claim, plan, signed
 from tests.suites.test_runner import IGNORED
 
 from meyrin.suites import evidence, keys
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.facts import Facts
 from meyrin.suites.gate.decide import FAIL, PASS, Decision, Spent, decide
 from meyrin.suites.gate.plan import Claim, Plan
@@ -63,7 +63,7 @@ def claims(seed: int) -> tuple[Claim, ...]:
 
 def run_of(model: Path, suite: str, seed: int, made: Plan, out: Path) -> Facts:
     """One run in the jail; its facts as they come out of evidence that verifies."""
-    ask = Ask(
+    ask = Asked(
         find(suite), str(model), out, seed=seed, samples=SAMPLES[suite], site="alpha",
         plan=made.digest,
     )  # fmt: skip

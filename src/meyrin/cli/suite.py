@@ -19,7 +19,7 @@ from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
-    from meyrin.suites.execute import Ask
+    from meyrin.suites.execute import Asked
     from meyrin.suites.facts import Facts
     from meyrin.suites.suite import Suite
 
@@ -224,10 +224,10 @@ def _is_digest(text: str) -> bool:
     return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
-def _ask(chosen: Suite, where: str, name: str, out: Path, asked: dict[str, Any]) -> Ask:
-    from meyrin.suites.execute import Ask  # noqa: PLC0415
+def _ask(chosen: Suite, where: str, name: str, out: Path, asked: dict[str, Any]) -> Asked:
+    from meyrin.suites.execute import Asked  # noqa: PLC0415
 
-    return Ask(
+    return Asked(
         suite=chosen,
         model=where,
         out=out,
@@ -242,7 +242,7 @@ def _ask(chosen: Suite, where: str, name: str, out: Path, asked: dict[str, Any])
     )
 
 
-def _model_key(ask: Ask, file: str) -> str:
+def _model_key(ask: Asked, file: str) -> str:
     from meyrin.suites import model_key  # noqa: PLC0415
 
     if not ask.served:
@@ -251,7 +251,7 @@ def _model_key(ask: Ask, file: str) -> str:
     return model_key.read(Path(file), ask.model, shown)
 
 
-def _here(session: Session, ask: Ask, key: str | None) -> int:
+def _here(session: Session, ask: Asked, key: str | None) -> int:
     from meyrin.client.place import state_folder  # noqa: PLC0415
     from meyrin.suites import evidence  # noqa: PLC0415
 

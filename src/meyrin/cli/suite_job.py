@@ -18,12 +18,12 @@ from meyrin.domain.job import JobRequest, Resources
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
-    from meyrin.suites.execute import Ask
+    from meyrin.suites.execute import Asked
 
 SLACK_S = 300  # for starting, probing, packing and signing
 
 
-def as_job(session: Session, ask: Ask, suite: str, asked: dict[str, Any]) -> int:
+def as_job(session: Session, ask: Asked, suite: str, asked: dict[str, Any]) -> int:
     """Submit, follow, fetch, verify; the exit code."""
     from meyrin.cli.streaming import Streaming  # noqa: PLC0415
     from meyrin.client.sbatch.parse import ClientOptions  # noqa: PLC0415
@@ -48,7 +48,7 @@ def as_job(session: Session, ask: Ask, suite: str, asked: dict[str, Any]) -> int
         return _bring(session, hub, label, ask)
 
 
-def request(ask: Ask, asked: dict[str, Any]) -> JobRequest:
+def request(ask: Asked, asked: dict[str, Any]) -> JobRequest:
     """The run as an ordinary job."""
     from meyrin.suites.handed import FILE, SCRIPT  # noqa: PLC0415
 
@@ -69,13 +69,13 @@ def request(ask: Ask, asked: dict[str, Any]) -> JobRequest:
     )
 
 
-def _comment(ask: Ask) -> str:
+def _comment(ask: Asked) -> str:
     """What a person reads on the job's page: what is tested, and where it came from."""
     model = ask.source or (ask.model if ask.served else ask.model_name)
     return f"suite {ask.suite.name} {ask.suite.version}, seed {ask.seed}, model {model}"
 
 
-def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
+def _inputs(ask: Asked, suite: str, folder: Path) -> tuple[str, ...]:
     """What travels: the ask, the model's files by their content, a suite that is not installed."""
     from meyrin.suites.handed import ASK, MODEL, SUITE  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ def _inputs(ask: Ask, suite: str, folder: Path) -> tuple[str, ...]:
     return tuple(inputs)
 
 
-def _bring(session: Session, hub: Client, label: str, ask: Ask) -> int:
+def _bring(session: Session, hub: Client, label: str, ask: Asked) -> int:
     from meyrin.suites.handed import FILE  # noqa: PLC0415
     from meyrin.suites.verify import verify  # noqa: PLC0415
 

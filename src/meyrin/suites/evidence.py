@@ -10,13 +10,13 @@ from pathlib import Path
 
 from meyrin.domain.errors import Failed, InvalidInput
 from meyrin.suites import bundle, execute, keys
-from meyrin.suites.execute import Ask, OnProgress
+from meyrin.suites.execute import Asked, OnProgress
 from meyrin.suites.facts import Facts
 from meyrin.suites.handed import FILE
 from meyrin.suites.spec import LOGS, REACHED
 
 
-def make(ask: Ask, key: Path, progress: OnProgress) -> tuple[Facts, Path]:
+def make(ask: Asked, key: Path, progress: OnProgress) -> tuple[Facts, Path]:
     """Run a suite here and write its evidence into the out folder, signed with the key in a file.
 
     Raises MeyrinError and leaves no evidence when anything is missing.
@@ -27,7 +27,7 @@ def make(ask: Ask, key: Path, progress: OnProgress) -> tuple[Facts, Path]:
     return found, _kept(signed, target)
 
 
-def hand_in(ask: Ask, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
+def hand_in(ask: Asked, key_is: str, progress: OnProgress) -> tuple[Facts, Path]:
     """Run a suite and write what is to be signed; `key_is` says where the site's key was."""
     target = ask.out / FILE
     target.unlink(missing_ok=True)
@@ -54,11 +54,11 @@ def _kept(raw: bytes, target: Path) -> Path:
     return target
 
 
-def _shards(ask: Ask) -> list[Path]:
+def _shards(ask: Asked) -> list[Path]:
     return [ask.out / f"shard-{shard}" for shard in range(ask.shards)]
 
 
-def _logs(ask: Ask) -> dict[str, bytes]:
+def _logs(ask: Asked) -> dict[str, bytes]:
     """Inspect's logs by a name that says their shard; none is read where they are too large."""
     found = {
         f"{shard}/{path.name}": path
@@ -72,6 +72,6 @@ def _logs(ask: Ask) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items()}
 
 
-def _reached(ask: Ask) -> bytes:
+def _reached(ask: Asked) -> bytes:
     files = [folder / REACHED for folder in (*_shards(ask), ask.out)]
     return b"".join(file.read_bytes() for file in files if file.exists())

@@ -36,7 +36,7 @@ OnProgress = Callable[[int, int], None]  # finished samples, planned
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Asked:
     """What to run. `model` is a folder, the address of a served model, or `mock`."""
 
     suite: Suite
@@ -64,7 +64,7 @@ class Ask:
         return self.model.startswith(("http://", "https://"))
 
 
-def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
+def run(ask: Asked, progress: OnProgress = lambda _done, _of: None) -> Facts:
     """Run, or go on with, a suite; the facts, which are also saved in the out folder.
 
     Raises Failed when the run is not whole, Conflict when the folder holds another run.
@@ -95,7 +95,7 @@ def run(ask: Ask, progress: OnProgress = lambda _done, _of: None) -> Facts:
     return found
 
 
-def _weights(ask: Ask) -> str:
+def _weights(ask: Asked) -> str:
     if ask.folder is not None:
         return weights_digest(model_files(ask.folder))
     return f"unmeasured: {ask.model}"
@@ -113,7 +113,7 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-def _state(ask: Ask, weights: str) -> dict[str, Any]:
+def _state(ask: Asked, weights: str) -> dict[str, Any]:
     """What this folder is for: written once, and held against every later call."""
     wanted = {
         "suite": ask.suite.name,
@@ -142,7 +142,7 @@ def _state(ask: Ask, weights: str) -> dict[str, Any]:
     return state
 
 
-def _isolation(ask: Ask, jail: Jail, by: str, relayed: Relay | None) -> Isolation:
+def _isolation(ask: Asked, jail: Jail, by: str, relayed: Relay | None) -> Isolation:
     """What the probe measured, before a sample is asked."""
     if not ask.jailed:
         return Isolation()
@@ -173,7 +173,7 @@ def _note(path: Path, relayed: Relay | None) -> None:
             file.write(json.dumps(relayed.told(), sort_keys=True) + "\n")
 
 
-def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], relayed: Relay | None) -> Jail:
+def _jail(ask: Asked, shard: int, groups: tuple[Path, ...], relayed: Relay | None) -> Jail:
     out = (ask.out / f"shard-{shard}").resolve()
     out.mkdir(exist_ok=True)
     also = (Path(ask.suite.folder).resolve(),) if ask.suite.folder else ()
@@ -185,7 +185,7 @@ def _jail(ask: Ask, shard: int, groups: tuple[Path, ...], relayed: Relay | None)
     return jail
 
 
-def _spec(ask: Ask, jail: Jail, shard: int, relayed: Relay | None) -> Spec:
+def _spec(ask: Asked, jail: Jail, shard: int, relayed: Relay | None) -> Spec:
     model = relayed.name if relayed else jail.model_inside if ask.folder else ask.model
     return Spec(
         ask.suite.name, ask.suite.folder, ask.suite.package, model, ask.seed, ask.samples,
@@ -194,7 +194,7 @@ def _spec(ask: Ask, jail: Jail, shard: int, relayed: Relay | None) -> Spec:
 
 
 def _run_shards(
-    ask: Ask, made: list[Jail], progress: OnProgress, relayed: Relay | None = None
+    ask: Asked, made: list[Jail], progress: OnProgress, relayed: Relay | None = None
 ) -> None:
     deadline = time.monotonic() + ask.suite.limits.walltime_s
     waiting = list(range(ask.shards))
@@ -228,7 +228,7 @@ def _run_shards(
 
 
 def _start(
-    ask: Ask, jail: Jail, shard: int, relayed: Relay | None = None
+    ask: Asked, jail: Jail, shard: int, relayed: Relay | None = None
 ) -> subprocess.Popen[bytes]:
     (jail.out / PROBLEM).unlink(missing_ok=True)
     _spec(ask, jail, shard, relayed).save(jail.out / "spec.json")
@@ -270,7 +270,7 @@ def _planned(made: list[Jail]) -> int:
 
 
 def _merge(
-    ask: Ask, made: list[Jail], weights: str, isolation: Isolation, started_ms: int
+    ask: Asked, made: list[Jail], weights: str, isolation: Isolation, started_ms: int
 ) -> Facts:
     metas = [json.loads((jail.out / META).read_text(encoding="utf-8")) for jail in made]
     if any(meta != metas[0] for meta in metas):

@@ -19,7 +19,7 @@ from typing import Any
 
 from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.suites import bundle, evidence, model_key, summary
-from meyrin.suites.execute import GOES_ON, Ask
+from meyrin.suites.execute import GOES_ON, Asked
 from meyrin.suites.facts import NO_SITE
 from meyrin.suites.handed import AGAIN, ASK, FILE, MODEL, RUN, SUITE
 from meyrin.suites.suite import find
@@ -47,7 +47,7 @@ def main() -> int:
     return 0
 
 
-def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
+def read_ask(folder: Path, environ: Mapping[str, str]) -> Asked:
     """The ask in a job's folder. Site, keys and jail are the site's to say, never the job's."""
     try:
         told: dict[str, Any] = json.loads((folder / ASK).read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def read_ask(folder: Path, environ: Mapping[str, str]) -> Ask:
         data = environ.get("MEYRIN_SUITE_DATA")
         address = str(told["address"])
         shown = [Path(place) for place in (suite.folder, data) if place]
-        return Ask(
+        return Asked(
             suite=suite,
             model=address or str(folder / MODEL),
             out=folder / RUN,

@@ -19,7 +19,7 @@ from tests.hub.facility import Facility, chunk
 from meyrin.domain.errors import Failed, MeyrinError
 from meyrin.hub.reports import suite_runs
 from meyrin.suites import bundle, evidence, execute, handed, job
-from meyrin.suites.execute import Ask
+from meyrin.suites.execute import Asked
 from meyrin.suites.spec import LOGS, PROBLEM
 from meyrin.suites.suite import find
 from meyrin.suites.tiny import load
@@ -44,7 +44,7 @@ def no_model(folder: Path) -> MeyrinError:
 
 
 def full_disk(folder: Path) -> MeyrinError:
-    def run(_ask: Ask, _progress: object) -> None:
+    def run(_ask: Asked, _progress: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "shard-0"))
 
     return _handing_in(folder, run)
@@ -59,7 +59,7 @@ def huge_log(folder: Path) -> MeyrinError:
 
 
 def _handing_in(folder: Path, run: Callable[..., None]) -> MeyrinError:
-    asked = Ask(find("safety"), "mock", folder)
+    asked = Asked(find("safety"), "mock", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "run", run)
         with pytest.raises(MeyrinError) as caught:

@@ -34,18 +34,7 @@ Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 @router.post("/proposals", status_code=201)
 def ask(body: NewAsk, request: Request, call: Person) -> ProposalView:
     """Ask for hours: a small ask is granted at once by rule, a larger one waits for an officer."""
-    wanted = proposals.Ask(
-        key=body.key,
-        project=body.project,
-        title=body.title,
-        kind=body.kind,
-        purpose=body.purpose,
-        amount_h=body.amount_h,
-        unit=body.unit,
-        months=body.months,
-        charged_type=body.charged_type,
-        mode=body.mode,
-    )
+    wanted = proposals.Ask(**dict(body))
     with call.write() as step:
         made = proposals.ask(step, call.actor, wanted, request.app.state.modes)
         if made.submit_ms == step.now_ms:
