@@ -157,8 +157,6 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
         "MEYRIN_ATTEMPT": work.attempt,
         "MEYRIN_SITE": site,
     }
-    if work.epoch > 1:
-        found["SLURM_RESTART_COUNT"] = str(work.epoch - 1)  # Slurm sets it from the second run on
     if asked.cores_per_task > 1:
         found["SLURM_CPUS_PER_TASK"] = str(asked.cores_per_task)
     if asked.tasks_per_node:

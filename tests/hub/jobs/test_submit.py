@@ -160,6 +160,15 @@ def test_hours_are_asked_before(empty_hub):
     assert "allocation_ended" in {refusal.reason for refusal in no.value.refusals}
 
 
+def test_a_name_that_nothing_here_has_is_told_as_such(hub):
+    with pytest.raises(Refused, match="there is no site apls here") as no:
+        hub.submit(sites=("apls",))
+    assert no.value.hint == "there are: alps"
+    with pytest.raises(Refused, match="there is no partition gpus here"):
+        hub.submit(partitions=("gpus",))
+    hub.submit(sites=("apls", "alps"))
+
+
 def test_a_refusal_travels_with_its_reasons(sqlite_hub):
     body = {
         "submissions": [

@@ -253,11 +253,23 @@ def check_somewhere(
         if not lasting:
             return
         refusals += lasting
-    raise Refused(
+    summary, hint = _no_such_name(job, states) or (
         explain.summary(tuple(refusals)),
-        refusals=tuple(refusals),
-        hint=explain.way_out(tuple(refusals)),
+        explain.way_out(tuple(refusals)),
     )
+    raise Refused(summary, refusals=tuple(refusals), hint=hint)
+
+
+def _no_such_name(job: WaitingJob, states: Sequence[PartitionState]) -> tuple[str, str] | None:
+    """What to say where it asks for names, and nothing here has any of them."""
+    for noun, asked, there in (
+        ("site", job.sites, {state.site for state in states}),
+        ("partition", job.partitions, {state.partition.name for state in states}),
+    ):
+        if asked and not there.intersection(asked):
+            names = ", ".join(asked)
+            return f"there is no {noun} {names} here", f"there are: {', '.join(sorted(there))}"
+    return None
 
 
 def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
