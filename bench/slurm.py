@@ -8,18 +8,18 @@ many at once by an agent that talks to slurmrestd and starts no sbatch. A run
 begins at the first submission and ends when Slurm says that the last job has ended, on either side
 by the same look; how long the hub then takes to know of every end is told beside it.
 
-Elsewhere the hub and its clients are on machines of their own. Here they share the processors with
-Slurm, which has them busy with nothing but these jobs: how busy they were, and what hub and agent
-took of them a job, is told. So all is measured once more `apart`: the cluster, sbatch and the agent
-on one half of the processors, on both sides alike, hub and clients on the other, which plain
-sbatch leaves idle.
+A no-op is the hardest job: Slurm has all processors here busy with nothing but starting and ending
+jobs, and hub, agent and client, which are on other machines elsewhere, take their part of the same
+ones. How busy they were, and what hub and agent took of them a job, is told (the agent's is with
+the commands of Slurm that it starts). So the same is measured with jobs of a few seconds, more of
+them than the cluster can run at a time: under the policy as it comes, where jobs wait at the hub,
+and under one by which they wait in Slurm's queue, as they do by plain sbatch.
 
-Start and end to seen is from the
-script's own word until the hub shows it, with nodes that tell the agent and without. Latency
-is the wall time from a client's submit until the hub says that the job is in Slurm's queue or past
-it, of single jobs on an idle system. Polls are counted on the double of Slurm's commands, over ten
-minutes of its clock, with so many jobs waiting; the time of one such look is measured on the real
-cluster, with an array of that size.
+Start and end to seen is from the script's own word until the hub shows it, with nodes that tell
+the agent and without. Latency is the wall time from a client's submit until the hub says that the
+job is in Slurm's queue or past it, of single jobs on an idle system. Polls are counted on the
+double of Slurm's commands, over ten minutes of its clock, with so many jobs waiting; the time of
+one such look is measured on the real cluster, with an array of that size.
 
     python bench/slurm.py [--jobs 200] [--json]
 
@@ -56,16 +56,17 @@ from meyrin.domain.job import JobRequest, Resources  # noqa: E402
 from meyrin.testing.slurm import FakeCommands, FakeSlurm  # noqa: E402
 
 CLUSTER = "alpha"
-SCRIPT = "#!/bin/sh\n"
+NO_OP = "#!/bin/sh\n"
+LONGER = "#!/bin/sh\nexec sleep 3\n"
 AT_ONCE = 4
 LOOK_S = 0.25  # between looks at who is done, on either side: looking must not weigh
 
 
-def sbatch(slurm: Slurm, who: Way, name: str) -> None:
+def sbatch(slurm: Slurm, who: Way, name: str, script: str) -> None:
     subprocess.run(
         ["sbatch", "--parsable", f"--job-name={name}", "--account=astro", "--mem=10", "-n1",
          "--partition=gpu", "--time=10", "--output=/dev/null"],
-        input=SCRIPT.encode(),
+        input=script.encode(),
         env={"PATH": os.environ["PATH"], "SLURM_CONF": str(slurm.conf(CLUSTER)), **who.more},
         preexec_fn=who.preexec(),
         stdout=subprocess.DEVNULL,
@@ -74,28 +75,8 @@ def sbatch(slurm: Slurm, who: Way, name: str) -> None:
     )  # fmt: skip
 
 
-@contextmanager
-def on(processors: set[int]) -> Iterator[None]:
-    """What is started meanwhile runs there alone."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@dataclass(frozen=True)
-class Halves:
-    """Processors for the cluster, sbatch and the agent, and those for the hub and its clients."""
-
-    site: set[int]
-    hub: set[int]
-
-
-def ended(slurm: Slurm, names: str, at: Halves) -> int:
-    with on(at.site):
-        text = slurm.command(CLUSTER, "squeue", "-h", "-t", "CD", "-o", "%j")
+def ended(slurm: Slurm, names: str) -> int:
+    text = slurm.command(CLUSTER, "squeue", "-h", "-t", "CD", "-o", "%j")
     return sum(line.startswith(names) for line in text.splitlines())
 
 
@@ -115,31 +96,31 @@ class Ran:
         return self.jobs / self.slurm_s
 
 
-def plain(slurm: Slurm, who: Way, jobs: int, at_once: int, at: Halves) -> Ran:
+def plain(slurm: Slurm, who: Way, jobs: int, at_once: int, script: str = NO_OP) -> Ran:
     """By sbatch, from the first submission to the last end."""
     name = f"plain{time.monotonic_ns()}"
     began, machine = time.monotonic(), _machine()
-    with on(at.site), ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda _: sbatch(slurm, who, name), range(jobs)))
-    _wait(lambda: ended(slurm, name, at) >= jobs, "plain jobs")
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda _: sbatch(slurm, who, name, script), range(jobs)))
+    _wait(lambda: ended(slurm, name) >= jobs, "plain jobs")
     return Ran(jobs, time.monotonic() - began, busy=_busy(machine))
 
 
-def through(place: Facility, slurm: Slurm, jobs: int, at: Halves, at_once: int = 1) -> Ran:
+def through(place: Facility, slurm: Slurm, jobs: int, at_once: int = 1, script: str = NO_OP) -> Ran:
     """By Meyrin, single requests, with so many clients at once."""
-    before = ended(slurm, "meyrin-", at)
+    before = ended(slurm, "meyrin-")
     parties = [place.hub.process, place.agents[CLUSTER].process]
     took = [_cpu_ms(one) for one in parties]
 
     def submit(numbers: range) -> list[int]:
         with place.hub.client() as client:
-            return [client.submit(_request(f"bench{number}")).job for number in numbers]
+            return [client.submit(_request(f"bench{number}", script)).job for number in numbers]
 
-    with on(at.hub), place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
+    with place.hub.client() as client, ThreadPoolExecutor(at_once) as pool:
         began, machine = time.monotonic(), _machine()
         parts = [range(first, jobs, at_once) for first in range(at_once)]
         left = [job for part in pool.map(submit, parts) for job in part]
-        _wait(lambda: ended(slurm, "meyrin-", at) >= before + jobs, "Meyrin's jobs")
+        _wait(lambda: ended(slurm, "meyrin-") >= before + jobs, "Meyrin's jobs")
         slurm_s, busy = time.monotonic() - began, _busy(machine)
         cpu_ms = [(_cpu_ms(one) - was) / jobs for one, was in zip(parties, took, strict=True)]
 
@@ -182,9 +163,9 @@ def _wait(done: Callable[[], bool], what: str) -> None:
     wait_for(look, what)
 
 
-def _request(name: str) -> JobRequest:
+def _request(name: str, script: str = NO_OP) -> JobRequest:
     wanted = Resources(cores_per_task=1, memory_mb=10)
-    return JobRequest(script=SCRIPT, name=name, resources=wanted, walltime_s=600)
+    return JobRequest(script=script, name=name, resources=wanted, walltime_s=600)
 
 
 def latencies_ms(place: Facility, count: int) -> list[float]:
@@ -217,7 +198,7 @@ def polls_per_s(live: int, seconds: int = 600) -> dict[str, float]:
         )  # fmt: skip
         batch.submit(
             tuple(
-                Start(f"{n:08d}", n, "x", "main", 1, NodeShape(1, 10), 1, 600, SCRIPT, workdir="/")
+                Start(f"{n:08d}", n, "x", "main", 1, NodeShape(1, 10), 1, 600, NO_OP, workdir="/")
                 for n in range(live)
             )
         )
@@ -256,14 +237,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     who = way()
-    every = os.sched_getaffinity(0)
-    found = _on_a_cluster(lambda slurm, folder, at: measure(slurm, who, folder, chosen.jobs, at),
-                          Halves(every, every))  # fmt: skip
-    first, *others = sorted(every)
-    if others:
-        halves = Halves({first, *others[1::2]}, set(others[::2]))
-        found |= _on_a_cluster(lambda slurm, folder, at: apart(slurm, who, folder, chosen.jobs, at),
-                               halves)  # fmt: skip
+    slurm = start_slurm(SITES=CLUSTER)
+    try:
+        with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
+            Path(folder).chmod(0o755)
+            found = measure(slurm, who, Path(folder), chosen.jobs)
+    finally:
+        slurm.service.close()
     if chosen.json:
         print(json.dumps(found))
         return
@@ -271,60 +251,57 @@ def main() -> None:
         print(f"{name:24} {value}")
 
 
-def _on_a_cluster(
-    once: Callable[[Slurm, Path, Halves], dict[str, object]], at: Halves
-) -> dict[str, object]:
-    """What `once` finds on a cluster of its own, which runs on its half of the processors."""
-    with on(at.site):
-        slurm = start_slurm(SITES=CLUSTER)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mtb-bench-") as folder:
-            Path(folder).chmod(0o755)
-            return once(slurm, Path(folder), at)
-    finally:
-        slurm.service.close()
-
-
 @contextmanager
-def joined(slurm: Slurm, folder: Path, at: Halves) -> Iterator[Facility]:
+def joined(slurm: Slurm, folder: Path) -> Iterator[Facility]:
     """A facility with this cluster as its site, warm."""
     with facility(folder) as place:
-        with on(at.hub):
-            place.hub.start()
+        place.hub.start()
         place.grant(10**9, charged_type="h100")
         agent = site(
             place, slurm, CLUSTER, folder, submits_at_once=AT_ONCE, poll_min_s=2.0, poll_max_s=30.0
         )
-        with on(at.site):
-            agent.start()
+        agent.start()
         place.joined(CLUSTER)
-        through(place, slurm, 10, at)
+        through(place, slurm, 10)
         yield place
 
 
 def against(
-    place: Facility, slurm: Slurm, who: Way, jobs: int, at_once: int, at: Halves
+    place: Facility, slurm: Slurm, who: Way, jobs: int, at_once: int, script: str = NO_OP
 ) -> tuple[Ran, Ran]:
     """Plain sbatch, before and after, and Meyrin in between."""
-    before = plain(slurm, who, jobs, at_once, at)
-    ours = through(place, slurm, jobs, at, at_once)
-    after = plain(slurm, who, jobs, at_once, at)
+    before = plain(slurm, who, jobs, at_once, script)
+    ours = through(place, slurm, jobs, at_once, script)
+    after = plain(slurm, who, jobs, at_once, script)
     slurm_s, busy = before.slurm_s + after.slurm_s, (before.busy + after.busy) / 2
     return Ran(2 * jobs, slurm_s, busy=busy), ours
 
 
-def apart(slurm: Slurm, who: Way, folder: Path, jobs: int, at: Halves) -> dict[str, object]:
-    """Ratios where hub and clients have processors of their own."""
-    with joined(slurm, folder, at) as place:
-        plain(slurm, who, 10, 1, at)
-        found = {n: against(place, slurm, who, jobs, n, at) for n in (1, AT_ONCE)}
-    return {
-        "apart_processors": {"site": len(at.site), "hub": len(at.hub)},
-        "apart_sbatch_per_s": {n: round(plainly.per_s, 2) for n, (plainly, _) in found.items()},
-        "apart_meyrin_per_s": {n: round(ours.per_s, 2) for n, (_, ours) in found.items()},
-        "apart_ratio_to_loop": _ratio(*found[1]),
-        f"apart_ratio_to_{AT_ONCE}_at_once": _ratio(*found[AT_ONCE]),
-    }
+def longer(place: Facility, slurm: Slurm, who: Way, jobs: int) -> dict[str, object]:
+    """Jobs of three seconds, more than run at a time, where jobs wait at the hub and in Slurm."""
+    found: dict[str, object] = {}
+    for waits, policy in (
+        ("at_hub", {}),
+        ("in_slurm", {"send_ahead_s": 3600, "queue_ahead": 10_000}),
+    ):
+        with place.hub.client() as client:
+            client.connection.call("PUT", "/policy", repeatable=True, json=policy)
+        plainly, ours = against(place, slurm, who, jobs, 1, LONGER)
+        found |= {
+            f"of_3_s_waiting_{waits}_ratio_to_loop": _ratio(plainly, ours),
+            f"of_3_s_waiting_{waits}_per_s": {
+                "sbatch": round(plainly.per_s, 2),
+                "meyrin": round(ours.per_s, 2),
+            },
+        }
+        if waits == "in_slurm":
+            found |= {
+                f"waiting_in_slurm_ratio_to_{n}": _ratio(*against(place, slurm, who, jobs, n))
+                for n in (1, AT_ONCE)
+            }
+    with place.hub.client() as client:
+        client.connection.call("PUT", "/policy", repeatable=True, json={})
+    return found
 
 
 def _ratio(plainly: Ran, ours: Ran) -> float:
@@ -351,7 +328,7 @@ def seen_ms(place: Facility, folder: Path, count: int) -> tuple[float, float]:
     return round(statistics.median(starts)), round(statistics.median(ends))
 
 
-def _through_rest(place: Facility, slurm: Slurm, jobs: int, at: Halves) -> Ran:
+def _through_rest(place: Facility, slurm: Slurm, jobs: int) -> Ran:
     """The same by an agent that asks slurmrestd, which is stopped again afterwards."""
     agent = place.agents[CLUSTER]
     path = agent.folder / "agent.toml"
@@ -359,36 +336,37 @@ def _through_rest(place: Facility, slurm: Slurm, jobs: int, at: Halves) -> Ran:
     agent.kill()
     path.write_text(by_rest)
     agent.start()
-    through(place, slurm, 10, at)
-    ran = through(place, slurm, jobs, at, AT_ONCE)
+    through(place, slurm, 10)
+    ran = through(place, slurm, jobs, AT_ONCE)
     agent.kill()
     path.write_text(by_commands)
     agent.start()
-    through(place, slurm, 2, at)
+    through(place, slurm, 2)
     return ran
 
 
-def measure(slurm: Slurm, who: Way, folder: Path, jobs: int, at: Halves) -> dict[str, object]:
+def measure(slurm: Slurm, who: Way, folder: Path, jobs: int) -> dict[str, object]:
     marks = folder / "marks"
     marks.mkdir()
     marks.chmod(0o777)
-    with joined(slurm, folder, at) as place:
+    with joined(slurm, folder) as place:
         agent = place.agents[CLUSTER]
-        plain(slurm, who, 10, 1, at)
+        plain(slurm, who, 10, 1)
         plainly, ours = {}, {}
         for at_once in (1, AT_ONCE):
-            plainly[at_once], ours[at_once] = against(place, slurm, who, jobs, at_once, at)
-        before = plain(slurm, who, jobs, AT_ONCE, at)
-        by_rest = _through_rest(place, slurm, jobs, at)
-        after = plain(slurm, who, jobs, AT_ONCE, at)
+            plainly[at_once], ours[at_once] = against(place, slurm, who, jobs, at_once)
+        before = plain(slurm, who, jobs, AT_ONCE)
+        by_rest = _through_rest(place, slurm, jobs)
+        after = plain(slurm, who, jobs, AT_ONCE)
         beside_rest = Ran(2 * jobs, before.slurm_s + after.slurm_s)
+        of_seconds = longer(place, slurm, who, jobs)
         late = latencies_ms(place, 20)
         pushed = seen_ms(place, marks, 15)
         agent.kill()
         with (folder / CLUSTER / "agent.toml").open("a") as settings:
             settings.write("push = false\n")
         agent.start()
-        through(place, slurm, 2, at)
+        through(place, slurm, 2)
         unpushed = seen_ms(place, marks, 15)
     return {
         "jobs": jobs,
@@ -402,6 +380,7 @@ def measure(slurm: Slurm, who: Way, folder: Path, jobs: int, at: Halves) -> dict
         f"meyrin_by_slurmrestd_{AT_ONCE}_at_once_per_s": round(by_rest.per_s, 2),
         f"ratio_by_slurmrestd_to_{AT_ONCE}_at_once": _ratio(beside_rest, by_rest),
         f"ratio_of_loop_to_{AT_ONCE}_at_once": _ratio(plainly[AT_ONCE], ours[1]),
+        **of_seconds,
         "last_end_to_hub_knows_s": {
             n: round(one.hub_s - one.slurm_s, 2) for n, one in ours.items()
         },

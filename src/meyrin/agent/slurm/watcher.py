@@ -25,7 +25,7 @@ from meyrin.agent.slurm.transport import AccountingRow, QueueRow, Transport
 from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
-_ACCOUNTING_EVERY_S = 2.0
+_ACCOUNTING_EVERY_S = 1.0
 _CLOSES_S = 0.3  # that Slurm needs to close a job whose script has ended
 _MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
