@@ -68,12 +68,12 @@ class Load:
         """Submissions, shuffled; each cancellation somewhere after its submission."""
         names = [kind for kind, count in self.kinds.items() for _ in range(count)]
         self.chance.shuffle(names)
-        # what depends on others comes when there are some
-        names.sort(key=lambda name: name.startswith("after_"))
-        late = names[-sum(n.startswith("after_") for n in names) :]
-        names = names[: len(names) - len(late)]
-        for name in late:
-            names.insert(self.chance.randrange(len(names) // 2, len(names) + 1), name)
+        late = [name for name in names if name.startswith("after_")]
+        names = [name for name in names if name not in late]
+        for name in late:  # what depends on another comes when there is one
+            first = names.index(name.removeprefix("after_")) + 1
+            where = self.chance.randrange(max(first, len(names) // 2), len(names) + 1)
+            names.insert(where, name)
         actions: list[Callable[[Client], None]] = [
             lambda client, kind=kind: self._submit(client, kind) for kind in names
         ]

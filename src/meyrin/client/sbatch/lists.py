@@ -42,7 +42,7 @@ def parse_array(text: str) -> ArraySpec:
     if total > MAX_ARRAY:
         raise InvalidInput(
             show_count(total, "element"),
-            hint=f"an array has at most {MAX_ARRAY} elements; split it",
+            hint=f"an array has at most {MAX_ARRAY:,} elements; split it",
         )
     found = sorted({index for span in spans for index in span})
     return ArraySpec(tuple(found), int(limit) if percent else 0)

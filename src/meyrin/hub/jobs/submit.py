@@ -262,13 +262,11 @@ def check_somewhere(
 
 def _no_such_name(job: WaitingJob, states: Sequence[PartitionState]) -> tuple[str, str] | None:
     """What to say where it asks for names, and nothing here has any of them."""
-    for noun, asked, there in (
-        ("site", job.sites, {state.site for state in states}),
-        ("partition", job.partitions, {state.partition.name for state in states}),
-    ):
-        if asked and not there.intersection(asked):
-            names = ", ".join(asked)
-            return f"there is no {noun} {names} here", f"there are: {', '.join(sorted(there))}"
+    places = {(state.site, state.partition.name) for state in states}
+    for noun, asked, which in (("site", job.sites, 0), ("partition", job.partitions, 1)):
+        if asked and not any(place[which] in asked for place in places):
+            there = sorted({place[0] if noun == "site" else "/".join(place) for place in places})
+            return f"there is no {noun} {', '.join(asked)} here", f"there are: {', '.join(there)}"
     return None
 
 
