@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -36,31 +37,62 @@ def read_point(path: Path) -> tuple:
 def point(about: dict, jobs: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
     """Every measure of a point by dimension and slice."""
     begin = pd.Timestamp(about["begin"])
+    names = {
+        column: named(jobs[column])
+        for column in ("home", "site", "country", "group", "kind", "unserved")
+    }
+    sites = names["home"].cat.categories.union(names["site"].cat.categories)
+    home, site = (names[column].cat.set_categories(sites).cat.codes for column in ("home", "site"))
     jobs = jobs.assign(
+        **names,
         work=jobs["accelerators"].astype(float) * jobs["run_s"] / 3600,
-        failed=jobs["unserved"].astype(str) != "",
+        failed=names["unserved"] != "",
         year=named((begin + pd.to_timedelta(jobs["submit_s"], unit="s")).dt.year),
         size=named(jobs["accelerators"], size),
-        away=jobs["home"].astype(str) != jobs["site"].astype(str),
+        away=home != site,
         all=pd.Categorical.from_codes(np.zeros(len(jobs), dtype=int), ["all"]),
     )
-    for column in ("home", "site", "country", "group", "kind", "unserved"):
-        jobs[column] = named(jobs[column])
     hours = hours.assign(
         all="all",
         site=hours["site"].astype(str),
         year=(begin + pd.to_timedelta(hours["hour"], unit="h")).dt.year.astype(str),
     )
     rate = machines(hours, "site")[["cost_eur_per_acch", "carbon_g_per_acch"]]
+    for name in rate:  # by where it ran
+        jobs[name] = jobs["site"].map(rate[name]).astype(float) * jobs["work"]
+    parts = Parts.of(jobs, about)
     frames = []
     for dimension in ("all", "year", "site", "country", "group", "kind", "size"):
         column = "home" if dimension == "site" else dimension
-        people = users(jobs, column, about, rate)
+        people = users(parts, column, list(rate))
         if dimension in ("all", "year", "site"):
             of = machines(hours, dimension)
-            people = people.drop(columns=rate.columns).join(of, how="outer")
+            people = people.drop(columns=list(rate)).join(of, how="outer")
         frames.append(people.rename_axis("slice").reset_index().assign(dimension=dimension))
     return pd.concat(frames, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Jobs that count, those of them that ran, that came through, and that could be waited for."""
+
+    counted: pd.DataFrame
+    ran: pd.DataFrame
+    done: pd.DataFrame
+    waited: pd.DataFrame
+
+    @staticmethod
+    def of(jobs: pd.DataFrame, about: dict) -> Parts:
+        end = about["hours"] * 3600
+        counted = jobs[jobs["counted"]]
+        waited = counted[counted["unserved"] != "too large"].copy()
+        begun = waited["start_s"] >= 0
+        waited["wait"] = np.where(begun, waited["start_s"], end) - waited["submit_s"]
+        waited["in_time"] = begun & (waited["wait"] <= about["promise_s"])
+        run = waited["run_s"]
+        waited["slow"] = ((waited["wait"] + run) / run.clip(lower=10)).clip(lower=1.0)
+        ran = counted[counted["start_s"] >= 0]
+        return Parts(counted, ran, counted[~counted["failed"]], waited)
 
 
 def named(values: pd.Series, name: Callable[[object], str] = str) -> pd.Series:
@@ -70,42 +102,27 @@ def named(values: pd.Series, name: Callable[[object], str] = str) -> pd.Series:
     return pd.Series(pd.Categorical.from_codes(which[codes], names), index=values.index)
 
 
-def users(jobs: pd.DataFrame, column: str, about: dict, rate: pd.DataFrame) -> pd.DataFrame:
-    end = about["hours"] * 3600
-    counted = jobs[jobs["counted"]]
-    by = counted.groupby(column, observed=True)
+def users(parts: Parts, column: str, rates: list[str]) -> pd.DataFrame:
+    by = parts.counted.groupby(column, observed=True)
     asked = by["work"].sum()
-    served = (
-        counted[~counted["failed"]]
-        .groupby(column, observed=True)["work"]
-        .sum()
-        .reindex(asked.index, fill_value=0.0)
-    )
+    done = parts.done.groupby(column, observed=True)["work"].sum()
+    served = done.reindex(asked.index, fill_value=0.0)
     found = pd.DataFrame(
         {"jobs": by.size().astype(float), "asked_acch": asked, "served_acch": served}
     )
     found["unserved_pct"] = 100 * (asked - served) / asked
-    ran = counted[counted["start_s"] >= 0]
-    away = ran["away"].groupby(ran[column], observed=True).mean()
+    away = parts.ran.groupby(column, observed=True)["away"].mean()
     found["away_pct"] = 100 * away.reindex(asked.index)
     found["data_tb"] = by["moved_mb"].sum() / 1e6
     found["restarts"] = by["restarts"].sum().astype(float)
-    waited = counted[counted["unserved"] != "too large"].copy()
-    waited["wait"] = np.where(waited["start_s"] >= 0, waited["start_s"], end) - waited["submit_s"]
-    waited["in_time"] = (waited["start_s"] >= 0) & (waited["wait"] <= about["promise_s"])
-    run = waited["run_s"]
-    waited["slow"] = ((waited["wait"] + run) / run.clip(lower=10)).clip(lower=1.0)
-    by = waited.groupby(column, observed=True)
+    by = parts.waited.groupby(column, observed=True)
     found["wait_mean_h"] = by["wait"].mean() / 3600
     for percent in (50, 90, 99):
         found[f"wait_p{percent}_h"] = by["wait"].quantile(percent / 100) / 3600
     found["in_promise_pct"] = 100 * by["in_time"].mean()
     found["slowdown_mean"] = by["slow"].mean()
-    done = counted[~counted["failed"]]
-    for name in rate.columns:
-        paid = done["site"].map(rate[name]).astype(float) * done["work"]
-        per = done.groupby(column, observed=True)["work"].sum()
-        found[name] = paid.groupby(done[column], observed=True).sum() / per
+    for name in rates:
+        found[name] = parts.done.groupby(column, observed=True)[name].sum() / done
     found.index = found.index.astype(str)
     return found
 
@@ -144,7 +161,7 @@ def masked(found: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
               "slowdown_mean", "unserved_pct", "asked_acch", "served_acch", "cost_eur_per_acch",
               "carbon_g_per_acch", "away_pct", "data_tb", "restarts"]  # fmt: skip
     for dimension, column in (("site", "home"), ("country", "country"), ("group", "group")):
-        people = jobs[jobs["counted"]].groupby(jobs[column].astype(str))["user"].nunique()
-        few = people[people < 5].index
+        people = jobs[jobs["counted"]].groupby(column, observed=True)["user"].nunique()
+        few = people[people < 5].index.astype(str)
         found.loc[(found["dimension"] == dimension) & found["slice"].isin(few), hidden] = np.nan
     return found
