@@ -166,7 +166,8 @@ class Run:
         ran = Counter(
             {path.name: path.read_text().count("ran") for path in (self.folder / "runs").iterdir()}
         )
-        assert set(ran) == set(self.starts), f"{len(set(self.starts) - set(ran))} were lost"
+        lost = set(self.starts) - set(ran)
+        assert not lost, [(self.cluster.launches[f"meyrin-{a}"], self.ended.get(a)) for a in lost]
         assert set(ran.values()) == {1}, ran.most_common(3)
         assert set(self.ends.values()) == {1}, self.ends.most_common(3)
         for job in self.ended.values():

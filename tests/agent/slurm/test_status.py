@@ -16,6 +16,7 @@ from meyrin.agent.batch import BatchJob, Phase, Start
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
 from meyrin.agent.slurm.judge import FORGOTTEN, UNSEEN
+from meyrin.agent.slurm.store import Stage
 from meyrin.domain.errors import Unreachable
 from meyrin.domain.units import NodeShape
 from meyrin.testing.slurm import FakeCommands, FakeJob, FakeSlurm, Faults
@@ -112,6 +113,27 @@ def test_a_controller_that_is_back_is_seen_where_nothing_waits_or_runs(site):
     site.cluster.up = True
     site.pass_s(60)
     assert site.batch.silence(0) == ""
+
+
+def test_the_id_of_a_copy_that_was_forgotten_is_another_jobs_by_now(site):
+    """In doubt, one of two copies is taken; to end the other must not end whoever has its id."""
+    site.submit("a")
+    site.job("a").listed = False  # the controller was killed, and gives the id again
+    site.cluster.next_number = 1
+    site.submit("b")
+    assert site.job("b").number == 1
+    third = site.cluster.submit("meyrin-a", site.job("a").script, {})
+    site.cluster.submit("meyrin-a", site.job("a").script, {})
+    copy = site.job("a")
+    doubt = site.batch.book.jobs["a"]
+    doubt.stage, doubt.seen = Stage.SENDING, replace(doubt.seen, batch_job="")
+    site.clock.now += DOUBT_S + 1
+    assert site.batch.sender.resolve_once() == 1
+    assert site.seen("a").batch_job == str(third)
+    assert (site.job("b").state, copy.state) == ("PENDING", "CANCELLED by 1000")
+    site.cluster.holds = False
+    site.pass_s(60)
+    assert [site.seen(name).end for name in "ab"] == ["exit", "exit"]
 
 
 def test_a_job_that_is_preempted_waits_and_runs_again(site):

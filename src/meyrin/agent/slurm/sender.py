@@ -255,12 +255,19 @@ class Sender:
             job.not_before_s = now
 
     def _end_copies(self, jobs: Sequence[Job], found: dict[str, list[str]]) -> None:
-        """Further copies of one attempt can't run; they need not wait either."""
-        extra = [
-            batch_job
+        """Further copies of one attempt can't run; they need not wait either. Only what the queue
+        lists under its name is one: an id that accounting has of a copy which the controller
+        forgot may be another job's by now."""
+        own = {
+            job.submission.name: job.seen.batch_job
             for job in jobs
-            for batch_job in found.get(job.submission.name, [])
-            if job.stage is Stage.SENT and batch_job != job.seen.batch_job
+            if job.stage is Stage.SENT and len(found.get(job.submission.name, ())) > 1
+        }
+        rows = self.transport.queue(sorted(own)) if own else []
+        extra = [
+            row.batch_job
+            for row in rows
+            if row.name in own and row.batch_job != own[row.name] and base(row.state) not in ENDS
         ]
         if extra:
             self.transport.cancel(extra)
