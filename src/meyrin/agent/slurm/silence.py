@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from meyrin.domain.errors import Unreachable
+from meyrin.domain.units import show_moment
 
 
 class Silence:
@@ -36,6 +36,4 @@ class Silence:
         since_s = self._since_s
         if since_s is None or self._clock_s() < since_s + at_least_s:
             return ""
-        return (
-            f"its Slurm does not answer since {datetime.fromtimestamp(since_s, UTC):%F %H:%M} UTC"
-        )
+        return f"its Slurm does not answer since {show_moment(int(since_s))}"
