@@ -111,7 +111,7 @@ class RouteView(Body):
 
 
 class StopView(Body):
-    """The clock stood; without `end_s` it still stands."""
+    """The clock stood from `start_s` (inclusive) to `end_s`; None: it still stands."""
 
     start_s: int
     end_s: int | None
