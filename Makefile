@@ -101,8 +101,9 @@ nightly: $(STAMP) ## the long rounds of what make test does in short: 2,000 worl
 	@$(MAKE) --no-print-directory planted
 	@$(LONG) $(BIN)/python -m pytest -n 2 --timeout 10800 tests/agent/slurm/test_once.py \
 		tests/agent/slurm/test_once_rest.py tests/hub/calls/test_allocation_machine.py \
-		tests/suites/gate/test_rules.py tests/hub/test_openapi.py tests/agent/local/test_kills.py \
-		tests/walk/test_slurm.py tests/oracles/test_federation.py $(ARGS)
+		tests/suites/gate/test_rules.py tests/hub/test_openapi.py tests/hub/reports/test_odd.py \
+		tests/agent/local/test_kills.py tests/walk/test_slurm.py \
+		tests/oracles/test_federation.py $(ARGS)
 
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
