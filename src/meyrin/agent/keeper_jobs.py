@@ -41,6 +41,7 @@ SECOND = 1_000_000_000
 AHEAD = 64  # jobs claimed at once while jobs are so short that each claim would cost a sync
 SHORT = 16  # so many starts within a second are short jobs
 AT_ONCE = 16  # starts before the keeper looks again who asks something, and what has ended
+QUEUED_NS = SECOND  # a job is told to be queued once it has been for so long
 NEVER = 1 << 62
 
 
@@ -84,6 +85,7 @@ class Jobs:
         self._dirty = False
         self._picked: list[tuple[Part, Waiting, Place]] = []
         self._recent: deque[int] = deque(maxlen=SHORT)
+        self._untold: deque[tuple[int, Job]] = deque()  # until when, which queued job
         me = os.getpid()
         self._children = open_children(me)
         self.more = False  # `schedule` stopped with starts left that need not wait
@@ -116,6 +118,7 @@ class Jobs:
         self._enqueue(self.state.submit(raw, starts))
 
     def _enqueue(self, jobs: Iterable[Job]) -> None:
+        tell_ns = up_ns() + QUEUED_NS
         for job in jobs:
             if why := self._impossible(job):
                 self.state.end(job, End("not_started", why=why))
@@ -125,6 +128,8 @@ class Jobs:
             )
             self.parts[job.partition].push(job.waiting)
             self._queued += 1
+            if not job.seq:
+                self._untold.append((tell_ns, job))
         self._dirty = True
 
     def _impossible(self, job: Job) -> str:
@@ -262,12 +267,17 @@ class Jobs:
 
     def due_ns(self) -> int:
         """When `tick` has something to do, by the boot clock."""
-        return min((run.due_ns() for run in self.running.values()), default=NEVER)
+        due = min((run.due_ns() for run in self.running.values()), default=NEVER)
+        return min(due, self._untold[0][0]) if self._untold else due
 
     def tick(self) -> None:
         now = up_ns()
         if now >= self.retry_ns:
             self.retry_ns = NEVER
+        while self._untold and (self._untold[0][1].seq or self._untold[0][0] <= now):
+            job = self._untold.popleft()[1]
+            if not job.seq:  # what started or ended meanwhile is told of as that
+                self.state.changed(job)
         for run in [run for run in self.running.values() if run.due_ns() <= now]:
             if run.ended:
                 self.finish(run, run.ended)

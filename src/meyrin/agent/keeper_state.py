@@ -61,7 +61,7 @@ class Job:
     cpu_ms: int | None = None
     max_rss_kb: int | None = None
     why: str = ""
-    seq: int = 0
+    seq: int = 0  # of its last change; 0: nothing to tell yet
 
     def view(self) -> Body:
         """As a BatchJob's fields, without those that are None."""
@@ -102,7 +102,7 @@ class End:
 
 @dataclass(eq=False)
 class State:
-    """All jobs, in the order of their last change."""
+    """All jobs, in the order of their last change; those just queued behind them."""
 
     folder: str
     journal: Journal
@@ -165,9 +165,9 @@ class State:
     def _add(self, job: Job) -> None:
         self.jobs[job.attempt] = job
         self.by_serial[job.serial] = job
-        self._changed(job)
 
-    def _changed(self, job: Job) -> None:
+    def changed(self, job: Job) -> None:
+        """It is to be told, after all that was to be told before."""
         self.seq += 1
         job.seq = self.seq
         self.jobs[job.attempt] = self.jobs.pop(job.attempt)
@@ -176,9 +176,10 @@ class State:
         """Jobs changed after `seq`, oldest change first."""
         found = []
         for job in reversed(self.jobs.values()):
-            if job.seq <= seq:
+            if job.seq > seq:
+                found.append(job)
+            elif job.seq:
                 break
-            found.append(job)
         found.reverse()
         return found
 
@@ -211,7 +212,7 @@ class State:
         job.phase = Phase.RUNNING
         job.pid, job.ticks = record[2:4]
         job.start = job.waiting = None
-        self._changed(job)
+        self.changed(job)
 
     def _end(self, record: Record) -> None:
         job = self.by_serial[record[1]]
@@ -221,7 +222,7 @@ class State:
         if job.end == "not_started":
             job.start_ms = job.place = None
         job.start = job.waiting = None
-        self._changed(job)
+        self.changed(job)
 
     def _stop(self, record: Record) -> None:
         self.by_serial[record[1]].stopping = record[2]
@@ -249,7 +250,9 @@ class State:
         elif kind == "gone":
             self.gone.update(dict.fromkeys(value))
         else:
-            self._add(_unpack(value))
+            job = _unpack(value)
+            self._add(job)
+            self.changed(job)
 
     def compact_if_large(self) -> bool:
         """Rewrite the journal from what is known now, once it has grown enough."""

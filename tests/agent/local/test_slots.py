@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.agent.contract import read_line, run, start, until
 from tests.agent.local.conftest import GPU, Make
 
 from meyrin.agent.batch import Phase
+from meyrin.agent.keeper_proc import kill_one
 from meyrin.agent.keeper_slots import PASSES, Part, Waiting, compress, parts
 from meyrin.agent.keeper_wire import pack_partition
 from meyrin.agent.local import LocalBatch
@@ -171,3 +173,18 @@ def test_two_thousand_queued(make: Make, tmp_path: Path) -> None:
     assert ends["exit"] + ends["cancelled"] == 2000
     batch.forget(tuple(one.attempt for one in starts))
     assert batch.changes("", 0).jobs == ()
+
+
+def test_a_job_that_waits_is_told_to_be_queued_also_after_the_keeper_was_killed(
+    make: Make, tmp_path: Path
+) -> None:
+    batch = make((Partition("p", 1, 1, 100),))
+    first, second = start(batch, tmp_path, "exec sleep 600"), start(batch, tmp_path, "true")
+    batch.submit((first, second))
+    told = until(batch, [second.attempt], lambda job: job.phase is Phase.QUEUED)
+    assert told[second.attempt].start_ms is None
+    kill_one(batch.start(), signal.SIGKILL)
+    batch.start()
+    until(batch, [second.attempt], lambda job: job.phase is Phase.QUEUED)
+    batch.cancel((first.attempt,))
+    assert until(batch, [second.attempt])[second.attempt].exit_code == 0
