@@ -223,8 +223,7 @@ class Store:
 
 
 def _put(db: sqlite3.Connection, job: Job) -> None:
-    body = json.dumps(_pack(job), separators=(",", ":"))
-    row = (job.attempt, job.stage is not Stage.ENDED, body)
+    row = (job.attempt, job.stage is not Stage.ENDED, _pack(job))
     db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?)", row)
 
 
@@ -248,17 +247,23 @@ def _count(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
     )
 
 
-def _pack(job: Job) -> dict[str, object]:
-    body = {name: getattr(job, name) for name in _PLAIN}
-    return body | {"submission": _asked(job.submission), "seen": asdict(job.seen)}
+def _pack(job: Job) -> str:
+    """As JSON: written with each step of the job, so it is put together by hand."""
+    seen = {name: getattr(job.seen, name) for name in _SEEN}
+    if job.seen.usage is not None:
+        seen["usage"] = asdict(job.seen.usage)
+    body = {"seen": seen, **{name: getattr(job, name) for name in _PLAIN}}
+    return f'{{"submission":{_asked(job.submission)},{_encode(body)[1:]}'
 
 
-@lru_cache(maxsize=1024)  # it is written again with each step of the job, and never changes
-def _asked(submission: Submission) -> dict[str, object]:
+@lru_cache(maxsize=1024)  # it never changes
+def _asked(submission: Submission) -> str:
     """Without the script: that is made anew from the attempt's name."""
-    return {name: value for name, value in asdict(submission).items() if name != "script"}
+    return _encode({name: part for name, part in asdict(submission).items() if name != "script"})
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_SEEN = tuple(each.name for each in fields(BatchJob))
 _PLAIN = tuple(each.name for each in fields(Job) if each.name not in {"submission", "seen"})
 
 
