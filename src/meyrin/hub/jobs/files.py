@@ -86,12 +86,14 @@ def check_brought(step: Step, by: str, named: Sequence[FileView]) -> None:
     """Raise InvalidInput unless `by` has uploaded every one of these files. Until the step ends,
     none of them is tidied away: what it writes may refer to them."""
     wanted = {file.sha256: file.name for file in named}
+    if not wanted:
+        return
     statement = (
         sa.select(uploads.c.sha256)
         .where(step.among(uploads.c.sha256, list(wanted)), uploads.c.by == by)
         .with_for_update(read=True, key_share=True)
     )
-    there = {row.sha256 for row in step.rows(statement)} if wanted else set()
+    there = {row.sha256 for row in step.rows(statement)}
     for digest in wanted.keys() - there:
         raise InvalidInput(
             f"{wanted[digest]!r} was not uploaded by you (sha256 {digest[:12]}…)",
