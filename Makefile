@@ -92,6 +92,19 @@ planted: $(STAMP) ## four planted models through jail and gate over ten seeds, a
 	@MEYRIN_PLANTED_SEEDS=10 MEYRIN_SUITE_RUNS=20 $(BIN)/python -m pytest -n 2 \
 		tests/suites/test_planted.py tests/suites/test_runner.py tests/walk/test_suites.py $(ARGS)
 
+# each file says at its top what its variable counts; hours on two cores, so one step at a time
+LONG := MEYRIN_ONCE=10000 MEYRIN_OPERATIONS=100000 MEYRIN_REPLICATES=20000 MEYRIN_OPENAPI=60 \
+	MEYRIN_KILLED_JOBS=300 MEYRIN_SLURM_JOBS=200 MEYRIN_FEDERATION_CASES=4000
+.PHONY: nightly
+nightly: $(STAMP) ## the long rounds of what make test does in short: 2,000 worlds, 10,000 submissions …
+	@$(MAKE) --no-print-directory world SEEDS=2000
+	@$(MAKE) --no-print-directory planted
+	@$(LONG) $(BIN)/python -m pytest -n 2 --timeout 10800 tests/agent/slurm/test_once.py \
+		tests/agent/slurm/test_once_rest.py tests/hub/calls/test_allocation_machine.py \
+		tests/suites/gate/test_rules.py tests/hub/test_openapi.py tests/hub/reports/test_odd.py \
+		tests/agent/local/test_kills.py tests/walk/test_slurm.py \
+		tests/oracles/test_federation.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove the environment and everything that tools left behind
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
@@ -99,4 +112,4 @@ clean: ## remove the environment and everything that tools left behind
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24

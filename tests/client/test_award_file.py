@@ -46,7 +46,7 @@ def test_what_a_file_calls_otherwise_is_mapped_and_what_it_lacks_is_set():
         ("E,climate,h100,1,2027-13-01,2028-01-01,r", "start is '2027-13-01'"),
         ("E,climate,h100,1,2027-01-01,soon,r", "end is 'soon'"),
         ("E,climate,h100,1,2027-01-01,2028-01-01,", "reason is missing"),
-        ("E,Climate!,h100,1,2027-01-01,2028-01-01,r", "project is 'Climate!'"),
+        ("E,Climate!,h100,1,2027-01-01,2028-01-01,r", "project can't be called 'Climate!'"),
         ("E,climate,h100,1,2027-01-01,2028-01-01", "6 values under 7 columns"),
         ("E,climate,h100,,2027-01-01,2028-01-01,r", "how much?"),
     ],

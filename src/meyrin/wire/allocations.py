@@ -11,9 +11,10 @@ from pydantic import Field
 
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
-from meyrin.wire.calls import Name, Said
+from meyrin.wire.calls import Said
 from meyrin.wire.jobs import Body, Second
-from meyrin.wire.ledger import AllocationView, Key, OfferId, Owner
+from meyrin.wire.ledger import AllocationView, Key, OfferId
+from meyrin.wire.names import Owner, ProjectName
 
 
 class NewChange(Body):
@@ -155,7 +156,7 @@ class AwardRow(Body):
     """
 
     award: Annotated[str, Field(min_length=1, max_length=200)]
-    project: Name
+    project: ProjectName
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
     amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)]
     start_s: Second

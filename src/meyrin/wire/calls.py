@@ -9,10 +9,10 @@ from pydantic import Field
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
 from meyrin.wire.jobs import Body
+from meyrin.wire.names import ModeName, ProjectName
 
 Kind = Literal["startup", "sme", "industry", "academic", "public"]
 Purpose = Literal["try", "benchmark", "develop", "train", "science"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 Said = Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
 
 
@@ -20,7 +20,7 @@ class NewAsk(Body):
     """An ask for hours. `key` makes it one ask however often it is sent; `mode` may be left out."""
 
     key: Annotated[str, Field(min_length=1, max_length=200)]
-    project: Name
+    project: ProjectName
     title: Annotated[str, Field(max_length=200)] = ""
     kind: Kind
     purpose: Purpose
@@ -28,7 +28,7 @@ class NewAsk(Body):
     unit: Unit = Unit.ACCELERATOR
     months: Annotated[int, Field(ge=1, le=60)]
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
-    mode: Name | None = None
+    mode: ModeName | None = None
 
 
 class GatePart(Body):
@@ -111,7 +111,7 @@ class RouteView(Body):
 
 
 class StopView(Body):
-    """The clock stood; without `end_s` it still stands."""
+    """The clock stood from `start_s` (inclusive) to `end_s`; None: it still stands."""
 
     start_s: int
     end_s: int | None

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.wire.jobs import Body
+from meyrin.wire.names import Owner
 
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-Owner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]
 OfferId = Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from meyrin.wire.jobs import Body
-from meyrin.wire.ledger import Owner
+from meyrin.wire.names import Owner
 
 
 class MonthView(Body):

@@ -65,13 +65,18 @@ def _admitted(hub):
 def test_what_is_kept_fits_and_the_first_that_does_not_is_not_overtaken(there, wanted, whole):
     part = Partition("p", 2, 4, 1_000, whole_node=whole)
     occupied = tuple(Occupied(n, count, shape, 60, None) for n, (shape, count) in enumerate(there))
-    state = PartitionState("alps", part, occupied=occupied)
+    state = PartitionState("alps", part)
     asked = [_placement(n, shape, count) for n, (shape, count) in enumerate(wanted)]
-    kept = fitting([state], asked)
+    kept = fitting([state], {("alps", "p"): _together(occupied)}, asked)
     assert list(kept) == asked[: len(kept)]
     rest = asked[len(kept) :]
     assert _fits(part, occupied, kept) or not kept
     assert not rest or not _fits(part, occupied, (*kept, rest[0]))
+
+
+def _together(occupied):
+    each = [(o.nodes, o.asked.cores, o.asked.memory_mb, o.asked.accelerators) for o in occupied]
+    return (sum(n for n, *_ in each), *(sum(n * shape[i] for n, *shape in each) for i in range(3)))
 
 
 def _fits(part, occupied, placements):

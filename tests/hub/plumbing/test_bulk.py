@@ -103,7 +103,7 @@ def test_among_finds_just_those(postgres, rows, data):
         for column in (TABLE.c.id, TABLE.c.name, TABLE.c.text, TABLE.c.small, TABLE.c.yes):
             held = [row[column.name] for row in sent if row[column.name] is not None]
             asked = held if data is None or not held else data.draw(st.lists(st.sampled_from(held)))
-            found = conn.scalars(sa.select(TABLE.c.id).where(bulk.among(conn, column, asked)))
+            found = conn.scalars(sa.select(TABLE.c.id).where(bulk.among(column, asked)))
             assert set(found) == {row["id"] for row in sent if row[column.name] in set(asked)}
 
 
@@ -120,4 +120,23 @@ def test_json_that_is_written_already_is_kept_as_it_is(postgres):
 @pytest.mark.parametrize("wrong", ["a\0b", "\ud800"])
 def test_what_is_no_text_is_refused(postgres, wrong):
     with postgres.connect() as conn, pytest.raises((sa.exc.DataError, UnicodeEncodeError)):
-        conn.execute(sa.select(TABLE.c.id).where(bulk.among(conn, TABLE.c.name, [wrong])))
+        conn.execute(sa.select(TABLE.c.id).where(bulk.among(TABLE.c.name, [wrong])))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_a_statement_put_together_once_finds_those_named_each_time(database_url, count):
+    engine = sa.create_engine(database_url)
+    listed = sa.select(TABLE.c.id).where(bulk.one_of(TABLE.c.id, "ids")).order_by(TABLE.c.id)
+    others = sa.select(sa.func.count()).where(sa.not_(bulk.one_of(TABLE.c.text, "texts")))
+    blank = {"name": None, "small": None, "yes": None, "said": None}
+    TABLE.create(engine)
+    with engine.connect() as conn:
+        conn.execute(
+            sa.insert(TABLE), [{"id": n, "text": f"{n}'\"\\,", **blank} for n in range(60)]
+        )
+        for first in (0, 7):
+            ids = list(range(first, first + count))
+            assert list(conn.scalars(listed, {"ids": ids})) == ids
+            texts = [f"{n}'\"\\," for n in ids]
+            assert conn.scalar(others.select_from(TABLE), {"texts": texts}) == 60 - count
+    engine.dispose()

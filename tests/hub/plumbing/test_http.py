@@ -82,6 +82,22 @@ def test_whatever_goes_wrong_is_said_in_the_one_shape(sqlite_hub):
     assert error["hint"] == "seconds, 1 or more"
 
 
+def test_what_is_not_taken_is_named_with_its_value_unless_it_is_secret(sqlite_hub):
+    ada = sqlite_hub.client("ada")
+    ask = {"key": "k1", "project": "astro", "kind": "academic", "purpose": "try", "months": 3}
+    ask |= {"amount_h": 10, "charged_type": "h100"}
+
+    def said(**wrong):
+        answer = ada.post("/api/v1/proposals", json=ask | wrong)
+        return in_shape(answer, 422, "invalid_input")["message"]
+
+    assert said(months=0).endswith("greater than or equal to 1, not 0")
+    assert said(kind="hobby").endswith("'public', not 'hobby'")
+    assert "not" not in said(key="")
+    assert said(title="x" * 300).endswith("200 characters")
+    assert said(project="My stars!") == "project can't be called 'My stars!'"
+
+
 @pytest.mark.parametrize("who", ["ada", None])
 @pytest.mark.parametrize("method", ["said", "in pieces"])
 def test_a_body_that_no_call_needs_is_refused_while_it_comes(sqlite_hub, monkeypatch, who, method):

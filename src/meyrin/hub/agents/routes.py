@@ -108,7 +108,7 @@ def _site_name(call: Call, body: LeaseBody) -> str:
         with call.write() as step:
             service.say_anew(step, _site(call), body)
     with call.read() as step:
-        return sites.site(step, _site(call)).name
+        return sites.standing(step, _site(call)).name
 
 
 def _lease_once(call: Call, body: LeaseBody, lease_s: int, not_now: str | None) -> LeaseReply:

@@ -108,9 +108,9 @@ def lease(
     comes, for the site to say no to.
     """
     known = _check_incarnation(step, site_id, incarnation)
-    if sites.heard(step, site_id) and token:
+    if sites.heard(step, site_id, known) and token:
         identity.note_used(step, token)
-    if not_now is not None and not_now != known:
+    if not_now is not None and not_now != known.not_now:
         sites.say_not_now(step, site_id, not_now)
     again_before_ms = step.now_ms - lease_s * 1000
     offered = attempts.offered(step, site_id, again_before_ms, most)
@@ -129,15 +129,15 @@ def lease(
     )
 
 
-def _check_incarnation(step: Step, site_id: str, incarnation: str) -> str:
-    """Raises StaleEpoch; returns why the site takes nothing new, as far as is known."""
-    current, not_now = sites.standing(step, site_id)
-    if current != incarnation:
+def _check_incarnation(step: Step, site_id: str, incarnation: str) -> sites.Standing:
+    """Raises StaleEpoch; returns how the site stands."""
+    known = sites.standing(step, site_id)
+    if known.incarnation != incarnation:
         raise StaleEpoch(
             "another start of this site's agent has said hello since",
             hint="one agent per site: end the other one, or say hello again",
         )
-    return not_now
+    return known
 
 
 def _take(
@@ -196,14 +196,13 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
     furthest: dict[str, Report] = {}
     for each in sorted(reports, key=lambda r: (r.run, _RANK[r.phase])):
         furthest[each.attempt] = each
+    rows = change.locked_of(step, site_id, furthest)
+    # read once their jobs are locked: what another report says now comes after this one
     known = attempts.of_site(step, site_id, furthest)
-    rows = change.locked(step, [row.job_id for row in known.values()])
-    # read again now that their jobs are locked: another report may have come between
-    known = attempts.of_site(step, site_id, known)
     current, stale = [], []
     for attempt_id, each in furthest.items():
         attempt = known.get(attempt_id)
-        job = rows[attempt.job_id] if attempt is not None else None
+        job = rows.get(attempt.job_id) if attempt is not None else None
         if attempt is None or job is None or job.attempt != attempt_id or job.epoch != each.epoch:
             stale.append(attempt_id)
         else:

@@ -6,24 +6,36 @@ site's differ, room seems free that is promised already. Nothing is promised twi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from meyrin.engine.model import Occupied, PartitionState, Placement
+from meyrin.domain.site import Partition
+from meyrin.engine.model import PartitionState, Placement
 
-_Amounts = tuple[int, int, int, int]
+Amounts = tuple[int, int, int, int]  # nodes, cores, memory and accelerators together
+_NOTHING = (0, 0, 0, 0)
 
 
 def fitting(
-    partitions: Sequence[PartitionState], placements: Sequence[Placement]
+    partitions: Sequence[PartitionState],
+    taken: Mapping[tuple[str, str], Amounts],
+    placements: Sequence[Placement],
 ) -> tuple[Placement, ...]:
-    """The placements that fit, in their order; behind one that does not, none of its partition
-    is kept either, so that nobody overtakes it for ever."""
-    free = {(p.site, p.partition.name): _free(p) for p in partitions}
+    """The placements that fit beside what is `taken` by site and partition, in their order;
+    behind one that does not, none of its partition is kept either, so that nobody overtakes it
+    for ever."""
     whole = {(p.site, p.partition.name): p.partition.whole_node for p in partitions}
+    free = {
+        (p.site, p.partition.name): _less(
+            _all(p.partition),
+            taken.get((p.site, p.partition.name), _NOTHING),
+            p.partition.whole_node,
+        )
+        for p in partitions
+    }
     kept = []
     for placement in placements:
         key = (placement.site, placement.partition)
-        left = _less(free[key], _amounts(placement, whole_node=whole[key]))
+        left = _less(free[key], _asked(placement), whole[key])
         if min(left) < 0:
             left = (-1, -1, -1, -1)
         else:
@@ -32,29 +44,24 @@ def fitting(
     return tuple(kept)
 
 
-def _free(state: PartitionState) -> _Amounts:
-    part = state.partition
-    left = (
+def _all(part: Partition) -> Amounts:
+    return (
         part.nodes,
         part.nodes * part.cores_per_node,
         part.nodes * part.memory_mb_per_node,
         part.nodes * part.accelerators_per_node,
     )
-    for each in state.occupied:
-        left = _less(left, _amounts(each, whole_node=part.whole_node))
-    return left
 
 
-def _amounts(one: Occupied | Placement, *, whole_node: bool) -> _Amounts:
-    """Nodes (where they are given whole), cores, memory and accelerators together."""
+def _asked(one: Placement) -> Amounts:
     asked, count = one.asked, one.nodes
-    nodes = count if whole_node else 0
-    return nodes, count * asked.cores, count * asked.memory_mb, count * asked.accelerators
+    return count, count * asked.cores, count * asked.memory_mb, count * asked.accelerators
 
 
-def _less(left: _Amounts, taken: _Amounts) -> _Amounts:
+def _less(left: Amounts, taken: Amounts, whole_node: bool) -> Amounts:
+    """Nodes count where they are given whole."""
     return (
-        left[0] - taken[0],
+        left[0] - taken[0] * whole_node,
         left[1] - taken[1],
         left[2] - taken[2],
         left[3] - taken[3],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -124,12 +125,16 @@ def _occupied(step: Step, *, paid_counts: bool = False) -> dict[tuple[str, str],
     rows = attempts.live(step)
     paid = calls.paid_of(step, {row.allocation_id for row in rows}) if paid_counts else frozenset()
     for row in rows:
-        shape = NodeShape(row.cores, row.memory_mb, row.accelerators)
-        end_s = None if row.start_ms is None else row.start_ms // 1000 + row.walltime_s
-        result[row.site, row.partition].append(
-            Occupied(row.job_id, row.nodes, shape, row.walltime_s, end_s, row.allocation_id in paid)
+        job, site, partition, nodes, *shape, walltime_s, start_ms, allocation = tuple(row)
+        end_s = None if start_ms is None else start_ms // 1000 + walltime_s
+        result[site, partition].append(
+            Occupied(job, nodes, _shape(*shape), walltime_s, end_s, allocation in paid)
         )
     return result
+
+
+# jobs are alike: a shape is made once
+_shape = lru_cache(maxsize=1000)(NodeShape)
 
 
 def _with_occupied(
@@ -218,10 +223,12 @@ def apply(
     paid = doors.paid(state, decision.placements, at_s)
     counted = bool(paid) and policy.paid_percent > 0
     # one that decides at a time is a habit of equal hubs, and no lock
-    if counted or not policy.queue_ahead:
-        now = _with_occupied(state.partitions, _occupied(step, paid_counts=counted))
-        fit = decision.placements if policy.queue_ahead else fitting(now, decision.placements)
-        fit = doors.unmoved(state.partitions, now, fit, paid) if counted else fit
+    if not policy.queue_ahead:
+        fit = fitting(state.partitions, attempts.taken(step), decision.placements)
+        decision = replace(decision, placements=fit)
+    if counted:
+        now = _with_occupied(state.partitions, _occupied(step, paid_counts=True))
+        fit = doors.unmoved(state.partitions, now, decision.placements, paid)
         decision = replace(decision, placements=fit)
     offers = sites.offers_at(step, step.now_s)
     rows = change.locked(step, [placement.job for placement in decision.placements])

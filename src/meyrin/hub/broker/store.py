@@ -19,9 +19,12 @@ policies = sa.Table(
 )
 
 
+_CURRENT = sa.select(policies.c.spec).order_by(policies.c.id.desc()).limit(1)
+
+
 def current(step: Step) -> Policy:
     """The policy in force; the default one until somebody sets another."""
-    row = step.one(sa.select(policies.c.spec).order_by(policies.c.id.desc()).limit(1))
+    row = step.one(_CURRENT)
     return Policy(**row.spec) if row is not None else Policy()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -20,7 +19,6 @@ from meyrin.wire.allocations import (
     NewChange,
     Reclaimed,
     ReclaimList,
-    ReclaimView,
 )
 
 router = APIRouter(prefix="/api/v1", tags=["allocations"])
@@ -46,8 +44,7 @@ def change(allocation: str, body: NewChange, request: Request, call: Lead) -> Ch
             body.end_s,
             Source(body.owner, body.offer_id),
         )
-        made = changing.ask(step, call.actor, wanted, request.app.state.modes)
-    return _view(made)
+        return changing.ask(step, call.actor, wanted, request.app.state.modes)
 
 
 @router.get("/changes")
@@ -61,18 +58,17 @@ def changes(
     """What was asked and done with the allocations of your projects; an officer sees all."""
     with call.read() as step:
         found, following = changing.listed(step, call.actor, project, state, after, limit)
-    return ChangeList(changes=[_view(one) for one in found], next=following)
+    return ChangeList(changes=found, next=following)
 
 
 @router.post("/changes/{change_id}/decide")
 def decide(change_id: str, body: ChangeDecision, request: Request, call: Programme) -> ChangeView:
     """Do or refuse what a lead asked for, with a reason."""
     with call.write() as step:
-        made = changing.decide(
+        return changing.decide(
             step, call.actor, change_id, grant=body.grant, reason=body.reason,
             modes=request.app.state.modes,
         )  # fmt: skip
-    return _view(made)
 
 
 @router.get("/reclaims")
@@ -83,7 +79,7 @@ def reclaims(
     modes = request.app.state.modes
     with call.read() as step:
         found, following = reclaiming.listed(step, call.actor, project, modes, after, limit)
-    return ReclaimList(reclaims=_reclaims(found), next=following)
+    return ReclaimList(reclaims=found, next=following)
 
 
 @router.post("/reclaims/run")
@@ -94,11 +90,7 @@ def run_reclaims(request: Request, call: Programme) -> Reclaimed:
         reclaiming.announce(step, modes, pace.watch(step, modes))
     with call.write() as step:
         done = reclaiming.run(step, reclaiming.CLOCK)
-    return Reclaimed(reclaims=_reclaims(done))
-
-
-def _reclaims(found: list[reclaiming.Reclaim]) -> list[ReclaimView]:
-    return [ReclaimView.model_validate(asdict(one)) for one in found]
+    return Reclaimed(reclaims=done)
 
 
 def _seconds(step: Step, allocation_id: str, body: NewChange) -> int:
@@ -107,7 +99,3 @@ def _seconds(step: Step, allocation_id: str, body: NewChange) -> int:
         return body.amount_s
     charged_type = service.allocation(step, allocation_id).charged_type
     return proposals.charged_s(step, charged_type, body.amount_s, body.unit)
-
-
-def _view(made: changing.Change) -> ChangeView:
-    return ChangeView.model_validate(asdict(made))

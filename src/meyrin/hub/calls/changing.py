@@ -26,6 +26,7 @@ from meyrin.hub.plumbing import audit, world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
+from meyrin.wire.allocations import ChangeView
 
 TRANSFER, EXTEND, PAUSE, RESUME = "transfer", "extend", "pause", "resume"
 EXEMPT = "exempt"
@@ -50,30 +51,10 @@ class Wanted:
     source: Source = field(default=FACILITY, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What was asked or done. `answer` is the officer's reason, empty while nobody decided."""
-
-    id: str
-    kind: str
-    allocation_id: str
-    to_id: str
-    project: str
-    amount_s: int
-    end_s: int | None
-    state: str
-    reason: str
-    asked_by: str
-    asked_ms: int
-    decided_by: str
-    decided_ms: int | None
-    answer: str
-
-
 # --- asking and deciding
 
 
-def ask(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode] = ()) -> Change:
+def ask(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode] = ()) -> ChangeView:
     """Change an allocation: at once by whoever may decide it, else kept for an officer.
 
     The same key is the same change. Raises NotFound, NotAllowed, InvalidInput, and Refused when
@@ -122,7 +103,7 @@ def decide(
     grant: bool,
     reason: str,
     modes: Sequence[Mode] = (),
-) -> Change:
+) -> ChangeView:
     """Do or refuse what a lead asked for, with a reason. The same decision again is fine."""
     if not actor.programme:
         raise NotAllowed(
@@ -148,7 +129,7 @@ def decide(
 
 def listed(
     step: Step, actor: Actor, project: str | None, state: str, after: str, limit: int
-) -> tuple[list[Change], str]:
+) -> tuple[list[ChangeView], str]:
     """One page of the changes of one's projects, or of one of them; an officer sees all."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
@@ -271,7 +252,7 @@ def _pause(step: Step, actor: Actor, wanted: Wanted) -> None:
     store.set_pause(step, wanted.allocation_id, values)
 
 
-def _again(step: Step, row: sa.Row[Any], wanted: Wanted) -> Change:
+def _again(step: Step, row: sa.Row[Any], wanted: Wanted) -> ChangeView:
     if _wanted(row) != wanted:
         raise Conflict(
             f"the key {wanted.key!r} was used for another change",
@@ -286,29 +267,16 @@ def _wanted(row: sa.Row[Any]) -> Wanted:
     )
 
 
-def _one(step: Step, change_id: str) -> Change:
+def _one(step: Step, change_id: str) -> ChangeView:
     row = changes_store.change(step, change_id)
     assert row is not None, "it was there in this step"
     return _change(row, identity.project(step, row.project_id).name)
 
 
-def _change(row: sa.Row[Any], project: str) -> Change:
-    return Change(
-        row.id,
-        row.kind,
-        row.allocation_id,
-        row.to_id or "",
-        project,
-        row.amount_s,
-        row.end_s,
-        row.state,
-        row.reason,
-        row.asked_by,
-        row.asked_ms,
-        row.decided_by,
-        row.decided_ms,
-        row.answer,
-    )
+def _change(row: sa.Row[Any], project: str) -> ChangeView:
+    told = set(ChangeView.model_fields) - {"project", "to_id"}
+    values = {name: getattr(row, name) for name in told}
+    return ChangeView(project=project, to_id=row.to_id or "", **values)
 
 
 def _led(step: Step, actor: Actor, allocation_id: str) -> Allocation:

@@ -7,6 +7,7 @@ is kept, and the promise moves by the mode's own rule (`hub.calls.modes.clock`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,7 @@ from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.sites import service as sites
+from meyrin.wire.calls import ProposalView, StopView
 
 WAITING, GRANTED, REFUSED, WITHDRAWN = "waiting", "granted", "refused", "withdrawn"
 STATES = (WAITING, GRANTED, REFUSED, WITHDRAWN)
@@ -54,43 +56,12 @@ class Ask:
     mode: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """An ask that was kept. Moments are None until they happen; `due_s` while the clock stands."""
-
-    id: str
-    person: str
-    project: str
-    title: str
-    mode: str
-    kind: str
-    purpose: str
-    amount_h: int
-    unit: str
-    months: int
-    charged_type: str
-    amount_s: int
-    state: str
-    reason: str
-    decided_by: str
-    allocation_id: str | None
-    submit_ms: int
-    eligible_ms: int | None
-    reviewed_ms: int | None
-    decided_ms: int | None
-    provisioned_ms: int | None
-    first_job_ms: int | None
-    from_s: int
-    due_s: int | None
-    stops: tuple[clock.Stop, ...] = ()
-
-
 # --- asking
 
 _ASKED = ("project", "title", "kind", "purpose", "amount_h", "unit", "months", "charged_type")
 
 
-def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> Proposal:
+def ask(step: Step, actor: Actor, wanted: Ask, modes: Sequence[Mode]) -> ProposalView:
     """Keep an ask; a mode of rules grants it in this step. The same key is the same ask.
 
     Raises Refused when no mode fits, or the rule's grant was given before; InvalidInput and
@@ -156,7 +127,7 @@ def _another(found: Sequence[Fit]) -> str:
     return "no other mode fits this ask, so change it: more, fewer, shorter or longer"
 
 
-def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> Proposal:
+def _again(step: Step, row: sa.Row[Any], wanted: Ask) -> ProposalView:
     """The ask that has this key already, if the same was asked."""
     found = _whole(step, [row])[0]
     for name in _ASKED:
@@ -259,7 +230,7 @@ def decide(
     amount_s: int | None,
     modes: Sequence[Mode],
     reviewer: str = "",
-) -> Proposal:
+) -> ProposalView:
     """Grant or refuse what waits, with a reason. For officers. The same decision again is fine.
 
     `reviewer` is whose signature the mode's gates need, where its file leaves that open: without
@@ -343,7 +314,7 @@ def _grant(
     store.begin_again(step, row["id"])
 
 
-def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
+def withdraw(step: Step, actor: Actor, proposal_id: str) -> ProposalView:
     """Take one's own ask back while it waits. Again is fine."""
     found = one(step, actor, proposal_id)
     if _row(step, proposal_id).person_id != actor.person:
@@ -357,7 +328,7 @@ def withdraw(step: Step, actor: Actor, proposal_id: str) -> Proposal:
     return one(step, actor, proposal_id)
 
 
-def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Proposal:
+def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> ProposalView:
     """The applicant has to do something first: until then nothing is promised."""
     check_reason(reason)
     row = _row(step, proposal_id)
@@ -370,7 +341,7 @@ def stop_clock(step: Step, actor: Actor, proposal_id: str, reason: str) -> Propo
     return one(step, actor, proposal_id)
 
 
-def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode]) -> Proposal:
+def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode]) -> ProposalView:
     """Go on; the promise moves as the mode's clock says."""
     row = _row(step, proposal_id)
     _decided_by(actor, row)
@@ -378,7 +349,7 @@ def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode
     if row.due_s is None:
         store.begin_again(step, row.id)
         mode = granting.mode_of(modes, row.mode)
-        stops = _stops(step, [row.id]).get(row.id, ())
+        stops = _stops(step, [row.id])[row.id]
         promise = clock.due(mode.clock, row.submit_ms // 1000, stops)
         store.change_waiting(step, row.id, due_s=promise.due_s if promise else row.from_s)
     return one(step, actor, proposal_id)
@@ -387,7 +358,7 @@ def start_clock(step: Step, actor: Actor, proposal_id: str, modes: Sequence[Mode
 # --- looking
 
 
-def one(step: Step, actor: Actor, proposal_id: str) -> Proposal:
+def one(step: Step, actor: Actor, proposal_id: str) -> ProposalView:
     """NotFound also when it is somebody else's: the two can't be told apart."""
     row = store.one(step, proposal_id)
     if row is None or not _sees(actor, row):
@@ -403,7 +374,7 @@ def by_key(step: Step, actor: Actor, key: str) -> str | None:
 
 def listed(
     step: Step, actor: Actor, state: str, after: str, limit: int, *, everybody: bool
-) -> tuple[list[Proposal], str]:
+) -> tuple[list[ProposalView], str]:
     """One page by id: one's own, or everybody's of the calls whose officer or reviewer one is.
     Three queries."""
     if state and state not in STATES:
@@ -427,26 +398,26 @@ def without_first_job(step: Step) -> list[str]:
 # --- inside
 
 
-def _whole(step: Step, rows: Sequence[sa.Row[Any]]) -> list[Proposal]:
+def _whole(step: Step, rows: Sequence[sa.Row[Any]]) -> list[ProposalView]:
     names = identity.people_names(step, {row.person_id for row in rows})
     stops = _stops(step, [row.id for row in rows])
-    fields = [name for name in Proposal.__dataclass_fields__ if name not in {"person", "stops"}]
-    found = []
-    for row in rows:
-        values = {name: getattr(row, name) for name in fields}
-        made = Proposal(person=names.get(row.person_id, ""), **values)
-        found.append(replace(made, stops=stops.get(row.id, ())))
-    return found
+    told = set(ProposalView.model_fields) - {"person", "stops"}
+    return [
+        ProposalView(
+            person=names.get(row.person_id, ""),
+            stops=stops[row.id],
+            **{name: getattr(row, name) for name in told},
+        )
+        for row in rows
+    ]
 
 
-def _stops(step: Step, proposal_ids: Collection[str]) -> dict[str, tuple[clock.Stop, ...]]:
-    found: dict[str, tuple[clock.Stop, ...]] = {}
-    if not proposal_ids:
-        return found
-    for row in store.stops_of(step, proposal_ids):
+def _stops(step: Step, proposal_ids: Collection[str]) -> defaultdict[str, list[StopView]]:
+    found: defaultdict[str, list[StopView]] = defaultdict(list)
+    for row in store.stops_of(step, proposal_ids) if proposal_ids else ():
         end_s = None if row.end_ms is None else row.end_ms // 1000
-        stop = clock.Stop(row.start_ms // 1000, end_s, row.reason)
-        found[row.proposal_id] = (*found.get(row.proposal_id, ()), stop)
+        stop = StopView(start_s=row.start_ms // 1000, end_s=end_s, reason=row.reason)
+        found[row.proposal_id].append(stop)
     return found
 
 

@@ -40,7 +40,7 @@ def ask(body: NewAsk, request: Request, call: Person) -> ProposalView:
         if made.submit_ms == step.now_ms:
             audit.note(step, call.actor.name, "proposal.ask", made.id, mode=made.mode,
                        state=made.state)  # fmt: skip
-    return view(made)
+    return made
 
 
 @router.get("/proposals")
@@ -48,7 +48,7 @@ def mine(call: Person, state: str = "", after: After = "", limit: Limit = 50) ->
     """Your asks."""
     with call.read() as step:
         found, following = proposals.listed(step, call.actor, state, after, limit, everybody=False)
-    return ProposalList(proposals=[view(one) for one in found], next=following)
+    return ProposalList(proposals=found, next=following)
 
 
 @router.get("/proposals/all")
@@ -58,13 +58,13 @@ def everybodys(
     """Everybody's asks of the calls whose officer or reviewer you are."""
     with call.read() as step:
         found, following = proposals.listed(step, call.actor, state, after, limit, everybody=True)
-    return ProposalList(proposals=[view(one) for one in found], next=following)
+    return ProposalList(proposals=found, next=following)
 
 
 @router.get("/proposals/{proposal}")
 def one(proposal: str, call: Person) -> ProposalView:
     with call.read() as step:
-        return view(proposals.one(step, call.actor, proposal))
+        return proposals.one(step, call.actor, proposal)
 
 
 @router.post("/proposals/{proposal}/decide")
@@ -77,7 +77,7 @@ def decide(proposal: str, body: Decision, request: Request, call: Officer) -> Pr
         )  # fmt: skip
         audit.note_change(step, call.actor.name, "proposal.decide", made.id, grant=body.grant,
                    reason=body.reason)  # fmt: skip
-    return view(made)
+    return made
 
 
 @router.post("/proposals/{proposal}/withdraw")
@@ -86,7 +86,7 @@ def withdraw(proposal: str, call: Person) -> ProposalView:
     with call.write() as step:
         made = proposals.withdraw(step, call.actor, proposal)
         audit.note_change(step, call.actor.name, "proposal.withdraw", made.id)
-    return view(made)
+    return made
 
 
 @router.post("/proposals/{proposal}/stop-clock")
@@ -95,7 +95,7 @@ def stop_clock(proposal: str, body: ClockStop, call: Officer) -> ProposalView:
     with call.write() as step:
         made = proposals.stop_clock(step, call.actor, proposal, body.reason)
         audit.note_change(step, call.actor.name, "proposal.stop-clock", made.id, reason=body.reason)
-    return view(made)
+    return made
 
 
 @router.post("/proposals/{proposal}/start-clock")
@@ -104,7 +104,7 @@ def start_clock(proposal: str, request: Request, call: Officer) -> ProposalView:
     with call.write() as step:
         made = proposals.start_clock(step, call.actor, proposal, request.app.state.modes)
         audit.note_change(step, call.actor.name, "proposal.start-clock", made.id)
-    return view(made)
+    return made
 
 
 @router.get("/modes")
@@ -145,8 +145,3 @@ def clocks(request: Request, _call: Anyone) -> ClocksView:
     found = request.app.state.clocks.look()
     modes = [ModeClockView.model_validate(asdict(one)) for one in found.modes]
     return ClocksView(at_ms=found.at_ms, modes=modes)
-
-
-def view(made: proposals.Proposal) -> ProposalView:
-    """As the wire shows it."""
-    return ProposalView.model_validate(asdict(made))

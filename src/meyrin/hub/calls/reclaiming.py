@@ -29,6 +29,7 @@ from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
+from meyrin.wire.allocations import ReclaimView
 
 DAY_S = 86_400
 COMES, ANNOUNCED, DONE, EXEMPT, NOTHING = "comes", "announced", "done", "exempt", "nothing"
@@ -66,29 +67,10 @@ class Rule:
         return max(0, balance.free_s) * self.take_percent // 100 if self.idle(balance) else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reclaim:
-    """A step of an allocation: the one that was announced, or the one that comes.
-
-    `takes_s` is what would go back if it happened now, or what did. `waits` says what holds it up.
-    """
-
-    allocation_id: str
-    project: str
-    charged_type: str
-    number: int
-    state: str
-    rule: str
-    due_s: int
-    takes_s: int
-    waits: str
-    reason: str
-
-
 # --- the hub's clock
 
 
-def run(step: Step, by: str) -> list[Reclaim]:
+def run(step: Step, by: str) -> list[ReclaimView]:
     """Do every announced step that is due, each once, whoever else does the same just now.
 
     In a transaction of its own: whoever waits here for another hub holds nothing that it needs.
@@ -154,7 +136,7 @@ def _keep(
     return bool(step.add_new(store.reclaims, [row]))
 
 
-def _do(step: Step, row: sa.Row[Any], by: str) -> Reclaim | None:
+def _do(step: Step, row: sa.Row[Any], by: str) -> ReclaimView | None:
     """Settle one announced step and take its hours, or neither. None where another hub has, or
     where its time comes later than was announced."""
     allocation = service.allocation(step, row.allocation_id)
@@ -195,7 +177,7 @@ def listed(
     modes: Sequence[Mode],
     after: str,
     limit: int,
-) -> tuple[list[Reclaim], str]:
+) -> tuple[list[ReclaimView], str]:
     """A page of running allocations under such a rule: the step that comes, and what it would
     take if it happened now. Changes nothing; a fixed number of queries."""
     project_ids = service.seen_projects(step, actor, project)
@@ -224,7 +206,7 @@ def _next(
     known: dict[tuple[str, int], sa.Row[Any]],
     waits: str,
     now_s: int,
-) -> Reclaim:
+) -> ReclaimView:
     """The first step that is not settled; the last one where all are."""
     for number, now in enumerate(rules, start=1):
         row = known.get((each.id, number))
@@ -293,10 +275,10 @@ def _of(
     takes_s: int,
     waits: str,
     reason: str,
-) -> Reclaim:
-    return Reclaim(
-        each.id, project, each.charged_type, number, state, rule.words, due_s, takes_s, waits,
-        reason,
+) -> ReclaimView:
+    return ReclaimView(
+        allocation_id=each.id, project=project, charged_type=each.charged_type, number=number,
+        state=state, rule=rule.words, due_s=due_s, takes_s=takes_s, waits=waits, reason=reason,
     )  # fmt: skip
 
 

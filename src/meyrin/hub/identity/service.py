@@ -247,7 +247,7 @@ def project(step: Step, project_id: str) -> Project:
 
 def project_by_name(step: Step, actor: Actor, name: str) -> Project:
     """NotFound also when `actor` may not see it: the two can't be told apart."""
-    row = store.project_where(step, store.projects.c.name == name, _eyes(actor))
+    row = store.project_named(step, name, _eyes(actor))
     if row is None:
         raise NotFound(
             f"there is no project {name!r} that you may see",
@@ -259,7 +259,7 @@ def project_by_name(step: Step, actor: Actor, name: str) -> Project:
 
 def project_named(step: Step, name: str) -> Project:
     """By name, for those who give hours to projects that they are not in."""
-    row = store.project_where(step, store.projects.c.name == name, None)
+    row = store.project_named(step, name, None)
     if row is None:
         raise NotFound(f"there is no project {name!r}", project=name)
     return _project(row)

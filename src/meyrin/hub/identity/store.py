@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from meyrin.domain.ids import new_id
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step, metadata
 from meyrin.hub.plumbing.paging import page
 
@@ -260,8 +262,12 @@ def names(step: Step, table: sa.Table, ids: Iterable[str]) -> dict[str, str]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    rows = step.rows(sa.select(table.c.id, table.c.name).where(table.c.id.in_(wanted)))
-    return {row.id: row.name for row in rows}
+    return {row.id: row.name for row in step.rows(_names(table), ids=wanted)}
+
+
+@lru_cache(maxsize=8)
+def _names(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table.c.id, table.c.name).where(one_of(table.c.id, "ids"))
 
 
 def people_page(step: Step, after: str, limit: int) -> list[Any]:
@@ -291,6 +297,20 @@ def project_where(
 ) -> sa.Row[Any] | None:
     """A project with the role of `person` there; None for `person` means whoever asks may see."""
     return step.one(_projects_seen_by(person).where(condition))
+
+
+_PROJECT_NAMED = sa.select(projects).where(projects.c.name == sa.bindparam("name"))
+_OWN_PROJECT_NAMED = _PROJECT_NAMED.join(
+    members,
+    sa.and_(members.c.project_id == projects.c.id, members.c.person_id == sa.bindparam("person")),
+)
+
+
+def project_named(step: Step, name: str, person: str | None) -> sa.Row[Any] | None:
+    """A project that `person` may see; None for `person` means whoever asks may see."""
+    if person is None:
+        return step.one(_PROJECT_NAMED, name=name)
+    return step.one(_OWN_PROJECT_NAMED, name=name, person=person)
 
 
 def projects_page(step: Step, person: str | None, after: str, limit: int) -> list[Any]:

@@ -14,31 +14,102 @@ import sqlalchemy as sa
 from meyrin.domain.errors import NotFound
 from meyrin.domain.states import HOLDS_HOURS, JobState
 from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import page
 from meyrin.wire.jobs import FileView
 
 _ASK_AGAIN_MS = 10_000
+_a, _j = attempts.c, jobs.c
+
+
+def _long_ago(told: sa.Column[int], before_ms: Any) -> sa.ColumnElement[bool]:
+    """A time still to come was written by a clock that has been set back since."""
+    return sa.or_(told < before_ms, told > sa.bindparam("now_ms", type_=sa.BigInteger))
+
+
+# put together once: the broker and the agents ask at every step
+_LIVE = sa.select(
+    *(_a.job_id, _a.site, _a.partition, _a.nodes, _a.cores, _a.memory_mb, _a.accelerators),
+    *(_a.walltime_s, _a.start_ms, _a.allocation_id),
+).where(IS_LIVE)
+_TAKEN_TOGETHER = (
+    sa.select(_a.site, _a.partition, sa.func.sum(_a.nodes).label("nodes"))
+    .add_columns(sa.func.sum(_a.nodes * _a.cores).label("cores"))
+    .add_columns(sa.func.sum(_a.nodes * _a.memory_mb).label("memory_mb"))
+    .add_columns(sa.func.sum(_a.nodes * _a.accelerators).label("accelerators"))
+    .where(IS_LIVE)
+    .group_by(_a.site, _a.partition)
+)
+_ADMITTED = (
+    sa.select(jobs)
+    .where(IS_WAITING, _j.state == str(JobState.ADMITTED))
+    .order_by(_j.nice, _j.id)
+    .limit(sa.bindparam("most"))
+)
+_ADMITTED_OF = _ADMITTED.where(one_of(_j.project_id, "of"))
+_ADMITTED_BUT = _ADMITTED.where(sa.not_(one_of(_j.project_id, "but")))
+_TO_TAKE = sa.or_(
+    _a.state == "placed",
+    sa.and_(
+        _a.state == "leased",
+        _long_ago(_a.leased_ms, sa.bindparam("again_before_ms", type_=sa.BigInteger)),
+    ),
+)
+_OFFERED = (
+    sa.select(_a.id, _a.job_id)
+    .where(IS_LIVE, _a.site_id == sa.bindparam("site_id"), _TO_TAKE)
+    .order_by(_a.placed_ms, _a.job_id)
+    .limit(sa.bindparam("most"))
+)
+_TAKEN = sa.select(attempts).where(one_of(_a.id, "ids"), _TO_TAKE).order_by(_a.placed_ms, _a.job_id)
+_LEASE = (
+    sa.update(attempts)
+    .where(one_of(_a.id, "ids"))
+    .values(state="leased", leased_ms=sa.bindparam("now_ms"))
+)
+_TO_CANCEL = sa.select(_a.id).where(
+    IS_LIVE,
+    _a.site_id == sa.bindparam("site_id"),
+    _a.state != "placed",
+    _a.cancel_ms.is_not(None),
+    sa.or_(
+        _a.cancel_sent_ms.is_(None),
+        _long_ago(_a.cancel_sent_ms, sa.bindparam("told_before_ms", type_=sa.BigInteger)),
+    ),
+)
+_OF_SITE = sa.select(attempts).where(one_of(_a.id, "ids"), _a.site_id == sa.bindparam("site_id"))
 
 
 def live(step: Step) -> list[sa.Row[Any]]:
     """What every attempt that has not ended occupies, and since when."""
-    a = attempts.c
-    columns = (a.job_id, a.site, a.partition, a.nodes, a.cores, a.memory_mb, a.accelerators)
-    statement = sa.select(*columns, a.walltime_s, a.start_ms, a.allocation_id)
-    return step.rows(statement.where(IS_LIVE))
+    return step.rows(_LIVE)
+
+
+def taken(step: Step) -> dict[tuple[str, str], tuple[int, int, int, int]]:
+    """Nodes, cores, memory and accelerators that attempts which have not ended occupy together,
+    by site and partition."""
+    return {
+        (row.site, row.partition): (
+            int(row.nodes),
+            int(row.cores),
+            int(row.memory_mb),
+            int(row.accelerators),
+        )
+        for row in step.rows(_TAKEN_TOGETHER)
+    }
 
 
 def waiting(
     step: Step, most: int, *, of: Collection[str] = (), but: Collection[str] = ()
 ) -> list[sa.Row[Any]]:
     """Admitted jobs, the first in order; only `of` these projects, or of all `but` these."""
-    statement = sa.select(jobs).where(IS_WAITING, jobs.c.state == str(JobState.ADMITTED))
+    assert not (of and but), "one or the other"
     if of:
-        statement = statement.where(jobs.c.project_id.in_(sorted(of)))
+        return step.rows(_ADMITTED_OF, most=most, of=of)
     if but:
-        statement = statement.where(jobs.c.project_id.not_in(sorted(but)))
-    return step.rows(statement.order_by(jobs.c.nice, jobs.c.id).limit(most))
+        return step.rows(_ADMITTED_BUT, most=most, but=but)
+    return step.rows(_ADMITTED, most=most)
 
 
 def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:
@@ -69,37 +140,17 @@ def attempt(step: Step, attempt_id: str | None) -> sa.Row[Any] | None:
 def offered(step: Step, site_id: str, again_before_ms: int, most: int) -> list[sa.Row[Any]]:
     """Attempts (id, job_id) for a site's agent: placed ones, and those leased before
     `again_before_ms` of which the agent never spoke."""
-    a = attempts.c
-    return step.rows(
-        sa.select(a.id, a.job_id)
-        .where(IS_LIVE, a.site_id == site_id, _to_take(step, again_before_ms))
-        .order_by(a.placed_ms, a.job_id)
-        .limit(most)
-    )
-
-
-def _to_take(step: Step, again_before_ms: int) -> sa.ColumnElement[bool]:
-    a = attempts.c
-    # a time still to come was written by a clock that has been set back since
-    long_ago = sa.or_(a.leased_ms < again_before_ms, a.leased_ms > step.now_ms)
-    return sa.or_(a.state == "placed", sa.and_(a.state == "leased", long_ago))
+    known = {"again_before_ms": again_before_ms, "now_ms": step.now_ms}
+    return step.rows(_OFFERED, site_id=site_id, most=most, **known)
 
 
 def lease(step: Step, attempt_ids: Sequence[str], again_before_ms: int) -> list[sa.Row[Any]]:
     """Mark those that are still to be taken as leased now; their jobs are locked already."""
     if not attempt_ids:
         return []
-    a = attempts.c
-    rows = step.rows(
-        sa.select(attempts)
-        .where(step.among(a.id, attempt_ids), _to_take(step, again_before_ms))
-        .order_by(a.placed_ms, a.job_id)
-    )
-    step.change(
-        sa.update(attempts)
-        .where(step.among(a.id, [row.id for row in rows]))
-        .values(state="leased", leased_ms=step.now_ms)
-    )
+    known = {"again_before_ms": again_before_ms, "now_ms": step.now_ms}
+    rows = step.rows(_TAKEN, ids=attempt_ids, **known)
+    step.change(_LEASE, ids=[row.id for row in rows], now_ms=step.now_ms)
     return rows
 
 
@@ -116,20 +167,11 @@ def offer_again(step: Step, site_id: str) -> None:
 
 def to_cancel(step: Step, site_id: str) -> list[str]:
     """Attempts that the site's agent is to end, each told again every ten seconds."""
-    a = attempts.c
-    told = a.cancel_sent_ms
-    long_ago = sa.or_(told < step.now_ms - _ASK_AGAIN_MS, told > step.now_ms)
-    due = sa.or_(told.is_(None), long_ago)
-    rows = step.rows(
-        sa.select(a.id).where(
-            IS_LIVE, a.site_id == site_id, a.state != "placed", a.cancel_ms.is_not(None), due
-        )
-    )
-    ids = [row.id for row in rows]
+    known = {"told_before_ms": step.now_ms - _ASK_AGAIN_MS, "now_ms": step.now_ms}
+    ids = [row.id for row in step.rows(_TO_CANCEL, site_id=site_id, **known)]
     if ids:
-        step.change(
-            sa.update(attempts).where(step.among(a.id, ids)).values(cancel_sent_ms=step.now_ms)
-        )
+        sent = sa.update(attempts).where(step.among(attempts.c.id, ids))
+        step.change(sent.values(cancel_sent_ms=step.now_ms))
     return ids
 
 
@@ -153,12 +195,7 @@ def close_unleased(step: Step, attempt_ids: list[str], why: str) -> None:
 
 def of_site(step: Step, site_id: str, attempt_ids: Iterable[str]) -> dict[str, sa.Row[Any]]:
     """Those of the attempts that were given to this site, by id."""
-    rows = step.rows(
-        sa.select(attempts).where(
-            step.among(attempts.c.id, attempt_ids), attempts.c.site_id == site_id
-        )
-    )
-    return {row.id: row for row in rows}
+    return {row.id: row for row in step.rows(_OF_SITE, ids=attempt_ids, site_id=site_id)}
 
 
 def one_of_site(step: Step, site_id: str, attempt_id: str) -> sa.Row[Any]:

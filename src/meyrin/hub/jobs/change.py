@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from meyrin.domain.states import ENDED, JobState, check_change
-from meyrin.hub.jobs.store import events, jobs
+from meyrin.hub.jobs.store import attempts, events, jobs
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
+
+_LOCKED = sa.select(jobs).where(one_of(jobs.c.id, "ids")).order_by(jobs.c.id).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,32 @@ class Move:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+_LOCKED_OF = (
+    sa.select(jobs)
+    .where(
+        jobs.c.id.in_(
+            sa.select(attempts.c.job_id).where(
+                one_of(attempts.c.id, "attempts"), attempts.c.site_id == sa.bindparam("site_id")
+            )
+        )
+    )
+    .order_by(jobs.c.id)
+    .with_for_update(of=jobs)
+)
+
+
+def locked_of(step: Step, site_id: str, attempt_ids: Collection[str]) -> dict[int, sa.Row[Any]]:
+    """As `locked`, the jobs of those of the attempts that were given to this site."""
+    rows = step.rows(_LOCKED_OF, attempts=attempt_ids, site_id=site_id) if attempt_ids else ()
+    return {row.id: row for row in rows}
+
+
 def locked(step: Step, job_ids: Iterable[int]) -> dict[int, sa.Row[Any]]:
     """The jobs, locked until the step ends, by number. Always locked in rising order."""
     wanted = sorted(set(job_ids))
     if not wanted:
         return {}
-    statement = sa.select(jobs).where(step.among(jobs.c.id, wanted)).order_by(jobs.c.id)
-    return {row.id: row for row in step.rows(statement.with_for_update())}
+    return {row.id: row for row in step.rows(_LOCKED, ids=wanted)}
 
 
 def apply(step: Step, moves: list[Move]) -> None:

@@ -19,6 +19,7 @@ from meyrin.hub.jobs.store import attempts, events, files, jobs, requests, scrip
 from meyrin.hub.jobs.submit import REQUEST, submit
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, number, page
 from meyrin.hub.usage import service as usage
@@ -35,6 +36,11 @@ from meyrin.wire.jobs import (
 )
 
 SPEC = sa.cast(requests.c.spec, sa.Text).label("spec")  # read once, by what checks it
+# put together once: the broker and the agents ask at every step
+_SPECS = sa.select(requests.c.id, SPEC).where(one_of(requests.c.id, "ids"))
+_WITH_SCRIPTS = _SPECS.add_columns(scripts.c.text).join(
+    scripts, scripts.c.sha256 == requests.c.script_sha256
+)
 
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
 
@@ -113,20 +119,14 @@ def request_of(spec: str, script: str) -> JobRequest:
 
 def specs(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests without their scripts, by number."""
-    statement = sa.select(requests.c.id, SPEC).where(
-        step.among(requests.c.id, sorted(set(request_ids)))
-    )
-    return {row.id: request_of(row.spec, "-") for row in step.rows(statement)}
+    rows = step.rows(_SPECS, ids=sorted(set(request_ids)))
+    return {row.id: request_of(row.spec, "-") for row in rows}
 
 
 def load_requests(step: Step, request_ids: Iterable[int]) -> dict[int, JobRequest]:
     """The requests with their scripts, by number."""
-    statement = (
-        sa.select(requests.c.id, SPEC, scripts.c.text)
-        .join(scripts, scripts.c.sha256 == requests.c.script_sha256)
-        .where(step.among(requests.c.id, sorted(set(request_ids))))
-    )
-    return {row.id: request_of(row.spec, row.text) for row in step.rows(statement)}
+    rows = step.rows(_WITH_SCRIPTS, ids=sorted(set(request_ids)))
+    return {row.id: request_of(row.spec, row.text) for row in rows}
 
 
 def attempt_view(row: sa.Row[Any], used: usage.Known | None) -> AttemptView:

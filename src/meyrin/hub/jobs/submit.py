@@ -23,7 +23,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import files
 from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
 from meyrin.hub.plumbing.authz import Actor
-from meyrin.hub.plumbing.bulk import JsonText
+from meyrin.hub.plumbing.bulk import JsonText, one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.world import BROKER
 from meyrin.hub.sites import service as sites
@@ -172,15 +172,15 @@ _TOLD = (
     requests.c.first_job,
     requests.c.elements,
 )
+_KNOWN = sa.select(*_TOLD).where(
+    requests.c.person_id == sa.bindparam("person"), one_of(requests.c.idempotency_key, "keys")
+)
 
 
 def _known(step: Step, person: str, keys: list[str]) -> dict[str, sa.Row[Any]]:
     if not keys:
         return {}
-    statement = sa.select(*_TOLD).where(
-        requests.c.person_id == person, step.among(requests.c.idempotency_key, keys)
-    )
-    return {row.idempotency_key: row for row in step.rows(statement)}
+    return {row.idempotency_key: row for row in step.rows(_KNOWN, person=person, keys=keys)}
 
 
 def as_waiting(request: JobRequest, project: str, job: int, submit_s: int) -> WaitingJob:

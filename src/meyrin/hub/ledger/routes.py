@@ -14,7 +14,6 @@ from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.wire.ledger import (
     EntryList,
-    EntryView,
     FindingView,
     OwnersReply,
     OwnerView,
@@ -33,7 +32,7 @@ def entries(name: str, call: Person, after: After = "", limit: Limit = 50) -> En
     with call.read() as step:
         project = identity.project_by_name(step, call.actor, name)
         rows, following = service.entries(step, project.id, after, limit)
-    return EntryList(entries=[EntryView(**asdict(row)) for row in rows], next=following)
+    return EntryList(entries=rows, next=following)
 
 
 @router.get("/ledger/owners")

@@ -181,14 +181,8 @@ def expire(step: Step, allocation_ids: Collection[str], reason: str) -> dict[str
 
 def balances(step: Step, allocation_ids: Collection[str]) -> dict[str, Balance]:
     """What is granted, free, held, used and expired of each allocation. One query."""
-    a = accounts.c
-    rows = step.rows(
-        sa.select(a.allocation_id, a.kind, sa.func.sum(a.balance_s).label("amount_s"))
-        .where(step.among(a.allocation_id, allocation_ids), a.kind != str(AccountKind.TRANCHE))
-        .group_by(a.allocation_id, a.kind)
-    )
     parts: dict[str, dict[str, int]] = {}
-    for row in rows:
+    for row in store.sums(step, allocation_ids):
         parts.setdefault(row.allocation_id, {})[row.kind] = int(row.amount_s)
     return {name: _balance(sums) for name, sums in parts.items()}
 

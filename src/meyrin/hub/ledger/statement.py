@@ -14,24 +14,9 @@ from meyrin.hub.ledger import store
 from meyrin.hub.ledger.months import use
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, number, page
+from meyrin.wire.ledger import EntryView
 
 _END_OF_TIME_MS = 2**62
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the ledger: `amount_s` went from the debit to the credit account."""
-
-    id: int
-    at_ms: int
-    kind: str
-    debit_account: str
-    credit_account: str
-    amount_s: int
-    charged_type: str
-    allocation_id: str
-    attempt: str | None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +73,14 @@ class OwnerMonth:
     delivered_s: int
 
 
-def entries(step: Step, project_id: str, after: str, limit: int) -> tuple[list[Entry], str]:
+def entries(step: Step, project_id: str, after: str, limit: int) -> tuple[list[EntryView], str]:
     """One page of a project's entries, newest first, and where the next page starts. One query."""
     e = store.entries.c
-    columns = [e[name] for name in Entry.__dataclass_fields__]
+    columns = [e[name] for name in EntryView.model_fields]
     listed = sa.select(*columns).where(e.project_id == project_id)
     found = page(listed, e.id, number(after), limit, newest=True)
     rows, following = cut(step.rows(found), limit, "id")
-    return [Entry(*row) for row in rows], following
+    return [EntryView.model_validate(row, from_attributes=True) for row in rows], following
 
 
 def statement(step: Step, project_id: str, month: str | None = None) -> Statement:

@@ -24,6 +24,7 @@ from meyrin.domain.ledger import (
     month_at,
     month_bounds_ms,
 )
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import BigId, Step, metadata
 from meyrin.hub.plumbing.only_added import guard
 
@@ -174,18 +175,47 @@ class Trail:
             self.charged_month = month or month_at(at_ms)
 
 
+# put together once: the broker and the agents' reports need them at every step
+_e, _a = entries.c, accounts.c
+_TRAILS = (
+    sa.select(_e.attempt, _e.allocation_id, _e.project_id, _e.charged_type, _e.kind)
+    .add_columns(_e.debit_account, _e.credit_account, _e.amount_s)
+    .add_columns(_e.at_ms, sa.func.coalesce(_e.corrects, _e.month).label("month"))
+    .where(one_of(_e.attempt, "attempts"))
+)
+_SUMS = (
+    sa.select(_a.allocation_id, _a.kind, sa.func.sum(_a.balance_s).label("amount_s"))
+    .where(one_of(_a.allocation_id, "allocations"), _a.kind != str(AccountKind.TRANCHE))
+    .group_by(_a.allocation_id, _a.kind)
+)
+_UNTIL = sa.select(sa.func.max(closed_months.c.end_ms)).scalar_subquery()
+# the weaker lock: entries that refer to the account may still be added meanwhile
+_LOCK = (
+    sa.select(accounts, _UNTIL.label("open_from_ms"))
+    .order_by(_a.id)
+    .with_for_update(key_share=True, of=accounts)
+)
+_LOCK_NAMED = _LOCK.where(one_of(_a.id, "names"))
+_LOCK_OF_ATTEMPTS = _LOCK.where(
+    _a.allocation_id.in_(
+        sa.select(_e.allocation_id).where(
+            one_of(_e.attempt, "attempts"), _e.kind == str(EntryKind.HOLD)
+        )
+    ),
+    _a.kind.in_([str(AccountKind.ALLOCATION), str(AccountKind.DELIVERED)]),
+)
+
+
+def sums(step: Step, allocation_ids: Collection[str]) -> list[sa.Row[Any]]:
+    """What the accounts of each allocation hold, by kind; without what is only promised."""
+    return step.rows(_SUMS, allocations=allocation_ids)
+
+
 def trails(step: Step, attempts: Collection[str]) -> dict[str, Trail]:
     """The attempts that have entries. One query."""
-    e = entries.c
-    statement = (
-        sa.select(e.attempt, e.allocation_id, e.project_id, e.charged_type, e.kind)
-        .add_columns(e.debit_account, e.credit_account, e.amount_s)
-        .add_columns(e.at_ms, sa.func.coalesce(e.corrects, e.month).label("month"))
-        .where(step.among(e.attempt, attempts))
-    )
     result: dict[str, Trail] = {}
-    for row in step.conn.execute(statement):
-        attempt, allocation_id, project_id, charged_type, kind = row[:5]
+    for row in step.rows(_TRAILS, attempts=attempts):
+        attempt, allocation_id, project_id, charged_type, kind = tuple(row)[:5]
         trail = result.get(attempt)
         if trail is None:
             trail = result[attempt] = Trail(allocation_id, project_id, charged_type)
@@ -226,20 +256,11 @@ def lock(
     step: Step, *, allocations: Collection[str] = (), attempts: Collection[str] = ()
 ) -> Locked:
     """Lock allocations, given by id or by attempts on hold, in one fixed order. One query."""
-    a = accounts.c
-    until = sa.select(sa.func.max(closed_months.c.end_ms)).scalar_subquery()
-    statement = sa.select(accounts, until.label("open_from_ms")).order_by(a.id)
     if attempts:
-        of_attempts = sa.select(entries.c.allocation_id).where(
-            step.among(entries.c.attempt, attempts), entries.c.kind == str(EntryKind.HOLD)
-        )
-        kinds = [str(AccountKind.ALLOCATION), str(AccountKind.DELIVERED)]
-        statement = statement.where(a.allocation_id.in_(of_attempts), a.kind.in_(kinds))
+        rows = step.rows(_LOCK_OF_ATTEMPTS, attempts=attempts)
     else:
         names = [account(AccountKind.ALLOCATION, name) for name in allocations]
-        statement = statement.where(step.among(a.id, names))
-    # the weaker lock: entries that refer to the account may still be added meanwhile
-    rows = step.rows(statement.with_for_update(key_share=True, of=accounts))
+        rows = step.rows(_LOCK_NAMED, names=names)
     free = {row.allocation_id: row for row in rows if row.kind == AccountKind.ALLOCATION}
     first = rows[0].open_from_ms if rows else None
     return Locked(free, {row.id for row in rows}, first or 0)

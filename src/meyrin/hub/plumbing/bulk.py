@@ -7,13 +7,16 @@ statement per row; SQLite, which has no network in between, repeats a prepared s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 Row = dict[str, Any]
 _POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -26,18 +29,38 @@ class JsonText(str):
     __slots__ = ()
 
 
-class _Written(sa.types.UserDefinedType[Any]):
-    """An array parameter that `_array` has written already. It is one typed parameter all the
-    same: cast from text in the statement, it would be compared one by one instead of hashed."""
+class _Listed(sa.types.UserDefinedType[Any]):
+    """Values that are one parameter, however many: an array for PostgreSQL, JSON for SQLite. The
+    array is typed: cast from text in the statement, it would be compared one by one, not hashed."""
 
     cache_ok = True
     render_bind_cast = True
 
-    def __init__(self, of: str) -> None:
+    def __init__(self, of: sa.types.TypeEngine[Any]) -> None:
         self.of = of
 
     def get_col_spec(self, **_: Any) -> str:
-        return f"{self.of}[]"
+        return f"{self.of.compile(_POSTGRESQL)}[]"
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[Any], Any]:
+        if dialect.name == "postgresql":
+            return lambda values: _array(self.of, list(values))
+        return lambda values: json.dumps(list(values))
+
+
+class _OneOf(FunctionElement[bool]):
+    """`column = ANY (array)` or `column IN (the values of a JSON list)`."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiles(_OneOf)
+def _one_of(element: _OneOf, compiler: SQLCompiler, **how: Any) -> str:
+    column, values = (compiler.process(part, **how) for part in element.clauses)
+    if compiler.dialect.name == "postgresql":
+        return f"{column} = ANY ({values})"
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - no values
 
 
 def as_json(value: Any) -> str:
@@ -48,7 +71,7 @@ def as_json(value: Any) -> str:
 def insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
     """Insert the rows, which all name the same columns."""
     if conn.dialect.name != "postgresql" or len(rows) < _FEW:
-        conn.execute(sa.insert(table), rows)
+        conn.execute(_plain(table), rows)
         return
     names = list(rows[0])
     dumps = [_as_json if isinstance(table.c[name].type, sa.JSON) else None for name in names]
@@ -75,26 +98,25 @@ def insert_new(
     conn: sa.Connection, table: sa.Table, rows: list[Row], told: tuple[sa.Column[Any], ...]
 ) -> list[sa.Row[Any]]:
     """Insert the rows whose key is free; returns the columns `told` of those inserted."""
-    if conn.dialect.name != "postgresql":
-        plain = sqlite.insert(table).on_conflict_do_nothing().returning(*told)
-        return list(conn.execute(plain, rows))
-    if len(rows) < _FEW:
-        few = postgresql.insert(table).on_conflict_do_nothing().returning(*told)
-        return list(conn.execute(few, rows))
+    if conn.dialect.name != "postgresql" or len(rows) < _FEW:
+        return list(conn.execute(_new(conn.dialect.name, table, told), rows))
     statement = _new_from_arrays(table, tuple(rows[0]), told)
     return list(conn.execute(statement, _columns(table, rows)))
 
 
-def among(conn: sa.Connection, column: sa.ColumnElement[Any], values: Iterable[Any]) -> Any:
+def among(column: sa.ColumnElement[Any], values: Iterable[Any]) -> sa.ColumnElement[bool]:
     """`column` is one of `values`, however many: one parameter, so one prepared statement."""
     listed = list(values)
     if len(listed) == 1 and listed[0] is not None:
-        return column == listed[0]
-    if conn.dialect.name == "postgresql":
-        of = _Written(column.type.compile(_POSTGRESQL))
-        return column == sa.any_(sa.literal(_array(column.type, listed), of))
-    each = sa.func.json_each(sa.literal(listed, sa.JSON)).table_valued("value")
-    return column.in_(sa.select(each.c.value))
+        only: sa.ColumnElement[bool] = column == listed[0]
+        return only
+    return _OneOf(column, sa.literal(listed, _Listed(column.type)))
+
+
+def one_of(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+    """`column` is one of those that the parameter `name` will list, for a statement that is put
+    together once and run often."""
+    return _OneOf(column, sa.bindparam(name, type_=_Listed(column.type)))
 
 
 def update(conn: sa.Connection, table: sa.Table, key: str, rows: list[Row]) -> None:
@@ -139,6 +161,18 @@ def _arrays(table: sa.Table, names: Iterable[str]) -> str:
         for name in names
     }
     return "unnest(" + ", ".join(f"CAST(:v_{n} AS {kind}[])" for n, kind in kinds.items()) + ")"
+
+
+@lru_cache(maxsize=64)
+def _plain(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@lru_cache(maxsize=64)
+def _new(dialect: str, table: sa.Table, told: tuple[sa.Column[Any], ...]) -> sa.Insert:
+    of = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}[dialect]
+    statement: sa.Insert = of(table).on_conflict_do_nothing()  # type: ignore[attr-defined]
+    return statement.returning(*told)
 
 
 @lru_cache(maxsize=64)

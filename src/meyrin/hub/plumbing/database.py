@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -98,19 +99,16 @@ class Step:
 
     def among(self, column: sa.ColumnElement[Any], values: Iterable[Any]) -> Any:
         """The condition that `column` is one of `values`, however many."""
-        return bulk.among(self.conn, column, values)
+        return bulk.among(column, values)
 
     def next_ids(self, table: sa.Table, count: int) -> list[int]:
         """`count` fresh numbers for the table's `id`, rising."""
         if count == 0:
             return []
         if self.conn.dialect.name == "postgresql":
-            statement = sa.text(
-                "SELECT nextval(pg_get_serial_sequence(:name, 'id')) AS id "
-                "FROM generate_series(1, :count)"
-            )
-            return sorted(int(row.id) for row in self.rows(statement, name=table.name, count=count))
-        row = self.one(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0).label("last")))
+            rows = self.rows(_NEXT_IDS, name=table.name, count=count)
+            return sorted(int(row.id) for row in rows)
+        row = self.one(_last_id(table))
         assert row is not None
         return list(range(int(row.last) + 1, int(row.last) + 1 + count))
 
@@ -202,6 +200,16 @@ def _notify(conn: sa.Connection, topics: set[str]) -> None:
     """Tell the other hubs, when this transaction commits."""
     for payload in relay.payloads(topics):
         conn.execute(_NOTIFY, {"channel": relay.CHANNEL, "payload": payload})
+
+
+_NEXT_IDS = sa.text(
+    "SELECT nextval(pg_get_serial_sequence(:name, 'id')) AS id FROM generate_series(1, :count)"
+)
+
+
+@lru_cache(maxsize=64)
+def _last_id(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0).label("last"))
 
 
 _NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")

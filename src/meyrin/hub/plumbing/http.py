@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meyrin.domain import errors
 
 MAX_BODY_BYTES = 64 * 2**20
+_SECRET = re.compile(
+    "token|secret|password|credential|key|code|cookie|authorization", re.IGNORECASE
+)
 
 STATUS: dict[type[errors.MeyrinError], int] = {
     errors.InvalidInput: 422,
@@ -57,6 +62,15 @@ def _sayable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _given(place: str, wrong: Mapping[str, Any]) -> str:
+    """The value that is not taken, in words, where it is short and no secret."""
+    value = wrong.get("input")
+    if wrong["type"] == "missing" or not isinstance(value, str | int | float | None):
+        return ""
+    shown = repr(value)
+    return f", not {shown}" if len(shown) <= 80 and not _SECRET.search(place) else ""
+
+
 def respond(error: errors.MeyrinError) -> JSONResponse:
     return JSONResponse(error_body(error), STATUS[type(error)])
 
@@ -75,7 +89,8 @@ def install(app: FastAPI) -> None:
         cause = first.get("ctx", {}).get("error")
         if first["type"] == "json_invalid":
             place, cause = "", f"the body is no JSON, from character {place} on"
-        message = str(cause) if cause else f"{place or 'the body'}: {first['msg']}"
+        said = f"{place or 'the body'}: {first['msg']}{_given(place, first)}"
+        message = str(cause) if cause else said
         hint = getattr(cause, "hint", "") or "see /api/openapi.json for what this call takes"
         return respond(errors.InvalidInput(message, hint=hint, field=place))
 

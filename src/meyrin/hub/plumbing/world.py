@@ -21,8 +21,12 @@ world = sa.Table(
 )
 
 
+_VERSION = sa.select(world.c.version)
+_HELD = _VERSION.with_for_update()
+
+
 def version(step: Step) -> int:
-    row = step.one(sa.select(world.c.version))
+    row = step.one(_VERSION)
     assert row is not None, "the first migration writes the row"
     return int(row.version)
 
@@ -36,7 +40,7 @@ def moved(step: Step) -> None:
 def check(step: Step, seen: int) -> None:
     """Raise WorldMoved unless the version is still `seen`; holds it until the step ends, and
     with it whoever else would write a decision."""
-    row = step.one(sa.select(world.c.version).with_for_update())
+    row = step.one(_HELD)
     current = int(row.version) if row else -1
     if current != seen:
         raise WorldMoved(f"decided on version {seen} of the world, it is {current} now")

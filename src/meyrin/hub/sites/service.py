@@ -67,6 +67,17 @@ class Offer:
 # --- coming and looking
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A site, the start of its agent that said hello last (empty before the first), why that
+    takes nothing new at present (empty when it does), and when it was heard last."""
+
+    name: str
+    incarnation: str
+    not_now: str
+    heard_ms: int | None
+
+
 def enrol(step: Step, name: str, title: str = "") -> tuple[Site, str]:
     """A new site, and the secret of its agent's credential, shown this once."""
     site = add(step, name, title)
@@ -110,15 +121,13 @@ def sites(step: Step, after: str, limit: int) -> tuple[list[Site], str]:
 # --- what agents say
 
 
-def heard(step: Step, site_id: str) -> bool:
-    """The site's agent called. Mostly one read; writes at most once in five seconds.
+def heard(step: Step, site_id: str, known: Standing | None = None) -> bool:
+    """The site's agent called. One read, none where `known` was read just now; writes at most
+    once in five seconds.
 
     Returns whether it wrote. A site that was silent wakes the broker.
     """
-    row = store.last_heard(step, site_id)
-    if row is None:
-        raise NotFound(f"there is no site {site_id}")
-    before = row.last_heard_ms
+    before = (known or standing(step, site_id)).heard_ms
     # a clock that was set back must not freeze the date in the future
     if before is not None and 0 <= step.now_ms - before < HEARD_EVERY_MS:
         return False
@@ -206,15 +215,15 @@ def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any
 
 def incarnation(step: Step, site_id: str) -> str:
     """The start of the site's agent that said hello last; empty before the first."""
-    return standing(step, site_id)[0]
+    return standing(step, site_id).incarnation
 
 
-def standing(step: Step, site_id: str) -> tuple[str, str]:
-    """`incarnation`, and why the agent takes nothing new at present (empty when it does)."""
+def standing(step: Step, site_id: str) -> Standing:
+    """How a site and its agent stand. One query."""
     row = store.last_heard(step, site_id)
     if row is None:
         raise NotFound(f"there is no site {site_id}")
-    return str(row.incarnation), row.not_now or ""
+    return Standing(row.name, row.incarnation, row.not_now or "", row.last_heard_ms)
 
 
 # --- what people say

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Json, Step, metadata
 from meyrin.hub.plumbing.only_added import guard
 from meyrin.hub.plumbing.paging import page
@@ -193,12 +194,14 @@ def site_where(
     return step.one(statement.with_for_update() if hold else statement)
 
 
+_IDS = sa.select(sites.c.id, sites.c.name).where(one_of(sites.c.name, "names"))
+
+
 def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     wanted = sorted(set(names))
     if not wanted:
         return {}
-    rows = step.rows(sa.select(sites.c.id, sites.c.name).where(sites.c.name.in_(wanted)))
-    return {row.name: row.id for row in rows}
+    return {row.name: row.id for row in step.rows(_IDS, names=wanted)}
 
 
 def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
@@ -229,17 +232,24 @@ def terms_of(step: Step, offer_ids: Iterable[str]) -> list[sa.Row[Any]]:
     wanted = sorted(set(offer_ids))
     if not wanted:
         return []
+    return step.rows(_TERMS, offers=wanted)
+
+
+def _terms() -> sa.Select[Any]:
     first, later = offer_shares.c, later_shares.c
     zero = sa.literal(0, sa.BigInteger).label("from_s")
     both = sa.union_all(
         sa.select(first.offer_id, zero, first.owner, first.weight).where(
-            step.among(first.offer_id, wanted)
+            one_of(first.offer_id, "offers")
         ),
         sa.select(later.offer_id, later.from_s, later.owner, later.weight).where(
-            step.among(later.offer_id, wanted)
+            one_of(later.offer_id, "offers")
         ),
     ).subquery()
-    return step.rows(sa.select(both).order_by(both.c.offer_id, both.c.from_s, both.c.owner))
+    return sa.select(both).order_by(both.c.offer_id, both.c.from_s, both.c.owner)
+
+
+_TERMS = _terms()
 
 
 def offers_between(step: Step, from_s: int, until_s: int, also: list[str]) -> list[sa.Row[Any]]:
@@ -285,12 +295,13 @@ def sites_page(step: Step, after: str, limit: int) -> list[Any]:
     return step.rows(page(sa.select(sites), sites.c.name, after, limit, newest=False))
 
 
+_LAST_HEARD = sa.select(
+    sites.c.name, sites.c.last_heard_ms, sites.c.incarnation, sites.c.not_now
+).where(sites.c.id == sa.bindparam("site"))
+
+
 def last_heard(step: Step, site: str) -> sa.Row[Any] | None:
-    return step.one(
-        sa.select(sites.c.last_heard_ms, sites.c.incarnation, sites.c.not_now).where(
-            sites.c.id == site
-        )
-    )
+    return step.one(_LAST_HEARD, site=site)
 
 
 def set_heard(step: Step, site: str, before_ms: int | None) -> int:

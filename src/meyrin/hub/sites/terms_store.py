@@ -36,13 +36,16 @@ terms_accepted = sa.Table(
 _HERE = sa.and_(site_terms.c.id == sites.c.terms_id, sites.c.closed_ms.is_(None))
 
 
+_IN_FORCE = (
+    sa.select(sites.c.name, site_terms.c.id, site_terms.c.version)
+    .join(site_terms, _HERE)
+    .order_by(sites.c.name)
+)
+
+
 def in_force(step: Step) -> list[sa.Row[Any]]:
     """Sites (name) with the id and version of their terms."""
-    return step.rows(
-        sa.select(sites.c.name, site_terms.c.id, site_terms.c.version)
-        .join(site_terms, _HERE)
-        .order_by(sites.c.name)
-    )
+    return step.rows(_IN_FORCE)
 
 
 def accepted_by(

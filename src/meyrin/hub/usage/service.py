@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.units import charge_s
 from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import shares
 from meyrin.hub.usage.store import usage_records
@@ -123,13 +124,15 @@ def energy_j(records: Iterable[Known]) -> int | None:
     return sum(known) if known and len(known) == len(found) else None
 
 
+_LATEST = (
+    sa.select(usage_records)
+    .where(one_of(usage_records.c.attempt, "attempts"))
+    .order_by(usage_records.c.version)
+)
+
+
 def _latest(step: Step, attempts: list[str]) -> dict[str, sa.Row[Any]]:
-    statement = (
-        sa.select(usage_records)
-        .where(step.among(usage_records.c.attempt, attempts))
-        .order_by(usage_records.c.version)
-    )
-    return {row.attempt: row for row in step.rows(statement)}
+    return {row.attempt: row for row in step.rows(_LATEST, attempts=attempts)}
 
 
 def _differs(each: Measured, known: sa.Row[Any]) -> bool:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meyrin.domain.errors import InvalidInput
-from meyrin.hub.calls.modes.clock import Stop, add_months, due, is_working_day, next_cutoff_s
+from meyrin.hub.calls.modes.clock import add_months, due, is_working_day, next_cutoff_s
 from meyrin.hub.calls.modes.file import Clock
+from meyrin.wire.calls import StopView
 
 
 def clock(promise: int = 2, counts: str = "working-days", **other: object) -> Clock:
@@ -51,26 +52,36 @@ def test_an_unknown_country_is_named() -> None:
 
 def test_a_stop_gives_back_the_days_at_whose_end_the_clock_stood() -> None:
     # from Tuesday noon to Thursday noon: Tuesday's and Wednesday's ends fall into it
-    stop = Stop(at("2026-07-07T10:00"), at("2026-07-09T10:00"), "asked the applicant")
+    stop = StopView(
+        start_s=at("2026-07-07T10:00"), end_s=at("2026-07-09T10:00"), reason="asked the applicant"
+    )
     found = due(clock(), MONDAY, [stop])
     assert found is not None
     assert found.due_s == at("2026-07-10T22:00")
 
 
 def test_a_stop_within_one_day_costs_nothing() -> None:
-    stop = Stop(at("2026-07-07T10:00"), at("2026-07-07T12:00"), "a question")
+    stop = StopView(
+        start_s=at("2026-07-07T10:00"), end_s=at("2026-07-07T12:00"), reason="a question"
+    )
     assert due(clock(), MONDAY, [stop]) == due(clock(), MONDAY)
 
 
 def test_while_the_clock_stands_nothing_is_due() -> None:
-    found = due(clock(), MONDAY, [Stop(MONDAY + 60, None, "waits for a signature")])
+    found = due(
+        clock(), MONDAY, [StopView(start_s=MONDAY + 60, end_s=None, reason="waits for a signature")]
+    )
     assert found is not None
     assert found.due_s is None
 
 
 def test_a_stop_moves_a_promise_of_weeks_by_its_length() -> None:
     plain = due(clock(2, "weeks"), MONDAY)
-    later = due(clock(2, "weeks"), MONDAY, [Stop(MONDAY + 10, MONDAY + 110, "a question")])
+    later = due(
+        clock(2, "weeks"),
+        MONDAY,
+        [StopView(start_s=MONDAY + 10, end_s=MONDAY + 110, reason="a question")],
+    )
     assert plain is not None
     assert plain.due_s is not None
     assert later is not None

@@ -17,17 +17,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from meyrin.domain.errors import InvalidInput
 from meyrin.hub.calls.modes.file import Clock
+from meyrin.wire.calls import StopView
 
 _LATEST_YEARS = 5  # a promise that isn't kept in that time, with all stops, is no promise
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The clock stood from `start_s` (inclusive) to `end_s`; None: it still stands."""
-
-    start_s: int
-    end_s: int | None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Due:
     cutoff_s: int | None = None
 
 
-def due(clock: Clock, submitted_s: int, stops: Sequence[Stop] = ()) -> Due | None:
+def due(clock: Clock, submitted_s: int, stops: Sequence[StopView] = ()) -> Due | None:
     """By when an answer to a submission is promised; None when its last cut-off has passed."""
     cutoff_s = None
     if clock.cutoffs:
@@ -62,7 +54,7 @@ def next_cutoff_s(clock: Clock, submitted_s: int) -> int | None:
     return None
 
 
-def _promise_s(clock: Clock, from_s: int, stops: Sequence[Stop]) -> int:
+def _promise_s(clock: Clock, from_s: int, stops: Sequence[StopView]) -> int:
     zone = zoneinfo.ZoneInfo(clock.time_zone)
     begun = datetime.fromtimestamp(from_s, zone)
     if clock.counts == "working-days":
@@ -79,7 +71,7 @@ def _promise_s(clock: Clock, from_s: int, stops: Sequence[Stop]) -> int:
     return _midnight_after_s(last, zone) + stood_s
 
 
-def _after_working_days(clock: Clock, begun: datetime, stops: Sequence[Stop]) -> int:
+def _after_working_days(clock: Clock, begun: datetime, stops: Sequence[StopView]) -> int:
     zone = zoneinfo.ZoneInfo(clock.time_zone)
     day, left = begun.date(), clock.promise
     for _ in range(366 * _LATEST_YEARS):
