@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import getpass
 import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
+from tests.agent.slurm.as_sbatch import (
+    CASES,
+    REFUSED,
+    Both,
+    Case,
+    as_meyrin_reads,
+    as_slurm_tells,
+)
 from tests.components import Slurm
 
 from meyrin.agent.batch import BatchSystem
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.local import LocalBatch
+from meyrin.agent.slurm import words
 from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.domain.errors import MeyrinError
 
 
 class TestSlurm(BatchSystemContract):
@@ -87,3 +103,124 @@ class TestSlurm(BatchSystemContract):
             slurm.command("alpha", *who, "MaxSubmitJobs=-1")
         assert {(job.end, job.exit_code) for job in ended.values()} == {("exit", 0)}
         assert marks.read_text().splitlines() == ["ran"] * len(jobs)
+
+
+# --- the same scripts by the real sbatch
+
+
+@pytest.fixture(scope="module")
+def both(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    yield Both(slurm, tmp_path_factory.mktemp("scripts"))
+    slurm.command("alpha", "scancel", f"--user={getpass.getuser()}")
+
+
+def test_scripts_are_understood_as_by_the_real_sbatch(both: Both) -> None:
+    """All of a request; and what the adapter then asks of Slurm has the same size there."""
+    asked = []
+    for case in CASES:
+        number = both.real(case)
+        assert number.isdigit(), (case, number)
+        request = both.request(case, int(time.time()))
+        asked.append((case, number, request, both.adapted(request)))
+    told = both.told()
+    wrong = []
+    for case, number, request, ours in asked:
+        real, read = as_slurm_tells(told[number]), as_meyrin_reads(both, request, number)
+        for moment in ("begin_s", "deadline_s"):  # both were counted from their own now
+            if real[moment] and read[moment] and abs(real[moment] - read[moment]) <= 60:
+                read[moment] = real[moment]
+        wrong += [(case, k, real[k], read[k]) for k in real if real[k] != read[k]]
+        one, other = size(told[number]), size(told[ours])
+        wrong += [(case, k, one[k], other[k]) for k in one if one[k] != other[k]]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def size(told: dict[str, str]) -> dict[str, object]:
+    """What a job is to get. Slurm counts the whole node of an exclusive one when it starts."""
+    tres = dict(one.split("=") for one in (told.get("ReqTRES") or told["TRES"]).split(","))
+    whole = told["OverSubscribe"] == "NO"
+    return {
+        "minutes": words.duration_s(told["TimeLimit"]),
+        "nodes": told["NumNodes"].partition("-")[0],
+        "tasks": told["NumTasks"],
+        "cores_per_task": told["CPUs/Task"],
+        "exclusive": whole,
+        "cores": None if whole else tres["cpu"],
+        "memory_mb": None if whole else words.memory_mb(tres["mem"]),
+        "gpus": None if whole else tres.get("gres/gpu"),
+    }
+
+
+def test_what_the_real_sbatch_refuses_is_refused(both: Both) -> None:
+    taken = []
+    for case in REFUSED:
+        number = both.real(case)
+        try:
+            request = both.request(case, int(time.time()))
+        except MeyrinError as error:
+            assert error.hint, case
+            request = None
+        if number.isdigit() or request is not None:
+            taken.append((case, number, request))
+    assert taken == []
+
+
+_SEES = "env | grep -E '^(SLURM|SBATCH)_' | sort; echo ARGS=\"$*\"; echo UMASK=$(umask)"
+_OWN = {  # of this run and its devices, of the machine, or a number of Meyrin's
+    "SLURM_ARRAY_JOB_ID", "SLURM_JOBID", "SLURM_JOB_ID", "SLURM_TASK_PID", "SLURM_JOB_GPUS",
+    "SLURM_SUBMIT_HOST", "SLURM_SUBMIT_DIR", "SLURM_JOB_START_TIME", "SLURM_JOB_END_TIME",
+    "SLURMD_NODENAME", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_TOPOLOGY_ADDR",
+    "SLURM_PRIO_PROCESS",
+}  # fmt: skip
+_SLURMS = {"SLURM_CONF", "SLURM_JOB_QOS", "SLURM_NODE_ALIASES", "SLURM_WORKING_CLUSTER"}
+
+
+@pytest.fixture(scope="module")
+def here(both: Both, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBatch]:
+    """The same partition, on this machine."""
+    folder = tmp_path_factory.mktemp("keeper")
+    gpu = both.places["gpu"].partition
+    made = LocalBatch(folder, (gpu,), grace_s=1.0, cluster="alpha")
+    made.start()
+    yield made
+    made.stop(cancel=True)
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-t5",
+        "-N2 --ntasks-per-node=2 -c2 --mem-per-cpu=100 --gpus-per-node=h100:1",
+        "-a 3-7:4%1 -n3 --mem=300 -G2 --open-mode=append -J 'a b'",
+        "-c1 --mem=0 -t 1:30 --gpus-per-task=1 -n2",
+    ],
+)
+def test_a_script_sees_what_it_sees_by_the_real_sbatch(
+    both: Both, batch: BatchSystem, here: BatchSystem, fifo: Path, slurm: Slurm, options: str
+) -> None:
+    folder = fifo.parent
+    request = both.request(Case(f"#SBATCH {options}\n{_SEES}"), int(time.time()))
+    task = request.array.indices[0] if request.array else None
+    config = AgentConfig(
+        hub="http://h", credential_file=Path("c"), dir=folder / "agent", batch="slurm"
+    )
+    for name, system in (("slurm", batch), ("here", here)):
+        out = str(folder / name)
+        one = replace(both.start(request, config, task), stdout=out, stderr=out)
+        assert run(system, replace(one, create_workdir=True)).exit_code == 0
+    case = Case(f"#SBATCH {options} -o {folder}/real-%a -e None\n{_SEES}\necho done >{fifo}")
+    number = both.real(case, held=False)
+    assert read_line(fifo) == "done"
+    slurm.command("alpha", "scancel", number)
+    real = seen(next(folder.glob("real-*")))
+    assert seen(folder / "slurm") == real
+    assert seen(folder / "here") == {k: v for k, v in real.items() if k not in _SLURMS}
+
+
+def seen(file: Path) -> dict[str, str]:
+    lines = file.read_text().splitlines()
+    assert [line for line in lines if "=" not in line] == []
+    found = dict(line.split("=", 1) for line in lines)
+    assert found["ARGS"] == "one two words"
+    return {name: value for name, value in found.items() if name not in _OWN}

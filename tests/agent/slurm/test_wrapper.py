@@ -103,6 +103,13 @@ def test_names_of_outputs_get_the_node(spool, tmp_path):
     assert spool.runs(one.attempt)[0].node == "n7"
 
 
+def test_a_wall_time_of_odd_seconds_says_nothing_of_its_own(spool, tmp_path):
+    out = tmp_path / "out"
+    one = made(spool, tmp_path, "echo hi", walltime_s=90, stdout=str(out), stderr=str(out))
+    assert run(spool, one) == 0
+    assert out.read_text() == "hi\n"
+
+
 def test_a_signal_is_kept_and_ends_the_batch_shell_too(spool, tmp_path):
     one = made(spool, tmp_path, "kill -9 $$")
     assert run(spool, one) == -signal.SIGKILL

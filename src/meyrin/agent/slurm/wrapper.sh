@@ -96,6 +96,7 @@ if [ "$limit" ]; then
         kill -KILL "$child"
     ) &
     timer=$!
+    disown "$timer" # else bash tells in the job's output that it was killed
 fi
 while :; do
     woken=
