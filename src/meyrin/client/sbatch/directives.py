@@ -178,7 +178,8 @@ def _getopt(
         at += 1
         if wants:
             if at == len(words):
-                raise misread(Setting(wants.name, None, source, line), "needs a value")
+                hint = f"write --{wants.name}=VALUE"
+                raise misread(Setting(wants.name, None, source, line), "needs a value", hint)
             found.append((wants, Setting(wants.name, words[at], source, line)))
             at += 1
     return found, at
