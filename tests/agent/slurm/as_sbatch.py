@@ -171,6 +171,12 @@ class Both:
         around = {"cwd": str(self.folder), "host": "here", "now_s": now_s}
         return parse(script, argv, environ, **around).request  # type: ignore[arg-type]
 
+    def fits(self, request: JobRequest) -> bool:
+        """Whether the partition can ever run it; Slurm takes some that it never can."""
+        place = self.places[(request.partitions or ("gpu",))[0]]
+        asked = request.resources, request.walltime_s, place.partition, request.features
+        return isinstance(shape(*asked), Shaped)
+
     def placed(self, request: JobRequest) -> tuple[Shaped, ask.Place]:
         place = self.places[(request.partitions or ("gpu",))[0]]
         found = shape(request.resources, request.walltime_s, place.partition, request.features)
@@ -215,6 +221,48 @@ class Both:
             found[f["JobId"]] = f
         return found
 
+    def differences(self, asked: Sequence[tuple[Case, str, JobRequest, str]]) -> list[object]:
+        """Of each: what Slurm understood against what was read, and the two sizes there."""
+        told = self.told()
+        found: list[object] = []
+        for case, number, request, ours in asked:
+            real, read = as_slurm_tells(told[number]), as_meyrin_reads(self, request, number)
+            for moment in ("begin_s", "deadline_s"):  # both were counted from their own now
+                if real[moment] and read[moment] and abs(real[moment] - read[moment]) <= 60:
+                    read[moment] = real[moment]
+            one, other = size(told[number]), size(told[ours])
+            guess = _GUESSED if _is_guessed(request) else ()
+            for mine, theirs in ((real, read), (one, other)):
+                differ = [k for k in mine if mine[k] != theirs[k] and k not in guess]
+                found += [(case, k, mine[k], theirs[k]) for k in differ]
+        return found
+
+
+# of tasks without a number of nodes Slurm guesses these until it starts the job
+_GUESSED = ("nodes", "cores", "memory_mb", "gpus")
+
+
+def _is_guessed(request: JobRequest) -> bool:
+    asked = request.resources
+    exact = asked.nodes_min is not None and asked.nodes_min == asked.nodes_max
+    return not exact and max(asked.tasks or 1, asked.tasks_per_node or 1) > 1
+
+
+def size(told: Facts) -> Facts:
+    """What a job is to get. Slurm counts the whole node of an exclusive one when it starts."""
+    tres = dict(one.split("=") for one in (told.get("ReqTRES") or told["TRES"]).split(","))
+    whole = told["OverSubscribe"] == "NO"
+    return {
+        "minutes": words.duration_s(told["TimeLimit"]),
+        "nodes": told["NumNodes"].partition("-")[0],
+        "tasks": told["NumTasks"],
+        "cores_per_task": told["CPUs/Task"],
+        "exclusive": whole,
+        "cores": None if whole else tres["cpu"],
+        "memory_mb": None if whole else words.memory_mb(tres["mem"]),
+        "gpus": None if whole else tres.get("gres/gpu"),
+    }
+
 
 def _no_files(*_: object) -> None:
     raise AssertionError("no input was asked for")
@@ -238,7 +286,7 @@ def as_slurm_tells(f: Facts) -> Facts:
         "account": f["Account"],
         "partition": f["Partition"],
         "exclusive": f["OverSubscribe"] == "NO",
-        "command": f["Command"],
+        "arguments": f["Command"].partition("s.sh")[2],
         "workdir": f["WorkDir"],
         "comment": f.get("Comment", ""),
         "stdout": f["StdOut"],
@@ -311,7 +359,7 @@ def as_meyrin_reads(both: Both, request: JobRequest, number: str) -> Facts:
         "account": request.project or "root",
         "partition": (request.partitions or ("gpu",))[0],
         "exclusive": asked.exclusive,
-        "command": " ".join([f"{both.folder}/s.sh", *request.arguments]),
+        "arguments": "".join(f" {word}" for word in request.arguments),
         "workdir": workdir,
         "comment": request.comment,
         "stdout": path(request.stdout),
