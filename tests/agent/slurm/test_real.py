@@ -65,6 +65,17 @@ class TestSlurm(BatchSystemContract):
         assert env["SLURM_PROCID"] == env["SLURM_LOCALID"] == env["SLURM_NODEID"] == "0"
         assert {"HOME", "PATH", "USER"} <= set(env)
 
+    def test_the_node_stands_in_a_name_once_it_is_known(
+        self, batch: BatchSystem, tmp_path: Path
+    ) -> None:
+        out = str(tmp_path / "%N.out")
+        one = start(batch, tmp_path, 'echo "$SLURMD_NODENAME"', stdout=out, stderr=out)
+        run(batch, one)
+        output = batch.output(one.attempt)
+        assert output is not None
+        found = Path(output.stdout)
+        assert found.read_text() == f"{found.stem}\n"
+
     def test_an_element_of_an_array_is_a_job_of_its_own_there(
         self, batch: BatchSystem, tmp_path: Path
     ) -> None:

@@ -78,7 +78,8 @@ def test_an_exit_code_is_kept_and_given_to_slurm(spool, tmp_path, code):
 
 
 def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, tmp_path):
-    asked = (("SLURM_GPUS_PER_NODE", "2"), ("SLURM_MEM_PER_CPU", "100"), ("SLURM_NTASKS", "9"))
+    asked = (("SLURM_CPUS_PER_TASK", "3"), ("SLURM_GPUS_PER_NODE", "2"),
+             ("SLURM_MEM_PER_CPU", "100"), ("SLURM_NTASKS", "9"))  # fmt: skip
     one = made(spool, tmp_path, "env | grep ^SLURM_ | sort > seen", environment=asked)
     # what Slurm says because the agent asked by node and by task is not the script's affair
     own = ("MEM_PER_NODE", "NPROCS", "NTASKS_PER_NODE", "CPUS_PER_TASK", "OPEN_MODE")
@@ -90,6 +91,7 @@ def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, t
         "SLURM_JOB_NAME": one.name,
         "SLURM_SUBMIT_DIR": one.workdir,
         "SLURM_NTASKS": "2",
+        "SLURM_CPUS_PER_TASK": "3",  # slurmrestd sets none
         "SLURM_GPUS_PER_NODE": "2",
         "SLURM_MEM_PER_CPU": "100",  # srun refuses it beside SLURM_MEM_PER_NODE
     }

@@ -30,7 +30,8 @@ from meyrin.domain.errors import InvalidInput
 _TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
 _SLURM_KEEPS = re.compile(
-    r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$)|SLURMD_"
+    r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$"
+    r"|CPUS_PER_TASK$|NTASKS_PER_NODE$|OPEN_MODE$)|SLURMD_"  # these sbatch sets, slurmrestd not
 )
 # Slurm sets these because it was asked so by us; the script sees those that it asked for. The
 # memory ones exclude each other: srun refuses two of them
