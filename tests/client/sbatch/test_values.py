@@ -135,6 +135,7 @@ def test_resources(words, wanted):
     "words",
     [
         "--gpus=3 --gpus-per-node=2",
+        "--nodes=2 --gpus=1",
         "--gpus=8 --gpus-per-node=2 -N2",
         "--gpus=8 --gpus-per-task=3",
         "--gpus=8 --gpus-per-task=2 -n3",

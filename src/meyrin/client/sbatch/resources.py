@@ -93,6 +93,10 @@ def settle_gpus(draft: Draft) -> None:
         kinds.pop("gpus", None)
         if per_node:
             del kinds[per_node]
+    if "gpus" in kinds and "nodes_min" in draft.resources:
+        nodes = draft.resources["nodes_min"]
+        if kinds["gpus"][1] < min(nodes, draft.resources.get("tasks", nodes)):
+            raise _clash(draft, "nodes", "gpus", "--gpus counts the whole job: one for each node")
     types = {kind for kind, _ in draft.gpus.values() if kind}
     if len(types) > 1:
         first, second = list(draft.gpus)[:2]
