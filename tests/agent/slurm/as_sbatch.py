@@ -98,7 +98,8 @@ CASES: tuple[Case, ...] = (
 REFUSED: tuple[Case, ...] = (
     *opt("-t 10m", "--time=1:2:3:4", "-N2-1", "-N=2", "-n0", "-c1k", "--nt=4", "--mem=4Gi",
          "--mem=1G --mem-per-cpu=1G", "--mem-per-gpu=1G", "--gpus-per-task=1", "--gres=gpu:",
-         "--gpus=3 --gpus-per-node=2", "-N2 -G1", "--gres=nic:1", "--array=5-1", "--array=1-5:0", "-b 4pm",
+         "--gpus=3 --gpus-per-node=2", "-N2 -G1",
+         "--gres=nic:1", "--array=5-1", "--array=1-5:0", "-b 4pm",
          "-b now+1h", "--deadline=2020-01-01", "--signal=NOSUCH", "--signal=USR1@99999",
          "--open-mode=x", "-d afterok:", "-d foo:@J", "--foo", "-Z", "--cpu-bind=none", "--hold=1",
          "--Time=5", "--exclusive=1"),
