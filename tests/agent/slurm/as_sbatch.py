@@ -239,14 +239,15 @@ class Both:
         return found
 
 
-# of tasks without a number of nodes Slurm guesses these until it starts the job
+# of several cores without a number of nodes Slurm guesses these until it starts the job
 _GUESSED = ("nodes", "cores", "memory_mb", "gpus")
 
 
 def _is_guessed(request: JobRequest) -> bool:
     asked = request.resources
     exact = asked.nodes_min is not None and asked.nodes_min == asked.nodes_max
-    return not exact and max(asked.tasks or 1, asked.tasks_per_node or 1) > 1
+    cores = asked.cores_per_task * max(asked.tasks or 1, asked.tasks_per_node or 1)
+    return not exact and cores > 1
 
 
 def size(told: Facts) -> Facts:

@@ -27,7 +27,7 @@ _VALUED = (
     ("", "comment", "", ("words", 'it\'s "so"', "a,b # c")),
     ("", "gres", "GRES", ("gpu:1", "gpu:h100:2", "none")),
     ("b", "begin", "", ("now+2hours", "2031-01-20")),
-    ("d", "dependency", "", ("afterok:@J", "@A", "singleton")),
+    ("d", "dependency", "", ("afterok:@J", "@A", "afterany:@J?@A")),
     ("", "open-mode", "OPEN_MODE", ("append", "t")),
     ("", "signal", "SIGNAL", ("USR1", "B:TERM@30", "10@5")),
     ("", "kill-on-invalid-dep", "", ("yes", "No")),
