@@ -279,7 +279,9 @@ def as_slurm_tells(f: Facts) -> Facts:
         "tasks": int(f["NumTasks"]),
         "cores_per_task": int(f["CPUs/Task"]),
         "memory": _memory(f),
-        "gpus": {k[7:].lower(): _gpus(v) for k, v in f.items() if k.startswith("TresPer")},
+        "gpus": {
+            k[7:].lower(): _gpus(v) for k, v in f.items() if k[:7] == "TresPer" and "gpu" in v
+        },
         "array": _array(f.get("ArrayTaskId", "")),
         "dependencies": re.sub(r"\(\w+\)|\(null\)", "", f["Dependency"]).replace("_*", ""),
         "begin_s": _later(f),
@@ -305,7 +307,9 @@ def _memory(f: Facts) -> tuple[str, int | None]:
 
 
 def _gpus(text: str) -> str:
-    plain = re.sub(r"^gres[:/]", "", text)
+    """`gres:gpu:h100:2`, and in later releases `cpu=4,gres/gpu:h100=2`, as `gpu:h100:2`."""
+    (gpu,) = (part for part in text.split(",") if "gpu" in part)
+    plain = re.sub(r"^gres[:/]", "", gpu).replace("=", ":")
     return plain if plain[-1:].isdigit() and ":" in plain else f"{plain}:1"
 
 
