@@ -94,13 +94,15 @@ planted: $(STAMP) ## four planted models through jail and gate over ten seeds, a
 
 # each file says at its top what its variable counts; hours on two cores, so one step at a time
 LONG := MEYRIN_ONCE=10000 MEYRIN_OPERATIONS=100000 MEYRIN_REPLICATES=20000 MEYRIN_OPENAPI=60 \
-	MEYRIN_KILLED_JOBS=300 MEYRIN_SLURM_JOBS=200 MEYRIN_FEDERATION_CASES=4000
+	MEYRIN_KILLED_JOBS=300 MEYRIN_SLURM_JOBS=200 MEYRIN_FEDERATION_CASES=4000 \
+	MEYRIN_SBATCH_CASES=2000
 .PHONY: nightly
 nightly: $(STAMP) ## the long rounds of what make test does in short: 2,000 worlds, 10,000 submissions …
 	@$(MAKE) --no-print-directory world SEEDS=2000
 	@$(MAKE) --no-print-directory planted
 	@$(LONG) $(BIN)/python -m pytest -n 2 --timeout 10800 tests/agent/slurm/test_once.py \
-		tests/agent/slurm/test_once_rest.py tests/hub/calls/test_allocation_machine.py \
+		tests/agent/slurm/test_once_rest.py tests/agent/slurm/test_real.py \
+		tests/hub/calls/test_allocation_machine.py \
 		tests/suites/gate/test_rules.py tests/hub/test_openapi.py tests/hub/reports/test_odd.py \
 		tests/agent/local/test_kills.py tests/walk/test_slurm.py \
 		tests/oracles/test_federation.py $(ARGS)

@@ -144,6 +144,13 @@ def test_one_named_stream_takes_both(tmp_path):
     assert start.stdout == start.stderr == f"{start.workdir}/all.txt"
 
 
+@pytest.mark.parametrize(("batch", "name"), [("local", HERE.partition(".")[0]), ("slurm", "%N")])
+def test_the_node_is_filled_in_where_it_is_known(tmp_path, batch, name):
+    job = item(JobRequest(script="x", stdout="%N.out"))
+    start = prepare.start_of(config(tmp_path, batch=batch), "alps", job, nothing)
+    assert start.stdout == f"{start.workdir}/{name}.out"
+
+
 def test_unnamed_streams_are_kept_apart(tmp_path):
     start = prepare.start_of(config(tmp_path), "alps", item(), nothing)
     assert start.stdout is None
@@ -177,8 +184,7 @@ def test_a_plain_job_has_these_variables(tmp_path):
         "SLURM_JOB_USER": "ada",
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_NNODES": "1",
-        "SLURM_NTASKS": "1",
-        "SLURM_NPROCS": "1",
+        "SLURM_MEM_PER_CPU": "100",
         "SLURM_SUBMIT_DIR": "/home/ada",
         "SLURM_SUBMIT_HOST": "laptop",
         "MEYRIN_ATTEMPT": job.work.attempt,
@@ -212,7 +218,8 @@ def test_what_was_asked_for_has_its_variables(tmp_path):
         "SLURM_NTASKS_PER_NODE": "4",
         "SLURM_CPUS_PER_TASK": "3",
         "SLURM_MEM_PER_CPU": "2000",
-        "SLURM_GPUS": "8",
+        "SLURM_MEM_PER_NODE": None,
+        "SLURM_GPUS": None,
         "SLURM_GPUS_ON_NODE": "4",
         "SLURM_GPUS_PER_NODE": "4",
         "SLURM_GPUS_PER_TASK": None,
@@ -220,6 +227,27 @@ def test_what_was_asked_for_has_its_variables(tmp_path):
         "SLURM_SUBMIT_HOST": HERE,
     }
     assert {name: found.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, {"SLURM_MEM_PER_CPU": "50"}),
+        ({"tasks": 2}, {"SLURM_MEM_PER_CPU": "50", "SLURM_NTASKS": "1", "SLURM_NPROCS": "1"}),
+        ({"memory_mb": 70}, {"SLURM_MEM_PER_NODE": "70"}),
+        ({"memory_mb": 0}, {}),
+        ({"memory_mb": 0, "accelerators": 3}, {"SLURM_GPUS": "3", "SLURM_GPUS_ON_NODE": "4"}),
+        ({"memory_mb": 0, "exclusive": True}, {"SLURM_GPUS_ON_NODE": "4"}),
+    ],
+)
+def test_what_nobody_asked_for_has_no_variable(tmp_path, asked, wanted):
+    gpus = 4 if asked.get("accelerators") or asked.get("exclusive") else 0
+    job = item(JobRequest(script="x", resources=Resources(**asked)), cores=2, accelerators=gpus)
+    words = ("MEM_", "NTASKS", "NPROCS", "CPUS_PER_TASK", "GPUS", "OPEN_MODE")
+    found = {k: v for k, v in variables(job, tmp_path).items() if k[6:].startswith(words)}
+    assert found == wanted
+    appends = item(JobRequest(script="x", append_output=True))
+    assert variables(appends, tmp_path)["SLURM_OPEN_MODE"] == "a"
 
 
 def test_gpus_and_memory_keep_the_words_that_they_were_asked_in(tmp_path):

@@ -20,7 +20,7 @@ from meyrin.domain.patterns import expand_pattern
         ("%9x", "train"),
         ("%n%t", "00"),
         ("%2t", "00"),
-        ("%J %s", "128.batch batch"),
+        ("%J %s", "128 batch"),
         ("%b", "7"),
         ("100%%", "100%"),
         ("%%j", "%j"),

@@ -24,7 +24,9 @@ class Start:
     """One attempt to start. `attempt` (a UUID) is its identity everywhere.
 
     `workdir` is absolute; `stdout` and `stderr` are absolute paths or None for the batch
-    system's own file, and equal when both streams share one file. `environment` is complete.
+    system's own file, and equal when both streams share one file; `%N` in them stands for the
+    node, where `prepare` can't know it. `environment` is complete. `cores_per_task` is what was
+    asked (0: as many as `asked` has room for); `exclusive`: the nodes are for this job alone.
     """
 
     attempt: str
@@ -47,6 +49,8 @@ class Start:
     warn_signal: WarnSignal | None = None
     project: str = ""
     requeue: bool = False
+    cores_per_task: int = 0
+    exclusive: bool = False
 
 
 class Phase(StrEnum):

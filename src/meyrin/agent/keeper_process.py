@@ -67,6 +67,7 @@ def base_environment() -> dict[str, str]:
         base.setdefault("LOGNAME", person.pw_name)
         base.setdefault("SHELL", person.pw_shell or "/bin/sh")
     base.setdefault("HOSTNAME", socket.gethostname())
+    base.setdefault("TMPDIR", "/tmp")  # noqa: S108 - as slurmd does; scripts rely on it
     return base
 
 
@@ -94,8 +95,6 @@ def environment(
     env[MARK] = start.attempt
     env["SLURM_JOB_START_TIME"] = str(start_ms // 1000)
     env["SLURM_JOB_END_TIME"] = str(start_ms // 1000 + start.walltime_s)
-    if "SLURM_MEM_PER_CPU" in env or "SLURM_MEM_PER_GPU" in env:
-        env.pop("SLURM_MEM_PER_NODE", None)  # the three exclude each other
     for name in _NO_DEVICES if not place.devices[0] else _ROCR:
         env.pop(name, None)
     return env
@@ -115,12 +114,9 @@ def _by_shape(
     cores = part.occupied(asked).cores
     per_node = [tasks // count + (i < tasks % count) for i in range(count)]
     asked_for = {
-        "SLURM_NTASKS": str(tasks),
-        "SLURM_NPROCS": str(tasks),
-        "SLURM_MEM_PER_NODE": str(asked.memory_mb),
         "SLURM_SUBMIT_HOST": socket.gethostname(),
         "SLURM_TASKS_PER_NODE": compress(per_node),
-        "SLURM_GPUS": str(asked.accelerators * count),
+        "SLURM_PRIO_PROCESS": "0",
         "ENVIRONMENT": "BATCH",
     }
     given = {
@@ -132,6 +128,8 @@ def _by_shape(
         "SLURM_CPUS_ON_NODE": str(cores),
         "SLURM_JOB_PARTITION": part.name,
         "SLURMD_NODENAME": nodes[0],
+        "SLURM_TOPOLOGY_ADDR": nodes[0],
+        "SLURM_TOPOLOGY_ADDR_PATTERN": "node",
         **dict.fromkeys(("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_GTIDS"), "0"),
         **_devices(place.devices[0]),
     }

@@ -44,6 +44,7 @@ from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.watched import Watched
 from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
+from meyrin.domain.patterns import NODE
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report
 from meyrin.wire.sites import About
@@ -232,7 +233,7 @@ class Agent:
                 self._never.update(e.attempt for e in answers if e.phase != "held")
                 self._news.set()
             for start in starts:
-                if start.stdout and start.stderr:
+                if start.stdout and start.stderr and NODE not in start.stdout + start.stderr:
                     self.tail.name(start.attempt, Output(start.stdout, start.stderr))
             if starts:
                 # taken now: it may run before the batch system's word of it is here

@@ -15,9 +15,10 @@ from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.domain.errors import StorageFull
-from meyrin.domain.job import JobRequest
-from meyrin.domain.patterns import expand_pattern
+from meyrin.domain.job import JobRequest, Resources
+from meyrin.domain.patterns import NODE, expand_pattern
 from meyrin.domain.units import NodeShape
+from meyrin.wire.agents import Work
 from meyrin.wire.jobs import FileView
 
 Fetch = Callable[[str, FileView, Path], None]  # attempt, the input, where to put it
@@ -76,13 +77,15 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         arguments=request.arguments,
         environment=tuple(sorted((environment(site, item, workdir) | of_site(config)).items())),
         workdir=workdir,
-        stdin=_named(item, request.stdin, workdir),
-        stdout=_named(item, request.stdout, workdir),
+        stdin=_named(config, item, request.stdin, workdir),
+        stdout=_named(config, item, request.stdout, workdir),
         stderr=_stderr(config, item, workdir),
         append_output=request.append_output,
         warn_signal=request.warn_signal,
         project=work.project,
         requeue=request.requeue,
+        cores_per_task=request.resources.cores_per_task,
+        exclusive=request.resources.exclusive,
     )
 
 
@@ -116,11 +119,12 @@ def _stderr(config: AgentConfig, item: Item, workdir: str) -> str | None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return str(path)
     # as sbatch(1) has it: both in one file when only the first is named
-    return _named(item, request.stderr or request.stdout, workdir)
+    return _named(config, item, request.stderr or request.stdout, workdir)
 
 
-def _named(item: Item, pattern: str | None, workdir: str) -> str | None:
-    """A file name pattern of the script as an absolute path."""
+def _named(config: AgentConfig, item: Item, pattern: str | None, workdir: str) -> str | None:
+    """A file name pattern of the script as an absolute path; where other machines run the job,
+    its node is filled in there."""
     if pattern is None:
         return None
     work = item.work
@@ -131,15 +135,19 @@ def _named(item: Item, pattern: str | None, workdir: str) -> str | None:
         task=work.task,
         name=item.request.name,
         user=work.person,
+        node=socket.gethostname() if config.batch == "local" else NODE,
     )
     return os.path.normpath(os.path.join(workdir, name))  # noqa: PTH118 - a hot path
 
 
 def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
     """The variables that the request decides (sbatch(1), OUTPUT ENVIRONMENT VARIABLES); the
-    batch system adds those that the run decides (nodes, accelerators, times)."""
+    batch system adds those that the run decides (nodes, accelerators, times).
+
+    As sbatch has it, what nobody asked for has no variable: programs read much from that. With
+    SLURM_NTASKS set, PyTorch Lightning takes it that srun started its ranks.
+    """
     work, request = item.work, item.request
-    asked = request.resources
     found = dict(request.environment) | {
         "SLURM_CLUSTER_NAME": site,
         "SLURM_JOB_ID": str(work.job),
@@ -150,28 +158,14 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
         "SLURM_JOB_USER": work.person,
         "SLURM_JOB_NUM_NODES": str(work.nodes),
         "SLURM_NNODES": str(work.nodes),
-        "SLURM_NTASKS": str(work.tasks),
-        "SLURM_NPROCS": str(work.tasks),
         "SLURM_SUBMIT_DIR": request.submit_dir or workdir,
         "SLURM_SUBMIT_HOST": request.submit_host or socket.gethostname(),
         "MEYRIN_ATTEMPT": work.attempt,
         "MEYRIN_SITE": site,
     }
-    if asked.cores_per_task > 1:
-        found["SLURM_CPUS_PER_TASK"] = str(asked.cores_per_task)
-    if asked.tasks_per_node:
-        found["SLURM_NTASKS_PER_NODE"] = str(asked.tasks_per_node)
-    if work.accelerators:
-        found["SLURM_GPUS"] = str(work.accelerators * work.nodes)
-        found["SLURM_GPUS_ON_NODE"] = str(work.accelerators)
-        if asked.accelerators_per != "job":
-            kind = f"{asked.accelerator_type}:" if asked.accelerator_type else ""
-            per = f"SLURM_GPUS_PER_{asked.accelerators_per.upper()}"
-            found[per] = f"{kind}{asked.accelerators}"
-    if asked.memory_mb and asked.memory_per == "core":
-        found["SLURM_MEM_PER_CPU"] = str(asked.memory_mb)
-    if asked.memory_mb and asked.memory_per == "accelerator" and work.accelerators:
-        found["SLURM_MEM_PER_GPU"] = str(asked.memory_mb)
+    found |= _asked(request.resources, work)
+    if request.append_output:
+        found["SLURM_OPEN_MODE"] = "a"
     if request.array and work.task is not None:
         indices = request.array.indices
         found |= {
@@ -182,6 +176,29 @@ def environment(site: str, item: Item, workdir: str) -> dict[str, str]:
             "SLURM_ARRAY_TASK_MAX": str(indices[-1]),
             "SLURM_ARRAY_TASK_STEP": str(indices[1] - indices[0] if len(indices) > 1 else 1),
         }
+    return found
+
+
+def _asked(asked: Resources, work: Work) -> dict[str, str]:
+    found = {}
+    if asked.tasks or asked.tasks_per_node:
+        found["SLURM_NTASKS"] = found["SLURM_NPROCS"] = str(work.tasks)
+    if asked.cores_per_task > 1:  # where 1 was said, the variable came with the request
+        found["SLURM_CPUS_PER_TASK"] = str(asked.cores_per_task)
+    if asked.tasks_per_node:
+        found["SLURM_NTASKS_PER_NODE"] = str(asked.tasks_per_node)
+    if work.accelerators:
+        found["SLURM_GPUS_ON_NODE"] = str(work.accelerators)
+    if asked.accelerators and work.accelerators:
+        kind = f"{asked.accelerator_type}:" if asked.accelerator_type else ""
+        per = asked.accelerators_per
+        name = "SLURM_GPUS" if per == "job" else f"SLURM_GPUS_PER_{per.upper()}"
+        found[name] = f"{kind}{asked.accelerators}"
+    if asked.memory_mb is None:  # by core, so that steps of srun may share it
+        found["SLURM_MEM_PER_CPU"] = str(max(1, work.memory_mb // work.cores))
+    elif asked.memory_mb and (asked.memory_per != "accelerator" or work.accelerators):
+        name = {"node": "NODE", "core": "CPU", "accelerator": "GPU"}[asked.memory_per]
+        found[f"SLURM_MEM_PER_{name}"] = str(asked.memory_mb)
     return found
 
 

@@ -1,9 +1,10 @@
 """Slurm's file name patterns (sbatch(1), "filename pattern"), for whoever opens a job's files.
 
-    %j job   %A array's job   %a element   %b element modulo 10   %x name   %u user   %N node
-    %n node number   %t task   %s step   %J job.step   %% a percent sign
+    %j %J job   %A array's job   %a element   %b element modulo 10   %x name   %u user   %N node
+    %n node number   %t task   %s step   %% a percent sign
 
-`%5j` pads numbers with zeros. A backslash anywhere switches the symbols off and is removed.
+For a batch script %J is %j: it has no step of its own. `%5j` pads numbers with zeros. A backslash
+anywhere switches the symbols off and is removed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 
 NO_ELEMENT = 4294967294  # what Slurm writes for %a outside an array
 BATCH_STEP = "batch"
+NODE = "%N"  # as `node`: left as it stands, for whoever knows where the job runs
 _SYMBOL = re.compile(r"%([0-9]*)(.)", re.DOTALL)
 _WIDEST = 10
 
@@ -43,14 +45,13 @@ def expand_pattern(
         "t": 0,
     }
     words = {"x": name, "u": user, "N": node.partition(".")[0], "s": BATCH_STEP, "%": "%"}
+    numbers["J"] = job
 
     def one(match: re.Match[str]) -> str:
         width, letter = match[1], match[2]
         pad = min(int(width), _WIDEST) if width else 0
         if letter in numbers:
             return str(numbers[letter]).zfill(pad)
-        if letter == "J":
-            return f"{str(job).zfill(pad)}.{BATCH_STEP}"
         return words.get(letter, match[0])
 
     return _SYMBOL.sub(one, pattern)

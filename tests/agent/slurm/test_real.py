@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import getpass
 import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tests.agent.contract import BatchSystemContract, fifo, read_line, run, start, until  # noqa: F401
+from tests.agent.slurm.as_sbatch import (
+    CASES,
+    REFUSED,
+    Both,
+    Case,
+)
+from tests.agent.slurm.mixed_sbatch import mixed
 from tests.components import Slurm
 
 from meyrin.agent.batch import BatchSystem
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.local import LocalBatch
 from meyrin.agent.slurm.batch import SlurmBatch
+from meyrin.domain.errors import MeyrinError
 
 
 class TestSlurm(BatchSystemContract):
@@ -51,6 +65,17 @@ class TestSlurm(BatchSystemContract):
         assert env["SLURM_PROCID"] == env["SLURM_LOCALID"] == env["SLURM_NODEID"] == "0"
         assert {"HOME", "PATH", "USER"} <= set(env)
 
+    def test_the_node_stands_in_a_name_once_it_is_known(
+        self, batch: BatchSystem, tmp_path: Path
+    ) -> None:
+        out = str(tmp_path / "%N.out")
+        one = start(batch, tmp_path, 'echo "$SLURMD_NODENAME"', stdout=out, stderr=out)
+        run(batch, one)
+        output = batch.output(one.attempt)
+        assert output is not None
+        found = Path(output.stdout)
+        assert found.read_text() == f"{found.stem}\n"
+
     def test_an_element_of_an_array_is_a_job_of_its_own_there(
         self, batch: BatchSystem, tmp_path: Path
     ) -> None:
@@ -87,3 +112,124 @@ class TestSlurm(BatchSystemContract):
             slurm.command("alpha", *who, "MaxSubmitJobs=-1")
         assert {(job.end, job.exit_code) for job in ended.values()} == {("exit", 0)}
         assert marks.read_text().splitlines() == ["ran"] * len(jobs)
+
+
+# --- the same scripts by the real sbatch
+
+
+@pytest.fixture(scope="module")
+def both(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    yield Both(slurm, tmp_path_factory.mktemp("scripts"))
+    slurm.command("alpha", "scancel", f"--user={getpass.getuser()}")
+
+
+def test_scripts_are_understood_as_by_the_real_sbatch(both: Both) -> None:
+    """All of a request; and what the adapter then asks of Slurm has the same size there."""
+    asked = []
+    for case in CASES:
+        number = both.real(case)
+        assert number.isdigit(), (case, number)
+        request = both.request(case, int(time.time()))
+        asked.append((case, number, request, both.adapted(request)))
+    wrong = both.differences(asked)
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_mixtures_of_options_are_understood_or_refused_alike(both: Both) -> None:
+    """MEYRIN_SBATCH_CASES is how many, MEYRIN_SBATCH_SEED where to begin."""
+    first, count = (
+        int(os.environ.get(f"MEYRIN_SBATCH_{n}", d)) for n, d in (("SEED", 0), ("CASES", 40))
+    )
+    asked, wrong = [], []
+    for seed in range(first, first + count):
+        case = mixed(seed)
+        number = both.real(case)
+        try:
+            request = both.request(case, int(time.time()))
+        except MeyrinError as error:
+            # two kinds in the script, one of them again in a variable: there that one gives way
+            clash = "clashes" in error.message and "SBATCH_MEM" in str(case.environ)
+            wrong += [(seed, case, number, error)] if number.isdigit() and not clash else []
+            continue
+        if both.fits(request) and not number.isdigit():
+            wrong.append((seed, case, number, request))
+        elif both.fits(request):
+            asked.append((case, number, request, both.adapted(request)))
+    wrong += both.differences(asked)
+    assert not wrong, "\n".join(map(str, wrong))
+    assert len(asked) > count // 4
+
+
+def test_what_the_real_sbatch_refuses_is_refused(both: Both) -> None:
+    taken = []
+    for case in REFUSED:
+        number = both.real(case)
+        try:
+            said: object = both.request(case, int(time.time()))
+        except MeyrinError as error:
+            said = error
+        if number.isdigit() or not (isinstance(said, MeyrinError) and said.hint):
+            taken.append((case, number, said))
+    assert taken == []
+
+
+_SEES = "env | grep -E '^(SLURM|SBATCH)_' | sort; echo ARGS=\"$*\"; echo UMASK=$(umask)"
+_OWN = {  # of this run and its devices, of the machine, or a number of Meyrin's
+    "SLURM_ARRAY_JOB_ID", "SLURM_JOBID", "SLURM_JOB_ID", "SLURM_TASK_PID", "SLURM_JOB_GPUS",
+    "SLURM_SUBMIT_HOST", "SLURM_SUBMIT_DIR", "SLURM_JOB_START_TIME", "SLURM_JOB_END_TIME",
+    "SLURMD_NODENAME", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "SLURM_TOPOLOGY_ADDR",
+    "SLURM_PRIO_PROCESS",
+}  # fmt: skip
+_SLURMS = {"SLURM_CONF", "SLURM_JOB_QOS", "SLURM_NODE_ALIASES", "SLURM_WORKING_CLUSTER"}
+
+
+@pytest.fixture(scope="module")
+def here(both: Both, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBatch]:
+    """The same partition, on this machine."""
+    folder = tmp_path_factory.mktemp("keeper")
+    gpu = both.places["gpu"].partition
+    made = LocalBatch(folder, (gpu,), grace_s=1.0, cluster="alpha")
+    made.start()
+    yield made
+    made.stop(cancel=True)
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-t5",
+        "-N2 --ntasks-per-node=2 -c2 --mem-per-cpu=100 --gpus-per-node=h100:1",
+        "-a 3-7:4%1 -n3 --mem=300 -G2 --open-mode=append -J 'a b'",
+        "-c1 --mem=0 -t 1:30 --gpus-per-task=1 -n2",
+    ],
+)
+def test_a_script_sees_what_it_sees_by_the_real_sbatch(
+    both: Both, batch: BatchSystem, here: BatchSystem, tmp_path: Path, slurm: Slurm, options: str
+) -> None:
+    folder, pipe = tmp_path, tmp_path / "pipe"
+    os.mkfifo(pipe)
+    request = both.request(Case(f"#SBATCH {options}\n{_SEES}"), int(time.time()))
+    task = request.array.indices[0] if request.array else None
+    config = AgentConfig(
+        hub="http://h", credential_file=Path("c"), dir=folder / "agent", batch="slurm"
+    )
+    for name, system in (("slurm", batch), ("here", here)):
+        out = str(folder / name)
+        one = replace(both.start(request, config, task), stdout=out, stderr=out)
+        assert run(system, replace(one, create_workdir=True)).exit_code == 0
+    case = Case(f"#SBATCH {options} -o {folder}/real-%a -e None\n{_SEES}\necho done >{pipe}")
+    number = both.real(case, held=False)
+    assert read_line(pipe) == "done"
+    slurm.command("alpha", "scancel", number)
+    real = seen(next(folder.glob("real-*")))
+    assert seen(folder / "slurm") == real
+    assert seen(folder / "here") == {k: v for k, v in real.items() if k not in _SLURMS}
+
+
+def seen(file: Path) -> dict[str, str]:
+    lines = file.read_text().splitlines()
+    assert [line for line in lines if "=" not in line] == []
+    found = dict(line.split("=", 1) for line in lines)
+    assert found["ARGS"] == "one two words"
+    return {name: value for name, value in found.items() if name not in _OWN}

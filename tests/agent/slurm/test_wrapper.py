@@ -78,10 +78,12 @@ def test_an_exit_code_is_kept_and_given_to_slurm(spool, tmp_path, code):
 
 
 def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, tmp_path):
-    asked = (("SLURM_GPUS", "4"), ("SLURM_GPUS_PER_NODE", "2"), ("SLURM_MEM_PER_CPU", "100"),
-             ("SLURM_NTASKS", "9"))  # fmt: skip
+    asked = (("SLURM_CPUS_PER_TASK", "3"), ("SLURM_GPUS_PER_NODE", "2"),
+             ("SLURM_MEM_PER_CPU", "100"), ("SLURM_NTASKS", "9"))  # fmt: skip
     one = made(spool, tmp_path, "env | grep ^SLURM_ | sort > seen", environment=asked)
-    slurms = {"SLURM_NTASKS": "2", "SLURM_MEM_PER_NODE": "400"}
+    # what Slurm says because the agent asked by node and by task is not the script's affair
+    own = ("MEM_PER_NODE", "NPROCS", "NTASKS_PER_NODE", "CPUS_PER_TASK", "OPEN_MODE")
+    slurms = {"SLURM_NTASKS": "2", **{f"SLURM_{name}": "4" for name in own}}
     assert begin(spool, one, **slurms).wait() == 0
     seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
     assert seen == {
@@ -89,9 +91,25 @@ def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, t
         "SLURM_JOB_NAME": one.name,
         "SLURM_SUBMIT_DIR": one.workdir,
         "SLURM_NTASKS": "2",
+        "SLURM_CPUS_PER_TASK": "3",  # slurmrestd sets none
         "SLURM_GPUS_PER_NODE": "2",
         "SLURM_MEM_PER_CPU": "100",  # srun refuses it beside SLURM_MEM_PER_NODE
     }
+
+
+def test_names_of_outputs_get_the_node(spool, tmp_path):
+    out = str(tmp_path / "%N.out")
+    one = made(spool, tmp_path, "echo hi", stdout=out, stderr=out)
+    assert begin(spool, one, SLURMD_NODENAME="n7").wait() == 0
+    assert (tmp_path / "n7.out").read_text() == "hi\n"
+    assert spool.runs(one.attempt)[0].node == "n7"
+
+
+def test_a_wall_time_of_odd_seconds_says_nothing_of_its_own(spool, tmp_path):
+    out = tmp_path / "out"
+    one = made(spool, tmp_path, "echo hi", walltime_s=90, stdout=str(out), stderr=str(out))
+    assert run(spool, one) == 0
+    assert out.read_text() == "hi\n"
 
 
 def test_a_signal_is_kept_and_ends_the_batch_shell_too(spool, tmp_path):

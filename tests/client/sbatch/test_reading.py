@@ -132,6 +132,50 @@ def test_memory_of_script_and_command_line_clash_as_in_sbatch():
 
 
 @pytest.mark.parametrize(
+    ("line", "argv", "wanted"),
+    [
+        ("--mem=1G", [], (1024, "node")),  # the script's, although variables are stronger
+        ("-n1", ["--mem=1G"], (1024, "node")),
+        ("-n1", [], (2048, "core")),
+        ("--mem-per-cpu=1G", [], (2048, "core")),
+    ],
+)
+def test_a_variable_gives_way_to_memory_of_another_kind(line, argv, wanted):
+    text = f"#!/bin/sh\n#SBATCH {line}\n"
+    found = submission(text, argv, {"SBATCH_MEM_PER_CPU": "2G"})
+    asked = found.request.resources
+    assert (asked.memory_mb, asked.memory_per) == wanted
+    told = ("SBATCH_MEM_PER_CPU=2G gives way to --mem=1G (line 2), as in sbatch",)
+    assert found.notes == (told if line == "--mem=1G" else ())
+
+
+@pytest.mark.parametrize("option", ["-o", "-e", "-i"])
+def test_none_is_nowhere(option):
+    request = submission(argv=[f"{option}None"]).request
+    assert "/dev/null" in (request.stdout, request.stderr, request.stdin)
+
+
+def test_one_core_that_was_said_is_seen_by_the_script():
+    assert submission(argv=["-c1"]).request.environment == (("SLURM_CPUS_PER_TASK", "1"),)
+    assert submission(argv=["-c2"]).request.environment == ()
+    assert submission().request.environment == ()
+
+
+@pytest.mark.parametrize("mark", ["#PBS -N x", "#BSUB -J x"])
+def test_options_of_others_are_seen_wherever_sbatch_sees_them(mark):
+    with pytest.raises(BadDirective) as caught:
+        submission(f"#!/bin/sh\ntrue\n{mark}\n")
+    assert caught.value.facts["line"] == 3
+
+
+def test_only_blanks_of_ascii_part_words():
+    assert words("-J a\u00a0b -t3") == [("job-name", "a\u00a0b"), ("time", "3")]
+    with pytest.raises(BadDirective) as caught:
+        words("\u00a0--time=3")
+    assert "U+00A0" in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("environ", "option"),
     [
         ({"SBATCH_TIMELIMIT": "abc"}, "--time"),

@@ -23,7 +23,7 @@ REFUSED = """
 --time=-1 --time=٣ --nodes=0 --nodes=2-1 --nodes=0-2 --nodes=2,4 --nodes=1-10:3 --nodes=-2
 --nodes=2- --ntasks=0 --ntasks=-3 --ntasks=2k --ntasks=a -c0 -c2.5 -n99999999 --mem=16GBB
 --mem=-1 --mem=1P --mem=MaxMemPerNode --mem= --ntasks-per-node=0 --gpus= --gpus=a100:x
---gpus=:2 --gpus=-1 --gpus=a100:2,v100:1 --gpus=gpu:2 --gpus-per-task=1 --gres=nic:1
+--gpus=:2 --gpus=-1 --gpus=a100:2,v100:1 --gpus=gpu:2 --gpus-per-task=1 --gres=nic:1 --gres=gpu:
 --gres=gpu=2 --gres=gpu:2K --gres=gpu:1,gpu:2 --gres= --array= --array=5-1 --array=1-10:0
 --array=a --array=1-3%2,5 --array=1-5%0 --array=-1 --array=1--3 --array=1,,2 --array=5000000
 --array=0-9999999999 --array=0-100000 --signal= --signal=FOO --signal=USR1@70000
@@ -117,6 +117,11 @@ def test_read(word, field, value):
             Resources(accelerators=2, accelerators_per="task", tasks_per_node=2),
         ),
         (
+            "-N2 --gpus-per-task=1",
+            Resources(accelerators=1, accelerators_per="task", nodes_min=2, nodes_max=2, tasks=2),
+        ),
+        ("--exclusive=exclusive", Resources(exclusive=True)),
+        (
             "--gpus=8 --gpus-per-node=4 -N1-4",
             Resources(accelerators=4, accelerators_per="node", nodes_min=2, nodes_max=2),
         ),
@@ -130,6 +135,7 @@ def test_resources(words, wanted):
     "words",
     [
         "--gpus=3 --gpus-per-node=2",
+        "--nodes=2 --gpus=1",
         "--gpus=8 --gpus-per-node=2 -N2",
         "--gpus=8 --gpus-per-task=3",
         "--gpus=8 --gpus-per-task=2 -n3",

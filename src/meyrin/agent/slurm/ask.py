@@ -69,7 +69,8 @@ def submission(
     asked, count = start.asked, start.nodes
     tasks = max(start.tasks, count)
     a_node = -(-tasks // count)
-    cores_per_task = max(1, asked.cores // a_node)
+    # not all of a node that a job has to itself: its tasks are as wide as it said
+    cores_per_task = start.cores_per_task or max(1, asked.cores // a_node)
     fills = cores_per_task * a_node == asked.cores and a_node * count == tasks
     kind, _, its_type = (place.gres or "gpu").partition(":")
     gres = (Gres(kind, its_type or None, asked.accelerators),) if asked.accelerators else ()
@@ -86,7 +87,7 @@ def submission(
         cores_per_node=None if fills else asked.cores,
         memory_mb=asked.memory_mb,
         gres=gres,
-        exclusive=place.partition.whole_node,
+        exclusive=place.partition.whole_node or start.exclusive,
         walltime_s=start.walltime_s,
         account=account,
         qos=place.qos,

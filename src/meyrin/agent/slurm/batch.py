@@ -40,6 +40,7 @@ from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import Transport
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
+from meyrin.domain.patterns import NODE
 from meyrin.domain.site import Partition
 
 log = structlog.get_logger("meyrin.slurm")
@@ -291,7 +292,13 @@ class SlurmBatch:
 
     def output(self, attempt: str) -> Output | None:
         job = self.book.jobs.get(attempt)
-        return None if job is None else Output(job.stdout, job.stderr)
+        if job is None:
+            return None
+        if NODE not in job.stdout + job.stderr:
+            return Output(job.stdout, job.stderr)
+        runs = self.spool.runs(attempt)
+        node = runs[-1].node if runs and runs[-1].node else NODE
+        return Output(job.stdout.replace(NODE, node), job.stderr.replace(NODE, node))
 
     def forget(self, attempts: tuple[str, ...]) -> None:
         now_s = int(self._clock_s())

@@ -30,10 +30,15 @@ from meyrin.domain.errors import InvalidInput
 _TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
 _SLURM_KEEPS = re.compile(
-    r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$)|SLURMD_"
+    r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$"
+    r"|CPUS_PER_TASK$|NTASKS_PER_NODE$|OPEN_MODE$)|SLURMD_"  # these sbatch sets, slurmrestd not
 )
-# Slurm is asked by node, whatever the script said; srun refuses two of these at once
-_OTHER_MEMORY = ("SLURM_MEM_PER_CPU", "SLURM_MEM_PER_GPU")
+# Slurm sets these because it was asked so by us; the script sees those that it asked for. The
+# memory ones exclude each other: srun refuses two of them
+_ONLY_ASKED = (
+    "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE", "SLURM_NPROCS", "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE", "SLURM_OPEN_MODE", "SLURM_TRES_PER_TASK",
+)  # fmt: skip
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
@@ -297,7 +302,7 @@ def job_file(
         f"grace={max(1, grace_s)}",
         "mask=0022",
         *(f"word_{kind}={quoted(word)}" for kind, word in words.items()),
-        *(["unset SLURM_MEM_PER_NODE"] if environment.keys() & set(_OTHER_MEMORY) else []),
+        " ".join(("unset", *_not_asked(start))),
         "environment=(",
         *(quoted(f"{name}={value}") for name, value in environment.items()),
         ")",
@@ -309,13 +314,18 @@ def job_file(
     return "\n".join(lines) + "\n"
 
 
+def _not_asked(start: Start) -> list[str]:
+    names = {name for name, _ in start.environment}
+    if "SLURM_CPUS_PER_TASK" in names:
+        names.add("SLURM_TRES_PER_TASK")
+    return [name for name in _ONLY_ASKED if name not in names]
+
+
 def environment_of(start: Start) -> dict[str, str]:
     """What the request decides; Slurm's own variables about the run stay Slurm's."""
     found = {name: value for name, value in start.environment if not _SLURM_KEEPS.match(name)}
     found.setdefault("SLURM_SUBMIT_DIR", start.workdir)
     found.setdefault("SLURM_JOB_NAME", start.name)
-    if found.keys() & {"SLURM_GPUS_PER_NODE", "SLURM_GPUS_PER_TASK"}:
-        found.pop("SLURM_GPUS", None)  # as sbatch has it, only what was asked for
     return found | {"MEYRIN_ATTEMPT": start.attempt, "MEYRIN_JOB_ID": str(start.job)}
 
 

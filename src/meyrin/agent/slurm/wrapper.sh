@@ -47,6 +47,8 @@ check() { # WHAT PATH MODE
         not_started "$1 $2: Permission denied (EACCES)"
 }
 
+node=${SLURMD_NODENAME:-$HOSTNAME}
+stdin=${stdin//%N/$node} stdout=${stdout//%N/$node} stderr=${stderr//%N/$node}
 umask "$mask"
 if [ "$make" = yes ] && ! [ -d "$workdir" ]; then mkdir -p -m 700 "$workdir"; fi
 cd "$workdir" 2>/dev/null || {
@@ -61,7 +63,7 @@ if [ "$interpreter" ] && ! [ -x "$interpreter" ]; then
 fi
 
 printf -v began '%(%s)T' -1
-tell start "$id" "$began" "${SLURMD_NODENAME:-$HOSTNAME}" "${SLURM_JOB_NODELIST:-}"
+tell start "$id" "$began" "$node" "${SLURM_JOB_NODELIST:-}"
 exec <"$stdin"
 # what a requeued run prints comes after what the earlier ones did
 if [ "$append" = yes ] || [ "$run" -gt 0 ]; then exec >>"$stdout"; else exec >"$stdout"; fi
@@ -94,6 +96,7 @@ if [ "$limit" ]; then
         kill -KILL "$child"
     ) &
     timer=$!
+    disown "$timer" # else bash tells in the job's output that it was killed
 fi
 while :; do
     woken=

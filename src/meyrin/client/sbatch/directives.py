@@ -32,7 +32,8 @@ from meyrin.domain.errors import BadDirective
 
 MARK = "#SBATCH"
 FOREIGN = ("#PBS", "#BSUB")
-_ENDS_BARE = re.compile(r"(?<=\s)\\\s*\Z")
+_BLANKS = " \t\n\v\f\r"  # C's isspace: no other blank parts words
+_ENDS_BARE = re.compile(r"(?<=\s)\\\s*\Z", re.ASCII)
 _HETEROGENEOUS = "submit one job for each part; --dependency orders them"
 
 Found = tuple[Option, Setting]
@@ -45,7 +46,7 @@ def script_settings(text: str) -> list[Found]:
     """
     words: list[str] = []
     lines: list[int] = []
-    for number, line in directive_lines(text, MARK):
+    for number, line in directive_lines(text):
         for word, quoted in _split(line, number):
             if not quoted and word in {"hetjob", "packjob", ":"}:
                 raise no_option(
@@ -57,21 +58,25 @@ def script_settings(text: str) -> list[Found]:
     if used < len(words):
         word = words[used]
         hint = "options start with - or --; quote a value that has blanks"
+        odd = next((char for char in word if char.isspace() and char not in _BLANKS), "")
+        if odd:  # as text copied from a page holds them
+            hint = f"it holds a blank that is no space (U+{ord(odd):04X}); type the line anew"
         raise no_option(word, f"{word!r} is no option", hint, SCRIPT, lines[used])
     return found
 
 
 def foreign_line(text: str) -> int | None:
-    """The first line with options of another batch system that sbatch reads as well."""
-    numbers = [number for mark in FOREIGN for number, _ in directive_lines(text, mark)]
-    return min(numbers, default=None)
+    """The first line with options of another batch system that sbatch reads as well: it does so
+    up to the script's end, not only up to the first command."""
+    lines = enumerate(text.split("\n"), 1)
+    return next((number for number, line in lines if line.startswith(FOREIGN)), None)
 
 
-def directive_lines(text: str, mark: str) -> Iterator[tuple[int, str]]:
-    """Number and rest of each line that starts with `mark`, up to the first command."""
+def directive_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Number and rest of each #SBATCH line, up to the first command."""
     for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith(mark):
-            yield number, line[len(mark) :]
+        if line.startswith(MARK):
+            yield number, line[len(MARK) :]
         elif line.strip() and not line.lstrip().startswith("#"):
             return
 
@@ -86,7 +91,7 @@ def _split(line: str, number: int) -> Iterator[tuple[str, bool]]:
     line = _ENDS_BARE.sub("", line)
     word, quote, quoted, escaped = "", "", False, False
     for char in line + " ":
-        if escaped and (quote or not char.isspace()):
+        if escaped and (quote or char not in _BLANKS):
             word, escaped = word + char, False
         elif char == "\\":
             quoted = escaped = True
@@ -94,7 +99,7 @@ def _split(line: str, number: int) -> Iterator[tuple[str, bool]]:
             word, quote = (word, "") if char == quote else (word + char, quote)
         elif char in {'"', "'"}:
             quote, quoted = char, True
-        elif char.isspace() or char == "#":
+        elif char in _BLANKS or char == "#":
             if word or quoted:
                 yield word, quoted
             word, quoted, escaped = "", False, False
@@ -173,7 +178,8 @@ def _getopt(
         at += 1
         if wants:
             if at == len(words):
-                raise misread(Setting(wants.name, None, source, line), "needs a value")
+                hint = f"write --{wants.name}=VALUE"
+                raise misread(Setting(wants.name, None, source, line), "needs a value", hint)
             found.append((wants, Setting(wants.name, words[at], source, line)))
             at += 1
     return found, at

@@ -28,8 +28,10 @@ _SIGNALS = {
 
 
 def parse_array(text: str) -> ArraySpec:
-    """`1,3,5-7:2%4` as rising indices and a limit; brackets around the indices are allowed."""
-    indices, percent, limit = text.partition("%")
+    """`1,3,5-7:2%4` as rising indices and a limit. Brackets around the indices, or around all of
+    it as squeue shows it, are allowed."""
+    whole = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    indices, percent, limit = whole.partition("%")
     if percent and not re.fullmatch(r"[1-9][0-9]{0,8}", limit):
         raise InvalidInput(
             f"{limit!r} is no limit of running elements",
@@ -77,6 +79,7 @@ def parse_dependencies(text: str) -> tuple[tuple[Dependency, ...], bool]:
 
 def _conditions(part: str) -> list[Dependency]:
     word, _, jobs = part.partition(":")
+    word = word.lower()
     if word in _OTHER_KINDS:
         raise InvalidInput(f"the dependency {word!r} can't be honoured", hint=_OTHER_KINDS[word])
     if word == DependencyKind.SINGLETON and not jobs:

@@ -159,6 +159,8 @@ def _submission(draft: Draft, text: str, name: str, arguments: tuple[str, ...]) 
     if deadline_s is not None and deadline_s <= begin_s:
         raise misread(draft.given["deadline"], "comes before --begin", "write a later deadline")
     travels, about_export = exported(draft.export, draft.around.environ)
+    if draft.resources.get("cores_per_task") == 1:  # said, which the number alone does not tell
+        travels = tuple(sorted((*travels, ("SLURM_CPUS_PER_TASK", "1"))))
     request = JobRequest(
         script=text,
         arguments=arguments,

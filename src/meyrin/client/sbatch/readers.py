@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from os import devnull
 
 from meyrin.client.sbatch.environment import exported, split_quoted
 from meyrin.client.sbatch.lists import parse_array, parse_dependencies, parse_signal
@@ -34,6 +35,18 @@ def text(field: str, what: str) -> Reader:
         if not value.strip():
             raise InvalidInput("nothing is given", hint=f"write {what}")
         draft.request[field] = value
+
+    return read
+
+
+def file_name(field: str) -> Reader:
+    """A reader of a file's name; `none` in any case is nowhere, as in sbatch."""
+    named = text(field, "a file name")
+
+    def read(draft: Draft, setting: Setting) -> None:
+        named(draft, setting)
+        if _text(setting).lower() == "none":
+            draft.request[field] = devnull
 
     return read
 
@@ -145,7 +158,7 @@ def walltime(draft: Draft, setting: Setting) -> None:
 
 
 def exclusive(draft: Draft, setting: Setting) -> None:
-    if setting.value is not None:
+    if setting.value is not None and setting.value.lower() != "exclusive":
         raise InvalidInput(
             f"exclusive for {setting.value!r} can't be honoured",
             hint="plain --exclusive takes whole nodes for this job alone",
@@ -214,9 +227,10 @@ def open_mode(draft: Draft, setting: Setting) -> None:
 
 
 def kill_on_invalid_dep(draft: Draft, setting: Setting) -> None:
-    if _text(setting) not in {"yes", "no"}:
+    word = _text(setting).lower()
+    if word not in {"yes", "no"}:
         raise InvalidInput(f"{setting.value!r} is no answer", hint="write yes or no")
-    draft.request["kill_on_invalid_dependency"] = setting.value == "yes"
+    draft.request["kill_on_invalid_dependency"] = word == "yes"
 
 
 def signal(draft: Draft, setting: Setting) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from meyrin.client.sbatch.values import COMMAND_LINE, Draft, Setting, misread, whole
+from meyrin.client.sbatch.values import Draft, Setting, misread, whole
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import MemoryPer
 from meyrin.domain.units import parse_memory_mb
@@ -31,8 +31,9 @@ def parse_gres(text: str) -> tuple[str | None, int]:
     """`gpu[:type][:n]`, also as `gres/gpu:…`; everything but GPUs is refused."""
     found: list[tuple[str | None, int]] = []
     for part in text.split(","):
-        name, _, rest = re.sub(r"^gres[/:]", "", part.strip(), flags=re.IGNORECASE).partition(":")
-        if name != "gpu":
+        plain = re.sub(r"^gres[/:]", "", part.strip(), flags=re.IGNORECASE)
+        name, colon, rest = plain.partition(":")
+        if name != "gpu" or (colon and not rest):
             raise InvalidInput(
                 f"the generic resource {part.strip()!r} can't be honoured",
                 hint="of generic resources Meyrin places gpu only: gpu:2 or gpu:a100:2",
@@ -46,8 +47,8 @@ def parse_gres(text: str) -> tuple[str | None, int]:
 def read_memory(draft: Draft, setting: Setting, per: MemoryPer) -> None:
     """One of --mem, --mem-per-cpu, --mem-per-gpu; two of them clash.
 
-    Only the command line replaces what the environment said with another of the three, as in
-    sbatch(1); anything else is an error there too.
+    What a variable said gives way to another of the three in the script or on the command line,
+    as in sbatch; anything else is an error there too.
     """
     text = setting.value or ""
     if not text.isascii():
@@ -59,9 +60,15 @@ def read_memory(draft: Draft, setting: Setting, per: MemoryPer) -> None:
         other = draft.given.get(name)
         if other is None or name == setting.name:
             continue
-        if other.from_environment and setting.source == COMMAND_LINE:
+        if other.from_environment and not setting.from_environment:
             del draft.given[name]
             continue
+        if setting.from_environment and not other.from_environment:
+            draft.notes.append(
+                f"{setting.place}={setting.value} gives way to {other.shown} ({other.place}), "
+                "as in sbatch"
+            )
+            return
         raise InvalidInput(f"clashes with {other.shown} ({other.place})", hint="give one of them")
     draft.resources["memory_mb"] = size
     draft.resources["memory_per"] = per
@@ -86,6 +93,10 @@ def settle_gpus(draft: Draft) -> None:
         kinds.pop("gpus", None)
         if per_node:
             del kinds[per_node]
+    if "gpus" in kinds and "nodes_min" in draft.resources:
+        nodes = draft.resources["nodes_min"]
+        if kinds["gpus"][1] < min(nodes, draft.resources.get("tasks", nodes)):
+            raise _clash(draft, "nodes", "gpus", "--gpus counts the whole job: one for each node")
     types = {kind for kind, _ in draft.gpus.values() if kind}
     if len(types) > 1:
         first, second = list(draft.gpus)[:2]
@@ -139,6 +150,9 @@ def _per_task(draft: Draft, per_node: str | None) -> None:
             hint = "tasks on a node times GPUs per task are the GPUs of the node"
             raise _clash(draft, per_node, "gpus-per-task", hint)
         wanted["tasks_per_node"] = tasks
+    nodes = wanted.get("nodes_min")
+    if nodes and nodes == wanted["nodes_max"]:  # one task on each, says sbatch
+        wanted.setdefault("tasks", nodes * wanted.get("tasks_per_node", 1))
     if not {"tasks", "tasks_per_node"} & wanted.keys():
         raise misread(
             draft.given["gpus-per-task"],
