@@ -25,6 +25,7 @@ from starlette.datastructures import State
 from meyrin.domain.job import JobRequest, Resources
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
+from meyrin.hub.broker import explaining
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.public_clocks import Board
@@ -259,7 +260,7 @@ class Facility:
     def explain(self, label: object, by: str = "ada") -> Any:
         actor = self.actor(by)
         with self.read() as step:
-            return broker.explain(step, actor, str(label))
+            return explaining.explain(step, actor, str(label))
 
     def balance(self, allocation: str) -> ledger.Balance:
         with self.read() as step:

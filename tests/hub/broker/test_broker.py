@@ -13,6 +13,7 @@ from meyrin.domain.job import ArraySpec, Dependency, DependencyKind, Resources
 from meyrin.domain.site import Partition
 from meyrin.engine.model import Policy
 from meyrin.engine.placement import decide
+from meyrin.hub.broker import explaining
 from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import service as calls
 from meyrin.hub.identity import service as identity
@@ -384,7 +385,7 @@ def test_a_job_that_ended_early_says_why(hub):
 def forecast(hub, request, by="ada"):
     actor = hub.actor(by)
     with hub.read() as step:
-        return broker.test_only(step, actor, request)
+        return explaining.test_only(step, actor, request)
 
 
 def test_a_forecast_keeps_nothing(hub):

@@ -7,7 +7,7 @@ import pytest
 from meyrin.domain.site import OwnerShare
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
-from meyrin.hub.sites import refusals
+from meyrin.hub.sites import presence, refusals
 from meyrin.hub.sites import service as sites
 
 ROOT = Actor(person="root", name="root", admin=True)
@@ -51,7 +51,7 @@ def test_the_no_stays_while_nothing_changes(refused):
 
 def test_a_site_that_takes_nothing_new_says_why(hub):
     with hub.write() as step:
-        sites.say_not_now(step, sites.ids_of(step, ["alps"])["alps"], "quiet hours until 18:00")
+        presence.say_not_now(step, sites.ids_of(step, ["alps"])["alps"], "quiet hours until 18:00")
     job = hub.submit()
     found = hub.explain(job)
     assert "takes no new jobs at present (quiet hours until 18:00)" in found.summary

@@ -15,7 +15,7 @@ from tests.hub.reports.world import HOSTILE, Hub, gpu
 from meyrin.cli.main import cli
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.domain.states import JobState
-from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import presence
 
 LISTS = ["/", "/jobs", "/jobs?state=waiting", "/sites", "/sites/alpha", "/projects/climate"]
 CSP = "default-src 'self'"
@@ -197,7 +197,7 @@ def test_a_site_shows_what_its_agent_said(hub: Hub) -> None:
         assert "&lt;b&gt;Mon&lt;/b&gt;" in text
         assert "Takes no new jobs" not in text
         with hub.database.write() as step:
-            sites.say_not_now(step, hub.site_ids["alpha"], "quiet hours until Mon 18:00 (UTC)")
+            presence.say_not_now(step, hub.site_ids["alpha"], "quiet hours until Mon 18:00 (UTC)")
         assert "Takes no new jobs: quiet hours until Mon 18:00" in client.get("/sites/alpha").text
         assert "Rules of the site" not in client.get("/sites/epsilon").text
 

@@ -39,6 +39,7 @@ from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, metadata
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.plumbing.world import world
+from meyrin.hub.sites import presence
 from meyrin.hub.sites import service as sites
 from meyrin.suites import handed
 from meyrin.wire.agents import Chunk, Report, ResultsBody, UsageBody
@@ -164,7 +165,7 @@ class Hub:
     def hear(self, *names: str) -> None:
         for name in names:
             with self.database.write() as step:
-                sites.heard(step, self.site_ids[name])
+                presence.heard(step, self.site_ids[name])
 
     # --- jobs
 

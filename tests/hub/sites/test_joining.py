@@ -12,7 +12,7 @@ from meyrin.domain.site import Partition
 from meyrin.hub.identity import credentials
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.authz import Actor
-from meyrin.hub.sites import joining
+from meyrin.hub.sites import joining, presence
 from meyrin.hub.sites import service as sites
 
 ROOT = Actor(person="root", name="root", admin=True)
@@ -302,7 +302,7 @@ def test_what_the_site_says_of_now_moves_the_world_once(house):
         assert not sites.partition_states(step, step.now_s)[0].drained
     for reason, drained in (("quiet hours", True), ("quiet hours", True), ("", False)):
         with house.write() as step:
-            sites.say_not_now(step, site.id, reason)
+            presence.say_not_now(step, site.id, reason)
         with house.read() as step:
             assert sites.partition_states(step, step.now_s)[0].drained is drained
             assert sites.site(step, site.id).not_now == (reason or None)

@@ -15,6 +15,7 @@ from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
+from meyrin.hub.sites import presence
 from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import shares as dated
 
@@ -141,7 +142,7 @@ def test_what_is_announced_is_found_again(house, alps):
     assert (alps.batch_kind, alps.incarnation) == ("slurm", "first")
     with house.read() as step:
         assert sites.site_by_name(step, "alps") == alps
-        assert sites.incarnation(step, alps.id) == "first"
+        assert presence.incarnation(step, alps.id) == "first"
     assert {state.partition for state in states(house).values()} == {CPU, GPU}
 
 
@@ -198,15 +199,15 @@ def test_hearing_a_site_writes_at_most_once_in_five_seconds(house, alps):
     for _ in range(12):
         house.clock.pass_s(1)
         with house.write() as step, house.counted(2) as statements:
-            wrote.append(sites.heard(step, alps.id))
+            wrote.append(presence.heard(step, alps.id))
         assert len(statements) == 1 + wrote[-1]
     assert [number for number, one in enumerate(wrote, 1) if one] == [5, 10]
     house.clock.pass_s(-3600)  # a clock that was set back
     with house.write() as step:
-        assert sites.heard(step, alps.id)
-        assert not sites.heard(step, alps.id)
+        assert presence.heard(step, alps.id)
+        assert not presence.heard(step, alps.id)
     with house.write() as step, pytest.raises(NotFound):
-        sites.heard(step, "sit_none")
+        presence.heard(step, "sit_none")
 
 
 def test_a_site_that_comes_back_wakes_the_broker(house, alps):
@@ -214,14 +215,14 @@ def test_a_site_that_comes_back_wakes_the_broker(house, alps):
     for wait_s, rings in ((30, 0), (60, 0), (61, 1)):
         house.clock.pass_s(wait_s)
         with house.write() as step:
-            sites.heard(step, alps.id)
+            presence.heard(step, alps.id)
         assert house.database.bell.count(world.BROKER) - rung == rings
 
 
 def test_of_many_who_hear_a_site_at_once_one_writes(house, alps):
     def hear(_number):
         with house.write() as step:
-            return sites.heard(step, alps.id)
+            return presence.heard(step, alps.id)
 
     for _ in range(10):
         house.clock.pass_s(10)
@@ -236,7 +237,7 @@ def test_a_site_is_silent_after_a_minute_without_its_agent(house, alps):
     assert states(house)["alps", "gpu"].silent_since_s == heard_s
     assert states(house, silent_after_s=120)["alps", "gpu"].silent_since_s is None
     with house.write() as step:
-        sites.heard(step, alps.id)
+        presence.heard(step, alps.id)
     assert states(house)["alps", "gpu"].silent_since_s is None
 
 

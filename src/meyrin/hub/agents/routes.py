@@ -17,8 +17,7 @@ from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
-from meyrin.hub.sites import joining
-from meyrin.hub.sites import service as sites
+from meyrin.hub.sites import joining, presence
 from meyrin.wire.agents import (
     CorrectionsBody,
     CorrectionsReply,
@@ -108,7 +107,7 @@ def _site_name(call: Call, body: LeaseBody) -> str:
         with call.write() as step:
             service.say_anew(step, _site(call), body)
     with call.read() as step:
-        return sites.standing(step, _site(call)).name
+        return presence.standing(step, _site(call)).name
 
 
 def _lease_once(call: Call, body: LeaseBody, lease_s: int, not_now: str | None) -> LeaseReply:

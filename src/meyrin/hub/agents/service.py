@@ -20,7 +20,7 @@ from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import capacity, drift, joining, queue, refusals
+from meyrin.hub.sites import capacity, drift, joining, presence, queue, refusals
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -108,10 +108,10 @@ def lease(
     comes, for the site to say no to.
     """
     known = _check_incarnation(step, site_id, incarnation)
-    if sites.heard(step, site_id, known) and token:
+    if presence.heard(step, site_id, known) and token:
         identity.note_used(step, token)
     if not_now is not None and not_now != known.not_now:
-        sites.say_not_now(step, site_id, not_now)
+        presence.say_not_now(step, site_id, not_now)
     again_before_ms = step.now_ms - lease_s * 1000
     offered = attempts.offered(step, site_id, again_before_ms, most)
     rows = change.locked(step, [row.job_id for row in offered])
@@ -129,9 +129,9 @@ def lease(
     )
 
 
-def _check_incarnation(step: Step, site_id: str, incarnation: str) -> sites.Standing:
+def _check_incarnation(step: Step, site_id: str, incarnation: str) -> presence.Standing:
     """Raises StaleEpoch; returns how the site stands."""
-    known = sites.standing(step, site_id)
+    known = presence.standing(step, site_id)
     if known.incarnation != incarnation:
         raise StaleEpoch(
             "another start of this site's agent has said hello since",

@@ -11,7 +11,7 @@ from pydantic import StrictInt
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import JobRequest
 from meyrin.engine.model import Policy
-from meyrin.hub.broker import service
+from meyrin.hub.broker import explaining, service
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.wire.jobs import ExplainView
@@ -25,14 +25,14 @@ Admin = Annotated[Call, Depends(Allow(Access.ADMIN))]
 def explain(label: str, call: Person) -> ExplainView:
     """Why the job waits, where else it could go, what would help; or why it went where it did."""
     with call.read() as step:
-        return service.explain(step, call.actor, label)
+        return explaining.explain(step, call.actor, label)
 
 
 @router.post("/forecast")
 def forecast(request: JobRequest, call: Person) -> ExplainView:
     """Where and when this request would start now; nothing is kept."""
     with call.read() as step:
-        return service.test_only(step, call.actor, request)
+        return explaining.test_only(step, call.actor, request)
 
 
 @router.get("/policy")

@@ -7,21 +7,18 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
 from meyrin.domain.ids import new_attempt_id
-from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.states import WAITING, WAITS_AT_SITE, JobState
+from meyrin.domain.states import JobState
 from meyrin.domain.units import NodeShape
-from meyrin.engine import explain as words
 from meyrin.engine.model import (
     Candidate,
     Decision,
@@ -32,21 +29,20 @@ from meyrin.engine.model import (
     State,
     WaitingJob,
 )
-from meyrin.engine.placement import decide, forecast
+from meyrin.engine.placement import decide
 from meyrin.hub.broker import doors, store
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.submit import as_waiting, check_with_terms, project_of, without
+from meyrin.hub.jobs.submit import as_waiting, without
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
-from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.sites import refusals, terms
 from meyrin.hub.sites import service as sites
-from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
+from meyrin.wire.jobs import PlaceView
 
 # how many waiting jobs are looked at: the first ones, and more while those find no place
 WINDOWS = (250, 1000, 4000)
@@ -292,7 +288,7 @@ def _write(
                 "rate_num": rate.numerator,
                 "rate_den": rate.denominator,
                 "expected_start_s": p.expected_start_s,
-                "others": [_place(other).model_dump() for other in p.others[:5]],
+                "others": [place_view(other).model_dump() for other in p.others[:5]],
                 "placed_ms": step.now_ms,
             }
         )
@@ -318,80 +314,12 @@ def _move(step: Step, attempt: str, p: Placement, row: sa.Row[Any]) -> change.Mo
     )
 
 
-def _place(candidate: Candidate) -> PlaceView:
+def place_view(candidate: Candidate) -> PlaceView:
+    """As the wire shows it."""
     return PlaceView(
         site=candidate.site,
         partition=candidate.partition,
         expected_start_s=candidate.expected_start_s,
-    )
-
-
-def explain(step: Step, actor: Actor, label: str) -> ExplainView:
-    """Why a job waits, or where it went and why, as data and in words."""
-    row = jobs_service.find(step, actor, label)[0]
-    if JobState(row.state) not in WAITING:
-        return _explain_placed(step, row)
-    seen = snapshot(step)
-    request = jobs_service.specs(step, [row.request_id])[row.request_id]
-    job = next(
-        (job for job in seen.state.waiting if job.job == row.id),
-        as_waiting(request, row.project_id, row.id, row.submit_ms // 1000),
-    )
-    state = _with_funds(step, seen.state, row.project_id)
-    if row.state == JobState.SUBMITTED:
-        job = replace(job, blocked=eligible.blocked(step, row))
-    lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
-    shut = sites.why_shut(step, [each.site for each in state.partitions if each.drained])
-    say = _words_of_sites(lacking, row.reason, shut)
-    said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
-    return _view(row.id, row.state, said, lacking, say)
-
-
-def _with_funds(step: Step, state: State, project_id: str) -> State:
-    """The state with this project's allocations too; those ahead in the queue keep theirs."""
-    if any(funds.project == project_id for funds in state.funds):
-        return state
-    return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
-
-
-def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
-    attempt = attempts.attempt(step, row.attempt)
-    if attempt is None:
-        summary = f"job {row.id} was {row.state} before it was placed"
-        summary += f": {row.reason}" if row.reason else ""
-        return ExplainView(
-            job=row.id,
-            state=row.state,
-            summary=summary,
-            refusals=[],
-            where=None,
-            others=[],
-            helps=[],
-        )
-    others = [PlaceView(**other) for other in attempt.others]
-    where = PlaceView(
-        site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s
-    )
-    summary = words.placed(
-        attempt.site,
-        attempt.partition,
-        attempt.expected_start_s - attempt.placed_ms // 1000,
-        tuple(
-            (o.site, o.partition, o.expected_start_s - attempt.placed_ms // 1000) for o in others
-        ),
-        done=True,
-    )
-    waiting = JobState(row.state) in WAITS_AT_SITE and attempt.cancel_ms is None
-    waits = attempt.why if waiting else ""
-    return ExplainView(
-        job=row.id,
-        state=row.state,
-        summary=f"{summary}; it waits there: {waits}" if waits else summary,
-        refusals=[],
-        where=where,
-        others=others,
-        helps=[],
-        waits=waits,
     )
 
 
@@ -408,97 +336,3 @@ def set_policy(step: Step, new: Policy, by: str) -> bool:
     store.put(step, new, by)
     world.moved(step)
     return True
-
-
-def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
-    """Where and when a request would start now. Raises Refused when it never could."""
-    project_id = project_of(step, actor, request.project)
-    seen = snapshot(step)
-    job = as_waiting(request, project_id, 0, step.now_s)
-    state = _with_funds(step, seen.state, project_id)
-    lacking = terms.missing(step, [actor.key]).get(actor.key, {})
-    check_with_terms(job, lacking, state.partitions, state.funds, step.now_s)
-    job = without(job, lacking)
-    answer = forecast(state, job, seen.policy, step.now_s)
-    if isinstance(answer, Placement):
-        where = Candidate(answer.site, answer.partition, answer.expected_start_s)
-        others = tuple(
-            (o.site, o.partition, o.expected_start_s - step.now_s) for o in answer.others
-        )
-        summary = words.placed(
-            answer.site, answer.partition, answer.expected_start_s - step.now_s, others
-        )
-        return ExplainView(
-            job=0,
-            state="forecast",
-            summary=summary,
-            refusals=[],
-            where=_place(where),
-            others=[_place(other) for other in answer.others],
-            helps=[],
-        )
-    say = _words_of_sites(lacking)
-    said = words.explain(job, state, seen.policy, step.now_s, say)
-    return _view(0, "forecast", said, lacking, say)
-
-
-def _words_of_sites(
-    lacking: Mapping[str, str],
-    kept: str = "",
-    shut: Mapping[str, str] = MappingProxyType({}),
-) -> Callable[[Refusal], tuple[str, str]]:
-    """What a refusal is told as where the site has words of its own.
-
-    `lacking` are sites whose terms were not accepted, with the version. `kept` is the reason that
-    is noted with the job: where a site said no, its own words; `shut` is why sites take nothing.
-    """
-
-    def say(refusal: Refusal) -> tuple[str, str]:
-        site, reason = refusal.site, refusal.reason
-        if reason is Reason.SITE_SAID_NO and site in lacking:
-            place = f"{site}/{refusal.partition}"
-            told = f"the terms of {place}, version {lacking[site]}, were not accepted"
-            return told, terms.way_out(site)
-        if reason is Reason.SITE_SAID_NO and kept.startswith(f"{site} said no"):
-            return kept, "change the job so, or let it go elsewhere"
-        clash, way_out = words.parts(refusal)
-        if reason is Reason.SITE_DRAINED and site in shut:
-            clash = f"{clash} ({shut[site]})"
-        return clash, way_out
-
-    return say
-
-
-def _view(
-    job: int,
-    state: str,
-    said: words.Explanation,
-    lacking: Mapping[str, str],
-    say: Callable[[Refusal], tuple[str, str]],
-) -> ExplainView:
-    """The engine sees a site of `lacking` as a no of the site; people see what they can do."""
-    refusals, unread = [], set()
-    for refusal in said.refusals:
-        reason: Reason | Literal["terms_missing"] = refusal.reason
-        if reason is Reason.SITE_SAID_NO and refusal.site in lacking:
-            reason = "terms_missing"
-            unread.add(refusal.site)
-        refusals.append(
-            RefusalView(
-                reason=reason,
-                site=refusal.site,
-                partition=refusal.partition,
-                asked=refusal.asked,
-                limit=refusal.limit,
-                words=": ".join(say(refusal)),
-            )
-        )
-    return ExplainView(
-        job=job,
-        state=state,
-        summary=said.summary,
-        refusals=refusals,
-        where=_place(said.next_start) if said.next_start else None,
-        others=[_place(other) for other in said.others],
-        helps=[*terms.help_with(sorted(unread)), *said.helps],
-    )

@@ -9,7 +9,7 @@ from typing import Any
 from meyrin.domain.errors import NotFound
 from meyrin.domain.refusal import PASSING
 from meyrin.domain.states import ENDED, JobState
-from meyrin.hub.broker import service as broker
+from meyrin.hub.broker import explaining
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.plumbing.authz import Actor, Call
@@ -232,7 +232,7 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
         ended=ended,
         moments=_moments(detail.events, detail.attempts, ended),
         attempts=tuple(detail.attempts),
-        explain=broker.explain(step, actor, label),
+        explain=explaining.explain(step, actor, label),
         held_s=detail.held_s,
         used_s=detail.used_s,
         energy_j=detail.energy_j,

@@ -24,7 +24,6 @@ from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.sites import capacity, refusals, store
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
-HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
 MAX_OWNERS = 200
 
 
@@ -65,17 +64,6 @@ class Offer:
 
 
 # --- coming and looking
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A site, the start of its agent that said hello last (empty before the first), why that
-    takes nothing new at present (empty when it does), and when it was heard last."""
-
-    name: str
-    incarnation: str
-    not_now: str
-    heard_ms: int | None
 
 
 def enrol(step: Step, name: str, title: str = "") -> tuple[Site, str]:
@@ -121,24 +109,6 @@ def sites(step: Step, after: str, limit: int) -> tuple[list[Site], str]:
 # --- what agents say
 
 
-def heard(step: Step, site_id: str, known: Standing | None = None) -> bool:
-    """The site's agent called. One read, none where `known` was read just now; writes at most
-    once in five seconds.
-
-    Returns whether it wrote. A site that was silent wakes the broker.
-    """
-    before = (known or standing(step, site_id)).heard_ms
-    # a clock that was set back must not freeze the date in the future
-    if before is not None and 0 <= step.now_ms - before < HEARD_EVERY_MS:
-        return False
-    if not store.set_heard(step, site_id, before):
-        return False
-    if before is None or step.now_ms - before > SILENT_AFTER_S * 1000:
-        step.ring(world.BROKER)
-        capacity.note(step)
-    return True
-
-
 def announce(
     step: Step,
     site_id: str,
@@ -175,13 +145,6 @@ def announce(
     return site if known is None else replace(site, about=known)
 
 
-def say_not_now(step: Step, site_id: str, reason: str) -> None:
-    """Why the site's agent takes nothing new at present; empty when it does again."""
-    if store.set_field(step, site_id, store.sites.c.not_now, reason or None):
-        world.moved(step)
-        capacity.note(step)
-
-
 def _is_earlier(start: str, current: str) -> bool:
     """Whether both starts are of one journal (`NAME.NUMBER`) and `start` came before."""
     (own, _, number), (known, _, last) = start.rpartition("."), current.rpartition(".")
@@ -211,19 +174,6 @@ def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any
     if gone:
         store.mark_gone(step, site_id, gone)
     return bool(new or changed or gone)
-
-
-def incarnation(step: Step, site_id: str) -> str:
-    """The start of the site's agent that said hello last; empty before the first."""
-    return standing(step, site_id).incarnation
-
-
-def standing(step: Step, site_id: str) -> Standing:
-    """How a site and its agent stand. One query."""
-    row = store.last_heard(step, site_id)
-    if row is None:
-        raise NotFound(f"there is no site {site_id}")
-    return Standing(row.name, row.incarnation, row.not_now or "", row.last_heard_ms)
 
 
 # --- what people say
