@@ -56,12 +56,12 @@ def _no_fence() -> Sequence[Patch]:
             return _Anything() if name in ("attempt", "epoch") else getattr(self._row, name)
 
     def unfenced(step: Any, site_id: str, reports: Any) -> list[str]:
-        locked = change.locked
+        locked = change.locked_of
 
         def lenient(*given: Any) -> Any:
             return {number: Lenient(row) for number, row in locked(*given).items()}
 
-        with mock.patch.object(change, "locked", lenient):
+        with mock.patch.object(change, "locked_of", lenient):
             return report(step, site_id, reports)
 
     return [(agents, "report", unfenced)]
@@ -195,7 +195,7 @@ def _no_room_kept() -> Sequence[Patch]:
     """The broker forgets what runs."""
     from meyrin.hub.broker import service as broker
 
-    return [(broker, "_occupied", lambda _step, **_: {})]
+    return [(broker, "_occupied", lambda _step, **_: {}), (attempts, "taken", lambda _step: {})]
 
 
 def _no_claim() -> Sequence[Patch]:
