@@ -8,7 +8,7 @@ STAMP := .venv/.stamp
 COMPILE := $(BIN)/python -m meyrin.engine.compiled
 ARGS ?=
 # most tests wait for other processes most of the time; the tests of a file stay together
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 6 --dist loadfile --no-loadscope-reorder
 export UV_PYTHON_DOWNLOADS := never
 # where it is set, each of the thousands of processes of the tests compiles all that it imports
 unexport PYTHONDONTWRITEBYTECODE
