@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from tests import components
+from tests import compiled, components
 
 from meyrin.domain.units import show_count
 
@@ -49,6 +49,7 @@ REAL = {
 def pytest_configure() -> None:
     # A polite kill ends the session like Ctrl-C, so that fixtures stop what they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    compiled.share()
 
 
 @pytest.hookimpl(tryfirst=True)

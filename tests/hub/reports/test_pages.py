@@ -44,8 +44,8 @@ def test_every_page_answers_and_is_guarded(hub: Hub) -> None:
             assert answer.headers["location"].startswith("/login"), path
 
 
-def test_names_stay_text(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_names_stay_text(shown: Hub) -> None:
+    with shown.client("ana") as client:
         text = client.get("/jobs").text + client.get("/").text + client.get("/sites/alpha").text
     assert "<script>window" not in text
     assert "<img src=x" not in text
@@ -130,21 +130,21 @@ def test_an_array_is_cancelled_whole(hub: Hub) -> None:
     ],
 )
 def test_errors_are_pages_for_browsers_and_json_for_programs(
-    hub: Hub, path: str, status: int, words: str
+    shown: Hub, path: str, status: int, words: str
 ) -> None:
-    with hub.client("ana") as client:
-        shown = client.get(path)
-        assert shown.status_code == status, shown.text
-        assert shown.headers["content-type"].startswith("text/html")
-        assert shown.headers["content-security-policy"].startswith(CSP)
-        assert words in shown.text
+    with shown.client("ana") as client:
+        page = client.get(path)
+        assert page.status_code == status, page.text
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["content-security-policy"].startswith(CSP)
+        assert words in page.text
         plain = client.get(path, headers={"accept": "application/json"})
         assert plain.status_code == status
         assert plain.json()["error"]["code"] in {"not_found", "invalid_input"}
 
 
-def test_the_api_keeps_its_own_errors(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_the_api_keeps_its_own_errors(shown: Hub) -> None:
+    with shown.client("ana") as client:
         answer = client.get("/api/v1/nothing")
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "not_found"
@@ -288,27 +288,27 @@ def test_a_large_array_is_a_grid_in_pages(hub: Hub) -> None:
 # --- what is said
 
 
-def test_states_are_words_in_every_list(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_states_are_words_in_every_list(shown: Hub) -> None:
+    with shown.client("ana") as client:
         text = client.get("/jobs").text
     said = {str(state) for state in JobState} - {"running", "queued"}
     assert all(f"</svg>{state}</span>" in text for state in {*said, "running", "queued"})
     assert "unknown (REVOKED&lt;i&gt;)" in text
 
 
-def test_a_waiting_job_says_why_and_what_would_help(hub: Hub) -> None:
-    with hub.client("ana") as client:
-        text = client.get(f"/jobs/{hub.numbers['waiting']}").text
+def test_a_waiting_job_says_why_and_what_would_help(shown: Hub) -> None:
+    with shown.client("ana") as client:
+        text = client.get(f"/jobs/{shown.numbers['waiting']}").text
         assert "Why it waits" in text
         assert "needs 4 nodes at alpha/gpu" in text
         assert "--clusters=alpha,beta" in text
-        text = client.get(f"/jobs/{hub.numbers['held']}").text
+        text = client.get(f"/jobs/{shown.numbers['held']}").text
         assert "held by its owner" in text
 
 
-def test_an_ended_job_says_what_it_cost(hub: Hub) -> None:
-    with hub.client("ana") as client:
-        text = client.get(f"/jobs/{hub.numbers['completed']}").text
+def test_an_ended_job_says_what_it_cost(shown: Hub) -> None:
+    with shown.client("ana") as client:
+        text = client.get(f"/jobs/{shown.numbers['completed']}").text
     assert "(3,016 s)" in text  # 754 s on 4 accelerators
     assert text.count("→") == 4
     assert "used of cern at alpha/gpu" in text
@@ -316,28 +316,28 @@ def test_an_ended_job_says_what_it_cost(hub: Hub) -> None:
     assert "/files/%3Cimg%20src%3Dx%20onerror%3Dwindow.hacked%3D1%3E.npz" in text
 
 
-def test_the_output_is_there_as_a_file(hub: Hub) -> None:
-    with hub.client("ana") as client:
-        answer = client.get(f"/jobs/{hub.numbers['completed']}/output")
+def test_the_output_is_there_as_a_file(shown: Hub) -> None:
+    with shown.client("ana") as client:
+        answer = client.get(f"/jobs/{shown.numbers['completed']}/output")
         assert answer.text == "epoch 1: точность 0.91 ✓\n" * 30
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        errors = client.get(f"/jobs/{hub.numbers['failed']}/output?stream=stderr")
+        errors = client.get(f"/jobs/{shown.numbers['failed']}/output?stream=stderr")
         assert errors.text == "Traceback: <script>window.hacked=1</script>\n"
-        assert client.get(f"/jobs/{hub.numbers['held']}/output").text == ""
+        assert client.get(f"/jobs/{shown.numbers['held']}/output").text == ""
 
 
-def test_a_job_opens_on_the_stream_that_has_text(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_a_job_opens_on_the_stream_that_has_text(shown: Hub) -> None:
+    with shown.client("ana") as client:
         for job, stream in (("failed", "stderr"), ("completed", "stdout"), ("held", "stdout")):
-            text = client.get(f"/jobs/{hub.numbers[job]}").text
+            text = client.get(f"/jobs/{shown.numbers[job]}").text
             assert f"/follow?stream={stream}" in text
-        text = client.get(f"/jobs/{hub.numbers['failed']}?stream=stdout").text
+        text = client.get(f"/jobs/{shown.numbers['failed']}?stream=stdout").text
         assert "/follow?stream=stdout" in text
 
 
-def test_a_statement_adds_up(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_a_statement_adds_up(shown: Hub) -> None:
+    with shown.client("ana") as client:
         text = client.get("/projects/climate").text
         assert text.count("Entries sum to zero") == 2
         assert "do not sum" not in text
@@ -378,8 +378,8 @@ def test_commands_that_pages_name_exist() -> None:
 # --- monitors
 
 
-def test_metrics_are_numbers_that_prometheus_reads(hub: Hub) -> None:
-    with hub.client("ana") as client:
+def test_metrics_are_numbers_that_prometheus_reads(shown: Hub) -> None:
+    with shown.client("ana") as client:
         answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     line = re.compile(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"\n]*"(,\w+="[^"\n]*")*\})? -?\d+')
@@ -397,8 +397,8 @@ def test_metrics_are_numbers_that_prometheus_reads(hub: Hub) -> None:
         assert sample in lines, sample
 
 
-def test_health_needs_nobody(hub: Hub) -> None:
-    with hub.client() as client:
+def test_health_needs_nobody(shown: Hub) -> None:
+    with shown.client() as client:
         answer = client.get("/healthz")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be load
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from tests import components
 from tests.hub.evaluations import rows as gate_rows
 
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
@@ -470,3 +471,19 @@ def hub(tmp_path: Path, database_url: str) -> Iterator[Hub]:
     fill(made)
     yield made
     made.database.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.real)])
+def shown(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Hub]:
+    """As `hub`, but the tests of a module share it: they only look."""
+    with ExitStack() as held:
+        url = ""
+        if request.param == "postgres":
+            server = request.getfixturevalue("postgres_url")
+            url = held.enter_context(components.postgres_database(server))
+        made = build(tmp_path_factory.mktemp("shown"), url)
+        held.callback(made.database.close)
+        fill(made)
+        yield made
