@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -435,3 +436,29 @@ def test_a_row_without_a_name_that_the_queue_does_not_bear_out_is_not_ours(site)
     job.state, job.start_s, job.end_s = "COMPLETED", job.submit_s, job.submit_s  # in the queue
     site.pass_s(6)
     assert site.seen().phase is Phase.QUEUED
+
+
+@pytest.mark.parametrize(("takes_s", "rest_s"), [(0.0, 0.4), (3.0, 3.0), (5 * 3600.0, 30.0)])
+def test_accounting_is_asked_half_of_the_time_at_most(site, monkeypatch, takes_s, rest_s):
+    """Five hours are no answer's: the clock was set on meanwhile, and nothing stands still."""
+    site.submit()
+    site.pass_s(4)
+    site.cluster.jobs.clear()
+    asked: list[tuple[float, float]] = []
+
+    def slow(*_: object) -> list[object]:
+        began = site.clock.now
+        site.clock.now += takes_s
+        asked.append((began, site.clock.now))
+        return []
+
+    monkeypatch.setattr(site.batch.transport, "accounting", slow)
+    watcher = site.batch.watcher
+    while len(asked) < 5:
+        site.clock.now += 0.1
+        watcher._ask_soon("a")
+        with suppress(Unreachable):
+            site.batch.step()
+    rests = [begins - ended for (_, ended), (begins, _) in pairwise(asked)]
+    assert min(rests) >= rest_s - 0.01
+    assert max(rests) <= rest_s + 0.5

@@ -26,6 +26,7 @@ from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
 _ACCOUNTING_EVERY_S = 0.4  # and not more than half of the time
+_ASK_AGAIN_S = 30.0  # at the latest
 _CLOSES_S = 0.15  # that Slurm needs to close a job whose script has ended
 _MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
@@ -257,7 +258,7 @@ class Watcher:
                 log.warning("slurm.accounting_silent", error=error.message)
             answered_s = self.clock_s()
             rest_s = max(_ACCOUNTING_EVERY_S, answered_s - asked_s)
-            self._next_accounting_s = answered_s + rest_s
+            self._next_accounting_s = answered_s + min(rest_s, _ASK_AGAIN_S)
         for job in jobs:
             ours = _ordered(job, rows[job.submission.name])
             self._judge(job, self._witnesses(job, ours, has=has), now, answered=answered)
@@ -301,7 +302,7 @@ class Watcher:
             self._due.pop(job.attempt, None)
         if how is None and not lives:
             since_s = now - (job.over_s if job.over_s is not None else now)
-            self._due[job.attempt] = now + min(30.0, max(_ACCOUNTING_EVERY_S, since_s / 2))
+            self._due[job.attempt] = now + min(_ASK_AGAIN_S, max(_ACCOUNTING_EVERY_S, since_s / 2))
 
     def _keep(self) -> None:
         """Write the verdicts down, in one transaction."""
