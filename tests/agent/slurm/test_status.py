@@ -462,3 +462,24 @@ def test_accounting_is_asked_half_of_the_time_at_most(site, monkeypatch, takes_s
     rests = [begins - ended for (_, ended), (begins, _) in pairwise(asked)]
     assert min(rests) >= rest_s - 0.01
     assert max(rests) <= rest_s + 0.5
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_set_back_stops_nothing(site, restarted):
+    """What was submitted, asked for or noted before lies hours ahead then."""
+    site.submit("waits")
+    site.pass_s(30)
+    site.cluster.up = False
+    site.submit("is sent later")
+    site.pass_s(4)
+    site.cluster.up = True
+    site.clock.now -= 5 * 3600
+    if restarted:
+        site.batch.leave()
+        site.batch = site.open()
+        site.batch.partitions()
+    site.pass_s(10)
+    site.cluster.holds = False
+    site.pass_s(120 + 3 * DOUBT_S)
+    for name in ("waits", "is sent later"):
+        assert (site.seen(name).end, site.seen(name).exit_code) == ("exit", 3), name

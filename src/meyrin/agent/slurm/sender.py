@@ -33,6 +33,7 @@ _ROUND = 16  # attempts noted together before they are sent
 _UNCLEAR = 5  # times the same unclear answer, and never found: it is a no
 _AGAIN_S = 10
 _SILENT = "the site's Slurm does not answer"
+_REST_S = 2  # before a controller that did not answer is asked again
 _SILENT_S = 10  # before those that wait are told
 
 
@@ -71,12 +72,17 @@ class Sender:
             self._pool = ThreadPoolExecutor(self.width, "sbatch") if self.width > 1 else None
         return self._pool
 
+    def _silent(self, now: int) -> bool:
+        """Whether the controller gave no answer just now; a later moment was a clock's that has
+        been set back since."""
+        return now < self.silent_until_s <= now + _REST_S
+
     # --- sending
 
     def send_once(self) -> int:
         """Send some of what waits; returns how many Slurm was asked for."""
         now = self.clock_s()
-        if now < self.silent_until_s:
+        if self._silent(now):
             self._say_silent(now)
             return 0
         waiting = [job for job in self.book.of(Stage.WAITING) if job.not_before_s <= now]
@@ -112,7 +118,7 @@ class Sender:
         if job is None or job.stage is not Stage.SENDING:
             return None
         said: Exception | None = self._no_more.get(queue_of(job))
-        if self.clock_s() < self.silent_until_s:
+        if self._silent(self.clock_s()):
             said = OSError("the controller fell silent meanwhile")
         if said is not None:
             return said
@@ -126,7 +132,7 @@ class Sender:
                 self._no_more[queue_of(job)] = no
             return no
         except Unreachable as doubt:
-            self.silent_until_s = self.clock_s() + 2
+            self.silent_until_s = self.clock_s() + _REST_S
             return doubt
         except OSError as error:
             return error
@@ -298,7 +304,7 @@ class Sender:
             for job in self.book.of(Stage.SENT)
             if job.cancel_s is not None and now >= job.cancelled_s + _AGAIN_S
         ]
-        if not due or now < self.silent_until_s:
+        if not due or self._silent(now):
             return 0
         try:
             names = {job.submission.name for job in due}
@@ -308,7 +314,7 @@ class Sender:
                 self.transport.cancel(ids)
         except Unreachable as error:
             log.warning("slurm.cancel_waits", error=error.message)
-            self.silent_until_s = now + 2
+            self.silent_until_s = now + _REST_S
             return 0
         for job in due:
             job.cancelled_s = now  # only a pause; a new start of the agent asks again

@@ -28,6 +28,7 @@ log = structlog.get_logger("meyrin.slurm")
 _ACCOUNTING_EVERY_S = 0.4  # and not more than half of the time
 _ASK_AGAIN_S = 30.0  # at the latest
 _CLOSES_S = 0.15  # that Slurm needs to close a job whose script has ended
+_SET_BACK_S = 60  # a clock that is set right by less only makes something wait that long
 _MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
 _ABSENT = "not in the queue"
@@ -58,6 +59,8 @@ class Watcher:
         self._next_poll_s = 0.0
         self._next_accounting_s = 0.0
         self._polled_s = -1.0  # when the queue was last seen whole
+        live = book.of(Stage.WAITING, Stage.SENDING, Stage.SENT)
+        self._clock_was_s = max((_noted_s(job) for job in live), default=0)
         self._rows: dict[str, QueueRow] = {}
         self._due: dict[str, float] = {  # attempts that may be over, and when to ask
             job.attempt: 0.0 for job in book.of(Stage.SENT) if spool.claimed(job.attempt)
@@ -89,11 +92,25 @@ class Watcher:
         """One bounded look at what is due. Unreachable: the controller does not answer, and
         nothing has changed."""
         now = self.clock_s()
+        if now < self._clock_was_s - _SET_BACK_S:
+            self._begin_again(now)
+        self._clock_was_s = now
         wanted = self.silence.lasts or self.book.of(Stage.SENT, Stage.SENDING)
         if now >= self._next_poll_s and wanted:
             self._poll(now)
         if now >= self._next_accounting_s and self._due:
             self._settle_due(now)
+
+    def _begin_again(self, now: float) -> None:
+        """The clock was set back: nothing that was noted lies ahead of it, or all would wait for
+        that."""
+        log.warning("slurm.clock_set_back", by_s=int(self._clock_was_s - now))
+        self._next_poll_s = self._next_accounting_s = 0.0
+        self._polled_s = -1.0
+        for attempt in list(self._due):
+            self._due[attempt] = 0.0
+        jobs = self.book.of(Stage.WAITING, Stage.SENDING, Stage.SENT)
+        self.book.change([job.attempt for job in jobs], lambda job: _not_ahead(job, int(now)))
 
     # --- the wrapper's word
 
@@ -404,6 +421,19 @@ def _looked(job: Job, now: int, *, shown: bool) -> None:
     job.looks, job.looked_s = job.looks + 1, now
     if shown:
         _say(job, _ABSENT)
+
+
+def _noted_s(job: Job) -> float:
+    """The latest moment that was noted of it."""
+    return max(job.first_s, job.asked_s, job.listed_s, job.looked_s, job.over_s or 0)
+
+
+def _not_ahead(job: Job, now: int) -> None:
+    job.first_s, job.asked_s = min(job.first_s, now), min(job.asked_s, now)
+    job.not_before_s, job.listed_s = min(job.not_before_s, now), min(job.listed_s, now)
+    job.looked_s = min(job.looked_s, now)
+    job.over_s = None if job.over_s is None else min(job.over_s, now)
+    job.cancel_s = None if job.cancel_s is None else min(job.cancel_s, now)
 
 
 def _say(job: Job, word: str) -> None:
