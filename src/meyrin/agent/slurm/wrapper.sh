@@ -76,7 +76,10 @@ signals='TERM HUP INT USR1 USR2 QUIT XCPU ALRM'
 trap '' $signals
 (
     trap - $signals
-    exec /usr/bin/env -- "${environment[@]}" "$a/script" "${arguments[@]}"
+    # what the shell gives no meaning it hands on itself; for other names `env` is asked
+    [ "${#exports[@]}" = 0 ] || export -- "${exports[@]}"
+    [ "${#environment[@]}" = 0 ] || exec /usr/bin/env -- "${environment[@]}" "$a/script" "${arguments[@]}"
+    exec "$a/script" "${arguments[@]}"
 ) <&0 &
 child=$!
 # --signal=B: means the batch shell alone: that is the script, which stands behind the wrapper.
