@@ -1,4 +1,4 @@
-"""The same jobs by commands and by slurmrestd, from Slurm 20.11 to 25.05: the same answers."""
+"""The same jobs by commands and by slurmrestd, from Slurm 20.11 to 26.05: the same answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pytest
 from tests.agent.slurm.recorded import COMMANDS, FOLDER, RELEASES, Recorded, RecordedCommands
 
+from meyrin.agent.slurm import describe
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
 
@@ -155,4 +156,12 @@ def test_the_cluster(site):
     assert (bio.max_walltime_s, bio.max_tres) == (780, "cpu=14")
     debug = next(each for each in facts.qos if each.name == "deb")
     assert (debug.priority, debug.max_walltime_s) == (7, 1260)
+    assert [each.whole_node for each in facts.partitions] == [False, False]
     assert site.transport().health().controller
+
+
+@pytest.mark.parametrize("said", ["OverSubscribe=EXCLUSIVE", "OverSubscribe=NO Exclusive=NODE"])
+def test_a_partition_that_gives_whole_nodes(said):
+    """The second is what 26.05 makes of the first."""
+    assert describe.partition(f"PartitionName=short {said}").whole_node
+    assert not describe.partition("PartitionName=short OverSubscribe=NO Exclusive=NO").whole_node

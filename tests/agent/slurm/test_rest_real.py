@@ -13,7 +13,7 @@ import pytest
 
 from meyrin.agent.config import LimitsConfig, SlurmConfig
 from meyrin.agent.slurm.accounts import CommandAccounts
-from meyrin.agent.slurm.command import runner
+from meyrin.agent.slurm.command import CommandTransport, runner
 from meyrin.agent.slurm.reconcile import Reconciler
 from meyrin.agent.slurm.rest import Rest
 from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
@@ -74,9 +74,24 @@ def test_a_job_from_end_to_end(rest):
         lambda rows: rows and rows[0].state == "FAILED",
     )
     assert (kept.batch_job, kept.start_s, kept.end_s) == (number, row.start_s, row.end_s)
-    old = rest.describe().version.startswith("22.")  # it says SUCCESS of a job that failed
+    # these say SUCCESS of a job that failed
+    old = rest.describe().version.startswith(("20.", "22."))
     assert (kept.accelerators, kept.exit_code) == (2, None if old else 3)
     assert rest.accounting([job.name], 0, [number]) == [kept]
+
+
+def test_several_jobs_at_once(rest):
+    """By their names and by their numbers: not every release takes a list of these."""
+    jobs = [wanted("true") for _ in range(3)]
+    numbers = [rest.submit(job) for job in jobs]
+    names = [job.name for job in jobs]
+
+    def ended(*numbers):
+        rows = rest.accounting(names, int(time.time()) - 600, numbers)
+        return {row.batch_job for row in rows if row.state == "COMPLETED"}
+
+    until(ended, lambda found: found == set(numbers))
+    assert ended(*numbers) == set(numbers)
 
 
 def test_a_refusal_and_an_end(rest):
@@ -96,6 +111,24 @@ def test_the_cluster_as_it_is(rest, slurm):
     assert (facts.cluster, facts.accounting, facts.version) == ("beta", True, version)
     assert {each.name for each in facts.partitions} == {"gpu", "short"}
     assert {each.account for each in facts.associations} >= {"astro", "bio", "climate"}
+
+
+def test_a_partition_that_gives_whole_nodes(rest, slurm):
+    by_command = CommandTransport(runner(60), conf=slurm.conf("beta"))
+    ways = [by_command]
+    if not by_command.describe().version.startswith(("20.", "22.")):  # slurmrestd tells it too
+        ways.append(rest)
+
+    def whole():
+        return [{p.name: p.whole_node for p in each.describe().partitions} for each in ways]
+
+    change = ("scontrol", "update", "partitionname=short")
+    assert whole() == [{"gpu": False, "short": False}] * len(ways)
+    slurm.command("beta", *change, "oversubscribe=exclusive")
+    try:
+        assert whole() == [{"gpu": False, "short": True}] * len(ways)
+    finally:
+        slurm.command("beta", *change, "oversubscribe=no")
 
 
 def test_a_token_is_read_anew(rest, token):

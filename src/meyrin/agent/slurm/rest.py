@@ -109,9 +109,10 @@ class Rest:
             ids = self._ids(names, since_s)
         wanted = set(names)
         rows = []
-        for some in _chunks(sorted(ids, key=int)):
+        version = self._version()
+        for some in _chunks(sorted(ids, key=int), 1 if version.by_one else PER_QUESTION):
             for job in self._accounted({"step": ",".join(some)}):
-                row = accounting_row(job, self._version())
+                row = accounting_row(job, version)
                 named = row.user in ("", self.user) and (not wanted or row.name in wanted)
                 if named or (batch_jobs and row.unnamed):
                     rows.append(row)
@@ -207,9 +208,18 @@ class Rest:
         """The ids of the jobs with these names, or of all own ones: all that a question with a
         time in it is good for."""
         version = self._version()
-        since = {"start_time": f"uts{since_s}", "skip_steps": "true"}
+        since = {"start_time": f"uts{since_s}"}
+        if not version.all_steps:
+            since["skip_steps"] = "true"
         found: list[dict[str, Any]] = []
-        if names:
+        if not version.finds:
+            wanted = set(names)
+            found += [
+                job
+                for job in self._accounted(since)
+                if self._is_accounted_own(job) and (not wanted or v.text(job.get("name")) in wanted)
+            ]
+        elif names:
             for some in _chunks(names):
                 found += self._accounted(since | {"job_name": ",".join(some)})
         elif version.users:
@@ -390,9 +400,9 @@ def _list(answer: Answer, name: str) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _chunks(all_of_them: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(all_of_them), PER_QUESTION):
-        yield all_of_them[start : start + PER_QUESTION]
+def _chunks(all_of_them: Sequence[str], size: int = PER_QUESTION) -> Iterable[Sequence[str]]:
+    for start in range(0, len(all_of_them), size):
+        yield all_of_them[start : start + size]
 
 
 def _uid(user: str) -> int | None:
