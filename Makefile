@@ -77,12 +77,12 @@ bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster aga
 
 .PHONY: test-other-slurm
 test-other-slurm: $(STAMP) ## the tests of a real Slurm with another suite's, beside the checkout: SUITE=trixie MIRROR=URL (root)
-	@testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
+	@KEYRING="$(KEYRING)" testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
 		$(BIN)/python -m pytest -n 0 -q tests/agent/slurm/test_real.py tests/agent/slurm/test_rest_real.py $(ARGS)
 
 .PHONY: record-other-slurm
 record-other-slurm: $(STAMP) ## what that Slurm answers, into tests/agent/slurm/recorded (root)
-	@testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
+	@KEYRING="$(KEYRING)" testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
 		$(BIN)/python -m tests.agent.slurm.record tests/agent/slurm/recorded "$(SUITE)"
 
 .PHONY: bench-first-job

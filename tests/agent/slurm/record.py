@@ -253,6 +253,11 @@ def text(value: Any, depth: int = 0) -> str:
     return json.dumps(value, ensure_ascii=True)
 
 
+def write(path: Path, told: dict[str, Any]) -> None:
+    path.write_text(text(told) + "\n", encoding="utf-8")
+    print(path)
+
+
 def main(folder: Path, source: str) -> None:
     slurm = start_slurm(SITES="rest")
     try:
@@ -260,23 +265,21 @@ def main(folder: Path, source: str) -> None:
         release = there.say("sinfo", "--version").split()[-1]
         print(f"Slurm {release}: the jobs take three minutes", file=sys.stderr)
         play(there)
-        told = facts(there)
-        commands, (version, rest) = by_commands(slurm), by_rest(slurm)
+        told, commands = facts(there), by_commands(slurm)
         short = ".".join(release.split(".")[:2])
         by_command = {
             "_about": f"real: the commands of Slurm {release} ({source}); other settings left out",
             "replies": commands,
         }
+        write(folder / f"command-{short}.json", by_command)
+        version, rest = by_rest(slurm)  # of 20.11 this is refused
         by_http = {
             "_about": f"real: slurmrestd of Slurm {release} ({source}) speaking {version}",
             "version": version,
             "facts": told,
             "replies": rest,
         }
-        for kind, told in (("command", by_command), ("rest", by_http)):
-            path = folder / f"{kind}-{short}.json"
-            path.write_text(text(told) + "\n", encoding="utf-8")
-            print(path)
+        write(folder / f"rest-{short}.json", by_http)
     finally:
         slurm.service.close()
 

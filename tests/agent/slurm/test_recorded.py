@@ -34,8 +34,8 @@ def runs(site):
 
 def test_at_least_four_releases_by_each_way():
     for releases in (RELEASES, COMMANDS):
-        assert len(releases) >= 4
-        assert {each.partition(".")[0] for each in releases} >= {"20", "22", "23", "25"}
+        assert {each.partition(".")[0] for each in releases} >= {"22", "23", "24", "25", "26"}
+    assert "20.11" in COMMANDS
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
@@ -85,7 +85,7 @@ def test_a_run_for_each_time_that_it_ran(site):
     rows = runs(site)
     again = [row for row in rows if row.name == "meyrin-again"]
     assert sorted(row.state for row in again) == ["COMPLETED", "REQUEUED"]
-    assert {row.name for row in rows} == set(NAMES)
+    assert {row.name for row in rows} == set(NAMES) - site.unseen
 
 
 def test_what_was_used(site):
@@ -110,7 +110,7 @@ def test_how_it_ended_or_that_nobody_knows(site):
 
 def test_what_never_began_has_no_start(site):
     rows = {row.name: row for row in runs(site)}
-    for name in ("meyrin-never", "meyrin-waiting"):
+    for name in {"meyrin-never", "meyrin-waiting"} - site.unseen:
         assert rows[name].start_s is None, name
 
 

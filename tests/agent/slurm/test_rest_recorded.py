@@ -34,8 +34,8 @@ def by_name(rows):
 
 def test_at_least_four_releases_are_here():
     assert len(RELEASES) >= 4
-    assert {"20.11", "22.05"} <= set(RELEASES)
-    assert {each.partition(".")[0] for each in RELEASES} >= {"23", "24", "25"}
+    assert {"22.05", "22.05-v0.0.36"} <= set(RELEASES)
+    assert {each.partition(".")[0] for each in RELEASES} >= {"22", "23", "24", "25", "26"}
 
 
 def test_the_newest_common_version_is_spoken(site):
@@ -66,8 +66,8 @@ def test_the_queue(site):
         "meyrin-array": "PENDING",
     }
     ends = {name: (rows[name].exit_code, rows[name].signal) for name in NAMES[:4]}
-    late = ends.pop("meyrin-late")  # as it ended by itself, or as Slurm ended it
-    assert late in ((143, None), (None, 15), (0, None), (None, None)), late
+    # the shell's own word of the signal, or Slurm's
+    assert ends.pop("meyrin-late") in ((143, None), (None, 15))
     assert ends == {
         "meyrin-done": (0, None),
         "meyrin-code": (3, None),
@@ -112,7 +112,7 @@ def test_the_whole_queue_has_no_names_and_nobody_left_out(site):
 
 def accounted(site, *, ids=()):
     rows = site.transport().accounting(NAMES, T, ids)
-    assert len(rows) == len(NAMES) + 1, "a requeued job has a row for each run"
+    assert len(rows) == len(NAMES) - len(site.unseen) + 1, "a requeued job has one for each run"
     return rows
 
 
@@ -140,7 +140,8 @@ def test_accounting_of_what_runs(site):
 
 def test_accounting_of_what_never_began(site):
     rows = {row.name: row for row in accounted(site)}
-    for name in ("meyrin-never", "meyrin-refused", "meyrin-waiting", "meyrin-array"):
+    never = {"meyrin-never", "meyrin-refused", "meyrin-waiting", "meyrin-array"}
+    for name in never - site.unseen:
         assert rows[name].start_s is None, name
         assert rows[name].cpu_ms is None, name
     assert rows["meyrin-waiting"].end_s is None

@@ -141,11 +141,6 @@ class Token:
         return now_s + max(left_s * 0.8, 1.0)
 
 
-# a real 20.11 tells all of one connection what accounting held, and whose it was, at its first
-# question
-_KEEPS_OLD = "/v0.0.36/"
-
-
 class Http:
     """The way to one slurmrestd, over TCP or a Unix socket. Every call answers or raises
     Unreachable, whose fact `sent` is False when the question surely never arrived."""
@@ -195,8 +190,6 @@ class Http:
         import httpx2  # noqa: PLC0415
 
         said = {"X-SLURM-USER-NAME": self._user, "X-SLURM-USER-TOKEN": token} if token else {}
-        if _KEEPS_OLD in path:
-            said["connection"] = "close"
         try:
             with self._http.stream(method, path, headers=said, json=body) as reply:
                 return _answer(reply.status_code, _bounded(reply))

@@ -18,21 +18,6 @@ _SHOWN_FIRST = (
     "COMPLETING", "STAGE_OUT", "CONFIGURING", "RESIZING", "REQUEUED", "REQUEUE_FED",
     "REQUEUE_HOLD", "SPECIAL_EXIT", "STOPPED", "REVOKED", "RESV_DEL_HOLD", "SIGNALING",
 )  # fmt: skip
-# slurmrestd of 20.11 gives the number of a state in accounting as the reason of that number
-_BY_REASON = dict(
-    zip(
-        (
-            "None", "Priority", "Dependency", "Resources", "PartitionNodeLimit",
-            "PartitionTimeLimit", "PartitionDown", "PartitionInactive", "JobHeldAdmin",
-            "BeginTime", "Licenses", "AssociationJobLimit",
-        ),
-        (
-            "PENDING", "RUNNING", "SUSPENDED", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT",
-            "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY",
-        ),
-        strict=True,
-    )
-)  # fmt: skip
 
 
 def at(body: Any, path: str) -> Any:
@@ -82,7 +67,6 @@ def state(value: Any) -> str:
     """One word for a job's state, as squeue and sacct print it."""
     if isinstance(value, dict):
         value = value.get("current")
-        value = _BY_REASON.get(value, value) if isinstance(value, str) else value
     if not isinstance(value, list):
         return text(value)
     said = [str(each) for each in value]

@@ -28,8 +28,7 @@ class Version:
 
     `users`: the filter of slurmdbd's jobs by user, absent before v0.0.39. `start_is_eligible`:
     accounting says when a job might have started, in place of when it did (seen on real ones).
-    `finds`: whether accounting can be asked by name or account. On a real 20.11 a name finds
-    nothing, and an account ends slurmrestd. `by_one`: accounting takes one id
+    `by_one`: accounting takes one id
     at a time; real ones from 23.11 to 26.05 refuse a list. `all_steps`: a real 23.11, asked to
     leave steps out, finds nothing; its neighbours could not be tried and are asked alike.
     """
@@ -41,7 +40,6 @@ class Version:
     script_in_job: bool
     users: str | None = None
     start_is_eligible: bool = False
-    finds: bool = True
     by_one: bool = False
     all_steps: bool = False
 
@@ -134,16 +132,10 @@ _WITH_SLASH: dict[str, Say] = {
 }
 
 
-def _old(name: str, *, start_is_eligible: bool = False, finds: bool = True) -> Version:
+def _old(name: str, *, start_is_eligible: bool = False) -> Version:
     always = {"standard_input": "/dev/null", "open_mode": "append"}
     return Version(
-        name,
-        always,
-        _OLD,
-        dict,
-        script_in_job=False,
-        start_is_eligible=start_is_eligible,
-        finds=finds,
+        name, always, _OLD, dict, script_in_job=False, start_is_eligible=start_is_eligible
     )
 
 
@@ -178,8 +170,7 @@ VERSIONS = (
     _new("v0.0.40", script_in_job=False, all_steps=True),
     _new("v0.0.39", _WITH_COLON, script_in_job=False, all_steps=True),
     _old("v0.0.38"),
-    _old("v0.0.37", start_is_eligible=True),
-    _old("v0.0.36", start_is_eligible=True, finds=False),
+    *(_old(f"v0.0.{number}", start_is_eligible=True) for number in (37, 36)),
 )
 
 
