@@ -29,6 +29,7 @@ from meyrin.agent.config import SlurmConfig
 from meyrin.agent.slurm.command import CommandTransport, Done, runner
 from meyrin.agent.slurm.rest import Rest
 from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
+from meyrin.domain.errors import Unreachable
 
 PERSON, OTHER = "mtb1", "mtb2"
 NAMES = [
@@ -272,7 +273,11 @@ def main(folder: Path, source: str) -> None:
             "replies": commands,
         }
         write(folder / f"command-{short}.json", by_command)
-        version, rest = by_rest(slurm)  # of 20.11 this is refused
+        try:
+            version, rest = by_rest(slurm)
+        except Unreachable as error:  # as that of 20.11 is
+            print(error, file=sys.stderr)
+            return
         by_http = {
             "_about": f"real: slurmrestd of Slurm {release} ({source}) speaking {version}",
             "version": version,

@@ -110,7 +110,7 @@ def test_slurmrestd_of_20_11_is_not_used(fixed):
     config = SlurmConfig(transport="rest", rest_url="http://s:1", rest_version=fixed)
     there = httpx2.MockTransport(Answers(old))
     rest = Rest(config, "ada", lambda: 0.0, transport=there, uid_of=lambda _: 1)
-    with pytest.raises(Unreachable, match="20.11.4") as caught:
+    with pytest.raises(Unreachable, match=r"20\.11\.4") as caught:
         rest.queue()
     assert "command" in caught.value.hint
     assert not rest.health().controller
