@@ -48,7 +48,8 @@ check() { # WHAT PATH MODE
 }
 
 node=${SLURMD_NODENAME:-$HOSTNAME}
-stdin=${stdin//%N/$node} stdout=${stdout//%N/$node} stderr=${stderr//%N/$node}
+mark=$'\037N' # domain/patterns: NODE
+stdin=${stdin//"$mark"/"$node"} stdout=${stdout//"$mark"/"$node"} stderr=${stderr//"$mark"/"$node"}
 umask "$mask"
 if [ "$make" = yes ] && ! [ -d "$workdir" ]; then mkdir -p -m 700 "$workdir"; fi
 cd "$workdir" 2>/dev/null || {
