@@ -265,6 +265,7 @@ def _playwrights_own() -> Path:
     them."""
     from playwright.sync_api import sync_playwright
 
+    install("Playwright", "libatomic1")  # its own driver needs it
     driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "chromium"]
     if os.geteuid() == 0:
         driver.append("--with-deps")
