@@ -68,7 +68,7 @@ class Step:
         self.topics.add(topic)
 
     def rows(self, statement: sa.Executable, **values: Any) -> list[sa.Row[Any]]:
-        return list(self.conn.execute(statement, values or None))
+        return list(self.conn.execute(statement, values or None).all())
 
     def one(self, statement: sa.Executable, **values: Any) -> sa.Row[Any] | None:
         return self.conn.execute(statement, values or None).first()
