@@ -271,8 +271,9 @@ def _playwrights_own() -> Path:
         driver.append("--with-deps")
     done = subprocess.run(driver, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines() or ["no words"]
-        raise Missing("Chromium", f"`playwright install chromium`: {last[-1]}")
+        said = (done.stderr + done.stdout).splitlines() or ["no words"]
+        why = next((line for line in said if line.startswith("Error")), said[-1])
+        raise Missing("Chromium", f"`playwright install chromium`: {why}")
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
 
