@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import secrets
 import shutil
 import socket
@@ -249,27 +250,45 @@ def find_chromium() -> Path:
     """The system's Chromium; installed first where we may."""
     if named := os.environ.get("MEYRIN_CHROMIUM"):
         return Path(named)
-    for name in CHROMIUM_NAMES:
-        if found := shutil.which(name):
-            return Path(found)
-    try:
-        install("Chromium", "chromium", "fonts-dejavu-core")
-    except Missing as missing:
-        if os.geteuid() != 0:
-            raise
-        return _playwrights_own(missing)
-    if found := shutil.which("chromium"):
-        return Path(found)
+    if found := _installed_chromium():
+        return found
+    if _is_ubuntu():
+        return _playwrights_own()  # its package holds no Chromium, only a word on where to get it
+    install("Chromium", "chromium", "fonts-dejavu-core")
+    if found := _installed_chromium():
+        return found
     raise Missing("Chromium", "the package is installed, but there is no program chromium")
 
 
-def _playwrights_own(missing: Missing) -> Path:
-    """Where the distribution has no Chromium package (Ubuntu), the one that Playwright brings."""
+def _is_ubuntu() -> bool:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("ID") == "ubuntu"
+    return False
+
+
+def _installed_chromium() -> Path | None:
+    """The first of its names under which a program really starts."""
+    for found in filter(None, map(shutil.which, CHROMIUM_NAMES)):
+        said = subprocess.run([found, "--version"], capture_output=True, timeout=60, check=False)
+        if said.returncode == 0:
+            return Path(found)
+    return None
+
+
+def _playwrights_own() -> Path:
+    """The Chromium that Playwright brings, with the libraries that it needs where we may install
+    them."""
     from playwright.sync_api import sync_playwright
 
-    driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "--with-deps", "chromium"]
-    if subprocess.run(driver, capture_output=True, timeout=900, check=False).returncode:
-        raise missing
+    install("Playwright", "libatomic1")  # its own driver needs it
+    driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "chromium"]
+    if os.geteuid() == 0:
+        driver.append("--with-deps")
+    done = subprocess.run(driver, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        said = (done.stderr + done.stdout).splitlines() or ["no words"]
+        why = next((line for line in said if line.startswith("Error")), said[-1])
+        raise Missing("Chromium", f"`playwright install chromium`: {why}")
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
 
