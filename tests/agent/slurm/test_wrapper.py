@@ -17,6 +17,7 @@ import pytest
 from meyrin.agent.batch import Start
 from meyrin.agent.slurm.spool import FENCED, Spool, environment_of, job_file, objection
 from meyrin.domain.job import WarnSignal
+from meyrin.domain.patterns import NODE
 from meyrin.domain.units import NodeShape
 
 
@@ -98,10 +99,10 @@ def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, t
 
 
 def test_names_of_outputs_get_the_node(spool, tmp_path):
-    out = str(tmp_path / "%N.out")
+    out = str(tmp_path / f"{NODE}.%N")  # the second one came of `%%N`, or a folder is called so
     one = made(spool, tmp_path, "echo hi", stdout=out, stderr=out)
     assert begin(spool, one, SLURMD_NODENAME="n7").wait() == 0
-    assert (tmp_path / "n7.out").read_text() == "hi\n"
+    assert (tmp_path / "n7.%N").read_text() == "hi\n"
     assert spool.runs(one.attempt)[0].node == "n7"
 
 

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -39,6 +39,8 @@ _ONLY_ASKED = (
     "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE", "SLURM_NPROCS", "SLURM_NTASKS",
     "SLURM_NTASKS_PER_NODE", "SLURM_OPEN_MODE", "SLURM_TRES_PER_TASK",
 )  # fmt: skip
+# names that mean nothing to a shell: it can export them itself, which saves a program
+_PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
@@ -303,15 +305,17 @@ def job_file(
         "mask=0022",
         *(f"word_{kind}={quoted(word)}" for kind, word in words.items()),
         " ".join(("unset", *_not_asked(start))),
-        "environment=(",
-        *(quoted(f"{name}={value}") for name, value in environment.items()),
-        ")",
-        "arguments=(",
-        *(quoted(each) for each in start.arguments),
-        ")",
+        *_words("exports", (f"{k}={v}" for k, v in environment.items() if _PLAIN.match(k))),
+        *_words("environment", (f"{k}={v}" for k, v in environment.items() if not _PLAIN.match(k))),
+        *_words("arguments", start.arguments),
         "whole=yes",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _words(name: str, words: Iterable[str]) -> Iterator[str]:
+    """An array of the shell."""
+    yield from (f"{name}=(", *map(quoted, words), ")")
 
 
 def _not_asked(start: Start) -> list[str]:

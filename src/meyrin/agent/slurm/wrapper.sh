@@ -48,7 +48,8 @@ check() { # WHAT PATH MODE
 }
 
 node=${SLURMD_NODENAME:-$HOSTNAME}
-stdin=${stdin//%N/$node} stdout=${stdout//%N/$node} stderr=${stderr//%N/$node}
+mark=$'\037N' # domain/patterns: NODE
+stdin=${stdin//"$mark"/"$node"} stdout=${stdout//"$mark"/"$node"} stderr=${stderr//"$mark"/"$node"}
 umask "$mask"
 if [ "$make" = yes ] && ! [ -d "$workdir" ]; then mkdir -p -m 700 "$workdir"; fi
 cd "$workdir" 2>/dev/null || {
@@ -76,7 +77,10 @@ signals='TERM HUP INT USR1 USR2 QUIT XCPU ALRM'
 trap '' $signals
 (
     trap - $signals
-    exec /usr/bin/env -- "${environment[@]}" "$a/script" "${arguments[@]}"
+    # what the shell gives no meaning it hands on itself; for other names `env` is asked
+    [ "${#exports[@]}" = 0 ] || export -- "${exports[@]}"
+    [ "${#environment[@]}" = 0 ] || exec /usr/bin/env -- "${environment[@]}" "$a/script" "${arguments[@]}"
+    exec "$a/script" "${arguments[@]}"
 ) <&0 &
 child=$!
 # --signal=B: means the batch shell alone: that is the script, which stands behind the wrapper.
