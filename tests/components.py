@@ -70,8 +70,9 @@ class Service:
     keeper: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, name: str, script: Path, **settings: str) -> Service:
-        folder = Path(tempfile.mkdtemp(prefix="mtb-"))
+    def start(cls, name: str, script: Path, where: Path | None = None, **settings: str) -> Service:
+        """In a new folder in `where`, or where temporary files lie."""
+        folder = Path(tempfile.mkdtemp(prefix="mtb-", dir=where))
         folder.chmod(0o755)  # as root, servers run as users of their own
         env = {**os.environ, **settings, "MTB_DIR": str(folder)}
         keeper = subprocess.Popen(
@@ -101,8 +102,22 @@ class Service:
 
 
 def start_postgres() -> Service:
-    """A private PostgreSQL without fsync: for tests of behaviour, not of crashes."""
-    return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
+    """A private PostgreSQL without fsync: for tests of behaviour, not of crashes.
+
+    In memory where there is room: each test makes and drops a database of 600 files, and a disk's
+    file system (ext4) spends more on their inodes than the server spends on all that is asked.
+    """
+    script = TESTBED / "postgres" / "postgres.sh"
+    return Service.start("PostgreSQL", script, _roomy_memory(), PG_DURABLE="0")
+
+
+def _roomy_memory(gigabytes: int = 4) -> Path | None:
+    """A folder in memory with that much room, several servers at once counted in; or None."""
+    folder = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > gigabytes << 30:
+            return folder
+    return None
 
 
 def start_openid(port: int, redirects: str, people: Path | None = None) -> Service:
@@ -271,8 +286,9 @@ def _playwrights_own() -> Path:
         driver.append("--with-deps")
     done = subprocess.run(driver, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines() or ["no words"]
-        raise Missing("Chromium", f"`playwright install chromium`: {last[-1]}")
+        said = (done.stderr + done.stdout).splitlines() or ["no words"]
+        why = next((line for line in said if line.startswith("Error")), said[-1])
+        raise Missing("Chromium", f"`playwright install chromium`: {why}")
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
 

@@ -74,6 +74,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # usual: 700, 10, 10, and a twentieth of a test's time
         gc.enable()
 
 
