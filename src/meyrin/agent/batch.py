@@ -112,10 +112,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed since a cursor, and the cursor to ask with next."""
+    """What changed since a cursor, and the cursor to ask with next. `idle`: no job is left here
+    that could change, as far as the batch system can say that for nothing."""
 
     cursor: str
     jobs: tuple[BatchJob, ...] = field(default=())
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
