@@ -374,7 +374,7 @@ def test_what_slurm_would_let_wait_for_ever_is_refused(site):
 def test_slurms_no_is_told_in_its_words(site, monkeypatch):
     from meyrin.agent.slurm.command import Done
 
-    no = Done(1, "", "sbatch: error: Batch job submission failed: Invalid qos specification")
+    no = Done(1, "", "sbatch: error: Batch job submission failed: Invalid feature specification")
     obey = site.commands._obey
     monkeypatch.setattr(
         site.commands,
@@ -383,7 +383,7 @@ def test_slurms_no_is_told_in_its_words(site, monkeypatch):
     )
     site.submit()
     assert (site.seen().end, site.seen().usage) == ("not_started", None)
-    assert "Invalid qos specification" in site.seen().why
+    assert "Invalid feature specification" in site.seen().why
 
 
 def test_an_agent_that_was_away_for_a_day_finds_how_it_ended(site):
