@@ -34,6 +34,10 @@ CHROMIUM_ARGS = (
     "--disable-sync",
 )
 
+# What axe-core finds wrong with a page. Every rule is asked; without its long account of all that
+# each rule found right, which nobody reads, it takes a third of the time.
+AXE_FAULTS = "axe.run({resultTypes: ['violations']}).then((found) => found.violations)"
+
 # The keeper waits until its standard input ends, which happens when the tests close it and
 # also when they die of anything, SIGKILL included. Then it stops the service and tidies up.
 KEEPER = 'cat >/dev/null; "$1" down; rm -rf -- "$2"'

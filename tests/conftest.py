@@ -195,7 +195,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def axe_source() -> str:
-    """The text of axe-core: `page.evaluate(axe_source)`, then `page.evaluate("axe.run()")`."""
+    """The text of axe-core: evaluate it in a page, then `components.AXE_FAULTS`."""
     return components.axe()
 
 
