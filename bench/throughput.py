@@ -8,6 +8,8 @@ ceiling of two threads in one Python process. Latency is submit-to-start of sing
 fixed rate to an otherwise idle system. Meyrin is measured twice: as single requests, no two
 alike, 250 in a call, and as one array; N jobs are N jobs, attempts and charges in both. CPU per
 job tells more than jobs per second on a machine that is shared; it is printed for each process.
+No language is set in any of it: the ceiling's no-op has none in its environment, and one that has
+reads the files of its locale, which costs it half as much again.
 
     python bench/throughput.py [--jobs 2000] [--no-peers] [--json]
 
@@ -156,12 +158,19 @@ def show(lines: list[Line]) -> None:
         print(f"{line.system:28} {' '.join(cells)}  {durable:3}  {line.note}", flush=True)
 
 
+def _without_language() -> None:
+    for name in [name for name in os.environ if name in ("LANG", "LANGUAGE") or name[:3] == "LC_"]:
+        del os.environ[name]
+    os.environ["LC_ALL"] = "C"  # else Python would set one of its own, which children inherit
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--jobs", type=int, default=2000, help="jobs per system")
     parser.add_argument("--no-peers", action="store_true", help="Meyrin only")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     asked = parser.parse_args()
+    _without_language()
     lines = list(measure_meyrin("Meyrin on SQLite", "", asked.jobs))
     if os.geteuid() == 0 or shutil.which("postgres"):
         with postgres() as url:

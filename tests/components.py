@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import secrets
 import shutil
 import socket
@@ -32,6 +33,10 @@ CHROMIUM_ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+# What axe-core finds wrong with a page. Every rule is asked; without its long account of all that
+# each rule found right, which nobody reads, it takes a third of the time.
+AXE_FAULTS = "axe.run({resultTypes: ['violations']}).then((found) => found.violations)"
 
 # The keeper waits until its standard input ends, which happens when the tests close it and
 # also when they die of anything, SIGKILL included. Then it stops the service and tidies up.
@@ -69,8 +74,9 @@ class Service:
     keeper: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, name: str, script: Path, **settings: str) -> Service:
-        folder = Path(tempfile.mkdtemp(prefix="mtb-"))
+    def start(cls, name: str, script: Path, where: Path | None = None, **settings: str) -> Service:
+        """In a new folder in `where`, or where temporary files lie."""
+        folder = Path(tempfile.mkdtemp(prefix="mtb-", dir=where))
         folder.chmod(0o755)  # as root, servers run as users of their own
         env = {**os.environ, **settings, "MTB_DIR": str(folder)}
         keeper = subprocess.Popen(
@@ -100,8 +106,22 @@ class Service:
 
 
 def start_postgres() -> Service:
-    """A private PostgreSQL without fsync: for tests of behaviour, not of crashes."""
-    return Service.start("PostgreSQL", TESTBED / "postgres" / "postgres.sh", PG_DURABLE="0")
+    """A private PostgreSQL without fsync: for tests of behaviour, not of crashes.
+
+    In memory where there is room: each test makes and drops a database of 600 files, and a disk's
+    file system (ext4) spends more on their inodes than the server spends on all that is asked.
+    """
+    script = TESTBED / "postgres" / "postgres.sh"
+    return Service.start("PostgreSQL", script, _roomy_memory(), PG_DURABLE="0")
+
+
+def _roomy_memory(gigabytes: int = 4) -> Path | None:
+    """A folder in memory with that much room, several servers at once counted in; or None."""
+    folder = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > gigabytes << 30:
+            return folder
+    return None
 
 
 def start_openid(port: int, redirects: str, people: Path | None = None) -> Service:
@@ -234,27 +254,45 @@ def find_chromium() -> Path:
     """The system's Chromium; installed first where we may."""
     if named := os.environ.get("MEYRIN_CHROMIUM"):
         return Path(named)
-    for name in CHROMIUM_NAMES:
-        if found := shutil.which(name):
-            return Path(found)
-    try:
-        install("Chromium", "chromium", "fonts-dejavu-core")
-    except Missing as missing:
-        if os.geteuid() != 0:
-            raise
-        return _playwrights_own(missing)
-    if found := shutil.which("chromium"):
-        return Path(found)
+    if found := _installed_chromium():
+        return found
+    if _is_ubuntu():
+        return _playwrights_own()  # its package holds no Chromium, only a word on where to get it
+    install("Chromium", "chromium", "fonts-dejavu-core")
+    if found := _installed_chromium():
+        return found
     raise Missing("Chromium", "the package is installed, but there is no program chromium")
 
 
-def _playwrights_own(missing: Missing) -> Path:
-    """Where the distribution has no Chromium package (Ubuntu), the one that Playwright brings."""
+def _is_ubuntu() -> bool:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("ID") == "ubuntu"
+    return False
+
+
+def _installed_chromium() -> Path | None:
+    """The first of its names under which a program really starts."""
+    for found in filter(None, map(shutil.which, CHROMIUM_NAMES)):
+        said = subprocess.run([found, "--version"], capture_output=True, timeout=60, check=False)
+        if said.returncode == 0:
+            return Path(found)
+    return None
+
+
+def _playwrights_own() -> Path:
+    """The Chromium that Playwright brings, with the libraries that it needs where we may install
+    them."""
     from playwright.sync_api import sync_playwright
 
-    driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "--with-deps", "chromium"]
-    if subprocess.run(driver, capture_output=True, timeout=900, check=False).returncode:
-        raise missing
+    install("Playwright", "libatomic1")  # its own driver needs it
+    driver = [str(ROOT / ".venv" / "bin" / "playwright"), "install", "chromium"]
+    if os.geteuid() == 0:
+        driver.append("--with-deps")
+    done = subprocess.run(driver, capture_output=True, text=True, timeout=900, check=False)
+    if done.returncode:
+        said = (done.stderr + done.stdout).splitlines() or ["no words"]
+        why = next((line for line in said if line.startswith("Error")), said[-1])
+        raise Missing("Chromium", f"`playwright install chromium`: {why}")
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
 

@@ -74,6 +74,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # usual: 700, 10, 10, and a twentieth of a test's time
         gc.enable()
 
 
@@ -194,7 +195,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def axe_source() -> str:
-    """The text of axe-core: `page.evaluate(axe_source)`, then `page.evaluate("axe.run()")`."""
+    """The text of axe-core: evaluate it in a page, then `components.AXE_FAULTS`."""
     return components.axe()
 
 

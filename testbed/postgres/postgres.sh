@@ -2,7 +2,7 @@
 # A private PostgreSQL on 127.0.0.1, without systemd.   postgres.sh up | down | restart | kill9 | status | dsn | reset
 # Settings (defaults in brackets):
 #   MTB_DIR; PG_PORT [a free one from 17500 on, then kept]  PG_DB [meyrin]  PG_USER [meyrin]  PG_PASSWORD [meyrin-testbed]
-#   PG_DURABLE [1]  0: fsync off, for throw-away unit tests
+#   PG_DURABLE [1]  0: fsync off and little WAL, for throw-away unit tests
 #   PG_MAX_CONN [100]
 # As root it runs as the user "postgres" of the Debian package; as another user, as that user.
 set -u
@@ -18,7 +18,8 @@ sql() { "${PRIV[@]}" "$B/psql" -h "$P" -p "$PG_PORT" -d "${2:-postgres}" -qAtc "
 
 start() {
     local extra=()
-    [ "$PG_DURABLE" = 1 ] || extra=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off)
+    [ "$PG_DURABLE" = 1 ] || extra=(-c fsync=off -c synchronous_commit=off -c full_page_writes=off
+        -c wal_level=minimal -c max_wal_senders=0 -c min_wal_size=32MB -c max_wal_size=128MB)
     spawn postgres "${PRIV[@]}" "$B/postgres" -D "$P/data" -p "$PG_PORT" -k "$P" -c listen_addresses=127.0.0.1 \
         -c max_connections="$PG_MAX_CONN" -c shared_buffers=128MB -c logging_collector=off "${extra[@]}"
     # a server that could not take the port has ended: no use in waiting for it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -226,3 +227,61 @@ def test_what_completion_offers(typed: str, offered: set[str]) -> None:
     maker = ShellComplete(cli, {}, "meyrin", "_MEYRIN_COMPLETE")
     found = maker.get_completions(words[1:-1], words[-1])
     assert {item.value for item in found} == offered
+
+
+# --- a place where not everything is as it should be
+
+IN_A_SHELL = """
+set -u
+run() { "$PYTHON" -W error -m meyrin.cli.main "$@"; }
+run submit <&- 2>seen.stdin; echo "$?"
+run run --dry-run -- x >&-; echo "$?"
+run show nonsense 2>/dev/full; echo "$?"
+run show nonsense 2>&-; echo "$?"
+PYTHONIOENCODING=latin1 run run --dry-run -J 'é日本' -- x >seen.json; echo "$?"
+PYTHONIOENCODING=latin1 run submit --help >seen.help; echo "$?"
+"""
+
+
+def test_closed_full_and_narrow_streams(environ: dict[str, str], tmp_path: Path) -> None:
+    """A stream that can't be used takes nothing else with it: neither data nor the exit code."""
+    around = {**os.environ, **environ, "PYTHON": sys.executable, "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        ["bash", "-c", IN_A_SHELL],
+        env=around,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["2", "0", "2", "2", "0", "0"], done.stderr
+    assert "standard input is empty" in (tmp_path / "seen.stdin").read_text()
+    assert json.loads((tmp_path / "seen.json").read_text(encoding="latin1"))["name"] == "é日本"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (("project", "show", "\udcff"), 2),
+        (("jobs", "--after", "\udcff"), 2),
+        (("site", "show", ""), 5),
+        (("site", "show", "."), 5),
+        (("site", "drain", "../people", "--reason", "x"), 5),
+    ],
+)
+def test_names_that_no_address_can_hold(
+    meyrin: Meyrin, capsys: Capture, argv: tuple[str, ...], code: int
+) -> None:
+    assert meyrin(*argv) == code
+    said = capsys.readouterr().err
+    assert re.search(r"not valid UTF-8|there is nothing called", said), said
+
+
+def test_in_a_folder_that_was_removed(
+    meyrin: Meyrin, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert meyrin("submit", "--wrap=true") == 2
+    assert "the current folder was removed" in capsys.readouterr().err

@@ -231,6 +231,27 @@ def test_a_second_sigint_detaches(talking: FakeHub, environ: dict[str, str]) -> 
     assert b"job 1 goes on" in child.heard
 
 
+def test_a_hub_that_is_silent_keeps_nobody(talking: FakeHub, environ: dict[str, str]) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def silent(_: FakeJob) -> None:
+        asked.set()
+        answer.wait(60)
+
+    talking.on_cancel = silent
+    with in_a_pipe(environ) as child:
+        child.wait_for(b"first")
+        child.process.send_signal(signal.SIGINT)
+        assert asked.wait(60)
+        child.process.send_signal(signal.SIGINT)
+        try:
+            assert child.process.wait(30) == 130
+        finally:
+            answer.set()
+    assert b"the hub has not confirmed that" in child.heard
+    assert b"job 1 goes on" in child.heard
+
+
 def test_sigterm_cancels_and_ends(talking: FakeHub, environ: dict[str, str]) -> None:
     with in_a_pipe(environ) as child:
         child.wait_for(b"first")

@@ -65,6 +65,17 @@ def test_a_script_on_standard_input(
     assert hub.jobs[1].request.arguments == tuple(argv[1:])
 
 
+def test_an_option_that_took_the_script_for_its_value(
+    meyrin: Meyrin, hub: FakeHub, script: Path, capsys: Capture
+) -> None:
+    assert meyrin("submit", "-t", script.name) == 2  # and waits for no script from the terminal
+    said = capsys.readouterr().err
+    assert f"--time={script.name}: '{script.name}' is no wall time" in said
+    assert meyrin("submit", "") == 2
+    assert "the script's name is empty" in capsys.readouterr().err
+    assert not hub.jobs
+
+
 def test_wrap(meyrin: Meyrin, hub: FakeHub) -> None:
     assert meyrin("submit", "--wrap", "echo 1 && date") == 0
     assert hub.jobs[1].request.script == "#!/bin/sh\necho 1 && date\n"

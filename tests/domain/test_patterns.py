@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meyrin.domain.patterns import expand_pattern
+from meyrin.domain.patterns import NODE, expand_pattern
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,11 @@ def test_symbols(pattern, wanted):
 
 def test_outside_an_array():
     assert expand_pattern("%A_%a", job=5) == "5_4294967294"
+
+
+def test_a_node_that_is_filled_in_later_is_told_from_a_percent_sign():
+    found = expand_pattern("%N-%%N-%x", job=1, name="100%N", node=NODE)
+    assert found == f"{NODE}-%N-100%N"
 
 
 @given(st.text(st.characters(exclude_characters="%\\")))

@@ -24,9 +24,10 @@ class Start:
     """One attempt to start. `attempt` (a UUID) is its identity everywhere.
 
     `workdir` is absolute; `stdout` and `stderr` are absolute paths or None for the batch
-    system's own file, and equal when both streams share one file; `%N` in them stands for the
-    node, where `prepare` can't know it. `environment` is complete. `cores_per_task` is what was
-    asked (0: as many as `asked` has room for); `exclusive`: the nodes are for this job alone.
+    system's own file, and equal when both streams share one file; `patterns.NODE` in them stands
+    for the node, where `prepare` can't know it. `environment` is complete. `cores_per_task` is
+    what was asked (0: as many as `asked` has room for); `exclusive`: the nodes are for this job
+    alone.
     """
 
     attempt: str
@@ -111,10 +112,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed since a cursor, and the cursor to ask with next."""
+    """What changed since a cursor, and the cursor to ask with next. `idle`: no job is left here
+    that could change, as far as the batch system can say that for nothing."""
 
     cursor: str
     jobs: tuple[BatchJob, ...] = field(default=())
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

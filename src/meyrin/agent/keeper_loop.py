@@ -259,7 +259,9 @@ class Loop:
                 after = found[-1].seq if found else one.after_seq
                 jobs = [job.view() for job in found]
                 one.after_seq = -1
-                self._later(one, {"cursor": f"{self._epoch}:{after}", "jobs": jobs})
+                idle = self._jobs.idle and after >= seq
+                body = {"cursor": f"{self._epoch}:{after}", "jobs": jobs, "idle": idle}
+                self._later(one, body)
 
     # verbs; those that answer None answer later
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from meyrin.agent.batch import Start
-from meyrin.agent.keeper_proc import MARK, ticks
+from meyrin.agent.keeper_proc import MARK, StartTimes, up_ns
 from meyrin.agent.keeper_scripts import Scripts
 from meyrin.agent.keeper_slots import Part, Place, compress
 from meyrin.domain.units import NodeShape
@@ -35,6 +35,7 @@ _TEMPORARY = (
     errno.ENOSPC,  # somebody makes room; an accepted job is not given up for it
     errno.EDQUOT,
 )
+_START_TIMES = StartTimes()
 _RESET = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -169,6 +170,7 @@ def spawn(
         _enter(start)
         _open_streams(start, *streams, fds)
         last_moment(name)
+        before_ns = up_ns()
         pid = os.posix_spawn(
             script,
             [script, *start.arguments],
@@ -178,6 +180,7 @@ def spawn(
             setsigmask=(),
             setsigdef=_RESET,
         )
+        after_ns = up_ns()
     except _CannotStart as error:
         return NotStarted(str(error))
     except OSError as error:
@@ -191,7 +194,7 @@ def spawn(
             os.close(fd)
         if name and not pid:
             scripts.unused(name)
-    found = ticks(pid)
+    found = _START_TIMES.of(pid, before_ns, after_ns)
     return Started(pid, 0 if found is None else found)
 
 

@@ -90,7 +90,8 @@ class LocalBatch:
 
     def changes(self, cursor: str, wait_s: float) -> Changes:
         answer = self._ask({"do": "changes", "cursor": cursor, "wait_s": wait_s}, wait_s)
-        return Changes(answer["cursor"], tuple(unpack_job(job) for job in answer["jobs"]))
+        jobs = tuple(unpack_job(job) for job in answer["jobs"])
+        return Changes(answer["cursor"], jobs, idle=answer.get("idle", False))
 
     def cancel(self, attempts: tuple[str, ...]) -> None:
         self._ask({"do": "cancel", "attempts": attempts})

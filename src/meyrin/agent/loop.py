@@ -37,7 +37,7 @@ from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
-from meyrin.agent.patience import Patience, gather_s
+from meyrin.agent.patience import MANY, Patience, gather_s
 from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
 from meyrin.agent.queue import tell_queue
 from meyrin.agent.report import Waits, of_batch
@@ -93,7 +93,7 @@ class Agent:
         self._waits = Waits()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
-        self._news, self._limits, self._queue = (threading.Event() for _ in range(3))
+        self._news, self._rush, self._limits, self._queue = (threading.Event() for _ in range(4))
         self._stop = threading.Event()
         self._broken: BaseException | None = None
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
@@ -265,15 +265,8 @@ class Agent:
             return self._report(attempt, "ended", end="not_started", why=why)
 
     def _report(self, attempt: str, phase: str, **known: object) -> Report:
-        return Report.model_validate(
-            {
-                "attempt": attempt,
-                "epoch": self._items[attempt].work.epoch,
-                "phase": phase,
-                "at_ms": self.clock_ms(),
-                **known,
-            }
-        )
+        whose = {"attempt": attempt, "epoch": self._items[attempt].work.epoch}
+        return Report.model_validate({**whose, "phase": phase, "at_ms": self.clock_ms(), **known})
 
     def watch_once(self, wait_s: float) -> None:
         """Note what changed in the batch system."""
@@ -289,7 +282,10 @@ class Agent:
                 self.tail.watch(job.attempt)
         if ours:
             self._news.set()
-            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
+            if changes.idle and len(ours) >= MANY:
+                self._rush.set()  # the last of many: nothing more comes that could go with them
+            else:
+                self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -383,6 +379,7 @@ class Agent:
         """End the agent's own work; jobs go on."""
         self._stop.set()
         self._news.set()
+        self._rush.set()
         self._limits.set()
         self._queue.set()
         self.read_settings()
@@ -399,9 +396,10 @@ class Agent:
 
     def _send_or_wait(self) -> None:
         self._news.clear()
+        self._rush.clear()
         began = time.monotonic()
         if self.send_once():
-            self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
+            self._rush.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 

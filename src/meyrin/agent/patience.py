@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 FIRST_S = 0.25
 LONGEST_S = 30.0
+MANY = 20  # news at once that are worth a call of their own
 
 
 @dataclass(slots=True)

@@ -107,6 +107,9 @@ class Trial:
             if word != last:
                 last = word
                 told(f"job {job.batch_job or '(being sent)'} is {word}")
+            if job.phase is Phase.HELD and job.why:  # a real job waits for better times
+                self._batch.cancel((attempt,))
+                return Outcome(job, "")
             if job.phase is Phase.ENDED:
                 return Outcome(job, self._printed(attempt))
         return None

@@ -17,7 +17,7 @@ from meyrin.cli.jobs import explained
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import clean, clock_time, data, data_json, say
-from meyrin.domain.errors import Failed, MeyrinError, Unreachable
+from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, Unreachable
 from meyrin.domain.refusal import PASSING
 
 if TYPE_CHECKING:
@@ -49,9 +49,19 @@ def act(session: Session, parsed: Submission, then: Callable[[Client, Accepted],
         return then(hub, accepted)
 
 
+def folder() -> Path:
+    """The current folder, which somebody may have removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            "the current folder was removed", hint="go to one that there is: cd"
+        ) from error
+
+
 def here(session: Session) -> dict[str, Any]:
     """What the sbatch reader wants to know of this place."""
-    return {"cwd": str(Path.cwd()), "host": socket.gethostname(), "now_s": session.now_s}
+    return {"cwd": str(folder()), "host": socket.gethostname(), "now_s": session.now_s}
 
 
 def print_request(request: JobRequest) -> int:
@@ -100,7 +110,7 @@ def _with_inputs(
     try:
         with closing(ProgressLine(session.clock)) as progress:
             files = [
-                hub.upload(path, name, progress) for path, name in input_files(typed, Path.cwd())
+                hub.upload(path, name, progress) for path, name in input_files(typed, folder())
             ]
     except KeyboardInterrupt:
         words = "nothing was submitted; the same command goes on with the upload"

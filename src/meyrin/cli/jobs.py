@@ -24,7 +24,7 @@ from meyrin.cli.terminal import (
     say,
 )
 from meyrin.domain.errors import InvalidInput, MeyrinError
-from meyrin.domain.states import WAITS_AT_SITE, JobState
+from meyrin.domain.states import AT_SITE, ENDED, JobState
 from meyrin.domain.units import show_count, show_duration, show_energy, show_hours
 
 if TYPE_CHECKING:
@@ -122,9 +122,12 @@ def where(job: JobView) -> str:
     return f"{job.site}/{job.partition}" if job.site else "-"
 
 
+_RAN = ENDED | {JobState.RUNNING}
+
+
 def _ran(job: JobView, now_ms: int) -> str:
-    if job.start_ms is None:
-        return "-"
+    if job.start_ms is None or job.state not in _RAN:
+        return "-"  # not begun, or taken back to its site's queue
     return show_duration(max(0, (job.end_ms or now_ms) - job.start_ms) // 1000)
 
 
@@ -181,8 +184,8 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
 
 
 def _waits(found: JobDetail) -> str:
-    """What it waits for at the site that has it, as far as the site says."""
-    there = found.job.state in WAITS_AT_SITE and found.attempts
+    """What it waits for at the site that has it, begun or not, as far as the site says."""
+    there = found.job.state in AT_SITE and found.attempts
     return found.attempts[-1].why if there else ""
 
 

@@ -17,7 +17,7 @@ import meyrin
 from meyrin.cli.exits import DONE, FAILED, INTERRUPTED, exit_code
 from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.session import Session, hub_options
-from meyrin.cli.terminal import BOLD, RED, clean, colourful, data_json, paint, say
+from meyrin.cli.terminal import BOLD, RED, clean, colourful, data_json, paint, ready_streams, say
 from meyrin.domain.errors import InvalidInput, MeyrinError, Refused
 
 WORK = "Your jobs"
@@ -93,6 +93,7 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point."""
+    ready_streams()
     sys.exit(run(sys.argv[1:], Session()))
 
 
@@ -122,6 +123,9 @@ def run(argv: Sequence[str], session: Session) -> int:
 
 def _of_the_wire(error: ValueError) -> InvalidInput | None:
     """A value that no call may carry, as an error that names it; None for any other fault."""
+    if isinstance(error, UnicodeEncodeError):
+        shown = ascii(str(error.object)[:60])
+        return InvalidInput(f"{shown} is not valid UTF-8", hint="type it anew")
     from pydantic import ValidationError  # noqa: PLC0415 - only on the way to an error
 
     if not isinstance(error, ValidationError):

@@ -42,6 +42,10 @@ class _Leave(Exception):
     """The user goes, the job stays."""
 
 
+class _Signalled(Exception):
+    """A signal came while the main thread waited for the hub: that waits no longer."""
+
+
 class Streaming:
     """One job on this terminal, until it ends or the user detaches."""
 
@@ -57,6 +61,7 @@ class Streaming:
         self._quiet = quiet
         self._drawn = False
         self._cancelled = False
+        self._asking = False  # the main thread waits for the hub
 
     def run(self) -> int:
         """Stream until the end; the exit code that a shell would see of the job."""
@@ -127,8 +132,9 @@ class Streaming:
     def _outlook(self) -> str:
         """When it is expected to start, or why it waits; nothing when the hub is busy."""
         try:
-            found = self._hub.explain(self._label)
-        except MeyrinError:
+            with self._interruptible():
+                found = self._hub.explain(self._label)
+        except (MeyrinError, _Signalled):
             return ""
         if found.where:
             start = clock_time(found.where.expected_start_s, self._session.now_s)
@@ -152,6 +158,9 @@ class Streaming:
 
         def note(number: int, _frame: FrameType | None) -> None:
             self._queue.put(signal.Signals(number))
+            if self._asking:
+                self._asking = False
+                raise _Signalled
 
         before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -159,6 +168,15 @@ class Streaming:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A hub that is silent must not keep anybody here: a signal raises _Signalled within."""
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._erase()
@@ -187,6 +205,10 @@ class Streaming:
             signal.signal(signal.SIGINT, before)
 
     def _cancel(self) -> None:
-        say(f"cancelling job {self._label}")
         self._cancelled = True
-        self._hub.cancel(self._label)
+        try:
+            with self._interruptible():
+                say(f"cancelling job {self._label}")
+                self._hub.cancel(self._label)
+        except _Signalled:
+            say("the hub has not confirmed that")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -80,13 +79,21 @@ def options_first(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def _read(session: Session, argv: tuple[str, ...]) -> Submission:
     from meyrin.cli.handin import here  # noqa: PLC0415
-    from meyrin.client.sbatch import parse, script_name, wants_wrap  # noqa: PLC0415
+    from meyrin.client.sbatch import (  # noqa: PLC0415
+        check_options,
+        parse,
+        script_name,
+        wants_wrap,
+    )
 
+    place = here(session)
+    check_options(argv, session.environ, **place)
     script = None if wants_wrap(argv) else _script(session, script_name(argv))
-    return parse(script, argv, session.environ, **here(session))
+    return parse(script, argv, session.environ, **place)
 
 
 def _script(session: Session, name: str | None) -> Script:
+    from meyrin.cli.handin import folder  # noqa: PLC0415
     from meyrin.client.sbatch import find_script, read_script  # noqa: PLC0415
 
     if name in {None, "-"}:
@@ -94,7 +101,7 @@ def _script(session: Session, name: str | None) -> Script:
             say("reading the script from the terminal; end it with Ctrl-D")
         return read_script(None, sys.stdin.buffer)
     search = session.environ.get("PATH", "")
-    return read_script(find_script(str(name), str(Path.cwd()), search))
+    return read_script(find_script(str(name), str(folder()), search))
 
 
 def _warn_of_late_options(argv: tuple[str, ...], parsed: Submission) -> None:

@@ -6,7 +6,9 @@ reaches a terminal.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -29,9 +31,25 @@ STATE_COLOUR = {
 }
 
 
+def ready_streams() -> None:
+    """Make the standard streams fit for use, once, before anything else.
+
+    One that was closed reads or writes nothing: else the next file or socket that is opened would
+    take its number. A letter that the reader's locale hasn't is written as an escape.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def say(words: str) -> None:
-    """Words for people."""
-    print(words, file=sys.stderr, flush=True)
+    """Words for people; where they can't be said, what was done and its exit code stand."""
+    try:
+        print(words, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def data(text: str) -> None:
@@ -41,7 +59,8 @@ def data(text: str) -> None:
 
 def data_json(value: Any) -> None:
     """Data for programs: one object."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+    plain = "utf" not in (sys.stdout.encoding or "").lower()  # JSON has an escape of its own
+    print(json.dumps(value, indent=2, ensure_ascii=plain), flush=True)
 
 
 def is_terminal(stream: IO[Any]) -> bool:

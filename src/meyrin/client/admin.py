@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from meyrin.client.connection import Connection, body, read
+from meyrin.domain.errors import NotFound
 from meyrin.domain.site import OwnerShare
 from meyrin.wire import identity, ledger, limits, plans, queue, roles, sites, terms
 from meyrin.wire.jobs import Body, StoreView
@@ -30,7 +31,11 @@ def every(page: Callable[..., Page], **which: Any) -> Iterator[Page]:
 
 
 def path(*parts: str) -> str:
-    """An address below the API; a name stays one part of it whatever it holds."""
+    """An address below the API; a name stays one part of it whatever it holds. Raises NotFound
+    for what no address can hold as one part: on its way it would come to mean another."""
+    for part in parts:
+        if part in {"", ".", ".."} or "/" in part:
+            raise NotFound(f"there is nothing called {part!r}", hint="a name holds no '/'")
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 

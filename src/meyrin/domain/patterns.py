@@ -13,7 +13,7 @@ import re
 
 NO_ELEMENT = 4294967294  # what Slurm writes for %a outside an array
 BATCH_STEP = "batch"
-NODE = "%N"  # as `node`: left as it stands, for whoever knows where the job runs
+NODE = "\x1fN"  # as `node`, for whoever knows where the job runs: nobody's own name holds it
 _SYMBOL = re.compile(r"%([0-9]*)(.)", re.DOTALL)
 _WIDEST = 10
 

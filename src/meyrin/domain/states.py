@@ -62,8 +62,6 @@ ENDED: frozenset[JobState] = frozenset(s for s, after in LEGAL.items() if not af
 WAITING: frozenset[JobState] = frozenset({_S.SUBMITTED, _S.ADMITTED})
 # an agent may know of it: only the agent can say how it ended
 AT_SITE: frozenset[JobState] = frozenset({_S.LEASED, _S.QUEUED, _S.RUNNING, _S.PREEMPTED})
-# taken by a site and not running there
-WAITS_AT_SITE: frozenset[JobState] = AT_SITE - {_S.RUNNING}
 HOLDS_HOURS: frozenset[JobState] = AT_SITE | {_S.PLACED}
 
 

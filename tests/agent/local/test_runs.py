@@ -188,3 +188,16 @@ def test_cancel_while_queued(batch: LocalBatch, tmp_path: Path) -> None:
     batch.cancel(tuple(one.attempt for one in block))
     until(batch, [one.attempt for one in block])
     assert not (tmp_path / "ran").exists()
+
+
+def test_it_says_when_no_job_is_left_that_could_change(batch: LocalBatch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
+    batch.submit((start(batch, tmp_path, "read line < go"),))
+    told = batch.changes("", 30)
+    while Phase.RUNNING not in [job.phase for job in told.jobs]:
+        told = batch.changes(told.cursor, 30)
+    assert not told.idle
+    (tmp_path / "go").write_text("\n")
+    told = batch.changes(told.cursor, 30)
+    assert told.jobs[-1].phase is Phase.ENDED
+    assert told.idle

@@ -12,7 +12,7 @@ from tests.agent.slurm.test_status import Site
 from meyrin.agent.batch import Phase
 from meyrin.agent.config import SlurmConfig
 from meyrin.agent.slurm.batch import SlurmBatch
-from meyrin.agent.slurm.command import runner
+from meyrin.agent.slurm.command import Done, runner
 from meyrin.agent.slurm.rest import Rest
 from meyrin.domain.errors import Unreachable
 from meyrin.testing.slurmrestd import NEW, FakeRestd
@@ -120,3 +120,32 @@ def test_those_that_wait_say_what_for_and_no_longer_once_they_are_in(site):
     site.pass_s(60)
     now = {job.attempt: job for job in site.batch.changes(cursor, 0).jobs}
     assert {(now[name].phase, now[name].why) for name in held} == {(Phase.QUEUED, "")}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Required partition not available (inactive or drain)",
+        "Invalid account or account/partition combination specified",
+    ],
+)
+def test_what_the_site_has_in_hand_fails_no_job(tmp_path, monkeypatch, words):
+    """Else a drained partition would swallow all that waits, one failed job after the other."""
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    no = Done(1, "", f"sbatch: error: Batch job submission failed: {words}")
+    obey = made.commands._obey
+    with monkeypatch.context() as drained:
+        drained.setattr(
+            made.commands,
+            "_obey",
+            lambda name, *more: no if name == "sbatch" else obey(name, *more),
+        )
+        for name in NAMES:
+            made.submit(name, script="#!/bin/sh\nexit 0\n")
+        made.pass_s(40)
+        assert {made.seen(name).phase for name in NAMES} == {Phase.HELD}
+        assert words in made.seen(NAMES[0]).why
+        assert made.commands.asked["sbatch"] <= 4
+    made.pass_s(60)
+    assert len(made.cluster.listed()) == len(NAMES)

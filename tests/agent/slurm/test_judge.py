@@ -48,6 +48,20 @@ def test_an_unknown_state_is_kept_as_their_word_and_changes_nothing(word, before
     assert live(seen, row("RUNNING", start_s=100)).site_word is None
 
 
+@pytest.mark.parametrize("word", ["SUSPENDED", "STOPPED"])
+def test_a_job_that_stands_still_has_begun_and_says_so(word):
+    seen = live(RUNNING, row(word, start_s=100))
+    assert (seen.phase, seen.why) == (Phase.RUNNING, f"Slurm: {word}")
+    assert live(seen, row("RUNNING", start_s=100)) == live(RUNNING, row("RUNNING", start_s=100))
+
+
+def test_times_are_the_wrappers_where_accounting_has_no_row_of_the_run():
+    """The queue's row may be of a copy that ended in the second in which the run began."""
+    ran = Run(0, "7", 100, end_s=110, code=0)
+    job = ending(RUNNING, Witnesses(queue=row("FAILED", start_s=100, end_s=100), runs=(ran,)))
+    assert (job.start_ms, job.end_ms, job.usage.elapsed_s) == (100_000, 110_000, 10)
+
+
 def test_a_job_that_nobody_lists_has_not_ended():
     assert ending(RUNNING, Witnesses()) is None
     assert ending(RUNNING, Witnesses(runs=(Run(0, "7", 100),))) is None

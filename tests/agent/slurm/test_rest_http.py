@@ -58,12 +58,20 @@ def test_an_error_inside_a_good_answer_is_an_error():
 
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_no_to_a_submission_whatever_the_status(status):
-    with pytest.raises(NotAccepted, match="Invalid account") as caught:
-        Answers(bad(2045, "Invalid account", status, job_id=0)).rest().submit(JOB)
+    with pytest.raises(NotAccepted, match="Invalid feature") as caught:
+        Answers(bad(2029, "Invalid feature", status, job_id=0)).rest().submit(JOB)
     assert not caught.value.later
 
 
-@pytest.mark.parametrize(("number", "words"), [(2016, "Requested nodes are busy"), (2050, "limit")])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (2016, "Requested nodes are busy"),
+        (2050, "limit"),
+        (2070, "drain"),
+        (2045, "Invalid account"),
+    ],
+)
 def test_some_nos_may_become_a_yes(number, words):
     with pytest.raises(NotAccepted) as caught:
         Answers(bad(number, words)).rest().submit(JOB)

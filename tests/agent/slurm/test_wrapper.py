@@ -17,6 +17,7 @@ import pytest
 from meyrin.agent.batch import Start
 from meyrin.agent.slurm.spool import FENCED, Spool, environment_of, job_file, objection
 from meyrin.domain.job import WarnSignal
+from meyrin.domain.patterns import NODE
 from meyrin.domain.units import NodeShape
 
 
@@ -52,10 +53,11 @@ def run(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> int:
 
 
 def begin(
-    spool: Spool, one: Start, job: int = 5, restarts: int = 0, **slurms: str
+    spool: Spool, one: Start, job: int = 5, restarts: int = 0, parts: str = "", **slurms: str
 ) -> subprocess.Popen[bytes]:
     file = Path(spool.folder(one.attempt)) / f"slurm_script.{job}.{restarts}"
-    file.write_text(spool.wrapper(one.attempt))
+    text = spool.wrapper(one.attempt)
+    file.write_text(text.replace("part=10", parts, 1) if parts else text)
     more = {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
     return subprocess.Popen(
         ["/bin/bash", file],
@@ -98,11 +100,26 @@ def test_a_script_sees_what_it_asked_for_and_what_slurm_says_of_the_run(spool, t
 
 
 def test_names_of_outputs_get_the_node(spool, tmp_path):
-    out = str(tmp_path / "%N.out")
+    out = str(tmp_path / f"{NODE}.%N")  # the second one came of `%%N`, or a folder is called so
     one = made(spool, tmp_path, "echo hi", stdout=out, stderr=out)
     assert begin(spool, one, SLURMD_NODENAME="n7").wait() == 0
-    assert (tmp_path / "n7.out").read_text() == "hi\n"
+    assert (tmp_path / "n7.%N").read_text() == "hi\n"
     assert spool.runs(one.attempt)[0].node == "n7"
+
+
+def test_while_it_is_suspended_its_wall_time_stands_still(spool, tmp_path):
+    one = made(spool, tmp_path, "echo $$ > begun; read line < go; echo on > done", walltime_s=2)
+    os.mkfifo(tmp_path / "go")
+    process = begin(spool, one, parts="part=1")
+    while not (tmp_path / "begun").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(2.1)  # longer than its wall time
+    os.killpg(process.pid, signal.SIGCONT)
+    (tmp_path / "go").write_text("go\n")
+    assert process.wait(30) == 0
+    (found,) = spool.runs(one.attempt)
+    assert (found.code, found.over_time) == (0, False)
 
 
 def test_a_wall_time_of_odd_seconds_says_nothing_of_its_own(spool, tmp_path):

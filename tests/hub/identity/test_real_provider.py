@@ -124,7 +124,7 @@ def test_a_person_logs_in_with_their_organisation_in_a_browser(
     page.goto(f"{hub.url}/projects")
     page.goto(f"{hub.url}/login?next=/projects")
     page.evaluate(axe_source)
-    assert page.evaluate("axe.run()")["violations"] == []
+    assert page.evaluate(components.AXE_FAULTS) == []
     page.get_by_role("button", name="Log in with your organisation").press("Enter")
     at_the_provider(page, "alice")
     page.wait_for_url(f"{hub.url}/projects")
@@ -141,7 +141,7 @@ def test_a_guest_waits_for_an_administrator(
     at_the_provider(page, "bob")
     page.get_by_text("You are known, and not let in yet").wait_for()
     page.evaluate(axe_source)
-    assert page.evaluate("axe.run()")["violations"] == []
+    assert page.evaluate(components.AXE_FAULTS) == []
     root = Session(environ={"MEYRIN_HUB": hub.url, "MEYRIN_TOKEN": hub.root})
     assert run(["person", "guests"], root) == 0
     assert "uni-b.example" in capsys.readouterr().out

@@ -54,6 +54,22 @@ def test_many_rows_are_set_and_added_as_few_are(hub):
         }
 
 
+def test_no_plan_is_kept_for_a_list(postgres_hub):
+    """It would be made for a short list in a small table, and used for long ones in a large."""
+    ids = [f"per_{n}" for n in range(50)]
+    with postgres_hub.write() as step:
+        step.add(people, [ROW | {"id": name, "name": name} for name in ids])
+        for _ in range(12):
+            step.rows(sa.select(people.c.id).where(step.among(people.c.id, ids)))
+            step.set_rows(people, "id", [{"id": name, "display_name": "y"} for name in ids])
+            step.rows(sa.select(people.c.id).where(people.c.name == "x"))
+        kept = step.rows(sa.text("SELECT statement FROM pg_prepared_statements"))
+    assert any("people.name =" in row.statement for row in kept)
+    assert not [
+        row.statement for row in kept if "ANY" in row.statement or "unnest" in row.statement
+    ]
+
+
 @pytest.mark.parametrize("count", [1, 10])
 @pytest.mark.parametrize("wrong", [{"display_name": "a\0b"}, {"created_ms": 2**70}])
 def test_what_can_not_be_stored_is_bad_input(postgres_hub, count, wrong):

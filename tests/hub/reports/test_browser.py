@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests import components
 from tests.hub.reports.world import Hub
 
 from meyrin.domain.units import Unit
@@ -154,10 +155,9 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _axe(page: Page, source: str) -> list[str]:
     page.evaluate(source)
-    found = page.evaluate("axe.run()")
     return [
         f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
-        for each in found["violations"]
+        for each in page.evaluate(components.AXE_FAULTS)
         for node in each["nodes"]
     ]
 

@@ -286,6 +286,12 @@ def options(job: Submission) -> list[str]:
 
 _LATER = ("submitjob", "temporarily unable", "resource temporarily", "try again", "retry",
           "max job count")  # fmt: skip
+# what the site has in hand, not the job: its partition is drained, its account has ended
+_NOT_NOW = (
+    "partition not available", "partition configuration not available", "partition in down state",
+    "invalid partition name", "not permitted to use this partition", "invalid account",
+    "invalid qos", "requested reservation", "maintenance reservation",
+)  # fmt: skip
 _NO_ANSWER = (
     "unable to contact", "timed out", "zero bytes", "connection", "communication", "transport",
     "socket", "no route", "network", "authentication", "munge", "protocol", "getaddrinfo",
@@ -310,7 +316,7 @@ def _refusal(err: str) -> Exception:
     lines = [line.partition("error:")[2].strip() or line.strip() for line in err.splitlines()]
     why = "; ".join(dict.fromkeys(line for line in lines if line))[:500]
     plain = why.lower()
-    if any(word in plain for word in _LATER):
+    if any(word in plain for word in _LATER + _NOT_NOW):
         return NotAccepted(why, later=True)
     if _communication(why) or not why:
         return Unreachable(why or "sbatch failed without a word")

@@ -1,8 +1,9 @@
 """Where Slurm takes no more for now: how many may be tried all the same.
 
 Of a limit on the jobs in its queue (MaxSubmitJobs, MaxJobCount) Slurm says only that it was
-reached. What it held of ours then is taken for the limit: as many go in as have left since, and one
-now and then, for others leave too and limits change. Nothing of it is kept: a new start asks.
+reached, and of a partition that is drained or an account that has ended only that. What it held of
+ours then is taken for the limit: as many go in as have left since, and one now and then, for others
+leave too and limits change. Nothing of it is kept: a new start asks.
 """
 
 from __future__ import annotations

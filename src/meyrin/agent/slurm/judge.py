@@ -31,6 +31,7 @@ ENDS = frozenset({
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED",
     "BOOT_FAIL", "DEADLINE", "REVOKED", "LAUNCH_FAILED", "RECONFIG_FAIL",
 })  # fmt: skip
+_HALTS = frozenset({"SUSPENDED", "STOPPED"})  # it has begun and stands still
 SECOND_COPY = 75  # the wrapper's exit code where another copy holds the claim
 _USUAL = frozenset({"", "None", "Priority", "Resources", "Prolog", "WaitingForScheduling"})
 _ENDED_BY_SITE = {
@@ -99,7 +100,8 @@ def live(seen: BatchJob, row: QueueRow) -> BatchJob:
         start_ms = row.start_s * 1000 if row.start_s is not None else seen.start_ms
         if seen.phase is Phase.RUNNING and seen.start_ms is not None:
             start_ms = seen.start_ms
-        return replace(seen, phase=Phase.RUNNING, start_ms=start_ms, why="", site_word=None)
+        why = f"Slurm: {word}" if word in _HALTS else ""
+        return replace(seen, phase=Phase.RUNNING, start_ms=start_ms, why=why, site_word=None)
     return replace(seen, site_word=row.state)
 
 
@@ -273,7 +275,7 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     said = _said(w)
     start_s = rows[-1].start_s if rows else None
     end_s = rows[-1].end_s if rows else None
-    if w.queue is not None and start_s is None:
+    if w.queue is not None and start_s is None and (said is None or said.end_s is None):
         start_s, end_s = w.queue.start_s, w.queue.end_s
     if said is not None:
         start_s = said.start_s if start_s is None else start_s

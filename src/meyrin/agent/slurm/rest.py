@@ -36,7 +36,9 @@ _GONE_WORDS = ("invalid job id", "already completing or completed")
 # a no that may be a yes at another time: busy nodes, a state in change, a backup controller,
 # limits of accounting, too many jobs for now
 _POLICY = 2050  # too many jobs, or a job too large: one number for both
-_LATER = {11, 2016, 2019, 2020, 2027, _POLICY}
+# partition, account, QoS or reservation: what the site has in hand, not the job
+_NOT_NOW = {2000, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
+_LATER = {11, 2016, 2019, 2020, 2027, _POLICY} | _NOT_NOW
 _COMMUNICATION = range(1000, 1100)
 _REFUSED_BY_REST = range(9000, 9300)
 _REFUSED_BY_CONTROLLER = range(2000, 5000)

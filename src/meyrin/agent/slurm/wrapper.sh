@@ -48,7 +48,8 @@ check() { # WHAT PATH MODE
 }
 
 node=${SLURMD_NODENAME:-$HOSTNAME}
-stdin=${stdin//%N/$node} stdout=${stdout//%N/$node} stderr=${stderr//%N/$node}
+mark=$'\037N' # domain/patterns: NODE
+stdin=${stdin//"$mark"/"$node"} stdout=${stdout//"$mark"/"$node"} stderr=${stderr//"$mark"/"$node"}
 umask "$mask"
 if [ "$make" = yes ] && ! [ -d "$workdir" ]; then mkdir -p -m 700 "$workdir"; fi
 cd "$workdir" 2>/dev/null || {
@@ -93,7 +94,13 @@ if [ "$limit" ]; then
         trap '' $signals
         exec >/dev/null 2>&1 </dev/null
         exec 9<> <(:) # a pipe that says nothing: to wait without a process
-        read -r -t "$limit" -u 9
+        # by parts: of the time in which Slurm suspends a job at most one of them counts
+        part=10
+        while [ "$limit" -gt 0 ]; do
+            [ "$part" -le "$limit" ] || part=$limit
+            read -r -t "$part" -u 9
+            limit=$((limit - part))
+        done
         kill -0 "$child" && : >"$a/over.$run" && kill -TERM 0
         read -r -t "$grace" -u 9
         kill -KILL "$child"

@@ -60,6 +60,14 @@ def script_name(argv: Sequence[str]) -> str | None:
     return rest[0] if rest else None
 
 
+def check_options(
+    argv: Sequence[str], environ: Mapping[str, str], *, cwd: str, host: str, now_s: int
+) -> None:
+    """Refuse what a command line alone shows to be wrong, before anybody looks for the script:
+    an option without its value takes the script's name for it."""
+    _apply(Draft(Circumstances(environ, cwd, host, now_s)), command_settings(argv)[0])
+
+
 def wants_wrap(argv: Sequence[str]) -> bool:
     """Whether the command line brings its command in --wrap and so needs no script."""
     return any(option.name == "wrap" for option, _ in command_settings(argv)[0])

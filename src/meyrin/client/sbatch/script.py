@@ -24,6 +24,8 @@ class Script:
 
 def find_script(name: str, cwd: str, search_path: str = "") -> Path:
     """Where the script called `name` is: below `cwd`, or else on the PATH, as sbatch looks."""
+    if not name:
+        raise InvalidInput("the script's name is empty", hint="name a script: train.sh")
     here = Path(cwd) / name
     if here.exists() or name.startswith((".", "/")):
         return here

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.domain.states import WAITING, WAITS_AT_SITE, JobState
+from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
 from meyrin.engine.model import Candidate, Placement, State
 from meyrin.engine.placement import forecast
@@ -117,7 +117,7 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
         ),
         done=True,
     )
-    waiting = JobState(row.state) in WAITS_AT_SITE and attempt.cancel_ms is None
+    waiting = JobState(row.state) in AT_SITE and attempt.cancel_ms is None
     waits = attempt.why if waiting else ""
     return ExplainView(
         job=row.id,

@@ -36,7 +36,7 @@ from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
 from meyrin.hub.jobs import attempts, change, eligible
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.submit import as_waiting, without
+from meyrin.hub.jobs.submit import as_waiting
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.database import Database, Step
@@ -59,10 +59,12 @@ class Snapshot:
 def step_once(database: Database) -> int:
     """One broker step; returns how many jobs were placed. Raises WorldMoved: call again."""
     with database.read() as step:
-        due = eligible.is_due(step)
+        due, waiting = eligible.outlook(step)
     if due:
         with database.write() as step:
             eligible.advance(step)
+    elif not waiting:  # as after most reports: the world need not be read for nobody
+        return 0
     for window in WINDOWS:
         with database.read() as step:
             seen = snapshot(step, window, when_full=False)
@@ -186,9 +188,8 @@ def _as_waiting_jobs(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, .
     result = []
     for row in rows:
         job = asked[row.request_id].job
-        refused_by = refusals.counting(row.refused_by, known)
-        job = replace(job, job=row.id, refused_by=refused_by, near=near.get(row.id, ()))
-        job = without(job, lacking.get(row.person_id, ()))
+        away = {*refusals.counting(row.refused_by, known), *lacking.get(row.person_id, ())}
+        job = replace(job, job=row.id, refused_by=tuple(sorted(away)), near=near.get(row.id, ()))
         limit = limits.get(row.family)
         if limit is not None:
             if active[row.family] >= limit:

@@ -46,7 +46,10 @@ def _late(now_s: sa.BindParameter[int]) -> sa.ColumnElement[bool]:
 # put together once: the broker asks at every step
 _NOW_S = sa.bindparam("now_s", type_=sa.BigInteger)
 _LET_GO, _LATE = _let_go(_NOW_S), sa.select(jobs.c.id).where(_late(_NOW_S))
-_DUE = sa.select(jobs.c.id).where(sa.or_(_LET_GO, _late(_NOW_S))).limit(1)
+_OUTLOOK = sa.select(
+    sa.select(jobs.c.id).where(sa.or_(_LET_GO, _late(_NOW_S))).exists().label("due"),
+    sa.select(jobs.c.id).where(IS_WAITING, jobs.c.state == "admitted").exists().label("waiting"),
+)
 _FIRST = sa.func.min(jobs.c.id).label("id")
 _CANDIDATES = (
     sa.select(_FIRST, jobs.c.request_id)
@@ -57,9 +60,12 @@ _CANDIDATES = (
 )
 
 
-def is_due(step: Step) -> bool:
-    """Whether `advance` may have something to do: a job that is submitted, or a date passed."""
-    return step.one(_DUE, now_s=step.now_s) is not None
+def outlook(step: Step) -> tuple[bool, bool]:
+    """Whether `advance` may have something to do (a job that is submitted, or a date passed), and
+    whether an admitted job waits for a place. One query."""
+    row = step.one(_OUTLOOK, now_s=step.now_s)
+    assert row is not None, "one row, whatever there is"
+    return bool(row.due), bool(row.waiting)
 
 
 def advance(step: Step) -> int:

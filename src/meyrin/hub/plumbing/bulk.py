@@ -63,6 +63,11 @@ def _one_of(element: _OneOf, compiler: SQLCompiler, **how: Any) -> str:
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - no values
 
 
+def has_list(statement: str) -> bool:
+    """Whether this statement, as PostgreSQL gets it, has values in it that are any number."""
+    return "= ANY (" in statement or "unnest(" in statement
+
+
 def as_json(value: Any) -> str:
     """How a value of a JSON column is written."""
     return value if isinstance(value, JsonText) else json.dumps(value)

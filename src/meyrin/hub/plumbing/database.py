@@ -68,7 +68,7 @@ class Step:
         self.topics.add(topic)
 
     def rows(self, statement: sa.Executable, **values: Any) -> list[sa.Row[Any]]:
-        return list(self.conn.execute(statement, values or None))
+        return list(self.conn.execute(statement, values or None).all())
 
     def one(self, statement: sa.Executable, **values: Any) -> sa.Row[Any] | None:
         return self.conn.execute(statement, values or None).first()
@@ -241,6 +241,19 @@ def _sqlite_engine(url: str) -> sa.Engine:
 
 
 def _postgres_engine(url: str) -> sa.Engine:
-    return sa.create_engine(
+    engine = sa.create_engine(
         url, pool_size=8, max_overflow=24, pool_pre_ping=True, json_serializer=bulk.as_json
     )
+
+    @sa.event.listens_for(engine, "do_execute")
+    def execute(cursor: Any, statement: str, values: Any, _context: Any) -> bool | None:
+        """A statement with a list in it is planned for the list that it has now. A plan that is
+        kept for any list knows neither its length nor how the table has grown: one from when the
+        tables were small read them whole, and compared each row with each value, until somebody
+        analysed them."""
+        if bulk.has_list(statement):
+            cursor.execute(statement, values, prepare=False)
+            return True
+        return None
+
+    return engine

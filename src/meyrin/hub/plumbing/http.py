@@ -97,7 +97,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def routing(_request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
-            return respond(errors.NotFound("there is nothing at this address"))
+            hint = "is the hub's address right, and is the hub as new as what calls it?"
+            return respond(errors.NotFound("there is nothing at this address", hint=hint))
         if error.status_code == 413:
             large = errors.InvalidInput(str(error.detail), hint="send less in one call")
             return JSONResponse(error_body(large), 413)
