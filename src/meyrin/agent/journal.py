@@ -62,6 +62,7 @@ class Journal:
         self._db.executescript(_SCHEMA)
         self._lock = threading.Lock()
         self._requests: dict[int, JobRequest] = {}
+        self._read_as: dict[str, tuple[Report, str]] = {}  # reports that were read, as they stand
         path.chmod(0o600)
 
     @contextmanager
@@ -165,23 +166,32 @@ class Journal:
         return rows[0][0] if rows else ""
 
     def unsent(self, most: int) -> list[Report]:
-        rows = self._read("SELECT body FROM reports LIMIT ?", (most,))
-        return [Report.model_validate_json(body) for (body,) in rows]
+        rows = self._read("SELECT attempt, body FROM reports LIMIT ?", (most,))
+        found = {name: (Report.model_validate_json(body), body) for name, body in rows}
+        self._read_as = found
+        return [report for report, _ in found.values()]
 
     def sent(self, reports: Iterable[Report]) -> None:
         """The hub acknowledged them; a newer report of the same attempt stays."""
+        told = list(reports)
         with self._write() as db:
-            for each in reports:
-                kept = db.execute("SELECT body FROM reports WHERE attempt = ?", (each.attempt,))
-                # as values: the text may be of an earlier version, with fewer fields
-                if any(Report.model_validate_json(body) == each for (body,) in kept.fetchall()):
-                    db.execute("DELETE FROM reports WHERE attempt = ?", (each.attempt,))
-                if each.phase in ("ended", "refused"):
-                    db.execute(
-                        "UPDATE attempts SET stage = 'told' WHERE attempt = ?", (each.attempt,)
-                    )
-                if each.results_follow:
-                    db.execute("INSERT OR IGNORE INTO results VALUES (?)", (each.attempt,))
+            db.executemany(
+                "DELETE FROM reports WHERE attempt = ? AND body = ?",
+                [(each.attempt, self._text(each)) for each in told],
+            )
+            db.executemany(
+                "UPDATE attempts SET stage = 'told' WHERE attempt = ?",
+                [(each.attempt,) for each in told if each.phase in ("ended", "refused")],
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO results VALUES (?)",
+                [(each.attempt,) for each in told if each.results_follow],
+            )
+
+    def _text(self, report: Report) -> str:
+        """As it stands in the file: an earlier version may have written it, with fewer fields."""
+        known, text = self._read_as.get(report.attempt, (None, ""))
+        return text if known is report or known == report else report.model_dump_json()
 
     def results_due(self) -> list[str]:
         """Ended attempts whose result files the hub waits for."""

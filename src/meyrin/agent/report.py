@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
-from meyrin.agent.batch import BatchJob, Phase
+from meyrin.agent.batch import BatchJob, Phase, Usage
 from meyrin.agent.journal import Item
 from meyrin.wire.agents import Report, UsageBody
 
@@ -27,9 +26,19 @@ def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
         signal=job.signal,
         why=job.why,
         site_word=job.site_word,
-        usage=None if job.usage is None else UsageBody(**asdict(job.usage)),
+        usage=None if job.usage is None else _usage(job.usage),
         results_follow=bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
         run=job.run,
+    )
+
+
+def _usage(usage: Usage) -> UsageBody:
+    return UsageBody(
+        elapsed_s=usage.elapsed_s,
+        cpu_ms=usage.cpu_ms,
+        max_rss_kb=usage.max_rss_kb,
+        energy_j=usage.energy_j,
+        source=usage.source,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -483,3 +484,19 @@ def test_a_clock_that_is_set_back_stops_nothing(site, restarted):
     site.pass_s(120 + 3 * DOUBT_S)
     for name in ("waits", "is sent later"):
         assert (site.seen(name).end, site.seen(name).exit_code) == ("exit", 3), name
+
+
+def test_a_spool_that_was_cleared_away_keeps_no_end_back(site):
+    """As file systems do that drop what nobody used lately."""
+    site.submit()
+    site.pass_s(5)
+    shutil.rmtree(site.batch.spool.root)
+    site.pass_s(5)
+    site.cluster.holds = False
+    site.cluster.advance()
+    site.pass_s(120)
+    assert site.seen().phase is Phase.ENDED
+    site.submit("next", script="#!/bin/sh\nexit 0\n")
+    site.cluster.advance()
+    site.pass_s(30)
+    assert (site.seen("next").end, site.seen("next").exit_code) == ("exit", 0)

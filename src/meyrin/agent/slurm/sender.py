@@ -168,7 +168,8 @@ class Sender:
                 job.seen = replace(job.seen, why=_in_doubt(answer))
             elif isinstance(answer, OSError):  # Slurm was not asked
                 job.stage, job.not_before_s = Stage.WAITING, now + _AGAIN_S
-                job.seen = replace(job.seen, why=answer.strerror or "")
+                why = f"the agent's folder can't be used: {answer.strerror}"
+                job.seen = replace(job.seen, why=why if answer.strerror else "")
 
         if any(isinstance(answer, Unreachable) for answer in given.values()):
             self._silent_since_s = self._silent_since_s or now

@@ -203,9 +203,16 @@ class Spool:
         return lines[:-2] if lines[-2:] == [".", ""] else None
 
     def news(self, most: int = 2000) -> list[News]:
-        """Facts that came and were not put away yet."""
+        """Facts that came and were not put away yet. Where somebody cleared the folder away, as
+        file systems do that drop what nobody used lately, it is made anew: ends are found all the
+        same."""
         found = []
-        with os.scandir(self._news) as entries:
+        try:
+            entries = os.scandir(self._news)
+        except FileNotFoundError:
+            os.makedirs(self._news, 0o700, exist_ok=True)  # noqa: PTH103
+            return []
+        with entries:
             for entry in entries:
                 attempt, _, rest = entry.name.partition(".")
                 found.append(News(attempt, rest.rpartition(".")[2], entry.name))

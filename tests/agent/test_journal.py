@@ -1,0 +1,48 @@
+"""What was sent leaves the journal, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from meyrin.agent.journal import Journal
+from meyrin.wire.agents import Report
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal")
+    yield journal
+    journal.close()
+
+
+def report(phase, attempt="a"):
+    return Report.model_validate(
+        {"attempt": attempt, "epoch": 1, "phase": phase, "at_ms": 5, "batch_job": "7"}
+    )
+
+
+def test_a_newer_word_stays_when_the_older_was_sent(journal):
+    journal.note([report("queued"), report("queued", "b")])
+    sending = journal.unsent(10)
+    journal.note([report("running")])
+    journal.sent(sending)
+    assert journal.unsent(10) == [report("running")]
+    journal.sent(sending)  # late, and once more
+    assert journal.unsent(10) == [report("running")]
+    journal.sent([report("running")])  # an equal one, wherever it came from
+    assert journal.unsent(10) == []
+
+
+def test_a_word_that_an_earlier_version_wrote_leaves_too(journal, tmp_path):
+    journal.note([report("running")])
+    with sqlite3.connect(tmp_path / "journal") as db:
+        ((body,),) = db.execute("SELECT body FROM reports").fetchall()
+        fewer = {name: value for name, value in json.loads(body).items() if value is not None}
+        db.execute("UPDATE reports SET body = ?", (json.dumps(fewer),))
+    sending = journal.unsent(10)
+    assert sending == [report("running")]
+    journal.sent(sending)
+    assert journal.unsent(10) == []
