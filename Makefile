@@ -75,6 +75,16 @@ bench-replay: $(STAMP) ## measure replay against a C loop and a peer, on one cor
 bench-slurm: $(STAMP) ## measure jobs through Meyrin on a real Slurm cluster against plain sbatch (root)
 	@$(BIN)/python bench/slurm.py $(ARGS)
 
+.PHONY: test-other-slurm
+test-other-slurm: $(STAMP) ## the tests of a real Slurm with another suite's, beside the checkout: SUITE=trixie MIRROR=URL (root)
+	@KEYRING="$(KEYRING)" testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
+		$(BIN)/python -m pytest -n 0 -q tests/agent/slurm/test_real.py tests/agent/slurm/test_rest_real.py $(ARGS)
+
+.PHONY: record-other-slurm
+record-other-slurm: $(STAMP) ## what that Slurm answers, into tests/agent/slurm/recorded (root)
+	@KEYRING="$(KEYRING)" testbed/slurm/other-version.sh $(or $(OTHER),/var/tmp/meyrin-slurm/$(SUITE)) $(SUITE) $(MIRROR) \
+		$(BIN)/python -m tests.agent.slurm.record tests/agent/slurm/recorded "$(SUITE)"
+
 .PHONY: bench-first-job
 bench-first-job: $(STAMP) ## measure twenty new people from log-in to a first job on a real Slurm site (root)
 	@$(BIN)/python bench/first_job.py $(ARGS)

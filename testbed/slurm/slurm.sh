@@ -80,6 +80,9 @@ write_conf() {
         gl="Name=gpu Type=$gputype File=$dir/fakegpu/nvidia[0-$((gpus-1))]"
     fi
     local accttype=accounting_storage/none enforce="" accttres="" billing=CPU=1.0
+    # 20.11 knows neither of these
+    local storeflags=AccountingStoreFlags=job_comment,job_script,job_env cgroup=$'CgroupPlugin=cgroup/v1\nIgnoreSystemd=yes'
+    case $release in 20.*) storeflags=AccountingStoreJobComment=YES cgroup="" ;; 21.*) cgroup="" ;; esac
     [ "$ACCOUNTING" = 1 ] && { accttype=accounting_storage/slurmdbd; enforce=AccountingStorageEnforce=associations,limits,qos; }
     # "slurmdbd is required to run with TRES gres/gpu", says slurmctld
     [ "$gpus" -gt 0 ] && [ "$ACCOUNTING" = 1 ] && { accttres=AccountingStorageTRES=gres/gpu,gres/gpu:$gputype; billing=CPU=1.0,GRES/gpu=16.0; }
@@ -90,6 +93,7 @@ v = dict(SITE="""$site""", SITEID="""$siteid""", CTLHOST=os.uname().nodename.spl
          DBDPORT="$dbdport", DIR="""$dir""", DEBUG="$DEBUG", SCHEDPARAMS="""$SCHEDPARAMS""", MINJOBAGE="$MINJOBAGE",
          SLURMDTIMEOUT="$SLURMDTIMEOUT", ACCTTYPE="$accttype", ENFORCE="$enforce", ACCTTRES="$accttres", BILLING="$billing", GPUTYPE="$gputype",
          CPUS="$cpus", MEM="$MEM", DEFMEM=str(max(1, int("$MEM") // int("$cpus") // 2)), NODES="""$nl""", GRES="""$gl""",
+         STOREFLAGS="$storeflags", CGROUP="""$cgroup""",
          SQLPORT="$SQLPORT", SQLPASS="""$SQLPASS""")
 for f in ("slurm.conf", "slurmdbd.conf", "gres.conf", "cgroup.conf"):
     t = open(f"{here}/{f}.in").read()
@@ -142,6 +146,7 @@ up() {
     [ "${BIND_ANY:-0}" = 1 ] || [ "$(getent ahostsv4 "$(hostname)" | awk 'NR==1{print $1}')" = 127.0.0.1 ] ||
         die "put the line '127.0.0.1 $(hostname)' at the top of /etc/hosts, or set BIND_ANY=1 (Slurm then listens on every address)"
     packages
+    release=$(slurmctld -V); release=${release##* }
     mkdir -p "$S"; chmod 755 "$S"
     local u s n v t0=$SECONDS
     for v in SITES NODES CPUS MEM GPUS GPUTYPE JOB_USERS JOB_ACCOUNTS ACCOUNTING REST BASE_PORT ${!NODES_*} ${!CPUS_*} ${!GPUS_*} ${!GPUTYPE_*}; do
@@ -161,9 +166,9 @@ up() {
         fi
     done
     # without slurmdbd the db part of the REST API stops the daemon
-    local restapis=openapi/v0.0.38 db=openapi/dbv0.0.38
-    # later ones have all versions of their data behind one name
-    [ "$REST" = 1 ] && case $(slurmrestd -V) in *' 2'[0-2].*) ;; *) restapis=slurmctld db=slurmdbd ;; esac
+    local restapis=slurmctld db=slurmdbd of_data=""    # all versions of their data behind one name
+    case $release in 20.*) of_data=v0.0.36 ;; 21.*) of_data=v0.0.37 ;; 22.*) of_data=v0.0.38 ;; 23.02*) of_data=v0.0.39 ;; esac
+    [ -z "$of_data" ] || restapis=openapi/$of_data db=openapi/db$of_data
     [ "$ACCOUNTING" = 1 ] && restapis+=,$db
     for s in $SITES; do
         site_vars "$s"

@@ -69,7 +69,7 @@ CASES: tuple[Case, ...] = (
          "--mem-per-cpu=1G -N1 -c4 -n2", "--mem-per-gpu=4G -G2"),
     # accelerators
     *opt("-G2", "--gpus=h100:2", "--gpus-per-node=2 -N2", "--gpus-per-task=1 -n2",
-         "-N2 --gpus-per-task=1", "--gres=gpu:h100:2", "--gres=gpu", "--gres gres:gpu:2",
+         "-N2 --gpus-per-task=1", "--gres=gpu:h100:2", "--gres=gpu",
          "--gres=gpu:2 --gres=none"),
     # arrays, moments, words
     *opt("-a 1-10:2%3", "--array=0-15,20", "-a[1-3%2]", "--array=5,3,1-2", "-b now+1hour",
@@ -89,12 +89,17 @@ CASES: tuple[Case, ...] = (
     Case("#SBATCH --mem=1G", "", {"SBATCH_MEM_PER_CPU": "2G"}),
     Case("", "--mem=3G", {"SBATCH_MEM_PER_CPU": "2G"}),
     Case("#SBATCH --requeue", "", {"SBATCH_NO_REQUEUE": ""}),
-    Case("#SBATCH --no-requeue", "", {"SBATCH_REQUEUE": "0", "SBATCH_EXCLUSIVE": ""}),
+    Case("#SBATCH --no-requeue", "", {"SBATCH_REQUEUE": "", "SBATCH_EXCLUSIVE": ""}),
     Case("#PBS -N x", "", {"SBATCH_IGNORE_PBS": ""}),
     Case('"""words"""\n#SBATCH -t 5', first="#!/usr/bin/env python3"),
     Case("#SBATCH -t 5", first="#! /bin/bash -l"),
 )  # fmt: skip
 
+# taken by Meyrin still, but no longer by later releases
+OLDER = (
+    *opt("--gres gres:gpu:2"),
+    Case("#SBATCH --no-requeue", "", {"SBATCH_REQUEUE": "0", "SBATCH_EXCLUSIVE": ""}),
+)
 REFUSED: tuple[Case, ...] = (
     *opt("-t 10m", "--time=1:2:3:4", "-N2-1", "-N=2", "-n0", "-c1k", "--nt=4", "--mem=4Gi",
          "--mem=1G --mem-per-cpu=1G", "--mem-per-gpu=1G", "--gpus-per-task=1", "--gres=gpu:",
@@ -131,7 +136,9 @@ class Both:
             return plain([command[0], *more, *command[1:]], given, environment)
 
         self._adapter = CommandTransport(held, conf=slurm.conf("alpha"))
-        self.places = ask.discovered(self._adapter.describe())
+        described = self._adapter.describe()
+        self.places = ask.discovered(described)
+        self.release = tuple(int(word) for word in described.version.split(".")[:2])
         self.jobs: dict[str, str] = {}
         waits = {"@J": ("--wrap=true",), "@A": ("-a1-3", "--wrap=true")}
         self.jobs = {mark: self.submitted(argv) for mark, argv in waits.items()}
@@ -207,7 +214,7 @@ class Both:
         text = "#!/bin/sh\n"
         wanted = ask.submission(
             start, place, request.project, script=text, workdir="/tmp",
-            stdout="/dev/null", base={"PATH": "/bin"},
+            stdout="/dev/null", base={"PATH": self._environ["PATH"]},
         )  # fmt: skip
         return self._adapter.submit(wanted)
 
@@ -228,6 +235,8 @@ class Both:
         found: list[object] = []
         for case, number, request, ours in asked:
             real, read = as_slurm_tells(told[number]), as_meyrin_reads(self, request, number)
+            if real["arguments"] is None:
+                real["arguments"] = read["arguments"]
             for moment in ("begin_s", "deadline_s"):  # both were counted from their own now
                 if real[moment] and read[moment] and abs(real[moment] - read[moment]) <= 60:
                     read[moment] = real[moment]
@@ -253,7 +262,7 @@ def _is_guessed(request: JobRequest) -> bool:
 def size(told: Facts) -> Facts:
     """What a job is to get. Slurm counts the whole node of an exclusive one when it starts."""
     tres = dict(one.split("=") for one in (told.get("ReqTRES") or told["TRES"]).split(","))
-    whole = told["OverSubscribe"] == "NO"
+    whole = _exclusive(told)
     return {
         "minutes": words.duration_s(told["TimeLimit"]),
         "nodes": told["NumNodes"].partition("-")[0],
@@ -266,12 +275,19 @@ def size(told: Facts) -> Facts:
     }
 
 
+def _exclusive(f: Facts) -> bool:
+    """Since 26.05 in a word of its own."""
+    return f["Exclusive"] == "NODE" if "Exclusive" in f else f["OverSubscribe"] == "NO"
+
+
 def _no_files(*_: object) -> None:
     raise AssertionError("no input was asked for")
 
 
 def as_slurm_tells(f: Facts) -> Facts:
     """Slurm's fields in the terms of a request."""
+    # from 23.11 to 24.11 not told at all, later in the line of sbatch
+    told = f["Command"] if "s.sh " in f["Command"] else f.get("SubmitLine", "")
     return {
         "name": f["JobName"],
         "minutes": (words.duration_s(f["TimeLimit"]) or 0) // 60,
@@ -289,12 +305,12 @@ def as_slurm_tells(f: Facts) -> Facts:
         "nice": int(f["Nice"]),
         "account": f["Account"],
         "partition": f["Partition"],
-        "exclusive": f["OverSubscribe"] == "NO",
-        "arguments": f["Command"].partition("s.sh")[2],
+        "exclusive": _exclusive(f),
+        "arguments": told.partition("s.sh")[2] if told else None,
         "workdir": f["WorkDir"],
         "comment": f.get("Comment", ""),
         "stdout": f["StdOut"],
-        "stderr": f["StdErr"],
+        "stderr": f["StdErr"] or f["StdOut"],  # empty in later releases where they are one
         "stdin": f["StdIn"],
     }
 
@@ -308,7 +324,7 @@ def _memory(f: Facts) -> tuple[str, int | None]:
 
 def _gpus(text: str) -> str:
     """`gres:gpu:h100:2`, and in later releases `cpu=4,gres/gpu:h100=2`, as `gpu:h100:2`."""
-    (gpu,) = (part for part in text.split(",") if "gpu" in part)
+    (gpu,) = (part for part in text.partition(" ")[0].split(",") if "gpu" in part)
     plain = re.sub(r"^gres[:/]", "", gpu).replace("=", ":")
     return plain if plain[-1:].isdigit() and ":" in plain else f"{plain}:1"
 

@@ -1,4 +1,4 @@
-"""The same jobs by commands and by slurmrestd, from Slurm 20.11 to 25.05: the same answers."""
+"""The same jobs by commands and by slurmrestd, from Slurm 20.11 to 26.05: the same answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pytest
 from tests.agent.slurm.recorded import COMMANDS, FOLDER, RELEASES, Recorded, RecordedCommands
 
+from meyrin.agent.slurm import describe
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
 
@@ -33,8 +34,8 @@ def runs(site):
 
 def test_at_least_four_releases_by_each_way():
     for releases in (RELEASES, COMMANDS):
-        assert len(releases) >= 4
-        assert {each.partition(".")[0] for each in releases} >= {"20", "22", "23", "25"}
+        assert {each.partition(".")[0] for each in releases} >= {"22", "23", "24", "25", "26"}
+    assert "20.11" in COMMANDS
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
@@ -84,7 +85,7 @@ def test_a_run_for_each_time_that_it_ran(site):
     rows = runs(site)
     again = [row for row in rows if row.name == "meyrin-again"]
     assert sorted(row.state for row in again) == ["COMPLETED", "REQUEUED"]
-    assert {row.name for row in rows} == set(NAMES)
+    assert {row.name for row in rows} == set(NAMES) - site.unseen
 
 
 def test_what_was_used(site):
@@ -109,7 +110,7 @@ def test_how_it_ended_or_that_nobody_knows(site):
 
 def test_what_never_began_has_no_start(site):
     rows = {row.name: row for row in runs(site)}
-    for name in ("meyrin-never", "meyrin-waiting"):
+    for name in {"meyrin-never", "meyrin-waiting"} - site.unseen:
         assert rows[name].start_s is None, name
 
 
@@ -155,4 +156,12 @@ def test_the_cluster(site):
     assert (bio.max_walltime_s, bio.max_tres) == (780, "cpu=14")
     debug = next(each for each in facts.qos if each.name == "deb")
     assert (debug.priority, debug.max_walltime_s) == (7, 1260)
+    assert [each.whole_node for each in facts.partitions] == [False, False]
     assert site.transport().health().controller
+
+
+@pytest.mark.parametrize("said", ["OverSubscribe=EXCLUSIVE", "OverSubscribe=NO Exclusive=NODE"])
+def test_a_partition_that_gives_whole_nodes(said):
+    """The second is what 26.05 makes of the first."""
+    assert describe.partition(f"PartitionName=short {said}").whole_node
+    assert not describe.partition("PartitionName=short OverSubscribe=NO Exclusive=NO").whole_node

@@ -111,6 +111,19 @@ def test_what_never_left_says_so():
     assert caught.value.facts["sent"] is False
 
 
+@pytest.mark.parametrize("fixed", ["v0.0.36", None])
+def test_slurmrestd_of_20_11_is_not_used(fixed):
+    """Its accounting says SUCCESS of everything, and reasons where states should be."""
+    old = httpx2.Response(200, json={"meta": {"Slurm": {"release": "20.11.4"}}, "pings": []})
+    config = SlurmConfig(transport="rest", rest_url="http://s:1", rest_version=fixed)
+    there = httpx2.MockTransport(Answers(old))
+    rest = Rest(config, "ada", lambda: 0.0, transport=there, uid_of=lambda _: 1)
+    with pytest.raises(Unreachable, match=r"20\.11\.4") as caught:
+        rest.queue()
+    assert "command" in caught.value.hint
+    assert not rest.health().controller
+
+
 def secret(tmp_path, text, mode=0o600):
     path = tmp_path / "token"
     path.write_text(text)

@@ -52,7 +52,8 @@ def partition(line: str) -> PartitionFacts:
         default_walltime_s=words.duration_s(f.get("DefaultTime", "")),
         max_nodes_per_job=words.number(f.get("MaxNodes", "")),
         default_memory_mb_per_core=words.number(f.get("DefMemPerCPU", "")),
-        whole_node=f.get("OverSubscribe", "").startswith("EXCLUSIVE"),
+        whole_node=f.get("OverSubscribe", "").startswith("EXCLUSIVE")
+        or f.get("Exclusive") == "NODE",  # since 26.05 a word of its own
         allow_accounts=words.listed(f.get("AllowAccounts", "")),
         deny_accounts=words.listed(f.get("DenyAccounts", "")),
         allow_qos=words.listed(f.get("AllowQos", "")),

@@ -69,7 +69,9 @@ class Rest:
                 field="slurm.rest_version",
             )
         self._choices = tuple(known)
-        self._chosen: Version | None = known[0] if config.rest_version and known else None
+        # whoever speaks the oldest is asked for its release first
+        fixed = config.rest_version and known[0] is not VERSIONS[-1]
+        self._chosen: Version | None = known[0] if fixed else None
         self._choosing = threading.Lock()
         self._uid = (uid_of or _uid)(self.user)
 
@@ -111,9 +113,10 @@ class Rest:
             ids = self._ids(names, since_s)
         wanted = set(names)
         rows = []
-        for some in _chunks(sorted(ids, key=int)):
+        version = self._version()
+        for some in _chunks(sorted(ids, key=int), 1 if version.by_one else PER_QUESTION):
             for job in self._accounted({"step": ",".join(some)}):
-                row = accounting_row(job, self._version())
+                row = accounting_row(job, version)
                 named = row.user in ("", self.user) and (not wanted or row.name in wanted)
                 if named or (batch_jobs and row.unnamed):
                     rows.append(row)
@@ -172,6 +175,7 @@ class Rest:
         for version in self._choices:
             answer = self._http.ask("GET", f"/slurm/{version.name}/ping")
             if not _is_nowhere(answer):
+                _object(answer)
                 return version
         known = ", ".join(each.name for each in self._choices) or "none"
         raise Unreachable(
@@ -209,7 +213,9 @@ class Rest:
         """The ids of the jobs with these names, or of all own ones: all that a question with a
         time in it is good for."""
         version = self._version()
-        since = {"start_time": f"uts{since_s}", "skip_steps": "true"}
+        since = {"start_time": f"uts{since_s}"}
+        if not version.all_steps:
+            since["skip_steps"] = "true"
         found: list[dict[str, Any]] = []
         if names:
             for some in _chunks(names):
@@ -353,6 +359,17 @@ def accounting_row(job: dict[str, Any], version: Version) -> AccountingRow:
     )
 
 
+def _object(answer: Answer) -> None:
+    """Slurm 20.11 itself, which brought v0.0.36, can't be trusted with it: its accounting says
+    reasons for states and SUCCESS of everything, and a filter by account ends slurmrestd."""
+    release = v.text(v.at(answer.body, "meta/Slurm/release"))
+    if release.startswith("20."):
+        raise Unreachable(
+            f"slurmrestd of Slurm {release} does not tell how jobs ended",
+            hint='use Slurm\'s commands: transport = "command"',
+        )
+
+
 def _is_nowhere(answer: Answer) -> bool:
     """Whether there is no such question: not loaded, or not of this version. What was asked for
     and is not there comes with words in JSON."""
@@ -392,9 +409,9 @@ def _list(answer: Answer, name: str) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-def _chunks(all_of_them: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(all_of_them), PER_QUESTION):
-        yield all_of_them[start : start + PER_QUESTION]
+def _chunks(all_of_them: Sequence[str], size: int = PER_QUESTION) -> Iterable[Sequence[str]]:
+    for start in range(0, len(all_of_them), size):
+        yield all_of_them[start : start + size]
 
 
 def _uid(user: str) -> int | None:

@@ -48,9 +48,10 @@ def cluster(
 
 
 def answers(ping: dict[str, Any]) -> bool:
-    """Whether any controller is up."""
+    """Whether any controller is up; from v0.0.45 on that is no word any more."""
     return any(
-        v.text(each.get("ping", each.get("pinged"))).upper() == "UP"
+        each.get("responding") is True
+        or v.text(each.get("ping", each.get("pinged"))).upper() == "UP"
         for each in ping.get("pings") or ()
         if isinstance(each, dict)
     )
@@ -71,6 +72,7 @@ def _cluster_name(ping: dict[str, Any], associations: dict[str, Any] | None) -> 
 
 def _partition(one: dict[str, Any]) -> PartitionFacts:
     flags = [str(each).upper() for each in one.get("flags") or ()]
+    exclusive = v.text(v.at(one, "partition/exclusive"))  # from v0.0.45 on
     shared = v.number(v.at(one, "maximums/shares"))
     return PartitionFacts(
         name=v.text(one.get("name")),
@@ -84,7 +86,7 @@ def _partition(one: dict[str, Any]) -> PartitionFacts:
             _first(one, "defaults/partition_memory_per_cpu", "default_memory_per_cpu")
         )
         or None,
-        whole_node=shared == 0,
+        whole_node=exclusive == "NODE" if exclusive else shared == 0,
         allow_accounts=v.listed(_first(one, "accounts/allowed", "allowed_accounts")),
         deny_accounts=v.listed(_first(one, "accounts/deny", "denied_accounts")),
         allow_qos=v.listed(_first(one, "qos/allowed", "allowed_qos")),

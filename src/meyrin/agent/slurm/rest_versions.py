@@ -6,6 +6,7 @@ of the transport asks for a version. Replies need no table: `rest_values` reads 
     v0.0.36  20.11         v0.0.39  23.02         v0.0.42  24.11
     v0.0.37  21.08         v0.0.40  23.11         v0.0.43  25.05
     v0.0.38  22.05         v0.0.41  24.05         v0.0.44  25.11
+                                                  v0.0.45  26.05
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Version:
 
     `users`: the filter of slurmdbd's jobs by user, absent before v0.0.39. `start_is_eligible`:
     accounting says when a job might have started, in place of when it did (seen on real ones).
+    `by_one`: accounting takes one id
+    at a time; real ones from 23.11 to 26.05 refuse a list. `all_steps`: a real 23.11, asked to
+    leave steps out, finds nothing; its neighbours could not be tried and are asked alike.
     """
 
     name: str
@@ -36,6 +40,8 @@ class Version:
     script_in_job: bool
     users: str | None = None
     start_is_eligible: bool = False
+    by_one: bool = False
+    all_steps: bool = False
 
 
 def key(name: str) -> Say:
@@ -138,9 +144,19 @@ def _new(
     settings: Mapping[str, Say] = _WITH_SLASH,
     *,
     script_in_job: bool = True,
+    all_steps: bool = False,
 ) -> Version:
     always = {"standard_input": "/dev/null", "open_mode": ["APPEND"]}
-    return Version(name, always, settings, _as_list, script_in_job=script_in_job, users="users")
+    return Version(
+        name,
+        always,
+        settings,
+        _as_list,
+        script_in_job=script_in_job,
+        users="users",
+        by_one=True,
+        all_steps=all_steps,
+    )
 
 
 def _as_list(environment: Mapping[str, str]) -> list[str]:
@@ -149,9 +165,10 @@ def _as_list(environment: Mapping[str, str]) -> list[str]:
 
 # newest first: the first that the other side knows is spoken
 VERSIONS = (
-    *(_new(f"v0.0.{number}") for number in (44, 43, 42, 41)),
-    _new("v0.0.40", script_in_job=False),
-    _new("v0.0.39", _WITH_COLON, script_in_job=False),
+    *(_new(f"v0.0.{number}") for number in (45, 44, 43, 42)),
+    _new("v0.0.41", all_steps=True),
+    _new("v0.0.40", script_in_job=False, all_steps=True),
+    _new("v0.0.39", _WITH_COLON, script_in_job=False, all_steps=True),
     _old("v0.0.38"),
     *(_old(f"v0.0.{number}", start_is_eligible=True) for number in (37, 36)),
 )
