@@ -148,8 +148,7 @@ def postgres_database(server: str, template: str = "template0") -> Iterator[str]
         # files copied, rather than each page written to the log: a quarter of the work
         way = "strategy file_copy" if connection.info.server_version >= 150_000 else ""
         connection.execute(f"create database {name} template {template} {way}")
-    yield f"{server.rpartition('/')[0]}/{name}"
-    with psycopg.connect(plain, autocommit=True) as connection:
+        yield f"{server.rpartition('/')[0]}/{name}"
         # Not "with (force)": that fails on an autovacuum worker, which an ordinary role may not
         # end. A plain drop asks such workers to leave and waits for whoever is ended here.
         connection.execute(

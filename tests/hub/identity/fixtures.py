@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from tests import tables
 
 from meyrin.hub.identity import leaving_store, outside_routes, outside_store
 from meyrin.hub.identity import routes as identity_routes
@@ -23,7 +24,7 @@ from meyrin.hub.identity import store as identity_store
 from meyrin.hub.plumbing import audit, http
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bell import Bell
-from meyrin.hub.plumbing.database import Database, Step, metadata
+from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.plumbing.world import world
 from meyrin.hub.sites import routes as sites_routes
@@ -108,7 +109,7 @@ def house(database_url: str, tmp_path: Path) -> Iterator[House]:
     database = Database(
         database_url, clock_ms=clock, entropy=lambda: secrets.token_bytes(16), bell=Bell()
     )
-    metadata.create_all(database.engine, tables=TABLES)
+    tables.create(database.engine, TABLES)
     app = FastAPI()
     http.install(app)
     app.include_router(identity_routes.router)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be loaded
+from tests import tables
 
 from meyrin.domain.site import OwnerShare
 from meyrin.hub.calls import changes_store
@@ -21,7 +22,7 @@ from meyrin.hub.ledger import service as ledger
 from meyrin.hub.ledger import store
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.bell import Bell
-from meyrin.hub.plumbing.database import Database, metadata
+from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.world import world
 
 NOW_MS = 1_800_000_000_000  # 15 January 2027
@@ -111,7 +112,7 @@ def new_attempt() -> str:
 def open_books(url: str) -> Books:
     clock = Clock()
     database = Database(url, clock_ms=clock, entropy=lambda: secrets.token_bytes(16), bell=Bell())
-    metadata.create_all(database.engine, tables=TABLES)
+    tables.create(database.engine, TABLES)
     with database.write() as step:
         step.add(world, [{"one": 1, "version": 1}])
     made = Books(database, clock)

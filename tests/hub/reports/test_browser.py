@@ -363,6 +363,10 @@ def test_a_long_log_stays_bounded_and_where_the_reader_is(own_hub: Hub, visit: V
     page.locator("#log", has_text="one more").wait_for()
     assert not log.evaluate("(e) => e.textContent").startswith("begin")
     assert page.get_by_text("came before").is_visible()
+    # also where all of that part is one line that has not ended
+    hub.say(job, b"." * 300_000 + b" the end of a bar")
+    page.reload()
+    page.locator("#log", has_text="the end of a bar").wait_for()
 
 
 def test_nothing_is_asked_while_nobody_looks(filled: Hub, visit: Visit) -> None:

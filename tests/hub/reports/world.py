@@ -19,7 +19,7 @@ import sqlalchemy.dialects.postgresql  # plumbing.database expects it to be load
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from tests import components
+from tests import components, tables
 from tests.hub.evaluations import rows as gate_rows
 
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
@@ -37,7 +37,7 @@ from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.blobs import Blobs
-from meyrin.hub.plumbing.database import Database, metadata
+from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.plumbing.world import world
 from meyrin.hub.sites import presence
@@ -277,7 +277,7 @@ def build(folder: Path, db_url: str = "") -> Hub:
     )
     blobs = Blobs(settings.store_url)
     app = create(settings, database, blobs)
-    metadata.create_all(database.engine)
+    tables.create(database.engine)
     with database.write() as step:
         step.add(world, [{"one": 1, "version": 1}])
     made = Hub(app, database, blobs, clock)

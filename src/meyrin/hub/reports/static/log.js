@@ -87,10 +87,10 @@
     const follow = atEnd();
     let text = plain(waiting);
     waiting = "";
-    if (skipFirstLine) {
-      const end = text.indexOf("\n");
-      text = end < 0 ? "" : text.slice(end + 1);
-      skipFirstLine = end < 0;
+    if (skipFirstLine && text) {
+      // the rest of a line that was cut, unless it has no end: then that is what there is to see
+      text = text.slice(text.slice(0, LONG_LINE).search(/[\r\n]/) + 1);
+      skipFirstLine = false;
     }
     commit(take(text));
     if (last.data !== line) last.data = line;
