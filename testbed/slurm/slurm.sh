@@ -107,15 +107,17 @@ PY
 
 sql() { mariadb --no-defaults -S "$S/sql/sock" -u root -N -e "$1"; }
 start_sql() {
-    mkdir -p "$S/sql"; chown mysql: "$S/sql"
+    # a server that starts tidies its tmpdir of temporary tables, those of other servers too
+    mkdir -p "$S/sql/tmp"; chown mysql: "$S/sql" "$S/sql/tmp"
     if [ ! -d "$S/sql/data/mysql" ]; then
         mariadb-install-db --no-defaults --user=mysql --datadir="$S/sql/data" --auth-root-authentication-method=socket \
-            --skip-test-db >"$MTB_DIR/log/mariadb-install.out" 2>&1 || die "mariadb-install-db failed"
+            --tmpdir="$S/sql/tmp" --skip-test-db >"$MTB_DIR/log/mariadb-install.out" 2>&1 ||
+            die "mariadb-install-db failed: $(grep -m1 ERROR "$MTB_DIR/log/mariadb-install.out")"
     fi
     priv mysql
     spawn mariadb "${PRIV[@]}" mariadbd --no-defaults --datadir="$S/sql/data" --socket="$S/sql/sock" --pid-file="$S/sql/mariadbd.pid" \
         --bind-address=127.0.0.1 --port="$SQLPORT" --innodb-buffer-pool-size=256M --innodb-flush-log-at-trx-commit=2 \
-        --innodb-lock-wait-timeout=900 --skip-name-resolve
+        --innodb-lock-wait-timeout=900 --skip-name-resolve --tmpdir="$S/sql/tmp"
     # the install scripts leave root@localhost reachable by the system's root only
     priv root
     wait_for mariadb sql 'select 1'

@@ -14,6 +14,7 @@ from meyrin.agent.journal import Item
 from meyrin.agent.rules import objection
 from meyrin.domain.errors import MeyrinError, Unreachable
 from meyrin.domain.job import ArraySpec, InputFile, JobRequest, Resources
+from meyrin.domain.patterns import NODE
 
 HERE = socket.gethostname()
 DATA = b"data"
@@ -144,7 +145,7 @@ def test_one_named_stream_takes_both(tmp_path):
     assert start.stdout == start.stderr == f"{start.workdir}/all.txt"
 
 
-@pytest.mark.parametrize(("batch", "name"), [("local", HERE.partition(".")[0]), ("slurm", "%N")])
+@pytest.mark.parametrize(("batch", "name"), [("local", HERE.partition(".")[0]), ("slurm", NODE)])
 def test_the_node_is_filled_in_where_it_is_known(tmp_path, batch, name):
     job = item(JobRequest(script="x", stdout="%N.out"))
     start = prepare.start_of(config(tmp_path, batch=batch), "alps", job, nothing)

@@ -26,6 +26,7 @@ from meyrin.agent.config import AgentConfig
 from meyrin.agent.local import LocalBatch
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.domain.errors import MeyrinError
+from meyrin.domain.patterns import NODE
 
 
 class TestSlurm(BatchSystemContract):
@@ -69,7 +70,7 @@ class TestSlurm(BatchSystemContract):
     def test_the_node_stands_in_a_name_once_it_is_known(
         self, batch: BatchSystem, tmp_path: Path
     ) -> None:
-        out = str(tmp_path / "%N.out")
+        out = str(tmp_path / f"{NODE}.out")
         one = start(batch, tmp_path, 'echo "$SLURMD_NODENAME"', stdout=out, stderr=out)
         run(batch, one)
         output = batch.output(one.attempt)

@@ -255,8 +255,8 @@ def test_bytes_that_are_no_text():
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), min_size=1))
 def test_a_command_keeps_its_words(command):
-    if not command[0] or any("\0" in word for word in command):
-        return
+    if command[0] in {"", ":"} or any("\0" in word for word in command):
+        return  # refused by name: no program, or what divides a heterogeneous job
     found = parse_command(["--gpus=1", "-t5"], command, {"SBATCH_ACCOUNT": "p"}, **PLACE)
     assert found.request.arguments == tuple(command)
     assert found.request.project == "p"
