@@ -70,7 +70,7 @@ priv() { PRIV=(setpriv --reuid="$1" --regid="$(id -g "$1")" --init-groups --); }
 wait_for() {
     local what=$1 end=$((SECONDS + MTB_TIMEOUT)); shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || die "$what not ready after $MTB_TIMEOUT s; see $MTB_DIR/log"
+        [ $SECONDS -lt $end ] || die "$what not ready after $MTB_TIMEOUT s; see $MTB_DIR/log: $(tail -n 1 "$MTB_DIR/log/$what.out" 2>/dev/null)"
         sleep 0.1
     done
 }

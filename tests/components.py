@@ -6,6 +6,7 @@ Never decides whether a test may be left out: it raises `Missing`, and conftest 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import platform
 import secrets
@@ -200,20 +201,40 @@ class Slurm:
 
 def start_slurm(**settings: str) -> Slurm:
     """Both clusters on ports of their own; `settings` are those of testbed/slurm/slurm.sh."""
-    wanted = {"JOB_USERS": "mtb1 mtb2 mtb3 root", "BASE_PORT": str(_free_ports(200))}
+    wanted = {"JOB_USERS": "mtb1 mtb2 mtb3 root", "BASE_PORT": str(free_ports(200))}
     return Slurm(Service.start("Slurm", TESTBED / "slurm" / "slurm.sh", **(wanted | settings)))
 
 
-def _free_ports(count: int) -> int:
-    """A number from which on so many ports are free, below those that the system gives out."""
-    for _ in range(200):
-        base = 20_000 + secrets.randbelow(50) * 200
-        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+_our_ports: set[int] = set()
+
+
+def free_ports(count: int) -> int:
+    """A number from which on so many ports are free, below those that the system gives out.
+
+    It is this process's as long as it runs: a cluster takes its ports only seconds later, and
+    another process that looked meanwhile would find them free too.
+    """
+    for base in (*_our_ports, *(20_000 + secrets.randbelow(60) * 200 for _ in range(300))):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as listening:
+            if base not in _our_ports and not _locked(f"mtb-ports-{base}"):
+                continue
+            _our_ports.add(base)
             for port in (*range(base, base + 20), *range(base + 99, base + min(count, 120))):
-                listener = held.enter_context(socket.socket())
+                listener = listening.enter_context(socket.socket())
                 listener.bind(("127.0.0.1", port))
             return base
     raise Missing("Slurm", "no free ports")
+
+
+def _locked(name: str) -> bool:
+    """Lock a file of this name until this process ends; False where another one has it."""
+    handle = os.open(Path(tempfile.gettempdir()) / name, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return False
+    return True
 
 
 def install(name: str, *packages: str) -> None:

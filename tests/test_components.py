@@ -57,6 +57,18 @@ def test_a_service_ends_with_its_tests_even_when_they_are_killed(tmp_path: Path)
     assert (tmp_path / "down").exists()
 
 
+def test_ports_of_a_cluster_are_one_process_s_alone() -> None:
+    base = components.free_ports(200)
+    words = "import sys; from tests import components as c; "
+    words += "c.secrets.randbelow = lambda _: (int(sys.argv[1]) - 20_000) // 200; c.free_ports(200)"
+    other = subprocess.run(
+        [sys.executable, "-c", words, str(base)],
+        cwd=components.ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "no free ports" in other.stderr
+    assert components.free_ports(200) == base  # nothing of it is in use yet
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     script = tmp_path / "service.sh"
     script.write_text("#!/bin/sh\necho '[testbed] MISSING: Debian packages x' >&2\nexit 3\n")
