@@ -31,6 +31,16 @@ def tend(slurm: Slurm, *, resume: bool) -> None:
                     slurm.command(cluster, *update)
 
 
+def heal(slurm: Slurm) -> None:
+    """After the kills, the sites' operators let every node work again that Slurm took out."""
+    for cluster in CLUSTERS:
+        for line in slurm.command(cluster, "sinfo", "-h", "-R", "-o", "%n|%E").splitlines():
+            node, _, reason = line.partition("|")
+            print(f"{cluster}: {node} works again after: {reason}")
+            with suppress(AssertionError):  # it works again by itself
+                slurm.command(cluster, "scontrol", "update", f"NodeName={node}", "State=RESUME")
+
+
 def check_ended_by_slurm(found: JobDetail, slurm: Slurm) -> None:
     """A controller that was killed gives the id of a job that runs to another: Slurm ends that
     one by itself before it has run. Then it is told as what Slurm's accounting calls it. Or it
@@ -63,8 +73,10 @@ def check_requeued(found: JobDetail, slurm: Slurm) -> None:
     if found.job.state == "completed":
         assert "preempted" in [event.state for event in found.events], found.events
         return
-    if found.job.reason == UNSEEN:
-        check_ended_by_slurm(found, slurm)
+    if found.job.state == "cancelled":  # forgotten, until its person gave it up
+        assert found.job.reason in {"", UNSEEN}, (found.job.reason, found)
+        said = endings(slurm, attempt.site, attempt.attempt)
+        assert not {each for each in said if each.startswith("COMPLETED")}, (said, found)
         return
     assert found.job.state == "failed", found
     assert found.job.reason in {FORGOTTEN, "ended by signal 15"}, found

@@ -40,6 +40,7 @@ from tests.walk.slurm_ends import (
     check_ended_by_slurm,
     check_requeued,
     endings,
+    heal,
     tend,
 )
 from tests.walk.slurm_site import site, way
@@ -199,6 +200,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             states = {row.id: row.state for row in books.rows("SELECT id, state FROM jobs")}
         finally:
             books.close()
+            heal(slurm)
         check_kinds(place, load, slurm)
         check_arrays(load, {job for job, state in states.items() if state == "completed"})
         print(check_late_records(slurm, place, agents[0], url, excused))
