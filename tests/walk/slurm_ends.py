@@ -48,7 +48,7 @@ def check_ended_by_slurm(found: JobDetail, slurm: Slurm) -> None:
     (attempt,) = found.attempts
     assert found.job.state == "cancelled", found
     said = endings(slurm, attempt.site, attempt.attempt)
-    if found.job.reason == UNSEEN:
+    if attempt.why == UNSEEN:
         assert not {each for each in said if each.startswith("COMPLETED")}, (found, said)
         return
     assert found.job.reason.startswith("Slurm: CANCELLED"), found
@@ -74,7 +74,7 @@ def check_requeued(found: JobDetail, slurm: Slurm) -> None:
         assert "preempted" in [event.state for event in found.events], found.events
         return
     if found.job.state == "cancelled":  # forgotten, until its person gave it up
-        assert found.job.reason in {"", UNSEEN}, (found.job.reason, found)
+        assert attempt.why in {"", UNSEEN}, attempt
         said = endings(slurm, attempt.site, attempt.attempt)
         assert not {each for each in said if each.startswith("COMPLETED")}, (said, found)
         return

@@ -60,6 +60,9 @@ def test_times_are_the_wrappers_where_accounting_has_no_row_of_the_run():
     ran = Run(0, "7", 100, end_s=110, code=0)
     job = ending(RUNNING, Witnesses(queue=row("FAILED", start_s=100, end_s=100), runs=(ran,)))
     assert (job.start_ms, job.end_ms, job.usage.elapsed_s) == (100_000, 110_000, 10)
+    own = Witnesses(queue=row("COMPLETED", start_s=99, end_s=111), runs=(ran,))
+    job = ending(RUNNING, own)
+    assert (job.start_ms, job.end_ms) == (99_000, 111_000)
 
 
 def test_a_job_that_nobody_lists_has_not_ended():

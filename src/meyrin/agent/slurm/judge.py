@@ -275,12 +275,18 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     said = _said(w)
     start_s = rows[-1].start_s if rows else None
     end_s = rows[-1].end_s if rows else None
-    if w.queue is not None and start_s is None and (said is None or said.end_s is None):
+    if w.queue is not None and start_s is None and _may_be_of(w.queue, said):
         start_s, end_s = w.queue.start_s, w.queue.end_s
     if said is not None:
         start_s = said.start_s if start_s is None else start_s
         end_s = said.end_s if end_s is None else end_s
     return start_s, end_s
+
+
+def _may_be_of(row: QueueRow, said: Run | None) -> bool:
+    """Whether a row of the queue may be of the run that the wrapper spoke of: a copy of it that
+    ended at once ended long before it."""
+    return said is None or said.end_s is None or _within(said.end_s, row)
 
 
 def runs_closed(w: Witnesses) -> int:
