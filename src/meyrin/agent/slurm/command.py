@@ -96,6 +96,8 @@ def _answer(
 class CommandTransport:
     """A `Transport` by sbatch, squeue, sacct, scancel, scontrol and sacctmgr."""
 
+    at_once = 1000
+
     def __init__(
         self,
         run: Run,

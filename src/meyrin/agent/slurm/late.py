@@ -115,10 +115,11 @@ class SecondLook:
             if 0 <= self._next_s - now <= _PAUSE_S:  # a clock set back does not make it wait
                 return 0
             self._next_s = now + _PAUSE_S
-            due = [_unpacked(body) for body in self._store.due(int(now), _MANY)]
+            most = min(_MANY, self._transport.at_once)
+            due = [_unpacked(body) for body in self._store.due(int(now), most)]
             if not due or not self._has_accounting():
                 return 0
-            if len(due) == _MANY:
+            if len(due) == most:
                 self._next_s = now + 1
             rows = self._ask(due)
             if rows is None:

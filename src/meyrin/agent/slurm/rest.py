@@ -78,6 +78,11 @@ class Rest:
     def close(self) -> None:
         self._http.close()
 
+    @property
+    def at_once(self) -> int:
+        """Few where each takes a question of its own."""
+        return 8 if self._chosen is None or self._chosen.by_one else 1000
+
     # --- asking
 
     def submit(self, submission: Submission) -> str:

@@ -207,6 +207,7 @@ class Sender:
         ]
         if not doubts:
             return 0
+        del doubts[self.transport.at_once :]
         found = self.find(doubts)
         if found is None:
             return 0

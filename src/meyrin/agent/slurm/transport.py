@@ -243,7 +243,14 @@ class ClusterFacts:
 
 
 class Transport(Protocol):
-    """Questions to one Slurm cluster. May be called from several threads at once."""
+    """Questions to one Slurm cluster. May be called from several threads at once.
+
+    `at_once` is how many jobs accounting should be asked of in one call: where that takes a
+    question for each, one that is not answered makes the whole call fail.
+    """
+
+    @property
+    def at_once(self) -> int: ...
 
     def submit(self, submission: Submission) -> str:
         """Hand over one job; Slurm's id of it. NotAccepted: a no. Unreachable: in doubt."""

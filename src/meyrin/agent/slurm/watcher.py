@@ -29,7 +29,6 @@ _ACCOUNTING_EVERY_S = 0.4  # and not more than half of the time
 _ASK_AGAIN_S = 30.0  # at the latest
 _CLOSES_S = 0.15  # that Slurm needs to close a job whose script has ended
 _SET_BACK_S = 60  # a clock that is set right by less only makes something wait that long
-_MANY = 1000  # attempts asked of accounting at once
 _KNOWN_LATELY_S = 240  # less than Slurm keeps ended jobs by default (MinJobAge)
 _ABSENT = "not in the queue"
 _NO_WORD = "Slurm lists it nowhere, it left no word of its end, and its wall time is over"
@@ -252,7 +251,7 @@ class Watcher:
             job = self.book.jobs.get(attempt)
             if job is None or job.stage is Stage.ENDED or job.stage is Stage.WAITING:
                 self._due.pop(attempt, None)
-            elif at <= now and job.stage is Stage.SENT and len(jobs) < _MANY:
+            elif at <= now and job.stage is Stage.SENT and len(jobs) < self.transport.at_once:
                 jobs.append(job)
         if not jobs:
             return
