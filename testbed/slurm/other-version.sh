@@ -5,11 +5,11 @@
 #
 #   other-version.sh FOLDER SUITE MIRROR COMMAND...
 #
-#   FOLDER    made at the first time (about 400 MB), used again later
+#   FOLDER    made at the first time (about 250 MB), used again later
 #   SUITE     bullseye, noble, trixie, forky ... ; MIRROR an archive that has it
 #   KEYRING   (variable) keys of the archive, where debootstrap has none for it; "none": unchecked
 #
-#   other-version.sh /var/tmp/forky forky MIRROR tests/agent/slurm/real.sh
+#   other-version.sh /var/tmp/forky forky MIRROR bash
 #
 # Jobs, nodes and daemons see that system, with /tmp, /home, TMPDIR and this checkout of the real one.
 # The mounts are in a name space of their own and end with the command.

@@ -122,8 +122,6 @@ class TestSlurm(BatchSystemContract):
 @pytest.fixture(scope="module")
 def both(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     made = Both(slurm, tmp_path_factory.mktemp("scripts"))
-    if made.release < (21, 8):
-        pytest.skip("sbatch of Slurm 20.11 lacks options and names of variables")
     yield made
     slurm.command("alpha", "scancel", f"--user={getpass.getuser()}")
 

@@ -37,8 +37,6 @@ def rest(slurm, token):
     config = SlurmConfig(
         transport="rest", rest_url=slurm.rest("beta"), rest_user="mtb1", rest_token_file=token
     )
-    if slurm.command("beta", "sinfo", "--version").split()[-1].startswith("20."):
-        pytest.skip("slurmrestd of Slurm 20.11 is not used")
     made = Rest(config, "root", time.time)
     yield made
     made.close()
