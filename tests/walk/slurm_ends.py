@@ -14,6 +14,7 @@ CLUSTERS = ("alpha", "beta")
 
 def tend(slurm: Slurm, *, resume: bool) -> None:
     """What the sites' operators do. A requeued job would wait for two minutes; the test does not.
+    One whose launch failed, as its controller was killed in it, is held until somebody releases it.
     And a controller that was killed gives an id twice: Slurm then drains the node where the first
     still runs, until somebody sees that it has ended and lets it work again (`resume`)."""
     for cluster in CLUSTERS:
@@ -23,6 +24,8 @@ def tend(slurm: Slurm, *, resume: bool) -> None:
                 number, _, reason = line.partition(" ")
                 if reason == "BeginTime":
                     slurm.command(cluster, "scontrol", "update", f"JobId={number}", "StartTime=now")
+                if reason.replace("_", " ") == "launch failed requeued held":  # waits for somebody
+                    slurm.command(cluster, "scontrol", "release", number)
             text = slurm.command(cluster, "sinfo", "-h", "-R", "-o", "%n|%E") if resume else ""
             for line in text.splitlines():
                 node, _, reason = line.partition("|")
