@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from meyrin.agent.slurm.ask import attempt_of, name_of
-from meyrin.agent.slurm.judge import is_over
+from meyrin.agent.slurm.ask import attempt_in, name_of
+from meyrin.agent.slurm.judge import SECOND_COPY, is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
 from meyrin.agent.trial import is_trial
@@ -100,6 +100,9 @@ def judged(
             continue
         if ours is None and is_trial(attempt):
             lines.append(_trial(attempt, own))
+            continue
+        if ours is None and all(_is_fenced(row) for row in own):
+            lines += [_copy(None, attempt, row) for row in own]
             continue
         line, site_s, meyrin_s = _line(attempt, ours, own)
         attempts, site_sum_s, meyrin_sum_s = (
@@ -189,6 +192,12 @@ def _trial(attempt: str, own: Sequence[AccountingRow]) -> Line:
     return Line(None, attempt, own[0].batch_job, site_s, None, None, None, what, bad=False)
 
 
+def _is_fenced(row: AccountingRow) -> bool:
+    """Whether the wrapper ended it at once: a copy of a job that was given up while its controller
+    had forgotten it, begun when that remembered. The wrapper let nothing of the job run."""
+    return row.exit_code == SECOND_COPY and row.elapsed_s is not None and row.elapsed_s < COPY_S
+
+
 def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:
     """A further launch of the same attempt: it ended at once, and is charged to nobody."""
     long = (row.elapsed_s or 0) >= COPY_S or row.elapsed_s is None
@@ -203,13 +212,14 @@ def _sort(
     said: Iterable[AccountingRow],
     some: Sequence[CountedView] = (),
 ) -> None:
-    """By attempt. A controller that was killed may never have told accounting a job's name: such
-    a row is of the attempt with that id that ended in that second."""
-    ends = {(one.batch_job, one.end_ms // 1000): one.attempt for one in some if one.end_ms}
+    """By attempt."""
+    ended = {
+        (one.batch_job, one.end_ms // 1000): one.attempt
+        for one in some
+        if one.batch_job is not None and one.end_ms is not None
+    }
     for row in said:
-        attempt = attempt_of(row.name)
-        if row.unnamed:
-            attempt = ends.get((row.batch_job, row.end_s or 0))
+        attempt = attempt_in(row, ended)
         if attempt is not None:
             rows[attempt].add(row)
 

@@ -142,6 +142,26 @@ def test_a_copy_that_came_after_the_end_counts_for_nobody(site: Site) -> None:
     assert looked(site, HOUR) == ()
 
 
+def test_a_row_that_never_got_its_name_is_known_by_its_id_and_end(site: Site) -> None:
+    """A controller that is killed may never tell accounting the name of what ended before."""
+    site.cluster.accounting_away = True
+    site.cluster.holds = False
+    site.submit()
+    site.pass_s(60)
+    (record,) = site.cluster.recorded
+    (told,) = [each for each in [site.seen().usage] if each is not None]
+    assert told.source == "wrapper"
+    site.batch.forget(("a",))
+    site.cluster.accounting_away = False
+    site.cluster.names_after_s = 90 * DAY
+    end_s = record.end_s or 0
+    record.end_s, record.start_s = end_s - 40, (record.start_s or 0) - 42
+    assert looked(site, HOUR) == (), "the same id, ended at another time: not surely ours"
+    record.end_s, record.start_s = end_s, end_s - told.elapsed_s - 1
+    (found,) = looked(site, DAY)
+    assert (found.usage.elapsed_s, found.usage.source) == (told.elapsed_s + 1, "batch")
+
+
 def test_none_is_looked_at_where_the_site_wants_no_second_look(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.batch.second.use(0, 24)

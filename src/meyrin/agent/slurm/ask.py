@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import SlurmPartition
-from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts, Submission
+from meyrin.agent.slurm.transport import AccountingRow, ClusterFacts, Gres, NodeFacts, PartitionFacts, Submission
 from meyrin.domain.site import Partition
 from meyrin.domain.units import show_count
 
@@ -53,6 +53,15 @@ def name_of(attempt: str) -> str:
 
 def attempt_of(name: str) -> str | None:
     return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
+
+
+def attempt_in(row: AccountingRow, ended: Mapping[tuple[str, int], str]) -> str | None:
+    """The attempt that a row of accounting is of, by its name. A controller that was killed may
+    never tell accounting that: the row is then of the attempt in `ended`, which is by batch job
+    and the second of the end, that had its id and ended as it did."""
+    if row.unnamed:
+        return None if row.end_s is None else ended.get((row.batch_job, row.end_s))
+    return attempt_of(row.name)
 
 
 def submission(

@@ -23,7 +23,7 @@ import structlog
 
 from meyrin.agent.batch import Late, Usage
 from meyrin.agent.slurm import judge
-from meyrin.agent.slurm.ask import name_of
+from meyrin.agent.slurm.ask import attempt_in, name_of
 from meyrin.agent.slurm.judge import Witnesses
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.spool import Run
@@ -130,19 +130,22 @@ class SecondLook:
             return len(due)
 
     def _ask(self, due: Sequence[Ended]) -> dict[str, list[AccountingRow]] | None:
-        names = {name_of(one.attempt): one.attempt for one in due}
+        ended = {(one.batch_job, one.ended_s): one.attempt for one in due}
         since_s = min(one.asked_s for one in due) - SKEW_S
         try:
             said = self._transport.accounting(
-                list(names), since_s, sorted({one.batch_job for one in due})
+                [name_of(one.attempt) for one in due],
+                since_s,
+                sorted({one.batch_job for one in due}),
             )
         except Unreachable as error:
             log.warning("slurm.second_look_waits", error=error.message)
             return None
         rows: defaultdict[str, list[AccountingRow]] = defaultdict(list)
         for row in said:
-            if row.name in names:
-                rows[names[row.name]].append(row)
+            attempt = attempt_in(row, ended)
+            if attempt is not None:
+                rows[attempt].append(row)
         return rows
 
     def _after(self, one: Ended, rows: Sequence[AccountingRow], now: float) -> PutAway | None:
