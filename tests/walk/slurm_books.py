@@ -24,7 +24,7 @@ from typing import Any
 from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances
 from tests.walk.facility import Agent, Facility, Missing, request, wait_for
-from tests.walk.slurm_ends import CLUSTERS, tend
+from tests.walk.slurm_ends import CLUSTERS, show, tend
 from tests.walk.slurm_site import Said, accounted, way
 
 from meyrin.agent import config as settings
@@ -217,9 +217,16 @@ def _one_more(slurm: Slurm, place: Facility, books: Books) -> Any:
             f" WHERE j.id = {job} AND j.state = 'completed' AND u.source = 'batch'"
         )
         said = accounted(slurm, "alpha").get(found[0].id) if found else None
-        return (said is not None and said.elapsed_s == found[0].elapsed_s) or f"{found}, {said}"
+        if said is not None and said.elapsed_s == found[0].elapsed_s:
+            return True
+        state = books.rows(f"SELECT state, reason, site_word FROM jobs WHERE id = {job}")
+        return f"{found}, {said}, {[tuple(row) for row in state]}"
 
-    wait_for(look, "one more job", 120)
+    try:
+        wait_for(look, "one more job", 120)
+    except Missing:
+        show(slurm)
+        raise
     return found[0]
 
 
@@ -289,7 +296,7 @@ def over_rest(slurm: Slurm, agent: Agent) -> Path:
 def check_statement(found: dict[str, Any], excused: Collection[str]) -> dict[str, str]:
     """Both sides have the same seconds but for `excused`; what is said of those that differ."""
     bad = {line["attempt"]: line for line in found["lines"] if line["bad"]}
-    assert set(bad) <= set(excused), found
+    assert set(bad) <= set(excused), [bad[attempt] for attempt in set(bad) - set(excused)]
     assert len(bad) == found["differ"], found
     sums = [found[side] - sum(line[side] or 0 for line in bad.values()) for side in _SIDES]
     assert sums[0] == sums[1], (sums, found)

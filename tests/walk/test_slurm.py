@@ -41,6 +41,7 @@ from tests.walk.slurm_ends import (
     check_requeued,
     endings,
     heal,
+    show,
     tend,
 )
 from tests.walk.slurm_site import site, way
@@ -261,9 +262,7 @@ def finish(books: Books, slurm: Slurm, place: Facility) -> None:
     try:
         wait_for(look, "every job to end", 600)
     except Missing:
-        for cluster in CLUSTERS:  # what Slurm itself says of them
-            print(slurm.command(cluster, "scontrol", "-o", "show", "job"))
-            print(slurm.command(cluster, "scontrol", "-o", "show", "node"))
+        show(slurm)
         raise
 
 

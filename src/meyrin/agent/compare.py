@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meyrin.agent.slurm.ask import attempt_in, name_of
-from meyrin.agent.slurm.judge import SECOND_COPY, is_over
+from meyrin.agent.slurm.judge import is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
 from meyrin.agent.trial import is_trial
@@ -101,9 +101,6 @@ def judged(
         if ours is None and is_trial(attempt):
             lines.append(_trial(attempt, own))
             continue
-        if ours is None and all(_is_fenced(row) for row in own):
-            lines += [_copy(None, attempt, row) for row in own]
-            continue
         line, site_s, meyrin_s = _line(attempt, ours, own)
         attempts, site_sum_s, meyrin_sum_s = (
             attempts + 1,
@@ -190,12 +187,6 @@ def _trial(attempt: str, own: Sequence[AccountingRow]) -> Line:
     site_s = sum(row.elapsed_s or 0 for row in own)
     what = "the test job of a join, charged to nobody"
     return Line(None, attempt, own[0].batch_job, site_s, None, None, None, what, bad=False)
-
-
-def _is_fenced(row: AccountingRow) -> bool:
-    """Whether the wrapper ended it at once: a copy of a job that was given up while its controller
-    had forgotten it, begun when that remembered. The wrapper let nothing of the job run."""
-    return row.exit_code == SECOND_COPY and row.elapsed_s is not None and row.elapsed_s < COPY_S
 
 
 def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:

@@ -211,6 +211,17 @@ def test_what_was_counted_is_listed_by_the_time_of_its_end(hub):
     assert counted(jura).counted == []
 
 
+def test_what_ended_unseen_is_listed_by_when_its_site_told_it(hub):
+    hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    never = agent.ended(work, end="cancelled", exit_code=None, usage=None)
+    agent.report(never.model_copy(update={"start_ms": None, "end_ms": None}))
+    (one,) = counted(agent, from_ms=never.at_ms, until_ms=never.at_ms + 1).counted
+    assert (one.attempt, one.elapsed_s, one.end_ms) == (work.attempt, None, never.at_ms)
+
+
 def test_counting_takes_the_same_queries_for_one_or_thirty(hub):
     agent = hub.agents["alps"]
     for _ in range(8):

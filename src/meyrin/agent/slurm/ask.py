@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import SlurmPartition
-from meyrin.agent.slurm.transport import AccountingRow, ClusterFacts, Gres, NodeFacts, PartitionFacts, Submission
+from meyrin.agent.slurm.transport import (
+    AccountingRow,
+    ClusterFacts,
+    Gres,
+    NodeFacts,
+    PartitionFacts,
+    Submission,
+)
 from meyrin.domain.site import Partition
 from meyrin.domain.units import show_count
 

@@ -361,11 +361,12 @@ def _why(each: Report, attempt: sa.Row[Any]) -> str:
 
 
 def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
+    """Of what ended unseen, the end is when the site told it."""
     return {
         "id": attempt.id,
         "state": _state(each),
         "start_ms": each.start_ms or attempt.start_ms,
-        "end_ms": each.end_ms,
+        "end_ms": each.end_ms or (each.at_ms if each.phase == "ended" else None),
         "batch_job": each.batch_job or attempt.batch_job,
         "end": each.end,
         "why": _why(each, attempt),
