@@ -84,6 +84,11 @@ def test_they_agree(ours: CountedView, rows: list[AccountingRow], site_s: int) -
             [row(end_s=END_S + 1, state="RUNNING")],
             "ended for Meyrin, open in accounting",
         ),
+        (
+            counted(elapsed_s=None, start_ms=None),
+            [row(5, state="RUNNING")],
+            "ended for Meyrin, open in accounting",
+        ),
         (None, [row()], "not counted by Meyrin"),
         (counted(), [row(energy_j=7)], "energy differs"),
         (counted(energy_j=8), [row(energy_j=7)], "energy differs"),

@@ -32,6 +32,7 @@ from meyrin.agent import late
 from meyrin.agent.hub import Hub
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport, runner
+from meyrin.agent.slurm.judge import UNSEEN
 from meyrin.client.connection import Connection
 
 SAVES_S = 5  # SAVE_MAX_WAIT in Slurm's src/slurmctld/state_save.c
@@ -68,10 +69,16 @@ def latest(books: Books) -> list[Any]:
 
 def forgotten(books: Books, said: dict[str, Said], outages: Sequence[Outage]) -> set[str]:
     """Attempts that began or ended just before a kill, or in it, of which accounting has other
-    seconds than Meyrin: no run, one that is open, runs of no time, or fewer than there were."""
+    seconds than Meyrin: no run, one that is open, runs of no time, or fewer than there were. One
+    that its person gave up, as nobody saw its end, was not measured at all."""
+    given_up = books.rows(
+        "SELECT id AS attempt, 0 AS elapsed_s, '' AS source, site, leased_ms, start_ms, end_ms"
+        f" FROM attempts WHERE why = '{UNSEEN}'"
+        " AND id NOT IN (SELECT attempt FROM usage_records)"
+    )
     return {
         row.attempt
-        for row in latest(books)
+        for row in [*latest(books), *given_up]
         if _is_not_whole(row, said.get(row.attempt))
         and any(
             outage.cluster == row.site and outage.may_forget(at_ms)

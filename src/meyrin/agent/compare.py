@@ -143,7 +143,7 @@ def _told_apart(
 
 
 def _is_own(ours: CountedView, row: AccountingRow) -> bool:
-    if row.batch_job != ours.batch_job or ours.elapsed_s is None:
+    if row.batch_job != ours.batch_job or (ours.elapsed_s is None and is_over(row)):
         return False
     return ours.end_ms is None or (row.start_s or 0) <= ours.end_ms // 1000 + _SLACK_S
 
