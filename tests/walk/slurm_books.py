@@ -157,9 +157,15 @@ def settle(
         wait_for(look, "accounting and Meyrin to agree", 150)
     except Missing:
         for cluster in CLUSTERS:
-            print(slurm.command(cluster, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN))
+            print("\n".join(_lines(slurm, cluster)))
         raise
     return said, excused
+
+
+def _lines(slurm: Slurm, cluster: str, name: str = "") -> list[str]:
+    """What sacct shows of all jobs, or of those of one name and of those without any."""
+    text = slurm.command(cluster, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN)
+    return [each for each in text.splitlines() if name in each or "|allocation|" in each]
 
 
 def moment(at_ms: int | None) -> str:
@@ -168,7 +174,7 @@ def moment(at_ms: int | None) -> str:
 
 
 def check_charged_as_accounted(
-    books: Books, said: dict[str, Said], excused: Collection[str]
+    slurm: Slurm, books: Books, said: dict[str, Said], excused: Collection[str]
 ) -> str:
     """One charge an attempt, of the seconds that the clusters' own accounting has for it."""
     charged = charges(books)
@@ -182,8 +188,8 @@ def check_charged_as_accounted(
         if row.attempt in excused or (known is None and row.elapsed_s == 0):
             continue
         assert known is not None, tuple(row)
-        assert row.elapsed_s == known.elapsed_s, (tuple(row), known)
-        assert row.used_s == known.gpu_s, (tuple(row), known)
+        if (row.elapsed_s, row.used_s) != (known.elapsed_s, known.gpu_s):
+            raise AssertionError((tuple(row), known, _lines(slurm, row.site, row.attempt)))
         ours, theirs, alike = ours + row.used_s, theirs + known.gpu_s, alike + 1
     sources, again = Counter(row.source for row in rows), sum(s.runs > 1 for s in said.values())
     assert alike > 0

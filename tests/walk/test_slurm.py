@@ -197,7 +197,7 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
             check_balances(books)
             check_runs(books, load)
             said, excused = settle(slurm, agents, books, killer.outages)
-            print(check_charged_as_accounted(books, said, excused))
+            print(check_charged_as_accounted(slurm, books, said, excused))
             states = {row.id: row.state for row in books.rows("SELECT id, state FROM jobs")}
         finally:
             books.close()

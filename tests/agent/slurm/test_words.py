@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meyrin.agent.slurm import rest_values, words
+from meyrin.agent.slurm.command import FIELD, CommandTransport, Done
 from meyrin.wire.agents import UsageBody
 
 
@@ -28,3 +29,17 @@ def test_what_steps_say_together_is_told_or_unknown():
     assert rest_values.cpu_ms([step, step]) == 6010
     assert rest_values.cpu_ms([step, absurd]) is None
     assert UsageBody(elapsed_s=1, cpu_ms=rest_values.cpu_ms([step, absurd])).cpu_ms is None
+
+
+@pytest.mark.parametrize(("state", "began"), [
+    ("PENDING", False), ("REQUEUE_HOLD", False), ("REQUEUED", True), ("RUNNING", True),
+])  # fmt: skip
+def test_what_was_queued_again_has_not_begun_whatever_nodes_its_record_has(state, began):
+    """A killed controller leaves the record of a requeued job with the nodes of the run before."""
+    line = FIELD.join([
+        "19", "mtb1", state, "0:0", "2026-11-30T06:09:12", "2026-11-30T06:09:14", "Unknown", "3",
+        "1", "1", "cpu=1,node=1", "00:00:00", "", "0", "n1", "gpu", "astro", "None", "meyrin-a",
+    ])  # fmt: skip
+    by = CommandTransport(lambda *_: Done(0, line + "\n", ""), user="mtb1")
+    (row,) = by.accounting(["meyrin-a"], 0, ["19"])
+    assert (row.start_s is not None) is began

@@ -445,6 +445,7 @@ def _sacct_lines(text: str) -> Iterator[list[str]]:
 
 def _accounting_row(f: dict[str, str]) -> AccountingRow:
     code, signal = words.exit_code(f["ExitCode"])
+    began = words.text(f["NodeList"]) is not None and not words.is_to_begin(f["State"])
     return AccountingRow(
         batch_job=f["JobIDRaw"],
         name=f["JobName"],
@@ -456,7 +457,7 @@ def _accounting_row(f: dict[str, str]) -> AccountingRow:
         exit_code=code,
         signal=signal,
         submit_s=words.moment(f["Submit"]),
-        start_s=words.moment(f["Start"]) if words.text(f["NodeList"]) else None,
+        start_s=words.moment(f["Start"]) if began else None,
         end_s=words.moment(f["End"]),
         elapsed_s=words.number(f["ElapsedRaw"]),
         nodes=words.number(f["NNodes"]),

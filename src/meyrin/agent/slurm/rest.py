@@ -326,7 +326,7 @@ def accounting_row(job: dict[str, Any], version: Version) -> AccountingRow:
         code = None  # Slurm 22.05 says SUCCESS here of whatever ended with a code of its own
     rss = v.largest(steps, "mem")
     nodes = v.text(job.get("nodes"))
-    waits = state in ("PENDING", "REQUEUE_HOLD")
+    waits = words.is_to_begin(state)
     began = not waits and nodes not in ("", "None assigned")
     ended = not waits and state not in ("RUNNING", "SUSPENDED")
     end_s = v.moment(v.at(job, "time/end")) if ended else None

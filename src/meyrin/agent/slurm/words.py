@@ -21,6 +21,12 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)[cn]?")
 _KB = {"": 1, "K": 1, "M": 1024, "G": 1024**2, "T": 1024**3, "P": 1024**4}
 
 
+def is_to_begin(state: str) -> bool:
+    """Whether accounting's record in this state is of a run that has not begun: nodes and times
+    that it may have all the same are of the run before, which was requeued."""
+    return state.partition(" ")[0] in ("PENDING", "REQUEUE_HOLD")
+
+
 def text(word: str) -> str | None:
     """A word, or None where Slurm has none."""
     return None if word in _NOTHING else word
