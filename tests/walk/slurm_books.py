@@ -25,7 +25,7 @@ from tests.components import Slurm
 from tests.walk.books import Books, charges, check_balances
 from tests.walk.facility import Agent, Facility, Missing, request, wait_for
 from tests.walk.slurm_ends import CLUSTERS, show, tend
-from tests.walk.slurm_site import Said, accounted, way
+from tests.walk.slurm_site import Said, accounted, moment, way
 
 from meyrin.agent import config as settings
 from meyrin.agent import late
@@ -106,9 +106,10 @@ def named(slurm: Slurm, books: Books) -> dict[str, Said]:
             "SELECT DISTINCT a.id, a.site, a.batch_job, a.end_ms FROM usage_records u"
             " JOIN attempts a ON a.id = u.attempt WHERE u.source = 'batch'"
         )
-        nameless = {(row.site, row.batch_job, moment(row.end_ms)): row.id for row in rows}
+        last_s = {row.id: row.end_ms // 1000 for row in rows}
+        nameless = {(row.site, row.batch_job, moment(last_s[row.id])): row.id for row in rows}
         found.clear()
-        found.update(accounted(slurm, *CLUSTERS, nameless=nameless))
+        found.update(accounted(slurm, *CLUSTERS, nameless=nameless, last_s=last_s))
         return not {row.id for row in rows} - set(found) or "names in accounting"
 
     with suppress(Missing):
@@ -166,11 +167,6 @@ def _lines(slurm: Slurm, cluster: str, name: str = "") -> list[str]:
     """What sacct shows of all jobs, or of those of one name and of those without any."""
     text = slurm.command(cluster, "sacct", "-aXDnP", "-S", "2020-01-01", "-o", _SHOWN)
     return [each for each in text.splitlines() if name in each or "|allocation|" in each]
-
-
-def moment(at_ms: int | None) -> str:
-    """As Slurm prints it."""
-    return "" if at_ms is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1000))
 
 
 def check_charged_as_accounted(

@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,34 +119,44 @@ class Said:
     runs: int
 
 
+def moment(at_s: int) -> str:
+    """As Slurm prints it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))
+
+
 def accounted(
     slurm: Slurm,
     *clusters: str,
     nameless: Mapping[tuple[str, str, str], str] = MappingProxyType({}),
+    last_s: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Said]:
     """What each cluster's own accounting says, by attempt; read apart from Meyrin's code.
 
     A run that a controller began again and that the fence ended is no run of the attempt: it has
-    the fence's exit code, which no script here has. A controller that is killed may never tell
+    the fence's exit code, which no script here has. Nor is one that it began after the attempt's
+    last end, `last_s`, and that Slurm ended itself. A controller that is killed may never tell
     accounting a job's name. `nameless` are attempts by cluster, Slurm's id and second of the end,
     to find such rows by."""
     found: defaultdict[str, list[tuple[int, int, bool]]] = defaultdict(list)
     for cluster in clusters:
         text = slurm.command(
             cluster, "sacct", "-aXDnP", "-S", "2020-01-01",
-            "-o", "JobName,ElapsedRaw,AllocTRES,End,NodeList,JobIDRaw,ExitCode",
+            "-o", "JobName,ElapsedRaw,AllocTRES,Start,End,NodeList,JobIDRaw,ExitCode",
         )  # fmt: skip
         for line in text.splitlines():
-            name, elapsed, tres, end, nodes, number, code = line.split("|")
+            name, elapsed, tres, start, end, nodes, number, code = line.split("|")
             if code == _FENCED:
                 continue
             if name == "allocation":
                 name = f"meyrin-{nameless.get((cluster, number, end))}"
             if name.startswith("meyrin-") and nodes != "None assigned":
+                attempt = name.removeprefix("meyrin-")
+                if attempt in last_s and start > moment(last_s[attempt] + 1):
+                    continue
                 gpus = [part for part in tres.split(",") if part.startswith("gres/gpu=")]
                 count = int(gpus[0].partition("=")[2]) if gpus else 0
                 row = (int(elapsed), count * int(elapsed), end != "Unknown")
-                found[name.removeprefix("meyrin-")].append(row)
+                found[attempt].append(row)
     return {
         attempt: Said(
             sum(row[0] for row in rows),
