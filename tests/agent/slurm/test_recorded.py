@@ -165,3 +165,11 @@ def test_a_partition_that_gives_whole_nodes(said):
     """The second is what 26.05 makes of the first."""
     assert describe.partition(f"PartitionName=short {said}").whole_node
     assert not describe.partition("PartitionName=short OverSubscribe=NO Exclusive=NO").whole_node
+
+
+def test_an_operators_comment_of_several_lines_shifts_nothing():
+    """So a real 22.05 prints it, also with --oneliner: the line ends stay."""
+    node = "NodeName=n{} CPUTot=32 RealMemory=64000 State=IDLE Partitions=gpu"
+    nodes = f"{node.format(1)} Comment=see\nticket=42 CPUTot=1\n\nas said\n{node.format(2)}\n"
+    facts = describe.facts("mtb1", "", "PartitionName=gpu State=UP\n", nodes)
+    assert [(each.name, each.cores) for each in facts.nodes] == [("n1", 32), ("n2", 32)]

@@ -31,14 +31,26 @@ def facts(user: str, config: str, partitions: str, nodes: str) -> ClusterFacts:
         version=table.get("SLURM_VERSION", ""),
         cluster=table.get("ClusterName", ""),
         user=user,
-        partitions=tuple(partition(line) for line in partitions.splitlines() if "=" in line),
-        nodes=tuple(node(line) for line in nodes.splitlines() if "=" in line),
+        partitions=tuple(partition(each) for each in _records(partitions, "PartitionName=")),
+        nodes=tuple(node(each) for each in _records(nodes, "NodeName=")),
         accounting="slurmdbd" in storage or "mysql" in storage,
         message_timeout_s=_leading(table.get("MessageTimeout", ""), 10),
         kill_wait_s=_leading(table.get("KillWait", ""), 30),
         min_job_age_s=_leading(table.get("MinJobAge", ""), 300),
         max_job_count=words.number(table.get("MaxJobCount", "")),
     )
+
+
+def _records(text: str, begins: str) -> list[str]:
+    """What `scontrol --oneliner` prints, a record each. A line that begins otherwise goes on with
+    the one before: an operator's comment on a node may hold line ends."""
+    found: list[str] = []
+    for line in text.split("\n"):
+        if line.startswith(begins):
+            found.append(line)
+        elif found and line:
+            found[-1] += f" {line}"
+    return found
 
 
 def partition(line: str) -> PartitionFacts:

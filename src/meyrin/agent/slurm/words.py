@@ -144,14 +144,15 @@ def accelerators(word: str) -> int | None:
 
 
 def pairs(line: str) -> dict[str, str]:
-    """A line of `scontrol -o`: `Key=Value Key=Value`; a value may hold blanks and `=`."""
+    """A line of `scontrol -o`: `Key=Value Key=Value`; a value may hold blanks and `=`. What a
+    comment says after a key that stood before is no value of that one."""
     found: dict[str, str] = {}
     key = ""
     for word in line.split(" "):
         name, equals, value = word.partition("=")
         if equals and re.fullmatch(r"[A-Za-z][A-Za-z0-9_:/-]*", name):
-            key = name
-            found.setdefault(key, value)
+            key = "" if name in found else name
+            found.setdefault(name, value)
         elif key:
             found[key] += " " + word
     return {name: value.rstrip() for name, value in found.items()}
