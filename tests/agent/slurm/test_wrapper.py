@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from meyrin.agent.batch import Start
-from meyrin.agent.slurm.spool import FENCED, Spool, environment_of, job_file, objection
+from meyrin.agent.slurm.spool import FENCED, News, Spool, environment_of, job_file, objection
 from meyrin.domain.job import WarnSignal
 from meyrin.domain.patterns import NODE
 from meyrin.domain.units import NodeShape
@@ -285,6 +285,16 @@ def test_half_a_fact_is_none_yet(spool, tmp_path):
     file = Path(spool.folder(one.attempt)) / "end.0"
     file.write_text(file.read_text().removesuffix(".\n"))
     assert not spool.runs(one.attempt)[0].ended
+
+
+@pytest.mark.parametrize("kept", ["", "5\n", "5\n1800000000\n", "5\n\n\n3\nno\n"])
+def test_a_fact_of_which_a_full_file_system_kept_some_lines_is_none(spool, tmp_path, kept):
+    one = made(spool, tmp_path, "exit 3")
+    run(spool, one)
+    (Path(spool.folder(one.attempt)) / "end.0").write_text(f"{kept}.\n")
+    (found,) = spool.runs(one.attempt)
+    assert (found.batch_job, found.ended, found.code) == ("5", False, None)
+    assert spool.told(News(one.attempt, "end", f"{one.attempt}.0.end")) is None
 
 
 @pytest.mark.parametrize(

@@ -147,20 +147,18 @@ class Spool:
         for name in sorted(names, reverse=True):  # start before never before end
             kind, _, number = name.partition(".")
             if kind in _READ and number.isdigit():
-                lines = self._fact(attempt, name)
-                if lines is not None:
-                    known = found.get(int(number)) or Run(int(number), lines[0])
-                    found[int(number)] = _READ[kind](known, lines)
+                run = self._fact(attempt, kind, int(number), found.get(int(number)))
+                if run is not None:
+                    found[int(number)] = run
         return [found[number] for number in sorted(found)]
 
     def told(self, news: News) -> Run | None:
         """What one piece of news says, read by its name: a folder's list may be seen late on a
         shared file system, a file that is opened is not."""
         number = news.file.rsplit(".", 2)[1]
-        lines = self._fact(news.attempt, f"{news.kind}.{number}") if number.isdigit() else None
-        if lines is None or news.kind not in _READ:
+        if news.kind not in _READ or not number.isdigit():
             return None
-        return _READ[news.kind](Run(int(number), lines[0]), lines)
+        return self._fact(news.attempt, news.kind, int(number))
 
     def seconds(self, attempt: str) -> list[int]:
         """When further copies came and ended at once."""
@@ -193,14 +191,18 @@ class Spool:
                     return False
         return True
 
-    def _fact(self, attempt: str, name: str) -> list[str] | None:
-        """The lines of a fact; None while it is not whole."""
+    def _fact(self, attempt: str, kind: str, number: int, known: Run | None = None) -> Run | None:
+        """The run with what this fact adds to what is `known`; None while it is not whole. A file
+        system that was full may have kept some lines of it."""
+        path = f"{self.folder(attempt)}/{kind}.{number}"
         try:
-            with open(f"{self.folder(attempt)}/{name}", errors="replace") as file:  # noqa: PTH123
+            with open(path, errors="replace") as file:  # noqa: PTH123
                 lines = file.read().split("\n")
-        except OSError:
+            if lines[-2:] != [".", ""]:
+                return None
+            return _READ[kind](known or Run(number, lines[0]), lines[:-2])
+        except (OSError, ValueError, IndexError):
             return None
-        return lines[:-2] if lines[-2:] == [".", ""] else None
 
     def news(self, most: int = 2000) -> list[News]:
         """Facts that came and were not put away yet. Where somebody cleared the folder away, as

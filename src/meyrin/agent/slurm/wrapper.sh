@@ -118,7 +118,7 @@ printf -v ended '%(%s)T' -1
 [ -z "$timer" ] || kill -KILL "$timer" 2>/dev/null
 over=no; [ -z "$limit" ] || [ ! -e "$a/over.$run" ] || over=yes
 umask 077
-{ printf '%s\n' "$id" "$began" "$ended" "$code" "$over"; times; echo .; } >"$a/end.$run" &&
+{ printf '%s\n' "$id" "$began" "$ended" "$code" "$over" && times && echo .; } >"$a/end.$run" &&
     : >"$news.$run.end" && hint end
 [ "$code" ] || exit 255 # not known: bash lost it
 if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
