@@ -280,6 +280,7 @@ def test_what_is_being_taken_is_not_in_doubt(site, rules):
 
 def test_a_start_is_named_by_its_journal_and_counts_up(site):
     site.agent()
-    assert [site.journal.name_start("fresh") for _ in range(2)] == ["fresh.1", "fresh.2"]
+    names = [site.journal.name_start("fresh", now_ms) for now_ms in (5000, 7000, 6000)]
+    assert names == ["fresh.5000", "fresh.7000", "fresh.7001"]
     site.agent()
-    assert site.journal.name_start("other") == "fresh.3"
+    assert site.journal.name_start("other", 8000) == "fresh.8000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 
 import pytest
@@ -46,3 +47,17 @@ def test_a_word_that_an_earlier_version_wrote_leaves_too(journal, tmp_path):
     assert sending == [report("running")]
     journal.sent(sending)
     assert journal.unsent(10) == []
+
+
+def test_two_copies_of_a_journal_are_two_starts_and_one_from_a_backup_is_no_earlier_one(tmp_path):
+    first = Journal(tmp_path / "journal.sqlite")
+    first.name_start("fresh", 1000)
+    first.close()
+    shutil.copy(tmp_path / "journal.sqlite", tmp_path / "copy.sqlite")
+    first, copy = Journal(tmp_path / "journal.sqlite"), Journal(tmp_path / "copy.sqlite")
+    own = [first.name_start("fresh", now_ms) for now_ms in (2000, 3000, 4000)]
+    assert own == ["fresh.2000", "fresh.3000", "fresh.4000"]
+    assert copy.name_start("fresh", 2001) == "fresh.2001", "at the same time: not the same start"
+    assert copy.name_start("fresh", 5000) == "fresh.5000", "the hub takes it for the later one"
+    first.close()
+    copy.close()

@@ -275,7 +275,7 @@ def joined(town: Facility, clock: Clock, name: str, nodes: int) -> Site:
     chosen.dir.mkdir(mode=0o700)
     journal = Journal(chosen.dir / "journal.sqlite")
     connection = Connection(chosen.hub, chosen.credential)
-    hub = Hub(connection, journal.name_start("the-only-start"))
+    hub = Hub(connection, journal.name_start("the-only-start", 1))
     batch = FakeBatch(chosen.dir, (part,), clock)
     agent = Agent(chosen, batch, hub, journal, clock)
     agent.hello()

@@ -152,6 +152,7 @@ class Process:
         self.journal._db.execute("PRAGMA synchronous=OFF")  # processes die here, no machines
         chance = self.world.chance.of(f"{site.name}/pauses")
         wire = Wire(self.world.network, name, self.boundary)
+        clock_ms = self.world.clock_of(site.name)
         connection = Connection(
             "http://hub.test",
             site.secret,
@@ -163,9 +164,9 @@ class Process:
         self.agent = Agent(
             settings.load(site.file),
             Watched(site.ground.batch(self), "batch", self.boundary),
-            Hub(connection, self.journal.name_start(site.name)),
+            Hub(connection, self.journal.name_start(site.name, clock_ms())),
             Watched(self.journal, "journal", self.boundary),
-            self.world.clock_of(site.name),
+            clock_ms,
             watched=Settings(site.file),
         )
         self.agent._staged.shutdown()

@@ -27,7 +27,8 @@ class Start:
     system's own file, and equal when both streams share one file; `patterns.NODE` in them stands
     for the node, where `prepare` can't know it. `environment` is complete. `cores_per_task` is
     what was asked (0: as many as `asked` has room for); `exclusive`: the nodes are for this job
-    alone.
+    alone. `again`: an earlier start of the agent took it, and where its folder came back from a
+    backup, or was copied, it may have been handed over since.
     """
 
     attempt: str
@@ -52,6 +53,7 @@ class Start:
     requeue: bool = False
     cores_per_task: int = 0
     exclusive: bool = False
+    again: bool = False
 
 
 class Phase(StrEnum):

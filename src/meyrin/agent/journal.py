@@ -150,13 +150,15 @@ class Journal:
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('cursor', ?)", (cursor,))
 
-    def name_start(self, fresh: str) -> str:
+    def name_start(self, fresh: str, now_ms: int) -> str:
         """The name of a new start of the agent: the journal's own (`fresh` for a new journal) and
-        a number that rises, so that the hub knows a late word of an earlier start."""
+        a number that rises, so that the hub knows a late word of an earlier start. The number is
+        the moment, as a copy of the journal would count on from the same one: of two copies the
+        later start is another one, and a copy from a backup is no earlier one."""
         with self._write() as db:
             known = db.execute("SELECT value FROM memory WHERE name = 'start'").fetchone()
             own, _, number = (known[0] if known else f"{fresh}.0").rpartition(".")
-            name = f"{own}.{int(number) + 1}"
+            name = f"{own}.{max(int(number) + 1, now_ms)}"
             db.execute("INSERT OR REPLACE INTO memory VALUES ('start', ?)", (name,))
         return name
 

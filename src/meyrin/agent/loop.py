@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -90,6 +91,7 @@ class Agent:
         self._staging: set[str] = set()
         self._handing = threading.Lock()  # what is cancelled is not handed over meanwhile
         self._never: set[str] = set()
+        self._before: set[str] = set()  # taken by an earlier start, and not handed over by it
         self._waits = Waits()
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
@@ -101,6 +103,7 @@ class Agent:
     def remember(self) -> None:
         """What the journal knows of earlier starts; the hub is not needed for it."""
         self._items = {item.work.attempt: item for item in self.journal.everything()}
+        self._before = {item.work.attempt for item in self.journal.taken()}
         untold = self.journal.unsent(len(self._items))
         self._never = {each.attempt for each in untold if each.phase in ("ended", "refused")}
         self.door.inside(i for i in self.journal.handed_over() if i.work.attempt not in self._never)
@@ -252,7 +255,8 @@ class Agent:
             known = {"why": verdict.why, "for_now": later, "rules_mark": mark}
             return self._report(attempt, "refused", **known)
         try:
-            return start_of(self.config, self.site, item, self.hub.fetch_input)
+            start = start_of(self.config, self.site, item, self.hub.fetch_input)
+            return replace(start, again=attempt in self._before)
         except Unreachable:
             log.info("agent.inputs_wait", attempt=attempt)
             return self._report(attempt, "held", why="its inputs could not be fetched yet")

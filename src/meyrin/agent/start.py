@@ -38,7 +38,7 @@ def make(
     `path` the settings' file."""
     journal = Journal(Path(config.dir) / "journal.sqlite")
     connection = Connection(config.hub, config.credential)
-    hub = Hub(connection, journal.name_start(fresh))
+    hub = Hub(connection, journal.name_start(fresh, wall_clock_ms()))
 
     def who(secret: str) -> object:
         other = Connection(config.hub, secret)

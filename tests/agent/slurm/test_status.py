@@ -334,6 +334,49 @@ def test_what_the_controller_forgot_is_sent_once_more(site):
     assert site.cluster.launches["meyrin-a"] == 1
 
 
+@pytest.mark.parametrize("held", ["by Slurm's limits", "by the site's rules"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_folder_from_a_backup_starts_nothing_twice(site, held, listed):
+    """The backup is of a moment when the job was not in Slurm yet; it ended since."""
+    rules = held == "by the site's rules"
+    site.cluster.most, site.cluster.holds = 0, False
+    if not rules:
+        site.submit()
+    site.batch.leave()
+    backup = site.folder.with_name("backup")
+    shutil.copytree(site.folder, backup)
+    site.batch = site.open()
+    site.cluster.most = None
+    if rules:
+        site.submit()
+    site.pass_s(DOUBT_S)
+    assert (site.seen().end, site.cluster.launches["meyrin-a"]) == ("exit", 1)
+    site.batch.leave()
+    shutil.rmtree(site.folder)
+    backup.rename(site.folder)
+    site.batch = site.open()
+    if not listed:
+        site.cluster.drop_ended()
+    if rules:
+        site.submit(again=True)
+    site.pass_s(DOUBT_S * 4)
+    assert (site.seen().end, site.seen().exit_code) == ("exit", 3)
+    assert site.cluster.launches["meyrin-a"] == 1
+
+
+def test_what_waited_as_the_agent_ended_goes_in_after_one_look(site):
+    site.cluster.most = 0
+    site.submit()
+    site.batch.leave()
+    site.batch = site.open()
+    site.cluster.most = None
+    site.submit("b", again=True)
+    site.pass_s(DOUBT_S)
+    assert site.seen("a").batch_job
+    assert site.seen("b").batch_job
+    assert site.commands.asked["sbatch"] == 3
+
+
 def test_a_cancel_never_meets_another_job_that_was_given_the_same_id(site):
     site.submit("a")
     site.cluster.forget(1)
@@ -500,3 +543,12 @@ def test_a_spool_that_was_cleared_away_keeps_no_end_back(site):
     site.cluster.advance()
     site.pass_s(30)
     assert (site.seen("next").end, site.seen("next").exit_code) == ("exit", 0)
+
+
+def test_a_bug_in_what_follows_slurm_is_told_and_not_lived_with(site, monkeypatch):
+    """Else the agent would go on taking jobs that nobody sends or looks at."""
+    monkeypatch.setattr(site.batch.watcher, "look_once", lambda: {}["no such key"])
+    site.batch.start()
+    with pytest.raises(KeyError):
+        site.batch.changes("", 20)
+    site.batch.leave()

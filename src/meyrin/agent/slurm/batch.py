@@ -33,7 +33,7 @@ from meyrin.agent.slurm import ask, late, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
 from meyrin.agent.slurm.push import REACHED, Push, seen_from, words_for
-from meyrin.agent.slurm.sender import Sender
+from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
@@ -134,6 +134,7 @@ class SlurmBatch:
         self._stop = threading.Event()
         self._to_send, self._to_look = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
+        self._broken: Exception | None = None  # what ended one of them
 
     # --- what the cluster is
 
@@ -241,6 +242,8 @@ class SlurmBatch:
         why = ask.objection(start, places) or spool.objection(start, environment)
         if why:
             end(job, "not_started", why)
+        elif start.again:
+            doubt_again(job, int(self._clock_s()))
         return job, start.script, spool.job_file(start, own, self._grace_s, environment, words)
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
@@ -249,6 +252,8 @@ class SlurmBatch:
     def changes(self, cursor: str, wait_s: float) -> Changes:
         deadline = time.monotonic() + wait_s
         while True:
+            if self._broken is not None:
+                raise self._broken
             self._read_news()
             told = self.book.since(cursor)
             left = deadline - time.monotonic()
@@ -385,6 +390,10 @@ class SlurmBatch:
                 log.warning("slurm.waits", error=str(error))
                 self._stop.wait(1.0)
                 continue
+            except Exception as error:  # noqa: BLE001 - a bug ends the agent, by `changes`
+                self._broken = error
+                self._heard()
+                return
             if not busy:
                 wanted.wait(min(_IDLE_S, max(_LEAST_S, soon_s())))
                 wanted.clear()

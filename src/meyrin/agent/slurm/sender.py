@@ -4,6 +4,9 @@
        ▲                  │ no word, a crash, an unclear answer: in doubt
        └─ not found twice ┴─ found by its name ─▶ SENT (adopted)
 
+What waits since an earlier start of the agent is in doubt too: where its folder came back from a
+backup, or was copied, another start may have asked for it since.
+
 A doubt is left alone until the controller's own time-outs are over. Then the attempt's name is
 looked for in the queue and in accounting, both of which must answer. What was submitted before
 we first asked is not ours, whatever its id. And if a copy turns up after all, the wrapper's claim
@@ -35,6 +38,7 @@ _AGAIN_S = 10
 _SILENT = "the site's Slurm does not answer"
 _REST_S = 2  # before a controller that did not answer is asked again
 _SILENT_S = 10  # before those that wait are told
+_OLDEST_S = 35 * 86_400  # a copy of the agent's folder that is still minded
 
 
 class Sender:
@@ -59,6 +63,8 @@ class Sender:
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
         self._silent_since_s: int | None = None
+        for job in book.of(Stage.WAITING):
+            doubt_again(job, clock_s())
 
     def use(self, at_once: int) -> None:
         """How many submissions run at the same time, from the next round on."""
@@ -261,6 +267,8 @@ class Sender:
         else:
             job.stage, job.looks, job.tries = Stage.WAITING, 0, job.tries + 1
             job.not_before_s = now
+            if not job.asked_s:
+                job.first_s = 0  # nobody asked for it before
 
     def _end_copies(self, jobs: Sequence[Job], found: dict[str, list[str]]) -> None:
         """Further copies of one attempt can't run; they need not wait either. Only what the queue
@@ -325,6 +333,12 @@ class Sender:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def doubt_again(job: Job, now: int) -> None:
+    """It was taken by an earlier start of the agent: look for it once before Slurm is asked."""
+    job.stage, job.looks = Stage.SENDING, 1
+    job.first_s = job.first_s or now - _OLDEST_S
 
 
 def _note_asking(job: Job, now: int) -> None:
