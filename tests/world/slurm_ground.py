@@ -54,9 +54,14 @@ class SlurmGround(Ground):
         )
         batch.store._db.execute("PRAGMA synchronous=OFF")
         process.at_death.append(batch.store.close)
+
+        def look() -> None:
+            batch._cancel()
+            batch._look()
+
         process.own_steps = {
             "submits": batch._send,
-            "looks": batch._look,
+            "looks": look,
             "late": lambda: late.tell(process.agent.batch, process.agent.hub),  # type: ignore[arg-type]
         }
         return batch

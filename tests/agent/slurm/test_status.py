@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -543,6 +545,49 @@ def test_a_spool_that_was_cleared_away_keeps_no_end_back(site):
     site.cluster.advance()
     site.pass_s(30)
     assert (site.seen("next").end, site.seen("next").exit_code) == ("exit", 0)
+
+
+def test_accounting_that_hangs_keeps_no_job_from_its_cancel(site, monkeypatch):
+    site.submit("ended")
+    site.submit("waits")
+    asked, answers = threading.Event(), threading.Event()
+
+    def hangs(*_: object) -> list[object]:
+        asked.set()
+        answers.wait(30)
+        raise Unreachable("sacct gave no answer in 60 s")
+
+    monkeypatch.setattr(site.batch.transport, "accounting", hangs)
+    site.cluster._launch(site.job("ended"))
+    site.batch.start()
+    try:
+        site.batch.changes("", 0)
+        site.clock.now += 5
+        assert asked.wait(20)
+        site.batch.cancel(("waits",))
+        deadline = time.monotonic() + 20
+        while site.job("waits").state == "PENDING" and time.monotonic() < deadline:
+            site.batch.changes(str(2**40), 0.05)
+        assert site.job("waits").state.startswith("CANCELLED")
+        assert not answers.is_set()
+    finally:
+        answers.set()
+        site.batch.leave()
+
+
+def test_a_question_that_took_as_long_as_accounting_is_waited_for_is_the_last(site, monkeypatch):
+    site.cluster.holds = False
+    site.submit()
+
+    def times_out(*_: object) -> list[object]:
+        site.clock.now += 60
+        raise Unreachable("sacct gave no answer in 60 s")
+
+    monkeypatch.setattr(site.batch.transport, "accounting", times_out)
+    site.pass_s(10)
+    assert (site.seen().end, site.seen().exit_code) == ("exit", 3)
+    assert site.clock.now - site.job().end_s < 100
+    assert site.seen().usage.source == "wrapper"
 
 
 def test_a_bug_in_what_follows_slurm_is_told_and_not_lived_with(site, monkeypatch):

@@ -132,7 +132,7 @@ class SlurmBatch:
         self._addresses: tuple[str, ...] = ()
         self._next_news_s = 0.0
         self._stop = threading.Event()
-        self._to_send, self._to_look = threading.Event(), threading.Event()
+        self._to_send, self._to_cancel, self._to_look = (threading.Event() for _ in range(3))
         self._threads: list[threading.Thread] = []
         self._broken: Exception | None = None  # what ended one of them
 
@@ -334,8 +334,7 @@ class SlurmBatch:
     def leave(self) -> None:
         """The agent stops: jobs go on, and the wrapper keeps what there is to tell."""
         self._stop.set()
-        self._to_send.set()
-        self._to_look.set()
+        self._work()
         self.push.close()
         for thread in self._threads:
             thread.join(10)
@@ -350,6 +349,7 @@ class SlurmBatch:
         """Begin to send and to look, in the background."""
         for name, once, wanted, soon_s in (
             ("send", self._send, self._to_send, lambda: _IDLE_S),
+            ("cancel", self._cancel, self._to_cancel, lambda: _IDLE_S),
             ("look", self._look, self._to_look, self.watcher.next_s),
         ):
             thread = threading.Thread(
@@ -364,18 +364,26 @@ class SlurmBatch:
         """All its work once. Raises Unreachable when Slurm does not answer."""
         self._read_news()
         self._send()
+        self._cancel()
         self._look()
 
     def _wake(self) -> None:
         self.watcher.wake()
-        self._to_send.set()
-        self._to_look.set()
+        self._work()
+
+    def _work(self) -> None:
+        for wanted in (self._to_send, self._to_cancel, self._to_look):
+            wanted.set()
 
     def _send(self) -> bool:
         return self.sender.send_once() > 0
 
-    def _look(self) -> bool:
+    def _cancel(self) -> bool:
+        """Beside the others: accounting that hangs keeps no job running."""
         self.sender.cancel_once()
+        return False
+
+    def _look(self) -> bool:
         self.sender.resolve_once()
         self.watcher.look_once()
         return False

@@ -347,7 +347,8 @@ class Watcher:
             return None
         again = w.queue is None and _to_run_again(job, w)
         closed = bool(w.accounting) and base(w.accounting[-1].state) in ENDS
-        waited = job.over_s is not None and now >= job.over_s + self._accounting_wait_s
+        asked_s = self.clock_s()  # a question may have taken as long as it is waited for
+        waited = job.over_s is not None and asked_s >= job.over_s + self._accounting_wait_s
         if not again and (closed or waited or not w.has_accounting):
             ended = judge.ending(job.seen, w)
             if ended is not None:
