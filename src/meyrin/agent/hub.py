@@ -14,6 +14,7 @@ from meyrin.client import transfer
 from meyrin.client.connection import Connection, read
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import (
+    LONGEST_REASON,
     Chunk,
     CorrectionBody,
     CorrectionsBody,
@@ -97,7 +98,7 @@ class Hub:
         body = LeaseBody(
             incarnation=self.incarnation,
             wait_s=wait_s,
-            not_now=not_now,
+            not_now=not_now[:LONGEST_REASON],
             partitions=None if partitions is None else list(partitions),
             about=about,
         )

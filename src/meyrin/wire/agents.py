@@ -13,9 +13,10 @@ results  the files that a job left and that were asked for
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, BeforeValidator, Field
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
@@ -28,6 +29,19 @@ AttemptId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Small = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+LONGEST_REASON = 500  # why a site takes nothing new
+
+# what no column of a database takes: NUL, and halves of characters
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
+
+
+def _kept(value: Any) -> Any:
+    return _NOT_KEPT.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+Words = Annotated[str, BeforeValidator(_kept)]
+"""What a site's programs say, whatever that is: one odd word must not stop all reports."""
 
 
 class JoinBody(Body):
@@ -84,7 +98,7 @@ class LeaseBody(Body):
     incarnation: str
     partitions: Annotated[list[Partition], Field(max_length=1000)] | None = None
     about: About | None = None
-    not_now: Annotated[str, Field(max_length=500)] = ""
+    not_now: Annotated[Words, Field(max_length=LONGEST_REASON)] = ""
     most: Annotated[int, Field(ge=1, le=2000)] = 500
     wait_s: Annotated[float, Field(ge=0, le=60)] = 25
 
@@ -148,8 +162,8 @@ class Report(Body):
     end: str | None = None
     exit_code: Small | None = None
     signal: Small | None = None
-    why: str = ""
-    site_word: str | None = None
+    why: Words = ""
+    site_word: Words | None = None
     usage: UsageBody | None = None
     results_follow: bool = False
     for_now: bool = False

@@ -475,3 +475,20 @@ def test_a_return_to_the_queue_that_was_never_seen_is_told_all_the_same(sqlite_h
     states = [event.state for event in sqlite_hub.detail(job).events]
     assert states.count("preempted") == 2
     assert states[-1] == "running"
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "a\ud800b"])
+def test_words_of_a_site_that_no_column_takes_are_told_with_a_mark_in_their_place(hub, odd):
+    """A veto or a batch system may print anything; one such word must not stop all reports."""
+    job, work = leased(hub)
+    agent, now = hub.agents["alps"], hub.clock()
+    body = agent.ended(work, 0, 5, at_ms=now, start_ms=now, end_ms=now).model_dump(mode="json")
+    words = {"why": odd, "end": "lost", "exit_code": None, "site_word": odd}
+    text = json.dumps({"reports": [body | words]})
+    headers = {"content-type": "application/json"}
+    answer = hub.client(secret=agent.secret).post(
+        "/api/v1/agent/reports", content=text, headers=headers
+    )
+    assert answer.status_code == 200, answer.text
+    assert hub.state(job) == "failed"
+    assert hub.detail(job).attempts[0].why == "a\ufffdb"

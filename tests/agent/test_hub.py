@@ -1,0 +1,25 @@
+"""What the agent says to the hub is what the hub takes, whatever an operator wrote."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from meyrin.agent.hub import Hub
+from meyrin.client.connection import Connection
+from meyrin.wire.agents import LeaseBody
+
+
+@pytest.mark.parametrize("reason", ["new cooling " * 100, "new\ncooling\0"])
+def test_a_long_or_odd_reason_to_take_nothing_new_is_said_as_far_as_it_goes(reason):
+    said = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        said.append(LeaseBody.model_validate_json(request.content))
+        return httpx2.Response(200, json={"work": [], "requests": {}, "cancel": []})
+
+    connection = Connection("http://hub.test", "secret", transport=httpx2.MockTransport(answer))
+    assert Hub(connection, "a.1").lease(0.0, reason).work == []
+    connection.close()
+    (body,) = said
+    assert body.not_now == reason[:500].replace("\0", "\ufffd")
