@@ -117,3 +117,26 @@ def test_one_agent_at_a_time_in_a_folder(tmp_path):
         hold_lock(path, "an agent", tmp_path)
     held.close()
     hold_lock(path, "an agent", tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("until = 0203-01-01", "1970-01-01"),
+        ("until = 9999-12-31", "9998-12-31"),
+        ("start = 1969-12-31", "1970-01-01"),
+    ],
+)
+def test_an_offer_of_days_that_the_hub_can_not_be_told_is_refused_before_it_is_said(
+    load, line, words
+):
+    """Else the settings are taken, and the agent ends as it tells of them."""
+    offer = f'[[offer]]\npartition = "cpu"\nowners = {{ lab = 1 }}\n{line}\n'
+    with pytest.raises(InvalidInput, match=words):
+        load(GOOD + offer)
+
+
+def test_an_offer_of_more_owners_than_the_hub_takes_is_refused(load):
+    owners = ", ".join(f"o{number} = 1" for number in range(201))
+    with pytest.raises(InvalidInput, match="at most 200"):
+        load(GOOD + f'[[offer]]\npartition = "cpu"\nowners = {{ {owners} }}\n')

@@ -14,6 +14,8 @@ from meyrin.agent.wrong import explained
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
 
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
+
 
 class Rules(BaseModel):
     """The site's own rules. They are asked here, at the site, whatever the hub decided.
@@ -63,11 +65,11 @@ class Offer(BaseModel):
 
     partition: str
     """Which partition."""
-    owners: dict[str, int] = Field(min_length=1)
+    owners: dict[str, int] = Field(min_length=1, max_length=200)
     """Who paid for it, with the weights of their parts, such as { uni = 3, state = 1 }."""
-    start: date | None = None
+    start: date | None = Field(default=None, ge=_FIRST_DAY, le=_LAST_DAY)
     """The first day (UTC), such as 2027-01-01; absent: now."""
-    until: date | None = None
+    until: date | None = Field(default=None, ge=_FIRST_DAY, le=_LAST_DAY)
     """The first day that is not lent any more; absent: on and on."""
 
     @model_validator(mode="after")
@@ -205,7 +207,7 @@ class AgentConfig(BaseModel):
     that starts can be forecast; 0 shares nothing, and the hub forgets what it had."""
     rules: Rules = Rules()
     """The site's own rules."""
-    offer: tuple[Offer, ...] = ()
+    offer: tuple[Offer, ...] = Field(default=(), max_length=1000)
     """What the site proposes to lend, as [[offer]] tables."""
     evidence_key: Path | None = None
     """The key that the site signs evidence with, best in a place that jobs can't read, such as a
