@@ -158,3 +158,40 @@ def test_an_agent_that_starts_without_a_hub_notes_what_happens(tmp_path, monkeyp
     assert [each.end for each in site.hub.ends(work)] == ["exit"]
     assert Path(site.folder / "journal.sqlite").exists()
     site.close()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_hub_from_a_backup_hears_of_what_lives_and_ends_what_it_does_not_know(
+    tmp_path, restarted
+):
+    """It knows the one job as leased, and of the other nothing; neither changes for days."""
+    site = Site(tmp_path / "site")
+    site.folder.mkdir()
+    hub = site.hub
+    site.hub = Away(hub)
+    known, unknown = hub.add(), hub.add()
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    site.go_on()
+    site.cycle(agent)
+    assert [each[-1].phase for each in hub.reports.values()] == ["running", "running"]
+    hub.reports[known.attempt].clear()
+    hub.reports.pop(unknown.attempt)
+    hub.work.pop(unknown.attempt)
+    hub.stale.add(unknown.attempt)
+    site.hub.away = True
+    with suppress(Unreachable):
+        agent.lease_once(0)
+    site.hub.away = False
+    if restarted:
+        agent = site.agent()
+        agent.hello()
+    site.cycle(agent)
+    assert [each.phase for each in hub.reports[known.attempt]] == ["running"]
+    assert site.batch._asked_to_end == {unknown.attempt}
+    hub.reports.clear()
+    hub.work.clear()
+    site.cycle(agent)
+    assert known.attempt not in hub.reports, "told once"
+    site.close()

@@ -9,7 +9,6 @@ keeps what there is to tell.
 from __future__ import annotations
 
 import gc
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +38,7 @@ from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import MANY, Patience, gather_s
-from meyrin.agent.prepare import folder_of, no_room, start_of, stderr_file, unnamed
+from meyrin.agent.prepare import clear_away, folder_of, no_room, start_of
 from meyrin.agent.queue import tell_queue
 from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
@@ -93,6 +92,7 @@ class Agent:
         self._never: set[str] = set()
         self._before: set[str] = set()  # taken by an earlier start, and not handed over by it
         self._waits = Waits()
+        self._away = self._tell_all = False  # the hub did not answer; it may have forgotten since
         self._remembered = False
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news, self._rush, self._limits, self._queue = (threading.Event() for _ in range(4))
@@ -117,6 +117,7 @@ class Agent:
         said = self._saying()
         self.site = self.hub.hello(self.batch.kind, said[0], said[1]).site
         self._said = said
+        self._tell_all = bool(self._items)
         log.info("agent.hello", site=self.site, attempts=len(self._items))
 
     def _saying(self) -> tuple[list[Partition], About]:
@@ -165,15 +166,13 @@ class Agent:
             self._hand_over([by_attempt[a] for a in self.door.held() if a in by_attempt])
 
     def lease_once(self, wait_s: float) -> bool:
-        """Get work from the hub, note it, hand it over; end what is to be ended. Whether there was
-        any."""
+        """Get work from the hub, note it, hand it over; end what is to end. Was there any?"""
         not_now, said = self.door.not_now() or self.announcer.not_now(), self._saying()
         wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
-        if said == self._said:
-            reply = self.hub.lease(wait_s, not_now)
-        else:
-            reply = self.hub.lease(wait_s, not_now, partitions=said[0], about=said[1])
-            self._said = said
+        parts, about = (None, None) if said == self._said else said
+        was_away, self._away = self._away, True
+        reply = self.hub.lease(wait_s, not_now, partitions=parts, about=about)
+        self._away, self._said, self._tell_all = False, said, self._tell_all or was_away
         slow = self.config.rules.veto is not None  # it may take its time, each time
         with self._handing:
             new = self.journal.take(reply.work, reply.requests)
@@ -273,7 +272,12 @@ class Agent:
         return Report.model_validate({**whose, "phase": phase, "at_ms": self.clock_ms(), **known})
 
     def watch_once(self, wait_s: float) -> None:
-        """Note what changed in the batch system."""
+        """Note what changed in the batch system; all that lives, once the hub is back."""
+        if self._tell_all:
+            lives = self.batch.look_up(tuple(self._items)).values()
+            self.journal.note([self._of_batch(j) for j in lives if j.phase is not Phase.ENDED])
+            self._tell_all = False
+            self._news.set()
         before = self.journal.cursor()
         changes = self.batch.changes(before, wait_s)
         began = time.monotonic()
@@ -323,11 +327,7 @@ class Agent:
             return
         self.batch.forget(tuple(done))
         for attempt in done:
-            folder = folder_of(self.config, self._items[attempt])
-            if folder.own and folder.path.exists():
-                shutil.rmtree(folder.path, ignore_errors=True)
-            if unnamed(self._items[attempt].request):
-                stderr_file(self.config, attempt).unlink(missing_ok=True)
+            clear_away(self.config, self._items[attempt])
         self.journal.forget(done)
         for attempt in done:
             self._items.pop(attempt, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -110,6 +111,15 @@ def stderr_file(config: AgentConfig, attempt: str) -> Path:
 def unnamed(request: JobRequest) -> bool:
     """Whether nobody named a file for either stream."""
     return request.stdout is None and request.stderr is None
+
+
+def clear_away(config: AgentConfig, item: Item) -> None:
+    """Remove what was made for an attempt of which nobody asks any more."""
+    folder = folder_of(config, item)
+    if folder.own and folder.path.exists():
+        shutil.rmtree(folder.path, ignore_errors=True)
+    if unnamed(item.request):
+        stderr_file(config, item.work.attempt).unlink(missing_ok=True)
 
 
 def _stderr(config: AgentConfig, item: Item, workdir: str) -> str | None:
