@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from meyrin.agent.slurm import rest_values, words
@@ -43,3 +45,11 @@ def test_what_was_queued_again_has_not_begun_whatever_nodes_its_record_has(state
     by = CommandTransport(lambda *_: Done(0, line + "\n", ""), user="mtb1")
     (row,) = by.accounting(["meyrin-a"], 0, ["19"])
     assert (row.start_s is not None) is began
+
+
+def test_what_slurmrestd_says_senselessly_is_unknown_and_stops_nothing():
+    """Its doubles may be `NaN` and `Infinity`, which JSON of Python reads as such."""
+    said = json.loads('[NaN, Infinity, -Infinity, {"set": true, "number": NaN}, true, "NaN"]')
+    assert [rest_values.number(each) for each in said] == [None] * 6
+    odd = ["cpu", None, {"count": 3}, {"type": "cpu", "count": 2}, {"type": "mem"}]
+    assert rest_values.tres(odd) == "cpu=2"

@@ -7,6 +7,7 @@ word here and a list of words there. What is unset, infinite or senseless is Non
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from meyrin.agent.slurm import words
@@ -36,6 +37,8 @@ def number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not isfinite(value):
         return None
     whole = int(value)
     return None if whole < 0 or whole in _NO_VALUE else words.known(whole)
@@ -98,8 +101,8 @@ def tres(entries: Any) -> str:
     """`[{"type": "gres", "name": "gpu", "count": 2}]` as `gres/gpu=2`, as sacct prints it."""
     parts = []
     for each in entries if isinstance(entries, list) else ():
-        count = number(each.get("count"))
-        if count is None:
+        count = number(at(each, "count"))
+        if count is None or not each.get("type"):
             continue
         name = f"{each['type']}/{each['name']}" if each.get("name") else each["type"]
         parts.append(f"{name}={count}M" if name == "mem" else f"{name}={count}")
