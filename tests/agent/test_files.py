@@ -10,10 +10,12 @@ from tests.agent.scripted import CPU, Clock, StoryHub
 
 from meyrin.agent import output as output_module
 from meyrin.agent.batch import Output
+from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.output import Tail
+from meyrin.agent.prepare import clear_away, folder_of
 from meyrin.agent.results import bring_back, matches
-from meyrin.domain.errors import InvalidInput, Unreachable
+from meyrin.domain.errors import InvalidInput, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
 from meyrin.testing.batch import FakeBatch
 from meyrin.wire.agents import ResultsBody
@@ -24,7 +26,6 @@ from meyrin.wire.agents import ResultsBody
 @pytest.fixture
 def world(tmp_path):
     """A running job's batch system, hub, tail and attempt."""
-    from meyrin.agent.config import AgentConfig
     from meyrin.agent.prepare import start_of
 
     hub = StoryHub()
@@ -153,7 +154,7 @@ def folder(tmp_path):
 
 
 def names(folder, *patterns):
-    return [path.relative_to(folder).as_posix() for path in matches(folder, patterns)]
+    return [path.relative_to(folder).as_posix() for path in matches(folder, patterns).files]
 
 
 def test_patterns_match_below_the_folder(folder):
@@ -179,6 +180,54 @@ def test_a_link_that_leads_out_is_not_followed(folder, tmp_path):
     found = names(folder, "*", "**/*", "folder-link/*", "out", "file-link", "out/folder/key")
     assert "good-link" in found
     assert not {"file-link", "folder-link/key", "out/link", "out/folder/key"} & set(found)
+
+
+def test_a_folder_stands_for_its_links_to_files_of_the_job_too(folder):
+    """As a training leaves them: `last.pt` beside the numbered ones, or in another folder."""
+    (folder / "out" / "last.txt").symlink_to("1.txt")
+    (folder / "out" / "best.bin").symlink_to("../b.bin")
+    assert names(folder, "out") == ["out/1.txt", "out/best.bin", "out/deep/2.txt", "out/last.txt"]
+    assert "out/last.txt" in names(folder, "**")
+
+
+def nested(folder, name, count):
+    """So many folders in each other, which together have no path."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(count):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def test_nothing_that_a_job_leaves_stops_the_agent(folder):
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    (folder / "out" / "self").symlink_to("self")
+    nested(folder / "out", "d", 1500)
+    hub, job = item("*", "out/self", "**/*.pt")
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "not found: out/self, **/*.pt"
+    assert {"a.txt", "out/deep/2.txt"} <= {file.name for file in files}
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=folder.parent / "agent")
+    own = folder_of(config, job).path
+    own.parent.mkdir(parents=True)
+    folder.rename(own)
+    clear_away(config, job)
+    assert not own.exists()
+    clear_away(config, job)
+
+
+def test_a_folder_that_can_not_be_looked_into_is_said(folder):
+    nested(folder / "out", "d" * 250, 20)
+    hub, job = item("out")
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state.startswith("not found: out/ddd")
+    assert state.endswith("d (File name too long)")
+    assert [file.name for file in files] == ["out/1.txt", "out/deep/2.txt"]
 
 
 def item(*patterns):
@@ -226,14 +275,15 @@ def test_a_file_that_can_not_be_read_leaves_the_others(folder):
     assert [file.name for file in files] == ["b.bin"]
 
 
-def test_a_hub_that_is_away_is_asked_again(folder):
+@pytest.mark.parametrize("passing", [Unreachable, StorageFull, NotLoggedIn])
+def test_what_passes_is_waited_out_and_loses_no_result(folder, passing):
     hub, job = item("*")
 
-    def away(_):
-        raise Unreachable("hub is away")
+    def refuses(_):
+        raise passing("not now")
 
-    hub.upload = away
-    with pytest.raises(Unreachable):
+    hub.upload = refuses
+    with pytest.raises(passing):
         bring_back(hub, job, folder)
     assert hub.left == {}
 

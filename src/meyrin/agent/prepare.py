@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,10 +115,15 @@ def unnamed(request: JobRequest) -> bool:
 
 
 def clear_away(config: AgentConfig, item: Item) -> None:
-    """Remove what was made for an attempt of which nobody asks any more."""
+    """Remove what was made for an attempt of which nobody asks any more, its own folder with
+    whatever the job left in it; what can't be removed stays."""
     folder = folder_of(config, item)
-    if folder.own and folder.path.exists():
-        shutil.rmtree(folder.path, ignore_errors=True)
+    if folder.own:
+        try:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        except RecursionError:  # a thousand folders in each other
+            command = ["rm", "-rf", "--", str(folder.path)]
+            subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
     if unnamed(item.request):
         stderr_file(config, item.work.attempt).unlink(missing_ok=True)
 

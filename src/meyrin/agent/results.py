@@ -3,53 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
 from meyrin.agent.seal import seal
-from meyrin.domain.errors import MeyrinError, Unreachable
+from meyrin.domain.errors import MeyrinError, NotLoggedIn
 from meyrin.wire.jobs import FileView
 
 EVIDENCE = "evidence.zip"
 Seal = Callable[[Path], Path]  # what a job left under that name → what is brought back
 
 
-def matches(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """Files below `folder` that a pattern matches (`**` crosses folders); never a link that
-    leads out of it."""
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a job left under some patterns: its files, and what there is that can't be looked at,
+    each with the system's word for it."""
+
+    files: list[Path]
+    closed: list[tuple[Path, str]]
+
+
+def matches(folder: Path, patterns: tuple[str, ...]) -> Left:
+    """What is below `folder` that a pattern matches (`**` crosses folders); never a link that
+    leads out of it. A folder stands for all in it, links to files of the job included.
+
+    Jobs leave whatever they like, so nothing here may raise for it: links in a circle, folders
+    that nobody may enter, or more of them in each other than Python goes down.
+    """
     root = folder.resolve()
-    found: set[Path] = set()
-    for pattern in patterns:
-        for path in _glob(folder, pattern):
-            inside = path.resolve().is_relative_to(root)
-            if inside and path.is_dir() and not path.is_symlink():
-                found |= {p for p in path.rglob("*") if p.is_file() and not p.is_symlink()}
-            elif inside and path.is_file():
-                found.add(path)
-    return sorted(found)
+    files: set[Path] = set()
+    closed: dict[Path, str] = {}
+    todo = [(path, False) for pattern in patterns for path in _glob(folder, pattern)]
+    seen: set[Path] = set()
+    while todo:
+        path, in_known = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            link = path.is_symlink()
+            if (link or not in_known) and not path.resolve().is_relative_to(root):
+                continue
+            if path.is_file():
+                files.add(path)
+            elif path.is_dir() and not link:
+                todo += [(below, True) for below in path.iterdir()]
+        except RuntimeError:  # a link in a circle
+            continue
+        except OSError as error:
+            closed[path] = error.strerror or str(error)
+    return Left(sorted(files), sorted(closed.items()))
 
 
 def _glob(folder: Path, pattern: str) -> list[Path]:
     try:
         return list(folder.glob(pattern))
-    except (ValueError, NotImplementedError, OSError):  # as glob has it, of `a**b` say: nothing
-        return []
+    except (ValueError, NotImplementedError, OSError, RecursionError):
+        return []  # as glob has it: of `a**b` say, or for a thousand folders in each other
 
 
 def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None) -> None:
     """Upload the results of one ended attempt and say which there are. May be repeated.
 
-    Where `sealed_by` is given, the evidence goes as what it makes of it, or not at all.
+    Where `sealed_by` is given, the evidence goes as what it makes of it, or not at all. Raises
+    what may pass (a hub that is away, has no room or knows this agent no longer) before anything
+    is told, so that nothing is given up for it.
     """
     sealed: list[Path] = []
     views: list[FileView] = []
     patterns = item.request.output_files
-    missing = [pattern for pattern in patterns if not matches(folder, (pattern,))]
-    for path in matches(folder, patterns):
+    each = {pattern: matches(folder, (pattern,)) for pattern in patterns}
+    missing = [pattern for pattern, left in each.items() if not left.files and not left.closed]
+    closed = dict(pair for left in each.values() for pair in left.closed)
+    missing += [f"{_shown(path, folder)} ({why})" for path, why in sorted(closed.items())]
+    for path in sorted({path for left in each.values() for path in left.files}):
         name = path.relative_to(folder).as_posix()
-        shown = name.encode("utf-8", "backslashreplace").decode()
+        shown = _shown(path, folder)
         if shown != name:
             missing.append(f"{shown} (its name is no text)")
             continue
@@ -59,9 +91,9 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
                 sent = hub.upload(sealed[-1])
             else:
                 sent = hub.upload(path)
-        except Unreachable:
-            raise
         except (OSError, MeyrinError) as error:
+            if isinstance(error, MeyrinError) and (error.retry or isinstance(error, NotLoggedIn)):
+                raise
             missing.append(f"{name} ({error})")
             continue
         views.append(sent.model_copy(update={"name": name}))
@@ -69,6 +101,12 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
     hub.results(item.work.attempt, item.work.epoch, state, views)
     for path in sealed:
         path.unlink(missing_ok=True)
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """Its name below the folder, as text also where it is none."""
+    name = path.relative_to(folder).as_posix()
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def sealing(config: AgentConfig, site: str, item: Item) -> Seal | None:
