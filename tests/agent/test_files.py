@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_what_is_new_is_sent(world):
     batch.say(attempt, b"oops\n", "stderr")
     tail.pump(last=[])
     assert hub.printed == {(attempt, "stdout"): b"one\ntwo\n", (attempt, "stderr"): b"oops\n"}
+
+
+def test_a_pipe_for_a_name_is_not_waited_for(world):
+    """Jobs may print to a pipe, or put one where they print: that stopped all that is told."""
+    batch, hub, tail, attempt = world
+    path = Path(batch.output(attempt).stdout)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    tail.watch(attempt)
+    pumping = threading.Thread(target=tail.pump, args=([],), daemon=True)
+    pumping.start()
+    pumping.join(20)
+    assert not pumping.is_alive()
+    assert hub.printed == {}
+    path.unlink()
+    path.write_text("again a file\n")
+    tail.pump(last=[attempt])
+    assert hub.printed == {(attempt, "stdout"): b"again a file\n"}
 
 
 def test_what_was_named_is_not_asked_for_until_it_is_forgotten(world, tmp_path):

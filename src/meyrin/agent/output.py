@@ -7,8 +7,8 @@ could lose, and a piece sent twice is no harm.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem, Output
 from meyrin.agent.hub import Hub
@@ -108,8 +108,17 @@ def _read(file: _File) -> bytes:
     if file.offset == _NO_MORE:
         return b""
     try:
-        with Path(file.path).open("rb") as stream:
+        # a pipe keeps whoever opens it waiting, and its bytes are for somebody else; a device
+        # may have no end
+        if not stat.S_ISREG(os.stat(file.path).st_mode):  # noqa: PTH116 - a hot path
+            return b""
+        with open(file.path, "rb", opener=_at_once) as stream:
             stream.seek(file.offset)
             return stream.read(_PIECE)
     except OSError:
         return b""  # not there yet, or taken away by its owner
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting, should it have become a pipe meanwhile."""
+    return os.open(path, flags | os.O_NONBLOCK)
