@@ -229,5 +229,12 @@ def test_inputs_as_people_type_them(tmp_path: Path) -> None:
     for wrong in ("missing", "missing=c", "=c"):
         with pytest.raises(errors.InvalidInput, match="no input"):
             names(wrong)
+    assert names("c=./in//c/.", "data=./") == ["in/c", "a", "sub/b"], "one name is written once"
+    assert names("./c=") == ["c"]
     with pytest.raises(errors.InvalidInput, match="two inputs"):
-        names("c=same", "data/a=same")
+        names("c=same", "data/a=./same")
+    with pytest.raises(errors.InvalidInput, match=r"called 'a/b': another is called 'a'"):
+        names("c=a", "data/a=a/b")
+    for wrong in ("c=.", "c=../c", "c=/c", "c=a/../c"):
+        with pytest.raises(errors.InvalidInput, match="input can't be"):
+            names(wrong)

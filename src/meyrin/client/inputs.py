@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.job import check_input_names
 
 
 def input_files(typed: Sequence[str], cwd: Path) -> list[tuple[Path, str]]:
     """Every file to send with its name in the job, in the order typed.
 
-    Raises InvalidInput for what isn't there, is no plain file, or comes twice under one name.
+    Raises InvalidInput for what isn't there, is no plain file, comes twice under one name, or
+    under a name that no file can have.
     """
     found: dict[str, Path] = {}
     for word in typed:
@@ -26,6 +28,7 @@ def input_files(typed: Sequence[str], cwd: Path) -> list[tuple[Path, str]]:
                     hint="name one of them anew: --input PATH=NAME",
                     field="input",
                 )
+    check_input_names(found)
     return [(path, name) for name, path in found.items()]
 
 
@@ -35,6 +38,7 @@ def _split(word: str, cwd: Path) -> tuple[Path, str]:
         path, name = word, _own_name(word, cwd)
     else:
         path, _, name = word.rpartition("=")
+        name = PurePosixPath(name).as_posix() if name else _own_name(path, cwd)
     place = cwd / path
     if not path or not place.exists():
         raise InvalidInput(

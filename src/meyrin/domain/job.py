@@ -8,6 +8,7 @@ into nodes and shares of a node for one partition.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
@@ -130,6 +131,23 @@ class InputFile:
         parts = self.name.split("/")
         inside = bool(self.name) and not self.name.startswith("/") and ".." not in parts
         _need(inside and "\0" not in self.name, "input", self.name, "a path below the job's folder")
+
+
+def check_input_names(names: Iterable[str]) -> None:
+    """Raise InvalidInput unless a job's folder can hold files of all these names at once: each a
+    plain path below it, none of them a folder of another."""
+    there = set(names)
+    for name in sorted(there):
+        parts = name.split("/")
+        plain = not {"", ".", ".."} & set(parts)
+        _need(plain, "input", name, "a path below the job's folder, such as data/a.csv")
+        above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        if clash := next((folder for folder in above if folder in there), None):
+            raise InvalidInput(
+                f"an input can't be called {name!r}: another is called {clash!r}",
+                hint="name one of them anew: --input PATH=NAME",
+                field="input",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from urllib.parse import quote
 
 import fsspec
 import pytest
@@ -182,6 +183,43 @@ def test_inputs_must_have_been_brought_by_who_submits(hub):
     assert client.get(path.replace("data", "date")).status_code == 404
     hub.site("jura", CPU)
     assert hub.client("jura").get(path).status_code == 404, "another site's attempt"
+
+
+NO_PLACE = (("a", "a/b"), (".",), ("./a",), ("a//b",), ("a/",), ("a/./b",))
+
+
+@pytest.mark.parametrize("names", NO_PLACE)
+def test_inputs_that_no_folder_can_hold_are_refused(sqlite_hub, names):
+    """The site would say so after the job was placed, or give the job something else."""
+    one = bring(sqlite_hub, "ada", DATA)
+    with pytest.raises(InvalidInput) as raised:
+        sqlite_hub.submit(inputs=tuple(InputFile(name, one.sha256, one.size) for name in names))
+    assert raised.value.facts["field"] == "input"
+
+
+def test_two_inputs_of_one_name_are_the_same_file(sqlite_hub):
+    one, other = bring(sqlite_hub, "ada", DATA), bring(sqlite_hub, "ada", DATA[1:])
+    sqlite_hub.submit(inputs=(one, one))
+    with pytest.raises(InvalidInput, match=r"two inputs are called 'in/data\.txt'"):
+        sqlite_hub.submit(inputs=(one, other))
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "end\n", "#q?x=1&y \\.txt", "\t"])
+def test_a_file_may_have_any_name(sqlite_hub, name):
+    file = bring(sqlite_hub, "ada", DATA)
+    job = sqlite_hub.submit(
+        inputs=(InputFile(name, file.sha256, file.size),), output_files=("out/*",)
+    )
+    sqlite_hub.step()
+    agent = sqlite_hub.agents["alps"]
+    (work,) = agent.lease().work
+    path = f"/api/v1/agent/attempts/{work.attempt}/inputs/{quote(name)}"
+    assert sqlite_hub.client("alps").get(path).content == DATA
+    agent.report(agent.ended(work, results_follow=True))
+    put(sqlite_hub.client("alps"), DATA)
+    assert results(sqlite_hub, "alps", work, DATA, name=f"out/{name}").status_code == 200
+    path = f"/api/v1/jobs/{job}/files/out/{quote(name)}"
+    assert sqlite_hub.client("ada").get(path).content == DATA
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound
 from meyrin.domain.states import ENDED, JobState, shown
@@ -26,6 +27,15 @@ from meyrin.wire.jobs import (
     SubmitReply,
     UploadState,
 )
+
+
+class _AnyPath(PathConvertor):
+    """The rest of an address, line ends in it too: files of jobs have what names they like."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("path", _AnyPath())
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
-from meyrin.domain.job import MAX_ARRAY, JobRequest
+from meyrin.domain.job import MAX_ARRAY, JobRequest, check_input_names
 from meyrin.domain.states import JobState
 from meyrin.domain.units import LAST_S, show_count
 from meyrin.engine import explain
@@ -94,6 +94,7 @@ def project_of(step: Step, actor: Actor, name: str | None) -> str:
 def _prepare(submission: Submission, project: str) -> _Kept:
     request = submission.request
     _check_numbers(request)
+    _check_inputs(request)
     try:
         spec = REQUEST.dump_json(request, exclude={"script"}, exclude_defaults=True)
         script = hashlib.sha256(request.script.encode())
@@ -130,6 +131,17 @@ def _check_numbers(request: JobRequest) -> None:
         if not least <= value <= most:
             hint = f"from {least} to {most}"
             raise InvalidInput(f"{name} can't be {value}", hint=hint, field=name)
+
+
+def _check_inputs(request: JobRequest) -> None:
+    """Raise InvalidInput for inputs that can't all lie in the job's folder."""
+    check_input_names(file.name for file in request.inputs)
+    digests: dict[str, str] = {}
+    for file in request.inputs:
+        if digests.setdefault(file.name, file.sha256) != file.sha256:
+            raise InvalidInput(
+                f"two inputs are called {file.name!r}", hint="name one anew", field="inputs"
+            )
 
 
 def _check_elements_together(asked: Iterable[_Kept]) -> None:
