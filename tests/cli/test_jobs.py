@@ -126,7 +126,7 @@ def test_cancelling_several_goes_past_a_failure(
     assert meyrin("cancel", "1", "7", "2") == 5
     said = capsys.readouterr().err
     assert "job 1: ended" in said
-    assert "there is no job 7" in said
+    assert said.count("there is no job 7") == 1
     assert "job 2: had ended already" in said
     assert meyrin("cancel", "--json", "2") == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -134,6 +134,10 @@ def test_cancelling_several_goes_past_a_failure(
     }
     assert meyrin("cancel", "--json", "7") == 5
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "not_found"
+    assert meyrin("cancel", "--json", "7", "8") == 5
+    said_both = capsys.readouterr()
+    assert json.loads(said_both.out)["error"]["message"] == "there is no job 7"
+    assert [said_both.err.count(f"there is no job {n}") for n in (7, 8)] == [1, 1]
     assert meyrin("cancel") == 2
 
 
@@ -161,6 +165,19 @@ def test_output_once_and_live(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> 
     assert "failed (by hand)" in said.err
     assert meyrin("logs", "--stderr", "1") == 0
     assert "without --stderr" in capsys.readouterr().err
+
+
+def test_a_job_that_never_ran_is_not_said_to_wait(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    hub.job(1, state="failed", reason="stdout /no/such: No such file or directory")
+    for words in (("logs", "1"), ("logs", "1", "--stderr")):
+        assert meyrin(*words) == 0
+        said = capsys.readouterr().err
+        assert said == "job 1 is failed and never ran: stdout /no/such: No such file or directory\n"
+    hub.job(2, state="cancelled")
+    assert meyrin("logs", "2") == 0
+    assert capsys.readouterr().err == "job 2 is cancelled and never ran\n"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +212,22 @@ def test_results_of_an_array_by_element(meyrin: Meyrin, hub: FakeHub, tmp_path: 
     assert meyrin("fetch", "2") == 0
     assert (tmp_path / "job-2" / "0" / "out").read_text() == "0"
     assert (tmp_path / "job-2" / "5" / "out").read_text() == "5"
+
+
+def test_elements_that_have_not_ended_are_said(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    for task, state in enumerate(("completed", "running", "submitted")):
+        hub.job(2 + task, state=state, array_job=2, task=task)
+    assert meyrin("fetch", "2") == 1
+    said = capsys.readouterr()
+    assert "2 elements of job 2 not ended yet" in said.err
+    assert "kept no results" not in said.err
+    hub.jobs[2].results, hub.jobs[2].files = "complete", {"out": b"0"}
+    assert meyrin("fetch", "2", "--json") == 1
+    said = capsys.readouterr()
+    assert [file["job"] for file in json.loads(said.out)["files"]] == ["2_0"]
+    assert "2 elements of job 2 not ended yet" in said.err
 
 
 def test_results_that_are_not_all_there(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:

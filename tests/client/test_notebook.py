@@ -55,3 +55,9 @@ def test_a_command_prints_here(
     assert hub.jobs[1].request.arguments == ("echo", "x")
     with pytest.raises(meyrin.InvalidInput, match="list of words"):
         meyrin.run("echo x", client=client)
+    with pytest.raises(meyrin.InvalidInput, match="5 is no word of a command") as caught:
+        meyrin.run(["python", "train.py", "--epochs", 5], client=client)  # type: ignore[list-item]
+    assert caught.value.hint == 'write it as "5"'
+    hub.on_submit = lambda _: hub.end(hub.jobs[2])
+    assert meyrin.run(["cat", Path("a b")], client=client) == 0
+    assert hub.jobs[2].request.arguments == ("cat", "a b")

@@ -34,6 +34,17 @@ def test_the_environment_comes_before_the_folder(tmp_path: Path) -> None:
     assert find_hub(around, url="http://here").token == "mine"
 
 
+def test_a_token_file_that_was_named_is_not_passed_over(tmp_path: Path) -> None:
+    """With the folder's own token instead, its owner would have acted, and not who was named."""
+    save(tmp_path / "client.json", "http://here", "mine")
+    (tmp_path / "token").write_text("theirs\n")
+    for around in ({}, {"MEYRIN_TOKEN": "other", "MEYRIN_TOKEN_FILE": "/none"}):
+        found = find_hub(around, folder=tmp_path, token_file=tmp_path / "token")
+        assert (found.url, found.token, found.renewable) == ("http://here", "theirs", None)
+    with pytest.raises(errors.InvalidInput, match="can't be read"):
+        find_hub({}, folder=tmp_path, token_file=tmp_path / "none")
+
+
 def test_no_hub_is_known(tmp_path: Path) -> None:
     with pytest.raises(errors.Unreachable, match="no hub is known") as caught:
         find_hub({}, folder=tmp_path)

@@ -44,20 +44,26 @@ def command(session: Session, job: str, names: tuple[str, ...], into: str | None
     progress = ProgressLine(session.clock)
     try:
         with session.client() as hub:
-            for part in _parts(hub, job, folder):
+            parts, waiting = _parts(hub, job, folder)
+            if waiting:
+                still = f"{show_count(waiting, 'element')} of job {job}"
+                trouble.append(f"{still} not ended yet: results come when an element has")
+            for part in parts:
                 label, _, found = part
                 if found.results not in {"none", "complete"}:
                     trouble.append(f"job {label}: {found.results}")
                 fetched += _bring(hub, part, names, progress)
     finally:
         progress.close()
-    _tell(session, job, fetched)
+    _tell(session, job, fetched, whole=not trouble)
     if trouble:
+        session.json = False  # that was the one object
         raise Failed("; ".join(trouble), hint="what could be brought is here")
 
 
-def _parts(hub: Client, job: str, folder: Path) -> list[tuple[str, Path, JobDetail]]:
-    """The job, or each element of the array, with the folder for it."""
+def _parts(hub: Client, job: str, folder: Path) -> tuple[list[tuple[str, Path, JobDetail]], int]:
+    """The job, or each element of the array that has ended, with the folder for it; and how many
+    elements have not."""
     found = hub.results(job)
     if not found.array:
         if found.job.state not in _ENDED:
@@ -65,14 +71,18 @@ def _parts(hub: Client, job: str, folder: Path) -> list[tuple[str, Path, JobDeta
                 f"job {job} is {found.job.shown}: its results come when it has ended",
                 hint=f"`meyrin logs -f {job}` waits for that",
             )
-        return [(job, folder, found)]
+        return [(job, folder, found)], 0
     elements = []
+    waiting = 0
     for each in hub.each_job(mine=False, limit=500):
-        if each.array_job == found.job.array_job and each.state in _ENDED:
-            elements.append((each.label, folder / str(each.task), hub.results(each.label)))
+        if each.array_job == found.job.array_job:
+            if each.state in _ENDED:
+                elements.append((each.label, folder / str(each.task), hub.results(each.label)))
+            else:
+                waiting += 1
         if each.job < found.job.job:
             break
-    return elements[::-1]
+    return elements[::-1], waiting
 
 
 def _bring(
@@ -93,7 +103,7 @@ def _bring(
     ]
 
 
-def _tell(session: Session, job: str, fetched: list[dict[str, object]]) -> None:
+def _tell(session: Session, job: str, fetched: list[dict[str, object]], *, whole: bool) -> None:
     if session.json:
         data_json({"files": fetched, "next": ""})
         return
@@ -102,5 +112,5 @@ def _tell(session: Session, job: str, fetched: list[dict[str, object]]) -> None:
     if fetched:
         size = sum(int(str(file["size"])) for file in fetched)
         say(f"{show_count(len(fetched), 'file')}, {amount(size)}")
-    else:
+    elif whole:
         say(f"job {job} kept no results; say what to keep with `meyrin submit --output-files`")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from meyrin.cli.exits import exit_code
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import (
@@ -280,15 +281,13 @@ Examples:
 @asks_hub
 def cancel(session: Session, job_labels: tuple[str, ...]) -> None:
     """End jobs: at once while they wait, through their site when they are there."""
-    done: dict[str, Any] = {}
 
-    def end(hub: Client, label: str) -> None:
+    def end(hub: Client, label: str) -> dict[str, Any]:
         reply = hub.cancel(label)
-        done[label] = reply.model_dump(mode="json")
         say(f"job {label}: {_cancelled(reply)}")
+        return reply.model_dump(mode="json")
 
-    failure = _each(session, job_labels, end)
-    _report_each(session, "cancelled", done, failure)
+    _each(session, "cancelled", job_labels, end)
 
 
 def _cancelled(reply: CancelReply) -> str:
@@ -313,38 +312,33 @@ Example:
 @asks_hub
 def release(session: Session, job_labels: tuple[str, ...]) -> None:
     """Let jobs go that were submitted with --hold."""
-    done: dict[str, Any] = {}
 
-    def let_go(hub: Client, label: str) -> None:
-        done[label] = {"released": hub.release(label)}
+    def let_go(hub: Client, label: str) -> dict[str, Any]:
+        released = hub.release(label)
         say(f"job {label}: released; `meyrin explain {label}` says where it goes")
+        return {"released": released}
 
-    failure = _each(session, job_labels, let_go)
-    _report_each(session, "released", done, failure)
+    _each(session, "released", job_labels, let_go)
 
 
-def _each(session: Session, labels: tuple[str, ...], act: Any) -> MeyrinError | None:
-    """Do it for every job, past those where it fails; returns the first failure."""
+def _each(session: Session, word: str, labels: tuple[str, ...], act: Any) -> None:
+    """Do it for every job, past those where it fails, and say what `act` gave for each; the exit
+    code is the first failure's. Several failures are each told once, as they come."""
     from meyrin.cli.main import report  # noqa: PLC0415 - main imports this module by name
+    from meyrin.client.errors import as_body  # noqa: PLC0415
 
-    failure: MeyrinError | None = None
+    done: dict[str, Any] = {}
+    failures: list[MeyrinError] = []
     with session.client() as hub:
         for label in labels:
             try:
-                act(hub, label)
+                done[label] = act(hub, label)
             except MeyrinError as error:
-                if failure is not None or len(labels) > 1:
-                    quiet = Session(environ=session.environ)
-                    report(error, quiet)
-                failure = failure or error
-    return failure
-
-
-def _report_each(
-    session: Session, word: str, done: dict[str, Any], failure: MeyrinError | None
-) -> None:
-    if session.json and (done or failure is None):
-        data_json({word: done})
-        session.json = False
-    if failure is not None:
-        raise failure
+                if len(labels) == 1:
+                    raise
+                report(error, Session(environ=session.environ))
+                failures.append(error)
+    if session.json:
+        data_json({word: done} if done else as_body(failures[0]))
+    if failures:
+        click.get_current_context().exit(exit_code(failures[0]))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from meyrin.cli.session import Session, hub_options, pass_session
-from meyrin.cli.terminal import say
+from meyrin.cli.terminal import clean, say
+from meyrin.domain.states import ENDED
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
@@ -68,11 +69,14 @@ def _follow(hub: Client, job: str, stream: Stream, offset: int) -> None:
 def _say_why_empty(hub: Client, job: str, stderr: bool) -> None:
     found = hub.job(job).job
     words = f"job {job} is {found.shown} and has printed nothing"
-    if stderr:
+    never = found.start_ms is None and found.state in ENDED
+    if never:
+        words = f"job {job} is {found.shown} and never ran{found.reason and ': '}{found.reason}"
+    elif stderr:
         words += " apart on standard error; `meyrin logs` without --stderr may have it"
     elif found.start_ms is None:
         words += f" yet; `meyrin explain {job}` says why it waits"
-    say(words)
+    say(clean(words))
 
 
 def _write(piece: bytes) -> None:

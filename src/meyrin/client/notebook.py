@@ -72,7 +72,7 @@ def submit(
     inline = isinstance(script, str) and script.startswith("#!")
     source = str(script).encode() if inline else Path(script)
     read = read_script(source)
-    argv = [*_options(options), "--", "script" if inline else str(script), *arguments]
+    argv = [*_options(options), "--", "script" if inline else str(script), *_words(arguments)]
     parsed = parse(_named(read, inline), argv, os.environ, **_here())
     return _hand_in(parsed, client)
 
@@ -81,7 +81,8 @@ def run(command: Sequence[str], *, client: Client | None = None, **options: Any)
     """Run a command as a job, print its output as it comes, and return its exit code."""
     if isinstance(command, str):
         raise InvalidInput("a command is a list of words", hint='write ["python", "train.py"]')
-    job = _hand_in(parse_command(_options(options), command, os.environ, **_here()), client)
+    parsed = parse_command(_options(options), _words(command), os.environ, **_here())
+    job = _hand_in(parsed, client)
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     for event in job.follow():
         if isinstance(event, Output):
@@ -108,6 +109,14 @@ def _named(script: Script, inline: bool) -> Script:
 
 def _here() -> dict[str, Any]:
     return {"cwd": str(Path.cwd()), "host": socket.gethostname(), "now_s": int(time.time())}
+
+
+def _words(words: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """A command's words, paths among them as text; raises InvalidInput for what is no text."""
+    for word in words:
+        if not isinstance(word, str | os.PathLike):
+            raise InvalidInput(f"{word!r} is no word of a command", hint=f'write it as "{word}"')
+    return [os.fspath(word) for word in words]
 
 
 def _options(options: dict[str, Any]) -> list[str]:

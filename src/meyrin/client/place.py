@@ -1,7 +1,8 @@
 """Where the hub is and with which token to knock: from the environment or one folder.
 
 In rising order: the folder's `client.json` (written by `meyrin up` or `meyrin login`), then
-`MEYRIN_HUB` with `MEYRIN_TOKEN` or `MEYRIN_TOKEN_FILE`, then what was given. Never guesses.
+`MEYRIN_HUB` with `MEYRIN_TOKEN` or `MEYRIN_TOKEN_FILE`, then what was given: a token file that
+was named counts at the folder's hub too. Never guesses.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def find_hub(
     path = state_folder(environ, folder) / CLIENT_FILE
     if named is None:
         if path.exists():
-            return _read(path)
+            known = _read(path)
+            if token_file is None:
+                return known
+            return Place(known.url, _token(environ, token_file) or "", str(token_file))
         raise Unreachable(
             f"no hub is known: MEYRIN_HUB is not set and there is no {path}",
             hint="start one with `meyrin up`, or log in to one with `meyrin login --hub URL`",
