@@ -13,9 +13,10 @@ from meyrin.agent import output as output_module
 from meyrin.agent.batch import Output
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
+from meyrin.agent.left import matches
 from meyrin.agent.output import Tail
 from meyrin.agent.prepare import clear_away, folder_of
-from meyrin.agent.results import bring_back, matches
+from meyrin.agent.results import bring_back
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
 from meyrin.testing.batch import FakeBatch
@@ -182,7 +183,11 @@ def test_patterns_match_below_the_folder(folder):
     assert names(folder, "out/*") == ["out/1.txt", "out/deep/2.txt"]
     assert names(folder, "**/*.txt") == ["a.txt", "out/1.txt", "out/deep/2.txt"]
     assert names(folder, "a.txt", "*.txt", "b.bin") == ["a.txt", "b.bin"]
-    assert names(folder, "nothing") == []
+    assert names(folder, "nothing", "a.txt/**", "out/deep/2.txt/*") == []
+    assert names(folder, "**/.hid*", "out/[0-9].txt", "./out//deep") == [
+        ".hidden", "out/1.txt", "out/deep/2.txt",
+    ]  # fmt: skip
+    assert len(names(folder, ".")) == len(names(folder, "**")) == 5
     assert names(folder, "a**b", "[", "out/1.txt/") in ([], ["out/1.txt"])
 
 
@@ -207,6 +212,10 @@ def test_a_folder_stands_for_its_links_to_files_of_the_job_too(folder):
     (folder / "out" / "best.bin").symlink_to("../b.bin")
     assert names(folder, "out") == ["out/1.txt", "out/best.bin", "out/deep/2.txt", "out/last.txt"]
     assert "out/last.txt" in names(folder, "**")
+    (folder / "latest").symlink_to("out")
+    deeper = ["latest/1.txt", "latest/deep/2.txt", "latest/last.txt"]
+    assert names(folder, "latest/**/*.txt") == deeper
+    assert names(folder, "latest") == [], "all in it comes under its own name"
 
 
 def nested(folder, name, count):
@@ -225,10 +234,10 @@ def test_nothing_that_a_job_leaves_stops_the_agent(folder):
     (folder / "two").symlink_to("one")
     (folder / "out" / "self").symlink_to("self")
     nested(folder / "out", "d", 1500)
-    hub, job = item("*", "out/self", "**/*.pt")
+    hub, job = item("*", "out/self", "**/d/**/*.txt", "**/2.txt")
     bring_back(hub, job, folder)
     state, files = hub.left[job.work.attempt]
-    assert state == "not found: out/self, **/*.pt"
+    assert state == "not found: out/self, **/d/**/*.txt"
     assert {"a.txt", "out/deep/2.txt"} <= {file.name for file in files}
     config = AgentConfig(hub="http://hub", credential_file="c", dir=folder.parent / "agent")
     own = folder_of(config, job).path
@@ -237,6 +246,21 @@ def test_nothing_that_a_job_leaves_stops_the_agent(folder):
     clear_away(config, job)
     assert not own.exists()
     clear_away(config, job)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/" * 40 + "*.pt", "**/d/" * 20 + "*.pt", "*/" * 40 + "*.pt"]
+)
+def test_no_pattern_takes_as_long_as_there_are_ways_through_it(folder, pattern):
+    """40 times `**` and 40 folders: more ways than anybody can go, for each of all files."""
+    nested(folder, "d", 40)
+    for name in "efgh":
+        (folder / name).symlink_to(".")
+    found = []
+    looking = threading.Thread(target=lambda: found.append(names(folder, pattern)), daemon=True)
+    looking.start()
+    looking.join(30)
+    assert found == [[]]
 
 
 def test_a_folder_that_can_not_be_looked_into_is_said(folder):

@@ -3,66 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
+from meyrin.agent.left import matches
 from meyrin.agent.seal import seal
 from meyrin.domain.errors import MeyrinError, NotLoggedIn
 from meyrin.wire.jobs import FileView
 
 EVIDENCE = "evidence.zip"
 Seal = Callable[[Path], Path]  # what a job left under that name → what is brought back
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a job left under some patterns: its files, and what there is that can't be looked at,
-    each with the system's word for it."""
-
-    files: list[Path]
-    closed: list[tuple[Path, str]]
-
-
-def matches(folder: Path, patterns: tuple[str, ...]) -> Left:
-    """What is below `folder` that a pattern matches (`**` crosses folders); never a link that
-    leads out of it. A folder stands for all in it, links to files of the job included.
-
-    Jobs leave whatever they like, so nothing here may raise for it: links in a circle, folders
-    that nobody may enter, or more of them in each other than Python goes down.
-    """
-    root = folder.resolve()
-    files: set[Path] = set()
-    closed: dict[Path, str] = {}
-    todo = [(path, False) for pattern in patterns for path in _glob(folder, pattern)]
-    seen: set[Path] = set()
-    while todo:
-        path, in_known = todo.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        try:
-            link = path.is_symlink()
-            if (link or not in_known) and not path.resolve().is_relative_to(root):
-                continue
-            if path.is_file():
-                files.add(path)
-            elif path.is_dir() and not link:
-                todo += [(below, True) for below in path.iterdir()]
-        except RuntimeError:  # a link in a circle
-            continue
-        except OSError as error:
-            closed[path] = error.strerror or str(error)
-    return Left(sorted(files), sorted(closed.items()))
-
-
-def _glob(folder: Path, pattern: str) -> list[Path]:
-    try:
-        return list(folder.glob(pattern))
-    except (ValueError, NotImplementedError, OSError, RecursionError):
-        return []  # as glob has it: of `a**b` say, or for a thousand folders in each other
 
 
 def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None) -> None:
