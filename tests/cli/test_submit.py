@@ -11,6 +11,7 @@ from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, refused
 
 from meyrin.client.api import Client
+from meyrin.client.sbatch.options import HONOURED
 from meyrin.domain import errors
 
 Capture = pytest.CaptureFixture[str]
@@ -269,6 +270,9 @@ def test_help_lists_the_options_of_sbatch(meyrin: Meyrin, capsys: Capture) -> No
     said = capsys.readouterr().out
     assert "--cpus-per-task" in said
     assert "--output-files" in said
+    missing = [o.name for o in HONOURED if o.letter and f"-{o.letter}, " not in said]
+    assert missing == ["input"], "its long name is Meyrin's own"
+    assert "-i …" in said
 
 
 def test_errors_after_sending_are_still_their_own_class(

@@ -33,14 +33,17 @@ class RawCommand(click.Command):
 
         def row(option: Option) -> tuple[str, str]:
             value = {"nothing": "", "a value": "=…", "maybe a value": "[=…]"}[option.takes]
+            if option in shadowed:
+                return f"-{option.letter} …", option.meaning.replace("`", "")
             letter = f"-{option.letter}, " if option.letter else ""
             return f"{letter}--{option.name}{value}", option.meaning.replace("`", "")
 
         own = {option.name for option in OWN}
+        shadowed = [option for option in HONOURED if option.name in own]
         with formatter.section("Meyrin's own options"):
             formatter.write_dl([row(option) for option in OWN])
         with formatter.section("Options of sbatch"):
-            formatter.write_dl([row(option) for option in HONOURED if option.name not in own])
+            formatter.write_dl([row(option) for option in HONOURED])
         super().format_options(ctx, formatter)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
