@@ -304,6 +304,7 @@ def test_a_waiting_job_says_why_and_what_would_help(shown: Hub) -> None:
         assert "--clusters=alpha,beta" in text
         text = client.get(f"/jobs/{shown.numbers['held']}").text
         assert "held by its owner" in text
+        assert "it starts at" not in text, "not while it is held"
 
 
 def test_an_ended_job_says_what_it_cost(shown: Hub) -> None:
