@@ -117,6 +117,21 @@ def test_what_is_about_another_model_or_site_or_signed_already_is_not_signed(
         assert raw == b""
 
 
+@pytest.mark.parametrize("part", [bundle.FACTS, bundle.JOB])
+@pytest.mark.parametrize(
+    "junk", [b"]", b"{", b"[" * 200_000, b"\xff", b"9" * 10_000, b"null\n" * 2]
+)
+def test_junk_is_not_signed_and_stops_no_agent(
+    tmp_path: Path, folder: Path, part: str, junk: bytes
+) -> None:
+    """Any job may hand in any bytes, a circle of the parser's included."""
+    path = folder / handed.FILE
+    path.write_bytes(bundle.zipped({**bundle.unzipped(path.read_bytes()), part: junk + b"\n{}\n"}))
+    state, raw = brought(tmp_path, folder, asked())
+    assert "can't be signed" in state
+    assert raw == b""
+
+
 def test_other_jobs_bring_back_a_file_of_that_name_as_it_is(tmp_path: Path, folder: Path) -> None:
     (folder / handed.FILE).write_bytes(b"mine")
     assert brought(tmp_path, folder, asked(script="#!/bin/sh\n")) == ("complete", b"mine")

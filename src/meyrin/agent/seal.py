@@ -37,9 +37,11 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
     handed.check(item.request, found, site)
     model = path.parent / handed.MODEL if bundle.MODEL in members else None
     keys.make(config.evidence_key_file)
-    signed = bundle.seal(
-        raw, keys.read(config.evidence_key_file), model, item.work.attempt, str(item.work.job)
-    )
+    key = keys.read(config.evidence_key_file)
+    try:
+        signed = bundle.seal(raw, key, model, item.work.attempt, str(item.work.job))
+    except (ValueError, RecursionError) as error:  # parts that only signing reads
+        raise NotAllowed(f"what the job handed in can't be signed: {error}") from error
     target.parent.mkdir(mode=0o700, exist_ok=True)
     draft = target.with_suffix(".part")
     draft.write_bytes(signed)

@@ -225,7 +225,7 @@ def parse(raw: bytes, name: str = "facts") -> Facts:
             raise _unreadable(name, f"it is no facts file of format {FORMAT}")
         told_root, told_count = head.pop("root"), head.pop("samples")
         facts = Facts(_run(head), tuple(map(read_sample, lines[1:])))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     if told_count != len(facts.samples) or told_root != facts.root or dump(facts) != raw:
         raise _unreadable(name, "its samples are not those that its root was made of")
