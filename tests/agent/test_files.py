@@ -75,6 +75,28 @@ def test_a_pipe_for_a_name_is_not_waited_for(world):
     assert hub.printed == {(attempt, "stdout"): b"again a file\n"}
 
 
+def test_a_link_to_what_is_the_agents_own_is_not_sent(world, tmp_path):
+    """A job on another machine can't read the site's key; the agent could be made to."""
+    batch, hub, _, attempt = world
+    home = tmp_path / "agent"
+    home.mkdir()
+    for secret in (home / "site.key", tmp_path / "credential"):
+        secret.write_text("secret")
+    (tmp_path / "to").symlink_to(home)
+    path = Path(batch.output(attempt).stdout)
+    for target in (home / "site.key", tmp_path / "to" / "site.key", tmp_path / "credential"):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        tail = Tail(batch, hub, (home / "site.key", tmp_path / "credential"))
+        tail.pump(last=[attempt])
+        assert hub.printed == {}
+    (home / "out").write_text("mine")
+    path.unlink()
+    path.symlink_to(home / "out")
+    Tail(batch, hub, (home / "site.key",)).pump(last=[attempt])
+    assert hub.printed == {(attempt, "stdout"): b"mine"}
+
+
 def test_what_was_named_is_not_asked_for_until_it_is_forgotten(world, tmp_path):
     _, hub, tail, attempt = world
     named = tmp_path / "named"

@@ -84,7 +84,11 @@ class Agent:
         self.journal = journal
         self.clock_ms = clock_ms
         self.site = ""
-        self.tail = Tail(batch, hub)
+        named = (
+            config.dir / name for name in ("journal.sqlite", "journal.sqlite-wal", "queue.key")
+        )
+        own = (config.credential_file, config.evidence_key_file, *named)
+        self.tail = Tail(batch, hub, own)
         self._items: dict[str, Item] = {}
         self._handed_ms: dict[str, int] = {}
         self._staging: set[str] = set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem, Output
 from meyrin.agent.hub import Hub
@@ -28,11 +29,16 @@ class _File:
 
 
 class Tail:
-    """The streams of running attempts. Used by one thread at a time, apart from `watch`."""
+    """The streams of running attempts. Used by one thread at a time, apart from `watch`.
 
-    def __init__(self, batch: BatchSystem, hub: Hub) -> None:
+    `own` are files of the agent, which are never sent. A job elsewhere, which can't read them,
+    may put a link to one in the place of its output.
+    """
+
+    def __init__(self, batch: BatchSystem, hub: Hub, own: tuple[Path, ...] = ()) -> None:
         self.batch = batch
         self.hub = hub
+        self._own = frozenset(str(path.resolve()) for path in own)
         self._files: dict[str, list[_File]] = {}
         self._asked: list[str] = []
         self._named: dict[str, Output] = {}
@@ -84,7 +90,7 @@ class Tail:
         chunks: list[Chunk] = []
         total = 0
         for file in files:
-            data = _read(file)
+            data = self._read(file)
             if data:
                 total += len(data)
                 chunks.append(
@@ -103,20 +109,22 @@ class Tail:
                 file.offset = size
         return True
 
-
-def _read(file: _File) -> bytes:
-    if file.offset == _NO_MORE:
-        return b""
-    try:
-        # a pipe keeps whoever opens it waiting, and its bytes are for somebody else; a device
-        # may have no end
-        if not stat.S_ISREG(os.stat(file.path).st_mode):  # noqa: PTH116 - a hot path
+    def _read(self, file: _File) -> bytes:
+        if file.offset == _NO_MORE:
             return b""
-        with open(file.path, "rb", opener=_at_once) as stream:
-            stream.seek(file.offset)
-            return stream.read(_PIECE)
-    except OSError:
-        return b""  # not there yet, or taken away by its owner
+        try:
+            # a pipe keeps whoever opens it waiting, and its bytes are for somebody else; a device
+            # may have no end
+            if not stat.S_ISREG(os.stat(file.path).st_mode):  # noqa: PTH116 - a hot path
+                return b""
+            with open(file.path, "rb", opener=_at_once) as stream:
+                really = os.readlink(f"/proc/self/fd/{stream.fileno()}")  # noqa: PTH115
+                if really in self._own:
+                    return b""
+                stream.seek(file.offset)
+                return stream.read(_PIECE)
+        except OSError:
+            return b""  # not there yet, or taken away by its owner
 
 
 def _at_once(path: str, flags: int) -> int:
