@@ -11,7 +11,8 @@ from tests.agent.scripted import CPU, Clock, StoryHub
 
 from meyrin.agent import output as output_module
 from meyrin.agent.batch import Output
-from meyrin.agent.config import AgentConfig
+from meyrin.agent.config import AgentConfig, SlurmConfig
+from meyrin.agent.credential import own_files
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.output import Tail
@@ -80,20 +81,26 @@ def test_a_link_to_what_is_the_agents_own_is_not_sent(world, tmp_path):
     batch, hub, _, attempt = world
     home = tmp_path / "agent"
     home.mkdir()
-    for secret in (home / "site.key", tmp_path / "credential"):
+    secrets = tmp_path / "credential", tmp_path / "credential.next", tmp_path / "token"
+    for secret in (home / "journal.sqlite", *secrets):
         secret.write_text("secret")
+    slurm = SlurmConfig(rest_token_file=secrets[2])
+    own = own_files(
+        AgentConfig(hub="http://hub", credential_file=secrets[0], dir=home, slurm=slurm)
+    )
     (tmp_path / "to").symlink_to(home)
     path = Path(batch.output(attempt).stdout)
-    for target in (home / "site.key", tmp_path / "to" / "site.key", tmp_path / "credential"):
+    for target in (home / "journal.sqlite", tmp_path / "to" / "journal.sqlite", *secrets):
         path.unlink(missing_ok=True)
         path.symlink_to(target)
-        tail = Tail(batch, hub, (home / "site.key", tmp_path / "credential"))
+        tail = Tail(batch, hub, own)
         tail.pump(last=[attempt])
         assert hub.printed == {}
-    (home / "out").write_text("mine")
     path.unlink()
-    path.symlink_to(home / "out")
-    Tail(batch, hub, (home / "site.key",)).pump(last=[attempt])
+    (home / "work").mkdir()
+    (home / "work" / "out").write_text("mine")
+    path.symlink_to(home / "work" / "out")
+    Tail(batch, hub, own).pump(last=[attempt])
     assert hub.printed == {(attempt, "stdout"): b"mine"}
 
 

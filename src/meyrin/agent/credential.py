@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from meyrin.agent.config import AgentConfig
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import NotAllowed
 
@@ -69,6 +70,15 @@ def next_of(path: Path) -> Path:
 
 def before_of(path: Path) -> Path:
     return path.with_name(path.name + ".before")
+
+
+def own_files(config: AgentConfig) -> tuple[Path, ...]:
+    """What is for the agent's eyes: files, and folders for the files right in them (journals,
+    keys)."""
+    secret, token = config.credential_file, config.slurm.rest_token_file
+    secret_files = (secret, next_of(secret), before_of(secret), config.evidence_key_file)
+    more = () if token is None else (token,)
+    return (config.dir, config.dir / "slurm", *secret_files, *more)
 
 
 class Credential:

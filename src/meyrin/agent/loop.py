@@ -32,7 +32,7 @@ from meyrin.agent.batch import (
 )
 from meyrin.agent.check import newly_wrong
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.credential import Credential
+from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
@@ -84,11 +84,7 @@ class Agent:
         self.journal = journal
         self.clock_ms = clock_ms
         self.site = ""
-        named = (
-            config.dir / name for name in ("journal.sqlite", "journal.sqlite-wal", "queue.key")
-        )
-        own = (config.credential_file, config.evidence_key_file, *named)
-        self.tail = Tail(batch, hub, own)
+        self.tail = Tail(batch, hub, own_files(config))
         self._items: dict[str, Item] = {}
         self._handed_ms: dict[str, int] = {}
         self._staging: set[str] = set()

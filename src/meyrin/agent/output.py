@@ -31,8 +31,8 @@ class _File:
 class Tail:
     """The streams of running attempts. Used by one thread at a time, apart from `watch`.
 
-    `own` are files of the agent, which are never sent. A job elsewhere, which can't read them,
-    may put a link to one in the place of its output.
+    `own` are files of the agent, and folders with such files right in them, which are never sent.
+    A job elsewhere, which can't read them, may put a link to one in the place of its output.
     """
 
     def __init__(self, batch: BatchSystem, hub: Hub, own: tuple[Path, ...] = ()) -> None:
@@ -119,7 +119,7 @@ class Tail:
                 return b""
             with open(file.path, "rb", opener=_at_once) as stream:
                 really = os.readlink(f"/proc/self/fd/{stream.fileno()}")  # noqa: PTH115
-                if really in self._own:
+                if really in self._own or os.path.dirname(really) in self._own:  # noqa: PTH120
                     return b""
                 stream.seek(file.offset)
                 return stream.read(_PIECE)
