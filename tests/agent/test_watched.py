@@ -247,3 +247,29 @@ def test_an_agent_goes_on_with_other_accounts_and_refuses_those_that_slurm_lacks
     edit(file, of_slurm(TEXT.replace("= 1", '= 1\npartitions_shown = ["moon"]')))
     assert watched.look(present, wrong) is None
     assert "there is no partition moon" in watched.in_force.trouble
+
+
+def test_a_partition_that_the_cluster_has_since_a_minute_may_be_named(tmp_path, file):
+    """The agent looks what there is every few minutes; its operator need not wait for that."""
+    from tests.agent.slurm.test_status import Site as Cluster
+
+    cluster = Cluster(tmp_path / "cluster")
+    known = cluster.batch.partitions()
+    described = cluster.batch.transport.describe()
+    (main,) = described.partitions
+    more = replace(described, partitions=(main, replace(main, name="moon")))
+    nodes = tuple(replace(node, partitions=("main", "moon")) for node in more.nodes)
+    cluster.batch.transport.describe = lambda: replace(more, nodes=nodes)
+    edit(file, of_slurm(TEXT))
+    present, watched = settings.load(file), Watched(file)
+
+    def wrong(new):
+        return newly_wrong(cluster.batch, known, present, new)
+
+    edit(file, of_slurm(TEXT.replace("= 1", '= 1\npartitions_shown = ["main", "moon", "sun"]')))
+    assert watched.look(present, wrong) is None
+    assert "there is no partition sun (there are: main, moon)" in watched.in_force.trouble
+    edit(file, of_slurm(TEXT.replace("= 1", '= 1\npartitions_shown = ["main", "moon"]')))
+    found = watched.look(present, wrong)
+    assert found is not None
+    assert found.rules.partitions_shown == ("main", "moon")

@@ -7,7 +7,7 @@ and may leave so is a warning.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from meyrin.agent import veto
@@ -66,14 +66,19 @@ def newly_wrong(
 ) -> str:
     """What new settings name that the site does not have, and those before did not name; with
     the way out. Unreachable where that must be asked of a batch system that does not answer."""
+    takes = batch if isinstance(batch, TakesSettings) else None
     asks = new.slurm != present.slurm or new.partition != present.partition
-    if asks and isinstance(batch, TakesSettings):
-        found, before = batch.wrong(new), batch.wrong(present)
-    elif known:
-        found, before = (bad(site_findings(one, known, None)) for one in (new, present))
-    else:
-        return ""
-    return "; ".join(f"{w} ({hint})" for w, hint in found.items() if w not in before)
+    if takes is None or not asks:
+        then, now = (bad(site_findings(one, known, None)) for one in (present, new))
+        said = _not_before(now, then) if known else ""
+        if takes is None or not said:
+            return said
+        # what is known may be some minutes old, and the partition that it names new
+    return _not_before(takes.wrong(new), takes.wrong(present))
+
+
+def _not_before(now: Mapping[str, str], then: Mapping[str, str]) -> str:
+    return "; ".join(f"{words} ({hint})" for words, hint in now.items() if words not in then)
 
 
 def bad(findings: Iterable[Finding]) -> dict[str, str]:
