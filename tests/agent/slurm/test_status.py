@@ -417,10 +417,22 @@ def test_what_slurm_would_let_wait_for_ever_is_refused(site):
     assert site.commands.asked["sbatch"] == 0
 
 
-def test_slurms_no_is_told_in_its_words(site, monkeypatch):
+@pytest.mark.parametrize(
+    ("plugin", "slurm"),
+    [
+        ("", "Invalid feature specification"),
+        # of job_submit.lua, as a real 22.05 prints them: they hold words of a controller away
+        ("say which network connection you want", "Unspecified error"),
+        ("your authentication is missing, log in and try again", "Unspecified error"),
+        ("invalid account: see the page on protocols", "Requested node configuration is not"
+         " available"),
+    ],
+)  # fmt: skip
+def test_slurms_no_is_told_in_its_words(site, monkeypatch, plugin, slurm):
     from meyrin.agent.slurm.command import Done
 
-    no = Done(1, "", "sbatch: error: Batch job submission failed: Invalid feature specification")
+    said = f"sbatch: error: {plugin}\n" if plugin else ""
+    no = Done(1, "", f"{said}sbatch: error: Batch job submission failed: {slurm}")
     obey = site.commands._obey
     monkeypatch.setattr(
         site.commands,
@@ -429,7 +441,8 @@ def test_slurms_no_is_told_in_its_words(site, monkeypatch):
     )
     site.submit()
     assert (site.seen().end, site.seen().usage) == ("not_started", None)
-    assert "Invalid feature specification" in site.seen().why
+    assert site.seen().why.endswith(f"Batch job submission failed: {slurm}")
+    assert plugin in site.seen().why
 
 
 def test_an_agent_that_was_away_for_a_day_finds_how_it_ended(site):

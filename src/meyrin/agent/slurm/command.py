@@ -286,8 +286,9 @@ def options(job: Submission) -> list[str]:
 
 # --- what a no means
 
-_LATER = ("submitjob", "temporarily unable", "resource temporarily", "try again", "retry",
-          "max job count")  # fmt: skip
+_FAILED = "submission failed:"
+_LIMIT = "submitjob"  # AssocMaxSubmitJobLimit and its like stand on a line before
+_LATER = ("temporarily unable", "resource temporarily", "try again", "retry", "max job count")
 # what the site has in hand, not the job: its partition is drained, its account has ended
 _NOT_NOW = (
     "partition not available", "partition configuration not available", "partition in down state",
@@ -317,10 +318,12 @@ def _refusal(err: str) -> Exception:
     """A no that is surely a no; in any other words it is doubt, and the caller looks."""
     lines = [line.partition("error:")[2].strip() or line.strip() for line in err.splitlines()]
     why = "; ".join(dict.fromkeys(line for line in lines if line))[:500]
-    plain = why.lower()
-    if any(word in plain for word in _LATER + _NOT_NOW):
+    # Slurm's own word; before it stand those of the site's plugin, whatever they hold
+    own = next((w for line in lines[::-1] if (w := line.partition(_FAILED)[2].strip())), why)
+    plain = own.lower()
+    if _LIMIT in why.lower() or any(word in plain for word in _LATER + _NOT_NOW):
         return NotAccepted(why, later=True)
-    if _communication(why) or not why:
+    if _communication(own) or not why:
         return Unreachable(why or "sbatch failed without a word")
     if not any(word in plain for word in _A_NO):
         return Unreachable(why, unclear=True)
