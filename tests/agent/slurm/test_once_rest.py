@@ -10,10 +10,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.agent.slurm.once import Clock, Run
+from tests.agent.slurm.once import DOUBT_S, Clock, Run
 from tests.agent.slurm.test_once import COUNT, seed
+from tests.agent.slurm.test_status import Site
 
 from meyrin.agent.config import SlurmConfig
+from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.rest import Rest
 from meyrin.agent.slurm.transport import Transport
 from meyrin.testing.slurm import FakeSlurm, Faults
@@ -42,3 +44,24 @@ def test_every_submission_runs_once_over_slurmrestd(tmp_path: Path, version: str
     run.check()
     assert run.deaths > 0
     assert faults.counted["silent"] > 0
+
+
+def test_what_a_sites_plugin_turns_down_ends_though_slurmrestd_tells_no_number_of_it(tmp_path):
+    """A real 22.05 answers -1, "Unspecified error"; it may also mean that an answer was lost."""
+    clock = Clock()
+    cluster = FakeSlurm(clock)
+    restd = FakeRestd(cluster, Faults(random.Random(0)), OLD)
+    restd._submit = lambda _body: restd._bad(500, -1, "Unspecified error")
+    config = SlurmConfig(rest_url="http://fake:6820", rest_version=OLD)
+    by = Rest(config, cluster.user, clock, transport=httpx2.MockTransport(restd))
+    site = Site(tmp_path / "site")
+    site.cluster, site.clock = cluster, clock
+    site.batch = SlurmBatch(tmp_path / "rest", by, clock_s=clock, doubt_s=DOUBT_S, at_once=1)
+    site.submit()
+    site.pass_s(DOUBT_S * 2)
+    assert (site.seen().end, site.seen().phase) == (None, "held")
+    assert "Unspecified error" in site.seen().why
+    site.pass_s(DOUBT_S * 20)
+    assert site.seen().end == "not_started"
+    assert "Unspecified error" in site.seen().why
+    assert cluster.launches == {}

@@ -96,7 +96,8 @@ class Rest:
         if _is_no(answer.numbers):
             later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
             raise NotAccepted(answer.words, later=later, unsure=unsure)
-        raise Unreachable(f"slurmrestd on a submission: {answer.words}", sent=True)
+        words = f"slurmrestd on a submission: {answer.words}"
+        raise Unreachable(words, sent=True, unclear=_is_unclear(answer.numbers))
 
     def queue(self, names: Sequence[str] | None = None) -> list[QueueRow]:
         wanted = None if names is None else set(names)
@@ -400,6 +401,13 @@ def _is_no(numbers: set[int | None]) -> bool:
         number in _REFUSED_BY_REST or number in _REFUSED_BY_CONTROLLER or number == 11
         for number in said
     )
+
+
+def _is_unclear(numbers: set[int | None]) -> bool:
+    """Whether it is an answer of Slurm's that may be a no: of what a site's own plugin turns down
+    slurmrestd tells -1 alone."""
+    said = {number for number in numbers if number is not None}
+    return bool(said) and not said & set(_COMMUNICATION)
 
 
 def _family(job: dict[str, Any]) -> int | None:
