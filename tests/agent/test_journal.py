@@ -8,7 +8,9 @@ import sqlite3
 
 import pytest
 
+from meyrin.agent import check
 from meyrin.agent.journal import Journal
+from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report
 
 
@@ -61,3 +63,19 @@ def test_two_copies_of_a_journal_are_two_starts_and_one_from_a_backup_is_no_earl
     assert copy.name_start("fresh", 5000) == "fresh.5000", "the hub takes it for the later one"
     first.close()
     copy.close()
+
+
+def test_what_it_took_is_known_again_in_the_order_of_the_jobs(tmp_path):
+    """The first first, where a site's limits let jobs wait: also after a new start."""
+    item = check._sample(Partition("p", 1, 1, 1))
+    journal = Journal(tmp_path / "journal.sqlite")
+    names = ["m", "c", "z", "a"]
+    works = [
+        item.work.model_copy(update={"attempt": name, "job": number})
+        for number, name in enumerate(names)
+    ]
+    journal.take(works, {item.work.request_id: item.request})
+    journal.close()
+    again = Journal(tmp_path / "journal.sqlite")
+    assert [one.work.attempt for one in again.taken()] == names
+    again.close()

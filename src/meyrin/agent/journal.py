@@ -115,10 +115,11 @@ class Journal:
 
     def _items(self, where: str) -> list[Item]:
         rows = self._read(f"SELECT request_id, work FROM attempts {where}")  # noqa: S608 - constant
-        return [
+        items = (
             Item(Work.model_validate_json(work), self._request(int(number)))
             for number, work in rows
-        ]
+        )
+        return sorted(items, key=lambda item: item.work.job)  # the file has them by attempt
 
     def _request(self, number: int) -> JobRequest:
         if number not in self._requests:

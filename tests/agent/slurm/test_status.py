@@ -379,6 +379,19 @@ def test_what_waited_as_the_agent_ended_goes_in_after_one_look(site):
     assert site.commands.asked["sbatch"] == 3
 
 
+def test_what_waited_as_the_agent_ended_goes_in_in_its_order(site):
+    site.cluster.most = 0
+    order = ["m", "c", "z", "a"]  # no order of their names
+    for number, name in enumerate(order):
+        site.submit(name, job=number + 1)
+    site.batch.leave()
+    site.batch, site.cluster.most = site.open(), None
+    for number, name in enumerate(["y", "b"]):
+        site.submit(name, job=len(order) + number + 1, again=True)
+    site.pass_s(DOUBT_S)
+    assert [job.name[-1] for job in site.cluster.jobs] == [*order, "y", "b"]
+
+
 def test_a_cancel_never_meets_another_job_that_was_given_the_same_id(site):
     site.submit("a")
     site.cluster.forget(1)
@@ -424,10 +437,9 @@ def test_what_slurm_would_let_wait_for_ever_is_refused(site):
         # of job_submit.lua, as a real 22.05 prints them: they hold words of a controller away
         ("say which network connection you want", "Unspecified error"),
         ("your authentication is missing, log in and try again", "Unspecified error"),
-        ("invalid account: see the page on protocols", "Requested node configuration is not"
-         " available"),
+        ("invalid account: see the page on protocols", "Invalid feature specification"),
     ],
-)  # fmt: skip
+)
 def test_slurms_no_is_told_in_its_words(site, monkeypatch, plugin, slurm):
     from meyrin.agent.slurm.command import Done
 

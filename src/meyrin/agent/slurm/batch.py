@@ -238,6 +238,7 @@ class SlurmBatch:
             seen=BatchJob(start.attempt, "", Phase.QUEUED),
             stdout=stdout,
             stderr=start.stderr or stdout,
+            job=start.job,
         )
         why = ask.objection(start, places) or spool.objection(start, environment)
         if why:

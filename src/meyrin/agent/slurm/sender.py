@@ -336,8 +336,9 @@ class Sender:
 
 
 def doubt_again(job: Job, now: int) -> None:
-    """It was taken by an earlier start of the agent: look for it once before Slurm is asked."""
-    job.stage, job.looks = Stage.SENDING, 1
+    """It was taken by an earlier start of the agent: look for it once before Slurm is asked, and
+    at once, as what that start asked for is in no doubt."""
+    job.stage, job.looks, job.asked_s = Stage.SENDING, 1, min(job.asked_s, 1)
     job.first_s = job.first_s or now - _OLDEST_S
 
 

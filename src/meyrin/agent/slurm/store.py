@@ -57,7 +57,7 @@ class Job:
     `number` orders what was told; `first_s` is when Slurm was first asked, `asked_s` when last.
     `looks` counts times that it was looked for in vain since then, the last at `looked_s`; `rows`
     are the runs of it that accounting had closed at its end, `unsure` the times that Slurm said a
-    no that may be one for ever.
+    no that may be one for ever. `job` is Meyrin's number: after a new start they go in by it.
     """
 
     submission: Submission
@@ -80,6 +80,7 @@ class Job:
     rows: int = 0
     unsure: int = 0
     unclear: str = ""
+    job: int = 0
 
     @property
     def attempt(self) -> str:
@@ -126,7 +127,7 @@ class Store:
     def load(self) -> list[Job]:
         with self._lock:
             rows = self._db.execute("SELECT body FROM jobs").fetchall()
-        return [_unpack(json.loads(body)) for (body,) in rows]
+        return sorted((_unpack(json.loads(body)) for (body,) in rows), key=lambda one: one.job)
 
     def forgotten(self, attempts: Sequence[str]) -> set[str]:
         """Those of them that were ended and forgotten: they never start again."""
