@@ -32,6 +32,7 @@ def world(tmp_path):
     from meyrin.agent.prepare import start_of
 
     hub = StoryHub()
+    (tmp_path / "printed").mkdir()
     batch = FakeBatch(tmp_path, (CPU,), Clock())
     request = JobRequest(script="x")
     item = Item(hub.add(request), request)

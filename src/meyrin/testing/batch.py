@@ -91,7 +91,7 @@ class FakeBatch:
         start = self._starts.get(attempt)
         if start is None:
             return None
-        stdout = start.stdout or str(self._folder / f"{attempt}.out")
+        stdout = start.stdout or str(self._folder / "printed" / f"{attempt}.out")
         return Output(stdout, start.stderr or stdout)
 
     def forget(self, attempts: tuple[str, ...]) -> None:
@@ -118,7 +118,9 @@ class FakeBatch:
         """It prints."""
         output = self.output(attempt)
         assert output is not None
-        with Path(output.stdout if stream == "stdout" else output.stderr).open("ab") as file:
+        path = Path(output.stdout if stream == "stdout" else output.stderr)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("ab") as file:
             file.write(data)
 
     def end(self, attempt: str, exit_code: int = 0) -> None:
