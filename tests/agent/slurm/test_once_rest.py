@@ -48,15 +48,8 @@ def test_every_submission_runs_once_over_slurmrestd(tmp_path: Path, version: str
 
 def test_what_a_sites_plugin_turns_down_ends_though_slurmrestd_tells_no_number_of_it(tmp_path):
     """A real 22.05 answers -1, "Unspecified error"; it may also mean that an answer was lost."""
-    clock = Clock()
-    cluster = FakeSlurm(clock)
-    restd = FakeRestd(cluster, Faults(random.Random(0)), OLD)
+    site, restd = asked(tmp_path)
     restd._submit = lambda _body: restd._bad(500, -1, "Unspecified error")
-    config = SlurmConfig(rest_url="http://fake:6820", rest_version=OLD)
-    by = Rest(config, cluster.user, clock, transport=httpx2.MockTransport(restd))
-    site = Site(tmp_path / "site")
-    site.cluster, site.clock = cluster, clock
-    site.batch = SlurmBatch(tmp_path / "rest", by, clock_s=clock, doubt_s=DOUBT_S, at_once=1)
     site.submit()
     site.pass_s(DOUBT_S * 2)
     assert (site.seen().end, site.seen().phase) == (None, "held")
@@ -64,4 +57,40 @@ def test_what_a_sites_plugin_turns_down_ends_though_slurmrestd_tells_no_number_o
     site.pass_s(DOUBT_S * 20)
     assert site.seen().end == "not_started"
     assert "Unspecified error" in site.seen().why
-    assert cluster.launches == {}
+    assert site.cluster.launches == {}
+
+
+def test_unclear_answers_between_lost_ones_are_no_no(tmp_path):
+    """Found by 5,000 submissions: five doubts of any kind, the last of them unclear."""
+    site, restd = asked(tmp_path)
+    takes = restd._submit
+
+    def cut(_body):
+        raise httpx2.ReadTimeout("no answer")
+
+    def unclear(_body):
+        return restd._bad(500, -1, "Unspecified error")
+
+    answers = [cut, unclear, unclear, cut, unclear, cut, unclear, unclear, unclear, takes]
+
+    def answer(body):
+        return answers.pop(0)(body)
+
+    restd._submit = answer
+    site.submit()
+    site.pass_s(DOUBT_S * 40)
+    assert (site.seen().end, answers) == ("exit", [])
+    assert sum(site.cluster.launches.values()) == 1
+
+
+def asked(folder: Path) -> tuple[Site, FakeRestd]:
+    """A site whose agent asks a double of slurmrestd, and that."""
+    clock = Clock()
+    cluster = FakeSlurm(clock)
+    restd = FakeRestd(cluster, Faults(random.Random(0)), OLD)
+    config = SlurmConfig(rest_url="http://fake:6820", rest_version=OLD)
+    by = Rest(config, cluster.user, clock, transport=httpx2.MockTransport(restd))
+    site = Site(folder / "site")
+    site.cluster, site.clock = cluster, clock
+    site.batch = SlurmBatch(folder / "rest", by, clock_s=clock, doubt_s=DOUBT_S, at_once=1)
+    return site, restd

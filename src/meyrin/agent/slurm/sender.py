@@ -33,7 +33,7 @@ from meyrin.domain.errors import Unreachable
 log = structlog.get_logger("meyrin.slurm")
 SKEW_S = 300  # between the clocks of the agent's machine and the controller's
 _ROUND = 16  # attempts noted together before they are sent
-_UNCLEAR = 5  # times the same unclear answer, and never found: it is a no
+_UNCLEAR = 5  # unclear answers, with no other doubt between them, and never found: it is a no
 _AGAIN_S = 10
 _SILENT = "the site's Slurm does not answer"
 _REST_S = 2  # before a controller that did not answer is asked again
@@ -171,6 +171,7 @@ class Sender:
                 _refused(job, answer, now, alone=queue_of(job) not in living)
             elif isinstance(answer, Unreachable):
                 job.unclear = answer.message if answer.facts.get("unclear") else ""
+                job.unclear_times = job.unclear_times + 1 if job.unclear else 0
                 job.seen = replace(job.seen, why=_in_doubt(answer))
             elif isinstance(answer, OSError):  # Slurm was not asked
                 job.stage, job.not_before_s = Stage.WAITING, now + _AGAIN_S
@@ -258,7 +259,7 @@ class Sender:
         job.looks, job.looked_s = job.looks + 1, now
         if job.looks < 2:
             return
-        unclear = job.unclear and job.tries >= _UNCLEAR
+        unclear = job.unclear and job.unclear_times >= _UNCLEAR
         if job.cancel_s is not None:
             if self.spool.fence(job.attempt):
                 end(job, "cancelled")

@@ -57,7 +57,8 @@ class Job:
     `number` orders what was told; `first_s` is when Slurm was first asked, `asked_s` when last.
     `looks` counts times that it was looked for in vain since then, the last at `looked_s`; `rows`
     are the runs of it that accounting had closed at its end, `unsure` the times that Slurm said a
-    no that may be one for ever. `job` is Meyrin's number: after a new start they go in by it.
+    no that may be one for ever, `unclear_times` those in a row that its answer was no clear one,
+    the last being `unclear`. `job` is Meyrin's number: after a new start they go in by it.
     """
 
     submission: Submission
@@ -80,6 +81,7 @@ class Job:
     rows: int = 0
     unsure: int = 0
     unclear: str = ""
+    unclear_times: int = 0
     job: int = 0
 
     @property
