@@ -30,7 +30,7 @@ _DONE = ("ended", "refused")
 _JOBS = "SELECT id, state, attempt, epoch, exit_code, family, task, request_id FROM jobs"
 _ATTEMPTS = (
     "SELECT id, job_id, epoch, state, site, partition, nodes, cores, accelerators, rate_num, "
-    "rate_den, results, start_ms, cancel_ms FROM attempts"
+    "rate_den, results, start_ms, end_ms, cancel_ms FROM attempts"
 )
 _EVENTS = "SELECT id, job_id, state FROM events WHERE id > {} ORDER BY id"
 _ENTRIES = (
@@ -69,6 +69,7 @@ class Attempt:
     rate_den: int
     results: str
     start_ms: int | None
+    end_ms: int | None
     cancel_ms: int | None
 
     def charge_s(self, elapsed_s: int) -> int:
@@ -250,10 +251,10 @@ class Laws:
     # --- room
 
     def _capacity(self) -> None:
-        """What is placed fits, at every partition, by cores, accelerators and nodes."""
+        """What is placed and not over fits, at every partition, by cores, accelerators, nodes."""
         used: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
         for attempt in self.attempts.values():
-            if attempt.state not in _DONE:
+            if attempt.state not in _DONE and attempt.end_ms is None:
                 used[attempt.site, attempt.partition].append(attempt)
         for (site, name), live in used.items():
             part = self.world.partition(site, name)

@@ -88,6 +88,7 @@ class BatchJob:
     `timeout`, `cancelled`, `lost` (it no longer runs and its exit code can't be known), or
     `not_started` (it never ran; `why` says why). `run` counts how often the batch system took it
     back into its queue after it had run (preemption, requeue): each time it may run again.
+    RUNNING with an `end_ms`: the script is over, and the batch system still counts it up.
     """
 
     attempt: str

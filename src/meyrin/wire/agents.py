@@ -150,6 +150,8 @@ class Report(Body):
     a no under the rules of `rules_mark`, and may be asked again when they are others.
     Held: the agent has it and waits to hand it to the batch system; `why` says what for.
     `run` counts how often its batch system took it back into the queue after it had run.
+    Running with an `end_ms`: its script is over, its site still counts it up, and what it had is
+    free for others.
     """
 
     attempt: AttemptId

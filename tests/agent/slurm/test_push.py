@@ -310,6 +310,7 @@ def test_a_fact_that_is_told_is_read_though_the_folders_list_is_old(site):
     assert site.batch.changes("", 0).jobs[-1].phase is Phase.QUEUED
     site.batch.watcher.read_told([news("end", attempt="a")])
     assert site.seen().phase is Phase.RUNNING
+    assert site.seen().end_ms is not None, "its script is over, accounting was not asked yet"
     site.clock.now += 1
     assert site.batch.watcher.due()
     site.batch.step()
@@ -340,6 +341,19 @@ def test_an_end_that_is_repeated_later_ends_no_further_run(site):
     assert (site.seen().run, site.seen().phase) == (1, Phase.RUNNING)
     site.clock.now += 1
     assert not site.batch.watcher.due()
+
+
+def test_a_run_that_follows_is_not_over(site):
+    site.submit(requeue=True)
+    site.cluster.holds = False
+    site.clock.now += 5
+    site.cluster.advance()
+    site.batch.watcher.read_told([news("end", 0, attempt="a")])
+    assert site.seen().end_ms is not None
+    folder = Path(site.batch.spool.folder("a"))
+    (folder / "start.1").write_text(f"1\n{int(site.clock.now)}\nn1\n\n.\n")
+    site.batch.watcher.read_told([news("start", 1, attempt="a")])
+    assert (site.seen().run, site.seen().end_ms) == (1, None)
 
 
 def test_what_the_site_says_of_itself_names_the_way_of_its_news(site, tmp_path):

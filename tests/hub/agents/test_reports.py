@@ -8,7 +8,7 @@ import json
 import pytest
 from tests.hub.facility import CPU, at_once
 
-from meyrin.domain.job import ArraySpec
+from meyrin.domain.job import ArraySpec, Resources
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import HelloBody, UsageBody
 
@@ -100,6 +100,41 @@ def test_what_is_held_back_can_be_cancelled_and_refused(hub):
             agent.report(how(work))
         assert hub.state(job) == state
     hub.books_balance()
+
+
+# --- a script that is over
+
+WHOLE = {
+    "resources": Resources(nodes_min=4, tasks=4, cores_per_task=8, memory_mb=100),
+    "sites": ("alps",),
+    "partitions": ("cpu",),
+}
+
+
+def test_what_a_script_had_is_free_when_it_is_over_though_its_site_still_counts(hub):
+    agent, now = hub.agents["alps"], hub.clock()
+    first, work = leased(hub, **WHOLE)
+    agent.report(agent.running(work, start_ms=now))
+    second = hub.submit(**WHOLE)
+    assert hub.step() == 0
+    over = agent.running(work, start_ms=now, end_ms=now + 1000)
+    agent.report(over)
+    assert hub.step() == 1
+    assert hub.states(first, second) == ["running", "placed"]
+    assert hub.detail(first).job.end_ms is None, "its end is told by its site's accounting"
+    agent.report(agent.ended(work, 0, 1, start_ms=now, end_ms=now + 1000))
+    assert hub.state(first) == "completed"
+    hub.books_balance()
+
+
+def test_what_its_site_takes_back_after_its_script_was_over_takes_room_again(hub):
+    agent, now = hub.agents["alps"], hub.clock()
+    first, work = leased(hub, **WHOLE)
+    agent.report(agent.running(work, start_ms=now, end_ms=now + 1000))
+    agent.report(agent.queued(work, run=1))
+    second = hub.submit(**WHOLE)
+    assert hub.step() == 0
+    assert hub.states(first, second) == ["queued", "admitted"]
 
 
 # --- the same end, however the reports come

@@ -92,6 +92,7 @@ def live(seen: BatchJob, row: QueueRow) -> BatchJob:
             seen,
             phase=Phase.QUEUED,
             start_ms=None,
+            end_ms=None,
             why=why,
             site_word=None,
             run=seen.run + 1 if again else seen.run,
@@ -231,7 +232,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
 
 
 def _never_began(job: BatchJob, word: str, w: Witnesses) -> BatchJob:
-    job = replace(job, start_ms=None)
+    job = replace(job, start_ms=None, end_ms=None)
     if base(word) in ("CANCELLED", "DEADLINE"):
         return replace(job, end="cancelled", why="" if w.cancelled else f"Slurm: {word}")
     reason = w.queue.reason if w.queue is not None else ""

@@ -161,7 +161,7 @@ class Watcher:
             self._hear(job, run)
 
     def _hear(self, job: Job, run: Run) -> None:
-        """It runs: positive, whatever the controller knows yet."""
+        """It runs, or its script is over: positive, whatever the controller knows yet."""
         if run.start_s is None or run.number < job.seen.run:
             return
         job.seen = replace(
@@ -169,6 +169,7 @@ class Watcher:
             phase=Phase.RUNNING,
             run=run.number,
             start_ms=run.start_s * 1000,
+            end_ms=None if run.end_s is None else run.end_s * 1000,
             why="",
             site_word=None,
         )

@@ -28,17 +28,19 @@ def _long_ago(told: sa.Column[int], before_ms: Any) -> sa.ColumnElement[bool]:
     return sa.or_(told < before_ms, told > sa.bindparam("now_ms", type_=sa.BigInteger))
 
 
+# one whose script is over has left its nodes, however long its site takes to count it up
+_TAKES_ROOM = _a.end_ms.is_(None)
 # put together once: the broker and the agents ask at every step
 _LIVE = sa.select(
     *(_a.job_id, _a.site, _a.partition, _a.nodes, _a.cores, _a.memory_mb, _a.accelerators),
     *(_a.walltime_s, _a.start_ms, _a.allocation_id),
-).where(IS_LIVE)
+).where(IS_LIVE, _TAKES_ROOM)
 _TAKEN_TOGETHER = (
     sa.select(_a.site, _a.partition, sa.func.sum(_a.nodes).label("nodes"))
     .add_columns(sa.func.sum(_a.nodes * _a.cores).label("cores"))
     .add_columns(sa.func.sum(_a.nodes * _a.memory_mb).label("memory_mb"))
     .add_columns(sa.func.sum(_a.nodes * _a.accelerators).label("accelerators"))
-    .where(IS_LIVE)
+    .where(IS_LIVE, _TAKES_ROOM)
     .group_by(_a.site, _a.partition)
 )
 _ADMITTED = (
@@ -82,13 +84,13 @@ _OF_SITE = sa.select(attempts).where(one_of(_a.id, "ids"), _a.site_id == sa.bind
 
 
 def live(step: Step) -> list[sa.Row[Any]]:
-    """What every attempt that has not ended occupies, and since when."""
+    """What every attempt whose script is not over occupies, and since when."""
     return step.rows(_LIVE)
 
 
 def taken(step: Step) -> dict[tuple[str, str], tuple[int, int, int, int]]:
-    """Nodes, cores, memory and accelerators that attempts which have not ended occupy together,
-    by site and partition."""
+    """Nodes, cores, memory and accelerators that attempts whose scripts are not over occupy
+    together, by site and partition."""
     return {
         (row.site, row.partition): (
             int(row.nodes),
