@@ -39,6 +39,7 @@ def make_policy(rng: random.Random) -> Policy:
     return Policy(
         send_ahead_s=rng.choice([0, 0, 50, 500]),
         queue_ahead=rng.choice([0, 1, 3]),
+        pace_ahead_s=rng.choice([0, 2, 2, 9]),
         nice_weight=rng.choice([0, 60]),
         reserve_depth=rng.choice([0, 1, 2, 100]),
     )
@@ -76,6 +77,7 @@ def _place(rng, site, name, numbers):
         drained=rng.random() < 0.05,
         silent_since_s=900 if rng.random() < 0.05 else None,
         allowed_projects=("p",) if rng.random() < 0.1 else None,
+        freed_lately=rng.choice([(0, 0, 0, 0), (rng.randint(0, 9), rng.randint(0, 40), 500, 8)]),
         occupied=tuple(
             _occupied(rng, next(numbers), cores, gpus) for _ in range(rng.choice([0, 0, 2, 3]))
         ),

@@ -99,6 +99,53 @@ def test_is_sent_ahead_within_the_policy():
     assert not decide(state, replace(ahead, send_ahead_s=49), NOW).placements
 
 
+def paced(place, nodes):
+    """Short jobs freed so many of its nodes in the last four seconds."""
+    one = place.partition.node
+    freed = (nodes, nodes * one.cores, nodes * one.memory_mb, nodes * one.accelerators)
+    return replace(place, freed_lately=freed)
+
+
+def test_is_sent_ahead_where_short_jobs_free_as_much_on_the_way():
+    place = paced(full("alpha", NOW + 5000), nodes=3)  # two seconds of four: one and a half
+    state = world([ask(n, exclusive=True) for n in range(3)], place)
+    decision = decide(state, Policy(), NOW)
+    assert [(p.job, p.expected_start_s) for p in decision.placements] == [(0, NOW + 2)]
+    assert not decide(state, Policy(pace_ahead_s=0), NOW).placements
+    more = decide(state, Policy(pace_ahead_s=4), NOW)
+    assert [(p.job, p.expected_start_s) for p in more.placements] == [
+        (0, NOW + 4), (1, NOW + 4), (2, NOW + 4),
+    ]  # fmt: skip
+    sent = Occupied(901, 1, GPU.node, 500, None)
+    there = replace(place, occupied=(*place.occupied, sent))
+    assert not decide(replace(state, partitions=(there,)), Policy(), NOW).placements
+
+
+def test_is_sent_ahead_to_the_site_with_the_pace_though_another_may_be_free_first():
+    slow = full("beta", NOW + 50)
+    state = world([ask(1, exclusive=True)], paced(full("alpha", NOW + 5000), nodes=3), slow)
+    (placed,) = decide(state, Policy(), NOW).placements
+    assert (placed.site, placed.expected_start_s) == ("alpha", NOW + 2)
+    assert placed.others == (Candidate("beta", "gpu", NOW + 50),)
+
+
+def test_pace_lets_nobody_pass_one_that_waits_and_carries_no_larger_job():
+    place = paced(full("alpha", NOW + 5000), nodes=3)
+    wide, small = ask(1, exclusive=True, nodes_min=2), ask(2, cores_per_task=1)
+    assert not decide(world([wide, small], place), Policy(), NOW).placements
+    first = replace(small, job=0)
+    assert [p.job for p in decide(world([first, wide], place), Policy(), NOW).placements] == [0]
+    many_cores = replace(place, freed_lately=(0, 99, 999, 0))  # of jobs without accelerators
+    assert not decide(world([ask(1, accelerators=1)], many_cores), Policy(), NOW).placements
+
+
+def test_paid_work_is_not_sent_ahead():
+    funds = (replace(FUNDS[0], paid=True),)
+    place = paced(full("alpha", NOW + 5000), nodes=3)
+    state = world([ask(1, exclusive=True)], place, funds=funds)
+    assert not decide(state, Policy(paid_percent=100), NOW).placements
+
+
 def test_jobs_behind_fill_gaps_but_delay_nobody():
     running = Occupied(900, 1, GPU.node, 500, NOW + 100)
     place = PartitionState("alpha", GPU, occupied=(running,))

@@ -41,6 +41,8 @@ class Nodes:
         self.now_s = now_s
         self.nodes = [Node(triple(place.partition.node)) for _ in range(place.partition.nodes)]
         self.queued = self.reserved = 0
+        self.place, self.waited_for = place, False
+        self.sent = [(job.nodes, triple(job.asked)) for job in place.occupied]
         running = [job for job in place.occupied if job.end_s is not None]
         for job in sorted(running, key=lambda j: (*(-x for x in triple(j.asked)), -j.nodes, j.job)):
             self.put_running(job)
@@ -73,6 +75,21 @@ class Nodes:
             if len(self.room(asked, start_s, walltime_s)) >= nodes:
                 return start_s
         return None
+
+    def freed_on_the_way(self, shaped, policy):
+        """Whether short jobs free as much as it asks for, beside all else that was sent."""
+        part, mine = self.place.partition, (shaped.nodes, triple(shaped.asked))
+        nodes, cores, memory_mb, accelerators = (
+            n * policy.pace_ahead_s // 4 for n in self.place.freed_lately
+        )
+        more = (accelerators, cores, memory_mb)
+        for kind in range(3):
+            have = part.nodes * triple(part.node)[kind]
+            sent = sum(n * asked[kind] for n, asked in [*self.sent, mine])
+            if mine[0] * mine[1][kind] > more[kind] or sent > have + more[kind]:
+                return False
+        sent = sum(n for n, _ in [*self.sent, mine])
+        return not part.whole_node or (mine[0] <= nodes and sent <= part.nodes + nodes)
 
     def room(self, asked, start_s, walltime_s):
         return [n for n in self.nodes if fits(asked, n.free_during(start_s, start_s + walltime_s))]
@@ -113,22 +130,38 @@ def naive_decide(state, policy, now_s):
             continue
         best = min(options, key=lambda option: preference(job, option, now_s))
         start_s, name, place, model, shaped = best
-        soon = start_s - now_s <= policy.send_ahead_s and model.queued < policy.queue_ahead
-        if start_s > now_s and not soon:
+        sent = best if start_s <= now_s else sent_ahead(job, best, options, policy, now_s)
+        if sent is None:
+            model.waited_for = True
             if model.reserved < policy.reserve_depth:
                 model.reserved += 1
                 model.put(triple(shaped.asked), shaped.nodes, start_s, shaped.walltime_s)
             waiting.append((job.job, why, (*name, start_s)))
             continue
+        told_s, name, place, model, shaped = sent
+        start_s = next(o[0] for o in options if o[1] == name)
         model.queued += start_s > now_s
         model.put(triple(shaped.asked), shaped.nodes, start_s, shaped.walltime_s)
+        model.sent.append((shaped.nodes, triple(shaped.asked)))
         mine = [
             f for f in funds if (f.project, f.charged_type) == (job.project, shaped.charged_type)
         ]
         funds = [f for f in funds if f not in mine] + pay(mine, shaped.hold_s, now_s)
-        others = sorted((o[0], o[1]) for o in options if o is not best)
-        placed.append((job.job, *name, start_s, [(*n, s) for s, n in others]))
+        others = sorted((o[0], o[1]) for o in options if o[1] != name)
+        placed.append((job.job, *name, told_s, [(*n, s) for s, n in others]))
     return placed, waiting
+
+
+def sent_ahead(job, best, options, policy, now_s):
+    """What it is sent to before there is room, with the start that is told; None: nothing."""
+    start_s, _, _, model, _ = best
+    if start_s - now_s <= policy.send_ahead_s and model.queued < policy.queue_ahead:
+        return best
+    paced = [o for o in options if not o[3].waited_for and o[3].freed_on_the_way(o[4], policy)]
+    if not paced:
+        return None
+    start_s, *rest = min(paced, key=lambda option: preference(job, option, now_s))
+    return min(start_s, now_s + policy.pace_ahead_s), *rest
 
 
 def preference(job, option, now_s):

@@ -30,7 +30,7 @@ _DONE = ("ended", "refused")
 _JOBS = "SELECT id, state, attempt, epoch, exit_code, family, task, request_id FROM jobs"
 _ATTEMPTS = (
     "SELECT id, job_id, epoch, state, site, partition, nodes, cores, accelerators, rate_num, "
-    "rate_den, results, start_ms, end_ms, cancel_ms FROM attempts"
+    "rate_den, results, start_ms, end_ms, cancel_ms, placed_ms, expected_start_s FROM attempts"
 )
 _EVENTS = "SELECT id, job_id, state FROM events WHERE id > {} ORDER BY id"
 _ENTRIES = (
@@ -71,6 +71,8 @@ class Attempt:
     start_ms: int | None
     end_ms: int | None
     cancel_ms: int | None
+    placed_ms: int
+    expected_start_s: int
 
     def charge_s(self, elapsed_s: int) -> int:
         return charge_s(Fraction(self.rate_num, self.rate_den), elapsed_s)
@@ -251,10 +253,12 @@ class Laws:
     # --- room
 
     def _capacity(self) -> None:
-        """What is placed and not over fits, at every partition, by cores, accelerators, nodes."""
+        """What is placed and not over fits, at every partition, by cores, accelerators, nodes;
+        beside what was sent ahead of room."""
         used: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
         for attempt in self.attempts.values():
-            if attempt.state not in _DONE and attempt.end_ms is None:
+            ahead = attempt.expected_start_s * 1000 > attempt.placed_ms
+            if attempt.state not in _DONE and attempt.end_ms is None and not ahead:
                 used[attempt.site, attempt.partition].append(attempt)
         for (site, name), live in used.items():
             part = self.world.partition(site, name)

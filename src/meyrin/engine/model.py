@@ -12,6 +12,7 @@ from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Refusal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
+from meyrin.engine.amounts import NOTHING, Amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Occupied:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One partition of one site now. `silent_since_s` is set while its agent does not answer."""
+    """One partition of one site now. `silent_since_s` is set while its agent does not answer;
+    `freed_lately` is what short jobs that just ended had (`engine.ahead`)."""
 
     site: str
     partition: Partition
@@ -41,6 +43,7 @@ class PartitionState:
     silent_since_s: int | None = None
     allowed_projects: tuple[str, ...] | None = None
     occupied: tuple[Occupied, ...] = ()
+    freed_lately: Amounts = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,9 @@ class Policy:
 
     `send_ahead_s`: a job is sent to a site's queue when its expected start is at most this far
     away, else it waits at the hub, where it can still go elsewhere. `queue_ahead` bounds how
-    many jobs may wait in the queue of one partition. `age_weight` and `nice_weight` make the
+    many jobs may wait in the queue of one partition. `pace_ahead_s`: where jobs are short, as much
+    as they freed lately in this time is sent ahead, so that nodes do not wait for the word of an
+    end to reach the hub. `age_weight` and `nice_weight` make the
     order: highest `age_weight * age_s - nice_weight * nice` first, then the lower job number.
     `reserve_depth` is how many waiting jobs per partition keep their expected start safe from
     jobs behind them. `paid_percent` is how much of a partition paid jobs may hold while they go
@@ -116,6 +121,7 @@ class Policy:
 
     send_ahead_s: int = 0
     queue_ahead: int = 0
+    pace_ahead_s: int = 2
     age_weight: int = 1
     nice_weight: int = 60
     reserve_depth: int = 32

@@ -11,7 +11,9 @@ The rules, in order:
    cores) is still free once it is there, so that an array spreads over equal sites; then by name.
 4. Else the partition where it starts first, then by the same preference and by name. It is sent
    there if that start is at most `send_ahead_s` away and fewer than `queue_ahead` jobs wait in
-   the site's queue; otherwise it waits at the hub, where it can still go elsewhere.
+   the site's queue. Else it is sent where short jobs free as much as it asks for while it is on
+   its way (`meyrin.engine.ahead`), unless one ahead of it waits for that partition. Otherwise it
+   waits at the hub, where it can still go elsewhere.
 5. A job that waits at the hub keeps its expected start on that one partition: jobs behind it may
    use only what leaves it untouched, as in conservative backfill (Mu'alem and Feitelson 2001,
    IEEE TPDS 12(6)). The first `reserve_depth` jobs of each partition are kept so; the start of
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.engine.admission import Shaped, assess, check_funds, pay, payer_of
+from meyrin.engine.ahead import Ahead
 from meyrin.engine.model import Candidate, Decision, Placement, Waiting
 from meyrin.engine.priority import in_order
 
@@ -155,6 +158,9 @@ class World:
         self._payers = {funds.project for funds in state.funds if funds.paid}
         self._paid = [_paid_at(place) for place in self.places]
         self._unkept = [False] * len(self.places)
+        # what is sent ahead by pace, and where one that waits at the hub comes first
+        self._ahead = Ahead(self.places, policy)
+        self._waited_for = [False] * len(self.places)
 
     def step(self, job: WaitingJob) -> Placement | Waiting:
         """Decide on one job and take what it needs."""
@@ -164,23 +170,32 @@ class World:
         best = self.best(look)
         if best is None:
             return Waiting(job.job, look.refusals)
-        timelines, at = self.timelines, best.at
         later = best.start_s > self.now_s
         if later and not self._send_ahead(best):
-            if timelines.reserved[at] < self.policy.reserve_depth:
-                timelines.reserved[at] += 1
-                timelines.reserve(at, look.wants)
-                self._take_paid(best)
-            elif not best.paid:
-                self._unkept[at] = True
-            return Waiting(job.job, look.refusals, self.candidate(best))
+            paced = self._at_pace(look)
+            if paced is None:
+                self._wait_for(best, look)
+                return Waiting(job.job, look.refusals, self.candidate(best))
+            best = paced
         placement = self.placement(job, best, look)
-        timelines.queued[at] += later
-        timelines.reserve(at, look.wants)
+        self.timelines.queued[best.at] += later
+        self.timelines.reserve(best.at, look.wants)
+        self._ahead.take(best.at, best.shaped)
         self._take_paid(best)
         key = (job.project, best.shaped.charged_type)
         self._funds[key] = pay(self._funds[key], best.shaped.hold_s, self.now_s)
         return placement
+
+    def _wait_for(self, best: Option, look: Look) -> None:
+        """The job waits at the hub, and keeps its start if that is still done there."""
+        at = best.at
+        self._waited_for[at] = True
+        if self.timelines.reserved[at] < self.policy.reserve_depth:
+            self.timelines.reserved[at] += 1
+            self.timelines.reserve(at, look.wants)
+            self._take_paid(best)
+        elif not best.paid:
+            self._unkept[at] = True
 
     def look(self, job: WaitingJob) -> Look:
         """Where the job could go and when, and every reason why not. Changes nothing."""
@@ -248,7 +263,9 @@ class World:
     def placement(self, job: WaitingJob, best: Option, look: Look) -> Placement:
         """The job placed at `best`, with the other options as runners-up, the soonest first."""
         place, shaped = self.places[best.at], best.shaped
-        others = sorted((o for o in look.options if o is not best), key=lambda o: (o.start_s, o.at))
+        others = sorted(
+            (o for o in look.options if o.at != best.at), key=lambda o: (o.start_s, o.at)
+        )
         return Placement(
             job=job.job,
             site=place.site,
@@ -297,6 +314,21 @@ class World:
     def _send_ahead(self, option: Option) -> bool:
         soon = option.start_s - self.now_s <= self.policy.send_ahead_s
         return soon and self.timelines.queued[option.at] < self.policy.queue_ahead
+
+    def _at_pace(self, look: Look) -> Option | None:
+        """Where the job is sent ahead because jobs there are short; paid work is not."""
+        if not self._ahead.any:
+            return None
+        open_to = (
+            option
+            for option in look.options
+            if not (option.paid or self._waited_for[option.at])
+            and self._ahead.may(option.at, option.shaped)
+        )
+        best = min(open_to, key=self._preference, default=None)
+        if best is None:
+            return None
+        return best._replace(start_s=min(best.start_s, self.now_s + self.policy.pace_ahead_s))
 
     def _preference(self, option: Option) -> tuple[int, bool, bool, float, int]:
         """Least is best: start, accelerators left idle, away from the jobs that it depends on,

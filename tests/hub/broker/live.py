@@ -45,7 +45,9 @@ class Play:
         self.agent = self.hub.site("alps", self.partition)
         self.hub.award("lab", hours=10**9, days=10_000)
         self.client = self.hub.client("ada")
-        answer = self.hub.client("root").put("/api/v1/policy", json={"reserve_depth": 1})
+        answer = self.hub.client("root").put(
+            "/api/v1/policy", json={"reserve_depth": 1, "pace_ahead_s": 0}
+        )
         assert answer.status_code == 200, answer.text
 
     def run(self) -> None:

@@ -67,7 +67,7 @@ def test_what_is_kept_fits_and_the_first_that_does_not_is_not_overtaken(there, w
     occupied = tuple(Occupied(n, count, shape, 60, None) for n, (shape, count) in enumerate(there))
     state = PartitionState("alps", part)
     asked = [_placement(n, shape, count) for n, (shape, count) in enumerate(wanted)]
-    kept = fitting([state], {("alps", "p"): _together(occupied)}, asked)
+    kept = fitting([state], {("alps", "p"): _together(occupied)}, asked, Policy())
     assert list(kept) == asked[: len(kept)]
     rest = asked[len(kept) :]
     assert _fits(part, occupied, kept) or not kept

@@ -5,6 +5,7 @@ Locks are taken in one order everywhere: jobs, then attempts, then accounts.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -14,13 +15,16 @@ import sqlalchemy as sa
 from meyrin.domain.errors import StaleEpoch
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.domain.states import JobState
+from meyrin.domain.units import NodeShape
+from meyrin.engine.ahead import LATELY_S, SHORT_S
+from meyrin.engine.amounts import NOTHING, Amounts, of_job, plus
 from meyrin.hub.identity import leaving
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import capacity, drift, joining, presence, queue, refusals
+from meyrin.hub.sites import capacity, drift, joining, presence, queue, refusals, turnover
 from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
@@ -208,6 +212,7 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
         else:
             current.append((each, attempt, job))
     _apply(step, current)
+    turnover.note(step, site_id, _freed(step, current))
     return stale
 
 
@@ -372,6 +377,22 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
         "why": _why(each, attempt),
         "results": "pending" if each.results_follow else attempt.results,
     }
+
+
+def _freed(
+    step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]
+) -> dict[str, Amounts]:
+    """By partition, what short jobs had that ended just now."""
+    freed: defaultdict[str, Amounts] = defaultdict(lambda: NOTHING)
+    for each, attempt, _ in current:
+        if each.end_ms is None or attempt.end_ms is not None:
+            continue
+        ran_ms = each.end_ms - (each.start_ms or attempt.start_ms or 0)
+        late_ms = step.now_ms - each.end_ms
+        if ran_ms <= SHORT_S * 1000 and late_ms <= LATELY_S * 1000:
+            had = NodeShape(attempt.cores, attempt.memory_mb, attempt.accelerators)
+            freed[attempt.partition] = plus(freed[attempt.partition], of_job(had, attempt.nodes))
+    return freed
 
 
 def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:

@@ -19,6 +19,7 @@ from meyrin.domain.ids import new_attempt_id
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import JobState
 from meyrin.domain.units import NodeShape
+from meyrin.engine import ahead
 from meyrin.engine.model import (
     Candidate,
     Decision,
@@ -90,7 +91,8 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
         sites.partition_states(step, step.now_s, hub_start_s=step.started_s), occupied
     )
     sends_ahead = policy.queue_ahead > 0
-    room = when_full or sends_ahead or any(_has_room(state) for state in states)
+    room = when_full or sends_ahead
+    room = room or any(_has_room(state) or ahead.is_open(state, policy) for state in states)
     rows, more = _waiting(step, window) if room else ([], False)
     funds = paying.funds(step, sorted({row.project_id for row in rows}))
     waiting = _as_waiting_jobs(step, rows)
@@ -221,7 +223,7 @@ def apply(
     counted = bool(paid) and policy.paid_percent > 0
     # one that decides at a time is a habit of equal hubs, and no lock
     if not policy.queue_ahead:
-        fit = fitting(state.partitions, attempts.taken(step), decision.placements)
+        fit = fitting(state.partitions, attempts.taken(step), decision.placements, policy)
         decision = replace(decision, placements=fit)
     if counted:
         now = _with_occupied(state.partitions, _occupied(step, paid_counts=True))

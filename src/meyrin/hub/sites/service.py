@@ -21,7 +21,7 @@ from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.sites import capacity, refusals, store
+from meyrin.hub.sites import capacity, refusals, store, turnover
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 MAX_OWNERS = 200
@@ -353,6 +353,7 @@ def partition_states(
             drained=row.drained_reason is not None or row.not_now is not None,
             silent_since_s=silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
             allowed_projects=_ids(row.allowed_projects),
+            freed_lately=turnover.lately(row.turnover, step.now_ms),
         )
         for row in store.partition_states(step, now_s)
     ]

@@ -41,6 +41,7 @@ partitions = sa.Table(
     sa.Column("spec", Json, nullable=False),  # the fields of domain.site.Partition
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
     sa.Column("gone_ms", sa.BigInteger),
+    sa.Column("turnover", Json),  # what short jobs freed there lately: see `sites/turnover.py`
 )
 
 offers = sa.Table(
@@ -138,6 +139,7 @@ _STATES = (
         sites.c.last_heard_ms,
         sites.c.allowed_projects,
         partitions.c.spec,
+        partitions.c.turnover,
         sa.exists()
         .where(
             offers.c.site_id == partitions.c.site_id,
@@ -170,6 +172,21 @@ _OFFERS_NOW = _OFFERS.where(sites.c.closed_ms.is_(None), _lent_at(sa.bindparam("
 
 def partition_states(step: Step, now_s: int) -> list[sa.Row[Any]]:
     return step.rows(_STATES, now_s=now_s)
+
+
+_TURNOVER = sa.select(partitions.c.turnover).where(
+    partitions.c.site_id == sa.bindparam("site"), partitions.c.name == sa.bindparam("partition")
+)
+
+
+def turnover(step: Step, site: str, partition: str) -> dict[str, Any] | None:
+    row = step.one(_TURNOVER, site=site, partition=partition)
+    return None if row is None else row.turnover
+
+
+def set_turnover(step: Step, site: str, partition: str, kept: dict[str, Any]) -> None:
+    ours = sa.and_(partitions.c.site_id == site, partitions.c.name == partition)
+    step.change(sa.update(partitions).where(ours).values(turnover=kept))
 
 
 def offers_at(step: Step, now_s: int) -> list[sa.Row[Any]]:
