@@ -14,6 +14,7 @@ from meyrin.hub.evaluations import service as evaluations
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
+from meyrin.hub.plumbing.any_name import NAME
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
@@ -203,7 +204,7 @@ def take_revoked(body: RevokedBody, call: Agent) -> None:
         service.take_revoked(step, _site(call), body)
 
 
-@router.get("/attempts/{attempt}/inputs/{name:path}")
+@router.get(f"/attempts/{{attempt}}/inputs/{NAME}")
 def input_file(
     request: Request,
     attempt: str,

@@ -109,8 +109,11 @@ def lease(
 
     `not_now` is why the site takes nothing new at present (empty: it does; None: as it said
     before): nothing more is placed there until it says otherwise. What was placed before still
-    comes, for the site to say no to.
+    comes, for the site to say no to. With None the call has waited: its credential may have been
+    revoked since (NotLoggedIn).
     """
+    if not_now is None and token:
+        identity.check_counts(step, token)
     known = _check_incarnation(step, site_id, incarnation)
     if presence.heard(step, site_id, known) and token:
         identity.note_used(step, token)

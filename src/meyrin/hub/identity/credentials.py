@@ -160,6 +160,13 @@ def credential_made_ms(step: Step, site_id: str) -> int | None:
     return None if row is None else int(row.created_ms)
 
 
+def check_counts(step: Step, token_id: str) -> None:
+    """NotLoggedIn when the credential counts no longer: for a call that has waited. One query."""
+    row = store.token_by_id(step, token_id)
+    if row is None or not _counts(step, row, row.site_id):
+        raise NotLoggedIn("this credential was revoked", hint=_ANEW)
+
+
 def note_used(step: Step, token_id: str) -> None:
     """The credential was used now; written at most once a minute."""
     store.set_used(step, token_id, USED_EVERY_MS)

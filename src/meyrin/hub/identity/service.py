@@ -18,6 +18,7 @@ from meyrin.hub.identity import leaving, store
 from meyrin.hub.identity.credentials import (
     ENROLMENT_S,
     Credential,
+    check_counts,
     credential_made_ms,
     enrolling_site,
     follow,
@@ -70,6 +71,7 @@ __all__ = [
     "all_projects",
     "authenticate",
     "bootstrap",
+    "check_counts",
     "check_label",
     "counts",
     "credential_made_ms",

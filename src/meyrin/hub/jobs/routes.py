@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.convertors import PathConvertor, register_url_convertor
 
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound
 from meyrin.domain.states import ENDED, JobState, shown
 from meyrin.hub.jobs import brought, files, output, service
+from meyrin.hub.plumbing.any_name import NAME
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs, check_digest
 from meyrin.hub.plumbing.paging import After, Limit
@@ -27,15 +27,6 @@ from meyrin.wire.jobs import (
     SubmitReply,
     UploadState,
 )
-
-
-class _AnyPath(PathConvertor):
-    """The rest of an address, line ends in it too: files of jobs have what names they like."""
-
-    regex = "(?s:.*)"
-
-
-register_url_convertor("path", _AnyPath())
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -193,7 +184,7 @@ def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, s
     return data, json.dumps(state), over
 
 
-@router.get("/jobs/{label}/files/{name:path}")
+@router.get(f"/jobs/{{label}}/files/{NAME}")
 def result(
     request: Request,
     label: str,

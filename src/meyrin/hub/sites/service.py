@@ -21,7 +21,7 @@ from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.sites import capacity, refusals, store, turnover
+from meyrin.hub.sites import capacity, presence, refusals, store, turnover
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 MAX_OWNERS = 200
@@ -206,9 +206,14 @@ def rotate_agent_token(step: Step, actor: Actor, name: str) -> str:
 
 
 def revoke(step: Step, actor: Actor, name: str) -> int:
-    """Refuse the site's agent, and every enrolment, until a new one is made. Returns how many
-    this ended."""
-    return identity.revoke_site(step, run_by(step, actor, name, hold=True).id)
+    """Refuse the site's agent, and every enrolment, until a new one is made, and place nothing
+    there meanwhile. Returns how many this ended."""
+    row = run_by(step, actor, name, hold=True)
+    ended = identity.revoke_site(step, row.id)
+    if ended:
+        presence.say_not_now(step, row.id, "its agent's credential was revoked")
+        step.ring(f"site:{name}")  # a call that waits is refused now
+    return ended
 
 
 def add_operator(step: Step, name: str, person_name: str) -> identity.Person:
