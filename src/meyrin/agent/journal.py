@@ -25,6 +25,7 @@ from meyrin.wire.agents import Report, Work
 
 REQUEST: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
 
+_TRY = (32 * 1024,)  # bytes, written as twice as many
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
     attempt TEXT PRIMARY KEY,
@@ -162,6 +163,17 @@ class Journal:
             name = f"{own}.{max(int(number) + 1, now_ms)}"
             db.execute("INSERT OR REPLACE INTO memory VALUES ('start', ?)", (name,))
         return name
+
+    def takes_notes(self) -> bool:
+        """Whether the disk takes notes now: found out by one as long as many are together."""
+        try:
+            with self._write() as db:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('try', hex(zeroblob(?)))", _TRY)
+            with self._write() as db:
+                db.execute("DELETE FROM memory WHERE name = 'try'")
+        except StorageFull:
+            return False
+        return True
 
     def cursor(self) -> str:
         """Up to where the batch system's changes are in the journal; "" at first."""

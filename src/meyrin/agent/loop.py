@@ -36,6 +36,7 @@ from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
+from meyrin.agent.notes import Notes
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import MANY, Patience, gather_s
 from meyrin.agent.prepare import clear_away, folder_of, no_room, start_of
@@ -79,10 +80,8 @@ class Agent:
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
         self.patience = Patience()
-        self.batch = batch
-        self.hub = hub
-        self.journal = journal
-        self.clock_ms = clock_ms
+        self.batch, self.hub, self.journal, self.clock_ms = batch, hub, journal, clock_ms
+        self.notes = Notes(journal, hub, clock_ms)
         self.site = ""
         self.tail = Tail(batch, hub, own_files(config))
         self._items: dict[str, Item] = {}
@@ -167,14 +166,15 @@ class Agent:
 
     def lease_once(self, wait_s: float) -> bool:
         """Get work from the hub, note it, hand it over; end what is to end. Was there any?"""
-        not_now, said = self.door.not_now() or self.announcer.not_now(), self._saying()
+        not_now = self.notes.not_now() or self.door.not_now() or self.announcer.not_now()
+        said = self._saying()
         wait_s = min(wait_s, _SHUT_WAIT_S) if not_now else wait_s
         parts, about = (None, None) if said == self._said else said
         was_away, self._away = self._away, True
         reply = self.hub.lease(wait_s, not_now, partitions=parts, about=about)
         self._away, self._said, self._tell_all = False, said, self._tell_all or was_away
         slow = self.config.rules.veto is not None  # it may take its time, each time
-        with self._handing:
+        with self.notes.of(reply.work), self._handing:
             new = self.journal.take(reply.work, reply.requests)
             self._items |= {item.work.attempt: item for item in new}
             self._staging.update(item.work.attempt for item in new)
