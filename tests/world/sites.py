@@ -170,6 +170,7 @@ class Process:
             watched=Settings(site.file),
         )
         self.agent._staged.shutdown()
+        self.agent.results.begin = lambda work: work()
         self.later = Later()
         self.agent._staged = self.later  # type: ignore[assignment]
 

@@ -34,6 +34,7 @@ from meyrin.agent.check import newly_wrong
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
+from meyrin.agent.errands import Errands
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.notes import Notes
@@ -83,6 +84,7 @@ class Agent:
         self.batch, self.hub, self.journal, self.clock_ms = batch, hub, journal, clock_ms
         self.notes = Notes(journal, hub, clock_ms)
         self.site = ""
+        self.results = Errands(self._bring_back, "results")
         self.tail = Tail(batch, hub, own_files(config))
         self._items: dict[str, Item] = {}
         self._handed_ms: dict[str, int] = {}
@@ -316,12 +318,8 @@ class Agent:
         return True
 
     def results_once(self) -> None:
-        """Bring back the files that ended jobs left, then forget what is wholly told."""
-        for attempt in self.journal.results_due():
-            item = self._items[attempt]
-            seal = sealing(self.config, self.site, item)
-            bring_back(self.hub, item, folder_of(self.config, item).path, seal)
-            self.journal.results_sent(attempt)
+        """Bring back the files that ended jobs left, and forget what is wholly told."""
+        self.results.go(self.journal.results_due())
         done = self.journal.forgettable()
         if not done:
             return
@@ -335,6 +333,12 @@ class Agent:
             self._never.discard(attempt)
             self._waits.forget(attempt)
             self.tail.forget(attempt)
+
+    def _bring_back(self, attempt: str) -> None:
+        item = self._items[attempt]
+        seal = sealing(self.config, self.site, item)
+        bring_back(self.hub, item, folder_of(self.config, item).path, seal)
+        self.journal.results_sent(attempt)
 
     def tell_queue_once(self) -> None:
         """Tell the hub the site's whole queue, or that it is shared no longer."""
@@ -359,16 +363,16 @@ class Agent:
         threads = [
             self._thread("watch", lambda: self.watch_once(1.0)),
             self._thread("settings", self._settings_or_wait),
-            self._thread("credential", self._credential_or_wait),
+            self._thread("credential", self._every(60.0, self.credential_once)),
         ]
         self._until_done(self.hello)
         threads += [
             self._thread("send", self._send_or_wait),
-            self._thread("results", self._results_or_wait),
-            self._thread("recover", self._recover_or_wait),
+            self._thread("results", self._every(0.5, self.results_once)),
+            self._thread("recover", self._every(2.0, self.recover_once)),
             self._thread("queue", self._queue_or_wait),
             self._thread("limits", self._limits_or_wait),
-            self._thread("revoke", self._revoke_or_wait),
+            self._thread("revoke", self._every(_REVOKE_EVERY_S, self.revoke_once)),
             self._thread("late", self._late_or_wait),
         ]
         self._thread("lease", self._lease_or_wait)
@@ -407,22 +411,21 @@ class Agent:
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 
-    def _results_or_wait(self) -> None:
-        self.results_once()
-        self._stop.wait(0.5)
-
     def _thread(self, name: str, once: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
         thread.start()
         return thread
 
+    def _every(self, seconds: float, once: Callable[[], None]) -> Callable[[], None]:
+        def one() -> None:
+            once()
+            self._stop.wait(seconds)
+
+        return one
+
     def _settings_or_wait(self) -> None:
         self.settings_once()
         (self._stop if self.watched is None else self.watched).wait(2.0)
-
-    def _credential_or_wait(self) -> None:
-        self.credential_once()
-        self._stop.wait(60.0)
 
     def _queue_or_wait(self) -> None:
         """A batch system that does not answer is not asked more often for it."""
@@ -442,18 +445,10 @@ class Agent:
         self.keep_limits_once()
         self._limits.wait(None if self.keeper is None else self.config.limits.every_s)
 
-    def _revoke_or_wait(self) -> None:
-        self.revoke_once()
-        self._stop.wait(_REVOKE_EVERY_S)
-
     def _late_or_wait(self) -> None:
         if isinstance(self.batch, LooksAgain):
             late.tell(self.batch, self.hub)
         self._stop.wait(late.EVERY_S)
-
-    def _recover_or_wait(self) -> None:
-        self.recover_once()
-        self._stop.wait(2.0)
 
     def _until_done(self, once: Callable[[], None]) -> None:
         """Once, however long the hub stays away."""
