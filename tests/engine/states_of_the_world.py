@@ -10,6 +10,7 @@ from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
+from meyrin.engine.amounts import Freed
 from meyrin.engine.model import Funds, Occupied, PartitionState, Policy, State, WaitingJob
 
 NOW = 1000
@@ -53,6 +54,13 @@ def policies() -> st.SearchStrategy[Policy]:
     return st.integers(0, 2**32).map(lambda seed: make_policy(random.Random(seed)))
 
 
+def _freed(rng):
+    if rng.random() < 0.4:
+        return Freed()
+    most = (rng.randint(1, 3), rng.randint(1, 12), rng.choice([20, 200]), rng.randint(0, 4))
+    return Freed((rng.randint(1, 9), rng.randint(0, 40), 500, 8), most)
+
+
 def _place(rng, site, name, numbers):
     gpus = rng.choice([1, 2, 4]) if name == "gpu" else 0
     cores = rng.choice([4, 6])
@@ -77,7 +85,7 @@ def _place(rng, site, name, numbers):
         drained=rng.random() < 0.05,
         silent_since_s=900 if rng.random() < 0.05 else None,
         allowed_projects=("p",) if rng.random() < 0.1 else None,
-        freed_lately=rng.choice([(0, 0, 0, 0), (rng.randint(0, 9), rng.randint(0, 40), 500, 8)]),
+        freed_lately=_freed(rng),
         occupied=tuple(
             _occupied(rng, next(numbers), cores, gpus) for _ in range(rng.choice([0, 0, 2, 3]))
         ),

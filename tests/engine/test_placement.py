@@ -14,6 +14,7 @@ from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
 from meyrin.engine.admission import Shaped, admit
+from meyrin.engine.amounts import Freed, of_job
 from meyrin.engine.model import (
     Candidate,
     Funds,
@@ -100,10 +101,9 @@ def test_is_sent_ahead_within_the_policy():
 
 
 def paced(place, nodes):
-    """Short jobs freed so many of its nodes in the last four seconds."""
-    one = place.partition.node
-    freed = (nodes, nodes * one.cores, nodes * one.memory_mb, nodes * one.accelerators)
-    return replace(place, freed_lately=freed)
+    """Short jobs freed so many of its nodes in the last four seconds, one each."""
+    node = place.partition.node
+    return replace(place, freed_lately=Freed(of_job(node, nodes), of_job(node, 1)))
 
 
 def test_is_sent_ahead_where_short_jobs_free_as_much_on_the_way():
@@ -135,8 +135,11 @@ def test_pace_lets_nobody_pass_one_that_waits_and_carries_no_larger_job():
     assert not decide(world([wide, small], place), Policy(), NOW).placements
     first = replace(small, job=0)
     assert [p.job for p in decide(world([first, wide], place), Policy(), NOW).placements] == [0]
-    many_cores = replace(place, freed_lately=(0, 99, 999, 0))  # of jobs without accelerators
-    assert not decide(world([ask(1, accelerators=1)], many_cores), Policy(), NOW).placements
+    cores = Freed((99, 99, 999, 0), (1, 1, 64, 0))  # of many jobs without accelerators
+    many = replace(place, freed_lately=cores)
+    for large in (ask(1, accelerators=1), ask(1, cores_per_task=8), wide):
+        assert not decide(world([large], many), Policy(), NOW).placements
+    assert decide(world([small], many), Policy(), NOW).placements
 
 
 def test_paid_work_is_not_sent_ahead():

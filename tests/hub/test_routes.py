@@ -292,7 +292,8 @@ def address(world, path):
     name = "lab" if "/projects/" in path else "alps"
     values = {
         "label": world.held if "release" in path else world.job,
-        "name:path": "in" if "inputs" in path else "out",
+        "name:path": "out",
+        "name:name": "in" if "inputs" in path else "out",
         "attempt": world.work.attempt,
         "sha256": DIGEST,
         "name": "gone" if "/people/" in path else name,

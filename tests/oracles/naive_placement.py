@@ -80,10 +80,16 @@ class Nodes:
         """Whether short jobs free as much as it asks for, beside all else that was sent."""
         part, mine = self.place.partition, (shaped.nodes, triple(shaped.asked))
         nodes, cores, memory_mb, accelerators = (
-            n * policy.pace_ahead_s // 4 for n in self.place.freed_lately
+            n * policy.pace_ahead_s // 4 for n in self.place.freed_lately.together
         )
+        most_nodes, most_cores, most_memory_mb, most_accelerators = self.place.freed_lately.most
+        if mine[0] > most_nodes:
+            return False
         more = (accelerators, cores, memory_mb)
+        most = (most_accelerators, most_cores, most_memory_mb)
         for kind in range(3):
+            if mine[0] * mine[1][kind] > most[kind]:
+                return False
             have = part.nodes * triple(part.node)[kind]
             sent = sum(n * asked[kind] for n, asked in [*self.sent, mine])
             if mine[0] * mine[1][kind] > more[kind] or sent > have + more[kind]:

@@ -24,18 +24,19 @@ class Errands:
     def begin(self, work: Callable[[], None]) -> None:
         threading.Thread(target=work, name=self._kind, daemon=True).start()
 
-    def go(self, due: Iterable[str]) -> None:
-        """Begin those that are not under way. Raises what one of them met since the last time:
-        those that had not begun by then wait for this call."""
+    def go(self, due: Callable[[], Iterable[str]]) -> None:
+        """Begin those of `due` that are not under way. Raises what one of them met since the last
+        time: those that had not begun by then wait for this call."""
         with self._lock:
-            new = [name for name in due if name not in self._known]
+            error, self._error = self._error, None
+            # asked within the lock: what ends meanwhile is either not due or still known
+            new = [name for name in due() if name not in self._known]
             self._known.update(new)
             self._waiting.extend(new)
             hands = min(len(self._waiting), WIDTH - self._busy)
             self._busy += hands
         for _ in range(hands):
             self.begin(self._work)
-        error, self._error = self._error, None
         if error is not None:
             raise error
 
@@ -45,7 +46,8 @@ class Errands:
                 if self._error is None:
                     self._run(name)
             except Exception as error:  # noqa: BLE001 - told by `go`, in the thread that repeats it
-                self._error = self._error or error
+                with self._lock:
+                    self._error = self._error or error
             finally:
                 with self._lock:
                     self._known.discard(name)

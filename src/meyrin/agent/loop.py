@@ -319,7 +319,7 @@ class Agent:
 
     def results_once(self) -> None:
         """Bring back the files that ended jobs left, and forget what is wholly told."""
-        self.results.go(self.journal.results_due())
+        self.results.go(self.journal.results_due)
         done = self.journal.forgettable()
         if not done:
             return

@@ -26,7 +26,7 @@ SHORT_S = 30  # only jobs that ran no longer count: what is sent ahead waits no 
 def allowance(place: PartitionState, policy: Policy) -> Amounts:
     """How much more than it has may be promised there."""
     nodes, cores, memory_mb, accelerators = (
-        freed * policy.pace_ahead_s // LATELY_S for freed in place.freed_lately
+        freed * max(0, policy.pace_ahead_s) // LATELY_S for freed in place.freed_lately.together
     )
     return nodes, cores, memory_mb, accelerators
 
@@ -37,6 +37,7 @@ class Ahead:
     def __init__(self, places: Sequence[PartitionState], policy: Policy) -> None:
         self._parts = [place.partition for place in places]
         self._allowed = [allowance(place, policy) for place in places]
+        self._most = [place.freed_lately.most for place in places]
         self.any = any(max(allowed) > 0 for allowed in self._allowed)
         self._left = [
             _left(place, allowed) if self.any else NOTHING
@@ -44,12 +45,13 @@ class Ahead:
         ]
 
     def may(self, at: int, shaped: Shaped) -> bool:
-        """Whether so much is freed there on the way: a large job is not, by many small ones."""
-        wanted = of_job(shaped.asked, shaped.nodes)
-        part = self._parts[at]
+        """Whether so much is freed there on the way, and by jobs as large: many small ones free no
+        room for a wide one."""
+        wanted, part = of_job(shaped.asked, shaped.nodes), self._parts[at]
         return (
             min(less(self._left[at], wanted, part)) >= 0
             and min(less(self._allowed[at], wanted, part)) >= 0
+            and all(asked <= one for asked, one in zip(wanted, self._most[at], strict=True))
         )
 
     def take(self, at: int, shaped: Shaped) -> None:

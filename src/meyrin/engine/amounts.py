@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from meyrin.domain.site import Partition
@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 Amounts = tuple[int, int, int, int]
 """Nodes, cores, memory in MB and accelerators, of all nodes together."""
 NOTHING: Amounts = (0, 0, 0, 0)
+
+
+class Freed(NamedTuple):
+    """What jobs gave back: all together, and of each amount the most that one of them had."""
+
+    together: Amounts = NOTHING
+    most: Amounts = NOTHING
+
+    def plus(self, together: Amounts, most: Amounts) -> Freed:
+        """With what others gave back."""
+        nodes, cores, memory_mb, accelerators = map(max, self.most, most)
+        return Freed(plus(self.together, together), (nodes, cores, memory_mb, accelerators))
+
+
+NOTHING_FREED = Freed()
 
 
 def of_partition(part: Partition) -> Amounts:

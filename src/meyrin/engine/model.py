@@ -12,7 +12,7 @@ from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Refusal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
-from meyrin.engine.amounts import NOTHING, Amounts
+from meyrin.engine.amounts import NOTHING_FREED, Freed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class PartitionState:
     silent_since_s: int | None = None
     allowed_projects: tuple[str, ...] | None = None
     occupied: tuple[Occupied, ...] = ()
-    freed_lately: Amounts = NOTHING
+    freed_lately: Freed = NOTHING_FREED
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,22 @@ def test_preempted_and_requeued_is_the_same_job_and_runs_again():
     assert ending(RUNNING, w) is None
 
 
+def test_a_run_that_begins_after_a_scripts_end_is_not_over():
+    """Nobody saw it wait in between, and the wrapper's word of the new run is not here yet."""
+    over = BatchJob("a", "7", Phase.RUNNING, start_ms=1_000_000, end_ms=1_010_000)
+    found = live(over, row("RUNNING", start_s=1_020))
+    assert (found.start_ms, found.end_ms) == (1_020_000, None)
+    assert live(over, row("COMPLETING", start_s=1_000)).end_ms == 1_010_000
+    assert live(over, row("PENDING")).end_ms is None
+
+
+def test_what_the_wrapper_did_not_begin_has_no_end_of_a_run_before():
+    over = BatchJob("a", "7", Phase.RUNNING, start_ms=1_000_000, end_ms=1_010_000)
+    never = Run(1, "7", never="its folder is gone")
+    found = ending(over, Witnesses(accounting=(acct("FAILED"),), runs=(never,)))
+    assert (found.end, found.start_ms, found.end_ms) == ("not_started", None, None)
+
+
 def test_preempted_for_good_is_no_success():
     job = ending(RUNNING, Witnesses(accounting=(acct("PREEMPTED", signal=15),)))
     assert (job.end, job.exit_code) == ("lost", None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+
+from meyrin.hub.agents import routes
 
 
 def revoke(hub):
@@ -19,6 +22,29 @@ def test_a_call_that_waits_for_work_is_refused_when_its_credential_is_revoked(hu
         answer = waiting.result(40)
     assert answer.status_code == 401
     assert "revoked" in answer.json()["error"]["message"]
+
+
+def test_a_call_that_came_just_before_the_revocation_does_not_undo_it(hub, monkeypatch):
+    """It was let in, and waits for its turn to write."""
+    agent, job = hub.agents["alps"], hub.submit(sites=("alps",))
+    assert hub.step() == 1
+    once, came, goes_on = routes._lease_once, threading.Event(), threading.Event()
+
+    def late(*given):
+        came.set()
+        assert goes_on.wait(60)
+        return once(*given)
+
+    monkeypatch.setattr(routes, "_lease_once", late)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(agent.lease_raw)
+        assert came.wait(60)
+        revoke(hub)
+        goes_on.set()
+        assert call.result(60).status_code == 401
+    assert hub.state(job) == "placed"
+    hub.submit(sites=("alps",))
+    assert hub.step() == 0
 
 
 def test_nothing_is_placed_at_a_site_whose_agent_was_revoked_until_another_has_come(hub):

@@ -429,7 +429,13 @@ def test_the_policy_is_kept_with_its_date(hub):
     assert hub.client("ada").get("/api/v1/policy").json()["queue_ahead"] == 4
     with hub.read() as step:
         assert world.version(step) == before + 1
-    for wrong in ({"queue_ahaed": 4}, {"queue_ahead": "many"}, {"queue_ahead": 1.5}, []):
+    for wrong in (
+        {"queue_ahaed": 4},
+        {"queue_ahead": "many"},
+        {"queue_ahead": 1.5},
+        {"pace_ahead_s": -2},
+        [],
+    ):
         assert root.put("/api/v1/policy", json=wrong).status_code == 422, wrong
     assert root.get("/api/v1/policy").json()["queue_ahead"] == 4
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meyrin.domain.job import Resources
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
+from meyrin.engine.amounts import Freed, of_job
 from meyrin.engine.model import Occupied, PartitionState, Placement, Policy
 from meyrin.engine.placement import decide
 from meyrin.hub.broker import service as broker
@@ -67,11 +70,28 @@ def test_what_is_kept_fits_and_the_first_that_does_not_is_not_overtaken(there, w
     occupied = tuple(Occupied(n, count, shape, 60, None) for n, (shape, count) in enumerate(there))
     state = PartitionState("alps", part)
     asked = [_placement(n, shape, count) for n, (shape, count) in enumerate(wanted)]
-    kept = fitting([state], {("alps", "p"): _together(occupied)}, asked, Policy())
+    kept = fitting([state], {("alps", "p"): _together(occupied)}, asked, Policy(), 0)
     assert list(kept) == asked[: len(kept)]
     rest = asked[len(kept) :]
     assert _fits(part, occupied, kept) or not kept
     assert not rest or not _fits(part, occupied, (*kept, rest[0]))
+
+
+def test_only_what_starts_later_may_exceed_what_there_is():
+    part, node = Partition("p", 4, 8, 1_000), NodeShape(8, 1_000)
+    state = PartitionState("alps", part, freed_lately=Freed(of_job(node, 4), of_job(node, 1)))
+    taken = {("alps", "p"): of_job(node, 3)}
+    now = [_placement(n, node, 1) for n in range(3)]
+    later = [replace(each, job=each.job + 10, expected_start_s=2) for each in now]
+
+    def kept(*asked):
+        return [each.job for each in fitting([state], taken, asked, Policy(), 0)]
+
+    assert kept(*now) == [0]
+    assert kept(*later, *later) == [10, 11, 12], "one in room, two ahead of it"
+    assert kept(now[0], *later) == [0, 10, 11]
+    assert kept(later[0], later[1], now[0], later[2]) == [10, 11]
+    assert fitting([state], taken, later, Policy(pace_ahead_s=0), 0) == (later[0],)
 
 
 def _together(occupied):

@@ -98,12 +98,22 @@ def live(seen: BatchJob, row: QueueRow) -> BatchJob:
             run=seen.run + 1 if again else seen.run,
         )
     if word in RUNS:
-        start_ms = row.start_s * 1000 if row.start_s is not None else seen.start_ms
-        if seen.phase is Phase.RUNNING and seen.start_ms is not None:
-            start_ms = seen.start_ms
         why = f"Slurm: {word}" if word in _HALTS else ""
-        return replace(seen, phase=Phase.RUNNING, start_ms=start_ms, why=why, site_word=None)
+        start_ms, end_ms = _times_of(seen, row)
+        return replace(
+            seen, phase=Phase.RUNNING, start_ms=start_ms, end_ms=end_ms, why=why, site_word=None
+        )
     return replace(seen, site_word=row.state)
+
+
+def _times_of(seen: BatchJob, row: QueueRow) -> tuple[int | None, int | None]:
+    """When what runs began, by the word that came first, and when its script ended: that of a run
+    before is none of this one's."""
+    row_ms = None if row.start_s is None else row.start_s * 1000
+    if seen.end_ms is not None and row_ms is not None and row_ms > seen.end_ms:
+        return row_ms, None
+    known = seen.start_ms is not None and (seen.phase is Phase.RUNNING or row_ms is None)
+    return seen.start_ms if known else row_ms, seen.end_ms
 
 
 def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
@@ -211,7 +221,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
     job = replace(seen, phase=Phase.ENDED, site_word=None, why="", run=last_run)
     first = base(word)
     if said is not None and said.never is not None:
-        return replace(job, end="not_started", why=said.never, start_ms=None)
+        return replace(job, end="not_started", why=said.never, start_ms=None, end_ms=None)
     rows = _begun_runs(w)
     began = said is not None or bool(rows)
     if not began and w.queue is not None and w.queue.start_s is not None:

@@ -17,7 +17,7 @@ from meyrin.domain.job import InputFile, JobRequest
 from meyrin.domain.states import JobState
 from meyrin.domain.units import NodeShape
 from meyrin.engine.ahead import LATELY_S, SHORT_S
-from meyrin.engine.amounts import NOTHING, Amounts, of_job, plus
+from meyrin.engine.amounts import Freed, of_job
 from meyrin.hub.identity import leaving
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
@@ -109,16 +109,16 @@ def lease(
 
     `not_now` is why the site takes nothing new at present (empty: it does; None: as it said
     before): nothing more is placed there until it says otherwise. What was placed before still
-    comes, for the site to say no to. With None the call has waited: its credential may have been
-    revoked since (NotLoggedIn).
+    comes, for the site to say no to. `token` is the caller's credential, which may have been
+    revoked since the call came (NotLoggedIn).
     """
-    if not_now is None and token:
-        identity.check_counts(step, token)
     known = _check_incarnation(step, site_id, incarnation)
     if presence.heard(step, site_id, known) and token:
         identity.note_used(step, token)
     if not_now is not None and not_now != known.not_now:
         presence.say_not_now(step, site_id, not_now)
+    if token:  # a revocation holds the site's row, which was just written if anything was said
+        identity.check_counts(step, token)
     again_before_ms = step.now_ms - lease_s * 1000
     offered = attempts.offered(step, site_id, again_before_ms, most)
     rows = change.locked(step, [row.job_id for row in offered])
@@ -382,19 +382,18 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _freed(
-    step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]
-) -> dict[str, Amounts]:
+def _freed(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> dict[str, Freed]:
     """By partition, what short jobs had that ended just now."""
-    freed: defaultdict[str, Amounts] = defaultdict(lambda: NOTHING)
+    freed: defaultdict[str, Freed] = defaultdict(Freed)
     for each, attempt, _ in current:
         if each.end_ms is None or attempt.end_ms is not None:
             continue
         ran_ms = each.end_ms - (each.start_ms or attempt.start_ms or 0)
         late_ms = step.now_ms - each.end_ms
         if ran_ms <= SHORT_S * 1000 and late_ms <= LATELY_S * 1000:
-            had = NodeShape(attempt.cores, attempt.memory_mb, attempt.accelerators)
-            freed[attempt.partition] = plus(freed[attempt.partition], of_job(had, attempt.nodes))
+            shape = NodeShape(attempt.cores, attempt.memory_mb, attempt.accelerators)
+            had = of_job(shape, attempt.nodes)
+            freed[attempt.partition] = freed[attempt.partition].plus(had, had)
     return freed
 
 

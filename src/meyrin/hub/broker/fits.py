@@ -18,23 +18,27 @@ def fitting(
     taken: Mapping[tuple[str, str], Amounts],
     placements: Sequence[Placement],
     policy: Policy,
+    at_s: int,
 ) -> tuple[Placement, ...]:
-    """The placements that fit beside what is `taken` by site and partition, with what may be sent
-    ahead there, in their order; behind one that does not, none of its partition is kept either, so
-    that nobody overtakes it for ever."""
+    """The placements, decided at `at_s`, that fit beside what is `taken` by site and partition, in
+    their order; those that start later fit beside it with what may be sent ahead there. Behind one
+    that does not fit none of its partition is kept either, so that nobody overtakes it for ever."""
     parts = {(p.site, p.partition.name): p.partition for p in partitions}
-    free: dict[tuple[str, str], Amounts] = {}
-    for place in partitions:
-        key = (place.site, place.partition.name)
-        most = plus(of_partition(place.partition), allowance(place, policy))
-        free[key] = less(most, taken.get(key, NOTHING), place.partition)
+    ahead = {(p.site, p.partition.name): allowance(p, policy) for p in partitions}
+    free = {
+        key: less(of_partition(part), taken.get(key, NOTHING), part) for key, part in parts.items()
+    }
     kept = []
     for placement in placements:
         key = (placement.site, placement.partition)
         left = less(free[key], of_job(placement.asked, placement.nodes), parts[key])
-        if min(left) < 0:
-            left = (-1, -1, -1, -1)
+        more = ahead[key] if placement.expected_start_s > at_s else NOTHING
+        if min(plus(left, more)) < 0:
+            left, ahead[key] = _NONE, NOTHING
         else:
             kept.append(placement)
         free[key] = left
     return tuple(kept)
+
+
+_NONE: Amounts = (-1, -1, -1, -1)

@@ -51,6 +51,11 @@ def set_policy(numbers: dict[str, StrictInt], call: Admin) -> dict[str, Any]:
             raise InvalidInput(
                 f"a policy has no {name!r}", hint=f"known: {', '.join(known)}", field=name
             )
+    for name, number in numbers.items():
+        if number < 0:
+            raise InvalidInput(
+                f"{name} can't be {number}", hint="a whole number from 0 on", field=name
+            )
     policy = Policy(**numbers)
     with call.write() as step:
         if service.set_policy(step, policy, call.actor.name):

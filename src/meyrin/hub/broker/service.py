@@ -223,7 +223,7 @@ def apply(
     counted = bool(paid) and policy.paid_percent > 0
     # one that decides at a time is a habit of equal hubs, and no lock
     if not policy.queue_ahead:
-        fit = fitting(state.partitions, attempts.taken(step), decision.placements, policy)
+        fit = fitting(state.partitions, attempts.taken(step), decision.placements, policy, at_s)
         decision = replace(decision, placements=fit)
     if counted:
         now = _with_occupied(state.partitions, _occupied(step, paid_counts=True))

@@ -82,7 +82,7 @@ def occupancy(step: Step, site_id: str | None = None) -> list[sa.Row[Any]]:
             sa.func.sum(a.nodes * a.cores).label("cores"),
             sa.func.sum(a.nodes * a.accelerators).label("accelerators"),
         )
-        .where(_LIVE)
+        .where(_LIVE, a.end_ms.is_(None))  # of one whose script is over others have the room
         .group_by(a.site_id, a.partition, running)
     )
     return step.rows(statement if site_id is None else statement.where(a.site_id == site_id))

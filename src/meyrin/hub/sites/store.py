@@ -174,14 +174,19 @@ def partition_states(step: Step, now_s: int) -> list[sa.Row[Any]]:
     return step.rows(_STATES, now_s=now_s)
 
 
-_TURNOVER = sa.select(partitions.c.turnover).where(
-    partitions.c.site_id == sa.bindparam("site"), partitions.c.name == sa.bindparam("partition")
+_TURNOVER = (
+    sa.select(partitions.c.turnover)
+    .where(
+        partitions.c.site_id == sa.bindparam("site"), partitions.c.name == sa.bindparam("partition")
+    )
+    .with_for_update(skip_locked=True)
 )
 
 
-def turnover(step: Step, site: str, partition: str) -> dict[str, Any] | None:
-    row = step.one(_TURNOVER, site=site, partition=partition)
-    return None if row is None else row.turnover
+def turnover(step: Step, site: str, partition: str) -> sa.Row[Any] | None:
+    """The row, locked; None while another has it: who comes last in the order of locks waits for
+    none."""
+    return step.one(_TURNOVER, site=site, partition=partition)
 
 
 def set_turnover(step: Step, site: str, partition: str, kept: dict[str, Any]) -> None:
