@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
@@ -32,10 +33,13 @@ def check_digest(sha256: str) -> None:
 
 
 class Blobs:
-    """Files by digest under an fsspec URL such as `file:///var/lib/meyrin` or `s3://bucket`."""
+    """Files by digest under an fsspec URL such as `s3://bucket`, or in a folder of any name."""
 
     def __init__(self, url: str, unused_days: int = 30) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(url)
+        if "://" in url:
+            self.fs, self.root = fsspec.core.url_to_fs(url)
+        else:
+            self.fs, self.root = fsspec.filesystem("file"), str(Path(url).absolute())
         # for how long a file stays that nothing refers to, after it was last brought
         self.unused_ms = unused_days * 86_400_000
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from meyrin.domain.errors import InvalidInput
 
@@ -27,7 +28,7 @@ class HubSettings:
     public_url: str = ""
     """How browsers and agents reach this hub, when not by `host` and `port`."""
     blobs_url: str = ""
-    """fsspec URL of the content store; empty means a folder in `dir`."""
+    """fsspec URL of the content store, or a folder; empty means one in `dir`."""
     lease_s: int = 30
     """An attempt that an agent took and never spoke of is offered to it again after this."""
     output_limit_bytes: int = 64 * 2**20
@@ -66,11 +67,11 @@ class HubSettings:
 
     @property
     def database_url(self) -> str:
-        return self.db_url or f"sqlite:///{self.dir / 'hub.sqlite'}"
+        return self.db_url or f"sqlite:///{quote(str(self.dir / 'hub.sqlite'))}"
 
     @property
     def store_url(self) -> str:
-        return self.blobs_url or (self.dir / "blobs").as_uri()
+        return self.blobs_url or str(self.dir / "blobs")
 
 
 def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any) -> HubSettings:
@@ -98,7 +99,7 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
             values[name] = text
     values |= {name: value for name, value in given.items() if value is not None}
     typed = {name: _typed(name, value, known) for name, value in values.items()}
-    found = HubSettings(dir=directory, **typed)
+    found = HubSettings(dir=directory.absolute(), **typed)
     if found.upload_gib < 1:
         raise InvalidInput(
             f"setting upload_gib is {found.upload_gib}",
