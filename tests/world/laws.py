@@ -117,6 +117,7 @@ class Laws:
         self.jobs: dict[int, Job] = {}
         self.attempts: dict[str, Attempt] = {}
         self.of_job: defaultdict[int, list[Attempt]] = defaultdict(list)
+        self.were_over: set[str] = set()  # their scripts, once; a site may queue them again
         self.history: defaultdict[int, list[str]] = defaultdict(lambda: ["submitted"])
         self.balances: Counter[str] = Counter()
         self.held: Counter[str] = Counter()
@@ -147,6 +148,8 @@ class Laws:
         self.of_job.clear()
         for attempt in self.attempts.values():
             self.of_job[attempt.job_id].append(attempt)
+            if attempt.end_ms is not None:
+                self.were_over.add(attempt.id)
         for job in before.values():
             now = self.jobs.get(job.id)
             if now is None:
@@ -253,12 +256,12 @@ class Laws:
     # --- room
 
     def _capacity(self) -> None:
-        """What is placed and not over fits, at every partition, by cores, accelerators, nodes;
-        beside what was sent ahead of room."""
+        """What is placed fits, at every partition, by cores, accelerators and nodes: but for what
+        was sent ahead of room, and for what is over, or was until its site queued it again."""
         used: defaultdict[tuple[str, str], list[Attempt]] = defaultdict(list)
         for attempt in self.attempts.values():
             ahead = attempt.expected_start_s * 1000 > attempt.placed_ms
-            if attempt.state not in _DONE and attempt.end_ms is None and not ahead:
+            if not (attempt.state in _DONE or attempt.id in self.were_over or ahead):
                 used[attempt.site, attempt.partition].append(attempt)
         for (site, name), live in used.items():
             part = self.world.partition(site, name)
