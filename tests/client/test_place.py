@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meyrin.client.place import Place, find_hub, save, state_folder
+from meyrin.client.place import Place, check_url, find_hub, save, state_folder
 from meyrin.domain import errors
 
 
@@ -72,3 +72,15 @@ def test_a_client_file_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "client.json").write_text(text)
     with pytest.raises(errors.InvalidInput, match=r"client\.json"):
         find_hub({}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:abc", "http://::1:8642", "http://", "h"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(errors.InvalidInput, match="no address of a hub"):
+        check_url(url, "--hub")
+    assert check_url("http://[::1]:8642/", "--hub") == "http://[::1]:8642"
+
+
+def test_the_home_of_nobody_is_refused_by_name() -> None:
+    with pytest.raises(errors.InvalidInput, match="home folder that is not known"):
+        state_folder({}, "~nobody-of-that-name/x")

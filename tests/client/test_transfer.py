@@ -16,6 +16,7 @@ from meyrin.client.transfer import Progress
 from meyrin.domain import errors
 
 DATA = os.urandom(1000)
+DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ def test_a_part_of_another_time_is_used_or_thrown_away(
     hub.job(1, state="completed", results="complete", files={"a": DATA})
     for before in (DATA[:777], b"wrong", b"far too long" * 1000, DATA):
         (tmp_path / "a").unlink(missing_ok=True)
-        (tmp_path / "a.part").write_bytes(before)
+        transfer.part_of(tmp_path / "a", DIGEST).write_bytes(before)
         (place,) = client.fetch(1, tmp_path)
         assert place.read_bytes() == DATA
 
@@ -146,6 +147,16 @@ def test_a_result_called_part_is_safe(client: Client, hub: FakeHub, tmp_path: Pa
     places = client.fetch(1, tmp_path)
     assert [place.read_bytes() for place in places] == list(files.values())
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_persons_own_part_stays_and_the_longest_name_comes_back(
+    client: Client, hub: FakeHub, tmp_path: Path
+) -> None:
+    (tmp_path / "a.part").write_bytes(b"my own")
+    files = {"a": DATA, "x" * 255: b"long"}
+    hub.job(1, state="completed", results="complete", files=files)
+    assert [place.read_bytes() for place in client.fetch(1, tmp_path)] == list(files.values())
+    assert (tmp_path / "a.part").read_bytes() == b"my own"
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..", "link/x", "a\0b", "."])
@@ -175,7 +186,7 @@ def test_links_in_the_way_are_replaced_or_refused(
     assert outside.read_bytes() == b"keep"
     assert not (into / "a").is_symlink()
     (into / "a").unlink()
-    (into / "a.part").symlink_to(outside)
+    transfer.part_of(into / "a", DIGEST).symlink_to(outside)
     with pytest.raises(errors.Failed, match="can't be written"):
         client.fetch(1, into)
     assert outside.read_bytes() == b"keep"
@@ -211,6 +222,20 @@ def test_results_on_their_way_are_waited_for(client: Client, hub: FakeHub) -> No
     client.connection.pause = lambda _: None
     with pytest.raises(errors.Unreachable, match="have not come"):
         client.results(1)
+
+
+def test_folders_behind_links_are_sent_and_circles_and_empty_ones_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "f").write_text("r")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "data").symlink_to("../real")
+    assert [name for _, name in input_files(["in"], tmp_path)] == ["in/data/f"]
+    (tmp_path / "real" / "back").symlink_to("../in")
+    with pytest.raises(errors.InvalidInput, match="leads back"):
+        input_files(["in"], tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(errors.InvalidInput, match="without a file"):
+        input_files(["empty"], tmp_path)
 
 
 def test_inputs_as_people_type_them(tmp_path: Path) -> None:

@@ -266,9 +266,10 @@ def load(path: Path) -> AgentConfig:
     except ValidationError as error:
         raise explained(path, text, error, AgentConfig) from error
     base = path.resolve().parent
-    token = config.slurm.rest_token_file
-    slurm = config.slurm.model_copy(
-        update={"rest_token_file": None if token is None else base / token}
+    how = config.slurm
+    named = {"rest_token_file": how.rest_token_file, "conf": how.conf, "bin": how.bin}
+    slurm = how.model_copy(
+        update={name: None if file is None else base / file for name, file in named.items()}
     )
     veto = config.rules.veto
     rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})

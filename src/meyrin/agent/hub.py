@@ -181,6 +181,6 @@ class Hub:
             f"/agent/attempts/{attempt}/inputs/{quote(file.name)}",
             file,
             target,
-            target.with_name(target.name + ".part"),
+            transfer.part_of(target, file.sha256),
             told=lambda _: None,
         )

@@ -26,6 +26,7 @@ from meyrin.agent.propose import Found
 from meyrin.agent.slurm import ask
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.client.connection import Connection
+from meyrin.client.place import expanded
 from meyrin.domain.errors import Failed, InvalidInput, NotFound, NotLoggedIn, Refused, Unreachable
 from meyrin.domain.site import Partition, check_name
 from meyrin.wire.agents import JoinReply
@@ -57,7 +58,7 @@ class Place:
 
 def place(site: str, hub: str, folder: Path) -> Place:
     check_name("site", site)
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

@@ -39,9 +39,11 @@ Interrupted? The same line again goes on where it stopped.
               help="Settings, journal, job folders; on a file system that all nodes see "
               "(else ~/.local/share/meyrin/sites/SITE).")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Ask nothing: take the settings as proposed.")
-@click.option("--slurm-conf", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+@click.option("--slurm-conf",
+              type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
               metavar="FILE", help="slurm.conf, if need be (else SLURM_CONF).")  # fmt: skip
-@click.option("--slurm-bin", type=click.Path(path_type=Path, exists=True, file_okay=False),
+@click.option("--slurm-bin",
+              type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
               metavar="DIR", help="The folder of Slurm's commands, if not on PATH.")  # fmt: skip
 @click.option("--local", is_flag=True, help="Lend this machine itself; it has no batch system.")
 @click.option("--wait", "wait_min", type=click.IntRange(1, 1440), default=10, show_default=True,
@@ -100,7 +102,7 @@ def _look(said: dict[str, Any], environ: dict[str, str]) -> Found:
         _step(1, "Lends this machine itself")
     else:
         told = environ.get("SLURM_CONF")
-        conf = said["slurm_conf"] or (Path(told) if told else None)
+        conf = said["slurm_conf"] or (Path(told).absolute() if told else None)
         found = join.find_slurm(conf, said["slurm_bin"])
         facts = found.facts
         assert facts is not None

@@ -20,7 +20,7 @@ from types import ModuleType
 from meyrin.agent import local, loop
 from meyrin.cli.demo_gate import prepare, second_act
 from meyrin.cli.machine import LocalSite, Machine
-from meyrin.cli.up import wait_for_end
+from meyrin.cli.up import end_on_signals, wait_for_end
 from meyrin.client.admin import every
 from meyrin.client.api import Client
 from meyrin.domain.errors import Failed, MeyrinError
@@ -102,6 +102,7 @@ def _demo(folder: Path, once: bool) -> int:
             good = _statement(client) and good
         if not once:
             print(f"\nThe pages: {machine.login_link()}\nCtrl-C ends the demo.", flush=True)
+            end_on_signals(machine.ended)
             wait_for_end(machine.ended)
         return 0 if good and not machine.broken else 1
     finally:

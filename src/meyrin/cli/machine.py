@@ -67,6 +67,7 @@ class Machine:
         self._stopping = threading.Event()
         private_folder(settings.dir)
         self._lock = hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)
+        keep_private(settings)
         self.socket = listen(settings.host, settings.port)
         self.database = Database(
             settings.database_url,
@@ -97,17 +98,19 @@ class Machine:
             )
         )
 
+        self._server_thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [self.socket]}, name="web", daemon=True
+        )
+
     @property
     def url(self) -> str:
         host, port = self.socket.getsockname()[:2]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - shown only
+        shown = f"[{shown}]" if ":" in shown else shown
         return self.settings.public_url or f"http://{shown}:{port}"
 
     def start(self) -> None:
         """Serve in a thread, write the client's file, start the agents."""
-        self._server_thread = threading.Thread(
-            target=self.server.run, kwargs={"sockets": [self.socket]}, name="web", daemon=True
-        )
         self._server_thread.start()
         if self.relay:
             self.relay.start()
@@ -123,7 +126,8 @@ class Machine:
         self._supervisor.start()
 
     def stop(self) -> None:
-        """Stop agents, server and worker, in this order; jobs go on and are found again."""
+        """Stop agents, server and worker, in this order, as far as they were started; jobs go on
+        and are found again."""
         self._stopping.set()
         for agent in self.agents.values():
             agent.terminate()
@@ -135,7 +139,8 @@ class Machine:
                 agent.wait()
         self.database.bell.close()
         self.server.should_exit = True
-        self._server_thread.join(10)
+        if self._server_thread.ident is not None:
+            self._server_thread.join(10)
         self.worker.stop()
         if self.relay:
             self.relay.stop()
@@ -221,7 +226,7 @@ class Machine:
             return names <= {state.site for state in states}
 
         try:
-            wait_until(all_there, 20, "the site on this machine")
+            wait_until(lambda: self.ended.is_set() or all_there(), 20, "the site on this machine")
         except Failed as error:
             log.warning("agent.late", error=error.message, logs=str(self.settings.dir / "sites"))
 
@@ -369,6 +374,18 @@ def private_folder(path: Path) -> None:
         raise Failed(
             f"the folder {path} can't be made: {error.strerror}", hint="choose one with --dir"
         ) from error
+
+
+def keep_private(settings: HubSettings) -> None:
+    """What a hub keeps is for this user only, also in a folder that others may look into."""
+    for name in ("blobs", "sites"):
+        (settings.dir / name).mkdir(exist_ok=True, mode=0o700)
+        (settings.dir / name).chmod(0o700)
+    if not settings.db_url:
+        (settings.dir / "hub.sqlite").touch(mode=0o600)  # what lies beside it gets the same mode
+    for name in ("hub.sqlite", "hub.log"):
+        if (settings.dir / name).exists():
+            (settings.dir / name).chmod(0o600)
 
 
 def _token_in(path: Path) -> str | None:

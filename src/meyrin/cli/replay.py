@@ -168,6 +168,12 @@ class _Replays:
             check_free(asked.out, force=asked.force)
         if asked.starts is not None:
             check_writable(asked.starts)
+            if asked.starts.exists() and asked.starts.samefile(self._path):
+                raise InvalidInput(
+                    f"--starts {asked.starts} is the log that is replayed",
+                    hint="choose another file: it would be written over",
+                    field="starts",
+                )
         if asked.cluster is not None:
             from meyrin.sim.cluster_file import load_cluster  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ import click
 from meyrin.cli.progress import Line
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.terminal import data, data_json, say
+from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
@@ -83,4 +84,14 @@ def _key(key_file: Path | None) -> str:
     if not key_file.exists():
         key_file.touch(mode=0o600)
         key_file.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
-    return key_file.read_text(encoding="ascii").strip()
+    try:
+        key = key_file.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        key = ""
+    if len(key) < 16:
+        raise InvalidInput(
+            f"{key_file} holds no key of at least 16 plain characters",
+            hint="name a file that does not exist: a key is made and kept there",
+            field="key_file",
+        )
+    return key

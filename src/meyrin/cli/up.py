@@ -58,9 +58,11 @@ def command(
     chosen = settings.load(where, session.environ, port=port, host=host, db_url=db_url)
     local = LocalSite("local", "This machine", here.partition(), (OwnerShare("you", 1),))
     machine = Machine(chosen, () if no_local_site else (local,))
-    machine.start()
+    end_on_signals(machine.ended)  # from now on: what was started by then is stopped
     try:
-        _greet(machine.url, machine.login_link(), where, quiet)
+        machine.start()
+        if not machine.ended.is_set():
+            _greet(machine.url, machine.login_link(), where, quiet)
         wait_for_end(machine.ended)
     finally:
         say("stopping; jobs that run go on, `meyrin up` finds them again")
@@ -83,8 +85,8 @@ def _greet(url: str, link: str, folder: Path, quiet: bool) -> None:
     say("  stop    Ctrl-C\n")
 
 
-def wait_for_end(ended: threading.Event) -> None:
-    """Until SIGINT, SIGTERM or `ended`; a second signal ends the process at once."""
+def end_on_signals(ended: threading.Event) -> None:
+    """SIGINT and SIGTERM set `ended`; a second signal ends the process at once."""
     asked = False
 
     def note(_number: int, _frame: object) -> None:
@@ -96,5 +98,9 @@ def wait_for_end(ended: threading.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+
+
+def wait_for_end(ended: threading.Event) -> None:
+    """Until it is set; in pieces, as a signal is heard between two."""
     while not ended.wait(3600):
         pass

@@ -59,6 +59,28 @@ def _files(place: Path, name: str) -> Iterator[tuple[Path, str]]:
         yield place, name
         return
     prefix = "" if name == "." else f"{name}/"
-    for path in sorted(place.rglob("*")):
+    found = sorted(_below(place, frozenset({_identity(place)})))
+    if not found:
+        raise InvalidInput(
+            f"the input {name!r} is a folder without a file", hint="leave it out", field="input"
+        )
+    for path in found:
+        yield path, prefix + path.relative_to(place).as_posix()
+
+
+def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Every file in it, behind links too; InvalidInput for a link to a folder that holds it."""
+    for path in folder.iterdir():
         if not path.is_dir():
-            yield path, prefix + path.relative_to(place).as_posix()
+            yield path
+            continue
+        if _identity(path) in above:
+            raise InvalidInput(
+                f"{path} leads back to a folder that holds it", hint="leave it out", field="input"
+            )
+        yield from _below(path, above | {_identity(path)})
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    known = folder.stat()
+    return known.st_dev, known.st_ino

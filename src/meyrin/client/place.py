@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
 
@@ -48,10 +49,22 @@ def state_folder(environ: Mapping[str, str], given: str | Path | None = None) ->
     """The folder of one-machine mode: `--dir`, else `MEYRIN_DIR`, else the user's data folder."""
     chosen = given or environ.get("MEYRIN_DIR")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing was said
 
     return user_data_path("meyrin")
+
+
+def expanded(path: str | Path) -> Path:
+    """With the home folder for `~`; InvalidInput for that of a user who is not known here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(
+            f"{str(path)!r} names a home folder that is not known here",
+            hint="write the whole path",
+            value=str(path),
+        ) from error
 
 
 def find_hub(
@@ -107,7 +120,7 @@ def save(path: Path, url: str, token: str, openid: Mapping[str, Any] | None = No
 def check_url(url: str, told_by: str) -> str:
     """An address of a hub without a slash at its end; else InvalidInput."""
     plain = url.strip().rstrip("/")
-    if not plain.startswith(("http://", "https://")) or len(plain.split("//", 1)[1]) < 1:
+    if not plain.startswith(("http://", "https://")) or not _has_host(plain):
         raise InvalidInput(
             f"{told_by} is {url!r}, which is no address of a hub",
             hint="write it with its scheme, such as https://hub.example.org",
@@ -115,6 +128,15 @@ def check_url(url: str, told_by: str) -> str:
             value=url,
         )
     return plain
+
+
+def _has_host(url: str) -> bool:
+    """A host, and a port that is a number if there is one."""
+    try:
+        found = urlsplit(url)
+        return bool(found.hostname) and (found.port is None or found.port > 0)
+    except ValueError:
+        return False
 
 
 def check_token(text: str, told_by: str) -> str:
@@ -133,7 +155,7 @@ def _token(environ: Mapping[str, str], token_file: str | Path | None) -> str | N
     named = token_file or environ.get("MEYRIN_TOKEN_FILE")
     if not named:
         return None
-    path = Path(named).expanduser()
+    path = expanded(named)
     try:
         return check_token(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

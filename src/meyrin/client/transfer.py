@@ -1,7 +1,7 @@
 """Files to and from the hub's content store: in pieces, resumable, checked by their SHA-256.
 
 Uploading never sends what the hub has. Fetching writes below the target folder and nowhere
-else, into `NAME.part` until the whole file is there and its digest is right.
+else, into `.meyrin-….part` until the whole file is there and its digest is right.
 """
 
 from __future__ import annotations
@@ -156,12 +156,11 @@ def fetch(
     with _writing(into):
         into.mkdir(parents=True, exist_ok=True)
         root = into.resolve()
-        names = {file.name for file in files}
         targets = [safe_target(root, file.name) for file in files]
         for file, target in zip(files, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             safe_target(root, file.name)
-            part = _part_of(target, root, names)
+            part = part_of(target, file.sha256)
             fetch_file(
                 connection,
                 f"/jobs/{label}/files/{quote(file.name)}",
@@ -191,12 +190,9 @@ def safe_target(root: Path, name: str) -> Path:
     return target
 
 
-def _part_of(target: Path, root: Path, names: set[str]) -> Path:
-    """`NAME.part`, unless the job has a result of that very name."""
-    part = target.with_name(f"{target.name}.part")
-    while part.relative_to(root).as_posix() in names:
-        part = part.with_name(f"{part.name}.part")
-    return part
+def part_of(target: Path, sha256: str) -> Path:
+    """Where a file grows until it is whole: a name of our own, short, and the same next time."""
+    return target.with_name(f".meyrin-{sha256[:32]}.part")
 
 
 def fetch_file(

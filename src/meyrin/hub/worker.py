@@ -68,7 +68,8 @@ class Worker:
         """End after the step that is under way."""
         self._stop.set()
         self.database.bell.ring([BROKER])
-        self._thread.join(10)
+        if self._thread.ident is not None:
+            self._thread.join(10)
 
     def _run(self) -> None:
         """A bug ends the steps, and whoever started them hears of it: a hub that answers and

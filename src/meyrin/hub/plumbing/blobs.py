@@ -37,7 +37,14 @@ class Blobs:
 
     def __init__(self, url: str, unused_days: int = 30) -> None:
         if "://" in url:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            try:
+                self.fs, self.root = fsspec.core.url_to_fs(url)
+            except (ValueError, ImportError) as error:
+                raise InvalidInput(
+                    f"setting blobs_url is {url!r}: {error}",
+                    hint="a folder, or an address that fsspec knows, such as s3://bucket",
+                    field="blobs_url",
+                ) from error
         else:
             self.fs, self.root = fsspec.filesystem("file"), str(Path(url).absolute())
         # for how long a file stays that nothing refers to, after it was last brought

@@ -80,26 +80,44 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
     Raises InvalidInput for a key that does not exist or a value of the wrong kind.
     """
     known = {f.name: f for f in fields(HubSettings) if f.name != "dir"}  # `--dir` alone says it
-    values: dict[str, Any] = {}
-    path = directory / "hub.toml"
-    if path.exists():
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidInput(f"{path} is no TOML: {error}") from error
-        for key, value in table.items():
-            if key not in known:
-                raise InvalidInput(
-                    f"{path}: there is no setting {key!r}", hint=f"known: {', '.join(known)}"
-                )
-            values[key] = value
+    values = _from_file(directory.absolute() / "hub.toml", known)
     for name in known:
         text = environ.get(f"MEYRIN_HUB_{name.upper()}")
         if text is not None:
-            values[name] = text
-    values |= {name: value for name, value in given.items() if value is not None}
+            values[name] = _placed(name, text, None)
+    said = {name: value for name, value in given.items() if value is not None}
+    values |= {name: _placed(name, value, None) for name, value in said.items()}
     typed = {name: _typed(name, value, known) for name, value in values.items()}
     found = HubSettings(dir=directory.absolute(), **typed)
+    _check(found)
+    return found
+
+
+def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says, if there is one; paths in it are relative to it."""
+    if not path.exists():
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is no TOML: {error}") from error
+    for key in table:
+        if key not in known:
+            raise InvalidInput(
+                f"{path}: there is no setting {key!r}", hint=f"known: {', '.join(known)}"
+            )
+    return {key: _placed(key, value, path.parent) for key, value in table.items()}
+
+
+def _check(found: HubSettings) -> None:
+    if not found.host.strip():
+        raise InvalidInput(
+            "setting host is empty", hint="an address, or 0.0.0.0 for all", field="host"
+        )
+    if not 0 <= found.port <= 65_535:
+        raise InvalidInput(
+            f"setting port is {found.port}", hint="0 to 65535; 0 takes a free one", field="port"
+        )
     if found.upload_gib < 1:
         raise InvalidInput(
             f"setting upload_gib is {found.upload_gib}",
@@ -118,14 +136,31 @@ def load(directory: Path, environ: Mapping[str, str] = os.environ, **given: Any)
             hint="write a day that every month has, 1 to 28",
             field="freeze_day",
         )
-    return found
+
+
+_FILES = ("modes_dir", "evidence_key_file", "openid_secret_file", "blobs_url")
+_SQLITE = "sqlite:///"
+
+
+def _placed(name: str, value: Any, base: Path | None) -> Any:
+    """A path as one from the root, so that the next start finds the same: from `base`, or from
+    where one stands."""
+    if not isinstance(value, str) or not value:
+        return value
+    place = value.removeprefix(_SQLITE)
+    sqlite = name == "db_url" and place != value and not place.startswith((":", "file:"))
+    if not (sqlite and place) and (name not in _FILES or "://" in value):
+        return value
+    path = Path(place if sqlite else value)
+    whole = (path if base is None else base / path).absolute()
+    return f"{_SQLITE}{whole}" if sqlite else str(whole)
 
 
 def _typed(name: str, value: Any, known: Mapping[str, Any]) -> Any:
     if known[name].type == "int":
         try:
             return int(value)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise InvalidInput(
                 f"setting {name} is {value!r}", hint="write a whole number", field=name
             ) from error
