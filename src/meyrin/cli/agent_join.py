@@ -39,11 +39,9 @@ Interrupted? The same line again goes on where it stopped.
               help="Settings, journal, job folders; on a file system that all nodes see "
               "(else ~/.local/share/meyrin/sites/SITE).")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Ask nothing: take the settings as proposed.")
-@click.option("--slurm-conf",
-              type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+@click.option("--slurm-conf", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               metavar="FILE", help="slurm.conf, if need be (else SLURM_CONF).")  # fmt: skip
-@click.option("--slurm-bin",
-              type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+@click.option("--slurm-bin", type=click.Path(path_type=Path, exists=True, file_okay=False),
               metavar="DIR", help="The folder of Slurm's commands, if not on PATH.")  # fmt: skip
 @click.option("--local", is_flag=True, help="Lend this machine itself; it has no batch system.")
 @click.option("--wait", "wait_min", type=click.IntRange(1, 1440), default=10, show_default=True,
@@ -101,9 +99,10 @@ def _look(said: dict[str, Any], environ: dict[str, str]) -> Found:
         found = Found((partition(),))
         _step(1, "Lends this machine itself")
     else:
-        told = environ.get("SLURM_CONF")
-        conf = said["slurm_conf"] or (Path(told).absolute() if told else None)
-        found = join.find_slurm(conf, said["slurm_bin"])
+        told = said["slurm_conf"] or environ.get("SLURM_CONF")
+        # as written down for agents that start elsewhere; a link stays one
+        conf, bin_folder = (Path(p).absolute() if p else None for p in (told, said["slurm_bin"]))
+        found = join.find_slurm(conf, bin_folder)
         facts = found.facts
         assert facts is not None
         accounts = ", ".join(dict.fromkeys(one.account for one in facts.associations))

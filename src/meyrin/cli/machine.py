@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -378,14 +379,15 @@ def private_folder(path: Path) -> None:
 
 def keep_private(settings: HubSettings) -> None:
     """What a hub keeps is for this user only, also in a folder that others may look into."""
-    for name in ("blobs", "sites"):
-        (settings.dir / name).mkdir(exist_ok=True, mode=0o700)
-        (settings.dir / name).chmod(0o700)
+    private_folder(settings.dir / "sites")
+    if not settings.blobs_url:
+        private_folder(settings.dir / "blobs")
     if not settings.db_url:
         (settings.dir / "hub.sqlite").touch(mode=0o600)  # what lies beside it gets the same mode
-    for name in ("hub.sqlite", "hub.log"):
-        if (settings.dir / name).exists():
-            (settings.dir / name).chmod(0o600)
+    modes = {"sites": 0o700, "blobs": 0o700, "hub.sqlite": 0o600, "hub.log": 0o600}
+    for name, mode in modes.items():
+        with suppress(FileNotFoundError, PermissionError):  # another's, behind a link: as they say
+            (settings.dir / name).chmod(mode)
 
 
 def _token_in(path: Path) -> str | None:

@@ -5,17 +5,11 @@ Starlette's own `path` stops at a line end.
 
 from __future__ import annotations
 
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 
 
-class _AnyName(Convertor[str]):
+class _AnyName(PathConvertor):
     regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("name", _AnyName())
