@@ -23,7 +23,7 @@ from meyrin.wire.jobs import Submission, SubmitBody, SubmitReply
 
 NO_OP = "#!/bin/true\n"  # the kernel runs /bin/true itself: no shell in between
 AGENT = """\
-hub = "-"
+hub = "http://127.0.0.1"
 credential_file = "credential"
 dir = "."
 batch = "local"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from meyrin.agent import config
@@ -44,6 +46,7 @@ def test_settings_are_read_relative_to_their_file(load, tmp_path):
     assert (found.rules.max_walltime_s, found.rules.allowed_projects) == (3600, ("lab",))
     assert found.partition[0].cores_per_node == 8
     assert load(GOOD.replace('"state"', '"/var/lib/x"')).dir.as_posix() == "/var/lib/x"
+    assert load(GOOD.replace('"state"', '"~/x"')).dir == Path.home() / "x"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,9 @@ def test_settings_are_read_relative_to_their_file(load, tmp_path):
         ("nodes = 1", "nods = 1", "partition.0"),
         ('"cpu"', '"CPU !"', "CPU !"),
         ("[[partition]]", "[[partition", "no TOML"),
+        ("https://hub.example", "http://[::1", "line 2: hub is 'http://[::1', which is no address"),
+        ("https://hub.example", "-", "line 2: hub is '-', which is no address"),
+        ('"state"', '"~nobody-of-that-name/x"', "home folder that is not known"),
     ],
 )
 def test_what_is_wrong_in_the_settings_is_named(load, old, new, words):

@@ -282,9 +282,11 @@ def test_a_relay_answers_so_many_at_once_and_cuts_the_rest_off(
 @pytest.mark.parametrize(
     "where",
     ["http://me:word@host/v1/name", "http://host", "http://host/", "http:///v1/name",
-     "http://host/v1/name?key=1", "http://host/v1/name#sha256=1", "http://host:99999/v1/name"],
+     "http://host/v1/name?key=1", "http://host/v1/name#sha256=1", "http://host:99999/v1/name",
+     "http://[::1", "http://me:word@[::1/v1/name", "http://host:port/v1/name"],
 )  # fmt: skip
 def test_what_is_no_address_of_a_served_model_is_refused(where: str) -> None:
+    assert not models.is_archive(where)
     with pytest.raises(InvalidInput, match="is no address of a served model") as refused:
         relay.split(where)
     assert "word" not in refused.value.message.replace("password", "")

@@ -10,7 +10,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from meyrin.agent import quiet
-from meyrin.agent.wrong import explained
+from meyrin.agent.wrong import explained, line_of
+from meyrin.client.place import check_url, expanded
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
 
@@ -252,7 +253,10 @@ class AgentConfig(BaseModel):
 
 
 def load(path: Path) -> AgentConfig:
-    """Read the file; paths in it are relative to it. Raises InvalidInput naming the field."""
+    """Read the file; paths in it are relative to it, or begin with ~.
+
+    Raises InvalidInput naming the field.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
@@ -265,18 +269,20 @@ def load(path: Path) -> AgentConfig:
         config = AgentConfig.model_validate(table)
     except ValidationError as error:
         raise explained(path, text, error, AgentConfig) from error
+    check_url(config.hub, f"{path}, line {line_of(text, ('hub',))}: hub")
     base = path.resolve().parent
     how = config.slurm
     named = {"rest_token_file": how.rest_token_file, "conf": how.conf, "bin": how.bin}
-    slurm = how.model_copy(
-        update={name: None if file is None else base / file for name, file in named.items()}
-    )
-    veto = config.rules.veto
-    rules = config.rules.model_copy(update={"veto": None if veto is None else base / veto})
-    key = config.evidence_key
+    slurm = how.model_copy(update={name: _placed(base, file) for name, file in named.items()})
+    rules = config.rules.model_copy(update={"veto": _placed(base, config.rules.veto)})
     files = {
-        "dir": base / config.dir,
-        "credential_file": base / config.credential_file,
-        "evidence_key": None if key is None else base / key,
+        "dir": _placed(base, config.dir),
+        "credential_file": _placed(base, config.credential_file),
+        "evidence_key": _placed(base, config.evidence_key),
     }
     return config.model_copy(update={**files, "slurm": slurm, "rules": rules})
+
+
+def _placed(base: Path, file: Path | None) -> Path | None:
+    """A path of the settings: from their folder, or from a home folder where it begins with ~."""
+    return None if file is None else base / expanded(file)

@@ -36,7 +36,8 @@ def explained(
         hint += f"known here: {', '.join(known)}"
     elif first["type"] == "missing":
         hint = f"add it; {_CHECK}"
-    return InvalidInput(f"{where}: {place}: {first['msg']}", hint=hint, field=place)
+    words = first["msg"].removeprefix("Value error, ")
+    return InvalidInput(f"{where}: {place}: {words}", hint=hint, field=place)
 
 
 def line_of(text: str, loc: Sequence[Any]) -> int | None:

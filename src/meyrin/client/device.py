@@ -8,7 +8,6 @@ find the token old must not both refresh: the file is locked, and read again und
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,7 +193,7 @@ def _provider(issuer: str, client_id: str, transport: Any) -> Iterator[tuple[Any
                     raise NotFound(f"{issuer} offers no log-in by a code ({name} is missing)")
                 _check(str(known[name]))
             yield client, known
-    except (httpx2.HTTPError, json.JSONDecodeError) as error:
+    except (httpx2.HTTPError, ValueError) as error:  # no JSON, or no address in it
         raise Unreachable(
             f"the OpenID provider {issuer} does not answer as it should",
             hint="try again in a moment",

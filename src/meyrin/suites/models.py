@@ -29,7 +29,10 @@ def is_address(where: str) -> bool:
 
 def is_archive(where: str) -> bool:
     """Whether an address is that of a model's files; any other is that of a served model."""
-    return is_address(where) and urlsplit(where).path.lower().endswith(ARCHIVES)
+    try:
+        return is_address(where) and urlsplit(where).path.lower().endswith(ARCHIVES)
+    except ValueError:  # it is no address at all, as `relay.split` says
+        return False
 
 
 def bring(where: str, into: Path, *, named: bool = False) -> tuple[Path, str]:

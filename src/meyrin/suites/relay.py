@@ -59,16 +59,18 @@ class Relay:
 
 def split(where: str) -> tuple[str, str]:
     """The server of a served model and the model's name there; InvalidInput says what is wrong."""
-    parts = urlsplit(where)
     base, _, name = where.rstrip("/").rpartition("/")
+    shown = where.rpartition("@")[2]
     try:
+        parts = urlsplit(where)
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         whole = bool(parts.hostname and parts.path.strip("/") and name) and parts.port != 0
+        whole = whole and parts.username is None and not parts.query and not parts.fragment
     except ValueError:
         whole = False
-    if parts.username is not None or parts.query or parts.fragment or not whole:
+    if not whole:
         raise InvalidInput(
-            f"{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()} is no address of "
-            "a served model",
+            f"{shown} is no address of a served model",
             hint="such an address is http(s)://HOST[:PORT]/PATH/NAME, without a password, ? or #: "
             "it stands in the evidence; an archive's ends in .tar.gz, .tgz, .tar.xz, .tar or .zip",
             field="model",

@@ -285,6 +285,22 @@ def test_results_are_read_on_from_a_byte(hub, ended):
             assert answer.headers["content-disposition"] == "attachment"
 
 
+def test_a_result_that_the_store_has_lost_is_a_clear_no(hub, ended):
+    """Not an answer that is cut short."""
+    job, work = ended
+    put(hub.client("alps"), DATA)
+    results(hub, "alps", work, DATA)
+    blobs = hub.app.state.blobs
+    at = f"/api/v1/jobs/{job}/files/out/model.bin"
+    with blobs.fs.open(f"{blobs.root}/{sha(DATA)[:2]}/{sha(DATA)}", "wb") as file:
+        file.write(DATA[:900])
+    answer = hub.client("ada").get(at)
+    assert (answer.status_code, "900 of 2000 bytes" in answer.text) == (404, True)
+    blobs.remove(sha(DATA))
+    answer = hub.client("ada").get(at)
+    assert (answer.status_code, "has no file" in answer.text) == (404, True)
+
+
 def test_an_agent_shows_only_files_that_it_brought(hub, ended):
     """Else an agent could hand its users any file whose digest it knows."""
     job, work = ended

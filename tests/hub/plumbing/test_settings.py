@@ -42,6 +42,8 @@ def test_paths_are_relative_to_the_file_that_says_them(
         ("port = -3", "port"),
         ("port = [1]", "port"),
         ("upload_gib = {}", "upload_gib"),
+        ('public_url = "http://[::1"', "public_url"),
+        ('public_url = "hub.example"', "public_url"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:

@@ -201,9 +201,13 @@ def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Cl
 
 def _check_address(address: str, field: str) -> None:
     """A provider is reached by https, or on this machine."""
-    parts = urlsplit(address)
-    here = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+    try:
+        parts = urlsplit(address)
+        here = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        good = bool(parts.hostname) and parts.port != 0 and (parts.scheme == "https" or here)
+    except ValueError:  # brackets that are not closed, or a port that is no number
+        good = False
+    if not good:
         raise InvalidInput(
             f"{field} can't be {address[:200]!r}",
             hint="write an address that begins with https://",

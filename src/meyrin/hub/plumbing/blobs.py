@@ -60,15 +60,29 @@ class Blobs:
 
     def size(self, sha256: str) -> int:
         """Bytes of a whole file; NotFound when it isn't here."""
+        path = self._whole(sha256)
         try:
-            return int(self.fs.size(self._whole(sha256)))
+            with _answering(FileNotFoundError):
+                return int(self.fs.size(path))
         except FileNotFoundError:
-            raise NotFound(f"the store has no file {sha256[:12]}…") from None
+            raise NotFound(
+                f"the content store has no file {sha256[:12]}…",
+                hint="the hub's administrator can put it back from a copy of the store",
+            ) from None
 
     def read(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `end`, in pieces. NotFound when it isn't here."""
-        path = self._whole(sha256)
-        left = (self.size(sha256) if end is None else end) - start
+        """The bytes from `start` up to `end`, in pieces. NotFound, before the first of them, when
+        they aren't here."""
+        size = self.size(sha256)
+        if end is not None and size < end:
+            raise NotFound(
+                f"of the file {sha256[:12]}… the content store has {size} of {end} bytes",
+                hint="the hub's administrator can put it back from a copy of the store",
+            )
+        return self._between(self._whole(sha256), start, size if end is None else end)
+
+    def _between(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        left = end - start
         with self.fs.open(path, "rb", block_size=PIECE_BYTES, cache_type="readahead") as file:
             file.seek(start)
             while left > 0 and (piece := file.read(min(2**20, left))):
@@ -239,11 +253,12 @@ def _written_ms(item: dict[str, Any]) -> int:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """What a store says when it does not answer, in its own words, as an error of ours."""
+def _answering(but: type[Exception] = MeyrinError) -> Iterator[None]:
+    """What a store says when it does not answer, in its own words, as an error of ours; `but` is
+    an answer."""
     try:
         yield
-    except MeyrinError:
+    except (MeyrinError, but):
         raise
     except Exception as error:  # each kind of store has errors of its own
         raise Unreachable(

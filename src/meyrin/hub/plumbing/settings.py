@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from meyrin.client.place import check_url
 from meyrin.domain.errors import InvalidInput
 
 
@@ -118,6 +119,8 @@ def _check(found: HubSettings) -> None:
         raise InvalidInput(
             f"setting port is {found.port}", hint="0 to 65535; 0 takes a free one", field="port"
         )
+    if found.public_url:
+        check_url(found.public_url, "public_url")
     if found.upload_gib < 1:
         raise InvalidInput(
             f"setting upload_gib is {found.upload_gib}",
