@@ -11,10 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, FakeJob
+
+from meyrin.domain.refusal import Reason
+from meyrin.wire.jobs import RefusalView
 
 Capture = pytest.CaptureFixture[bytes]
 # the first terminal that the leader of a session opens is the one whose Ctrl-C it gets
@@ -78,6 +82,26 @@ def test_dry_run_and_forecast(meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture
     assert b'"arguments"' in capfdbinary.readouterr().out
     assert meyrin("run", "--test-only", "--", "x") == 0
     assert not hub.jobs
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked", "words"),
+    [
+        (Reason.HELD, None, "would not start yet: goes to alps/gpu, which is free now"),
+        (Reason.DEPENDENCY, "afterok:3", "would not start yet: goes to alps/gpu"),
+        (Reason.BEGIN, 4_000_000_000, "at alps/gpu, at the earliest (--begin)"),
+    ],
+)
+def test_a_forecast_says_what_holds_the_job_back(
+    meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture, reason: Reason, asked: Any, words: str
+) -> None:
+    hub.held_back = [
+        RefusalView(reason=reason, site="", partition="", asked=asked, limit=None, words="so")
+    ]
+    assert meyrin("run", "--test-only", "--", "x") == 0
+    said = capfdbinary.readouterr().out.decode()
+    assert words in said
+    assert "would start now" not in said
 
 
 # --- signals, with a real process

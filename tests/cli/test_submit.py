@@ -275,6 +275,15 @@ def test_help_lists_the_options_of_sbatch(meyrin: Meyrin, capsys: Capture) -> No
     assert "-i …" in said
 
 
+def test_a_key_of_another_request_is_not_to_be_repeated(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    new = errors.Conflict("used for another", hint="take a new one", idempotency_key="abc")
+    hub.fail("POST /jobs", new)
+    assert meyrin("submit", "train.sh") == 1
+    assert capsys.readouterr().err.endswith("used for another\nhint: take a new one\n")
+
+
 def test_errors_after_sending_are_still_their_own_class(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:

@@ -89,6 +89,7 @@ from meyrin.wire.jobs import (
     JobList,
     JobView,
     PlaceView,
+    RefusalView,
     StoreView,
     SubmitBody,
     SubmitReply,
@@ -223,6 +224,7 @@ class FakeHub:
         self.whole: set[str] = set()
         self.faults: list[Fault] = []
         self.calls: list[str] = []
+        self.held_back: list[RefusalView] = []  # what a forecast says
         self.changed = threading.Condition()
         self.closing = False
         self.on_submit: Callable[[FakeJob], None] = lambda _: None
@@ -347,7 +349,7 @@ class FakeHub:
             job=job.number if job else 0,
             state=job.state if job else "",
             summary="goes to alps/gpu, which is free now",
-            refusals=[],
+            refusals=self.held_back if job is None else [],
             where=place,
             others=[PlaceView(site="jura", partition="cpu", expected_start_s=10**10)],
             helps=["a shorter --time"],

@@ -154,4 +154,5 @@ def test_shown_for_people():
     assert show_duration(90061) == "1-01:01:01"
     assert show_duration(-61) == "-00:01:01"
     assert show_hours(3600 * 40_000) == "40,000.000"
+    assert [show_hours(s) for s in (0, 1, 2, -1)] == ["0.000", "0.0003", "0.001", "-0.0003"]
     assert [show_count(n, "core") for n in (0, 1, 2000)] == ["0 cores", "1 core", "2,000 cores"]

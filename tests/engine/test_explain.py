@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.engine.states_of_the_world import NOW, make_policy, make_state, policies, states
 
 from meyrin.domain.job import Resources
-from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.refusal import NEVER_MET, Reason, Refusal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
 from meyrin.engine.admission import Shaped, admit
@@ -67,7 +67,7 @@ def ask(walltime_s=3600, **resources):
         (
             ask(accelerators=4),
             replace(PLENTY, end_s=NOW - 1),
-            "for alpha/gpu: get an allocation with 4.000 h100-hours free for p",
+            "for alpha/gpu: get an allocation with 4.000 h100-hours free",
         ),
     ],
 )
@@ -98,6 +98,13 @@ def test_a_blocked_job_sees_what_would_be():
     said = explain(job, state(job), Policy(), NOW)
     assert said.summary == "depends on afterok:3, not yet met; else it starts now at alpha/gpu"
     assert said.next_start is not None
+
+
+def test_a_dependency_that_can_never_be_met_is_not_to_be_waited_for():
+    dead = Refusal(Reason.DEPENDENCY, asked="afterok:3", limit=NEVER_MET)
+    assert in_words(dead) == (
+        "depends on afterok:3, can never be met: cancel it, and submit again without --dependency"
+    )
 
 
 @pytest.mark.parametrize("reason", list(Reason))

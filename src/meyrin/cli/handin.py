@@ -18,13 +18,16 @@ from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import clean, clock_time, data, data_json, say
 from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, Unreachable
-from meyrin.domain.refusal import PASSING
+from meyrin.domain.refusal import PASSING, Reason
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
     from meyrin.client.sbatch import ClientOptions, Submission
     from meyrin.domain.job import JobRequest
     from meyrin.wire.jobs import Accepted
+
+
+_HOLDS_BACK = frozenset({Reason.HELD, Reason.DEPENDENCY})  # nobody can say until when
 
 
 class Interrupted(Exception):
@@ -78,9 +81,15 @@ def forecast(session: Session, request: JobRequest) -> int:
     if session.json:
         data_json(found.model_dump(mode="json"))
         return REFUSED if never else DONE
-    if found.where:
-        start = clock_time(found.where.expected_start_s, session.now_s)
-        data(f"would start {start} at {found.where.site}/{found.where.partition}")
+    begin_s = max(
+        (int(r.asked or 0) for r in found.refusals if r.reason == Reason.BEGIN), default=0
+    )
+    if any(r.reason in _HOLDS_BACK for r in found.refusals):
+        data(f"would not start yet: {clean(found.summary)}")
+    elif found.where:
+        start = clock_time(max(begin_s, found.where.expected_start_s), session.now_s)
+        at = f"{found.where.site}/{found.where.partition}"
+        data(f"would start {start} at {at}{', at the earliest (--begin)' if begin_s else ''}")
     for line in explained(found, session.now_s)[1 if found.where else 0 :]:
         say(line)
     return REFUSED if never else DONE
@@ -97,6 +106,8 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None
     except (Unreachable, Failed) as error:
+        if "idempotency_key" in error.facts:
+            raise  # it is another request's: to repeat it would not help
         raise _with_key(error, key) from error
 
 

@@ -5,20 +5,25 @@ Only `--help` and the options that say which hub are read here, and only while t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from meyrin.cli.session import HUB_OPTION_NAMES
 
+if TYPE_CHECKING:
+    from meyrin.client.sbatch.options import Option
+
 
 class RawCommand(click.Command):
     """Gives its callback `argv`: the words after the leading hub options, unread."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, *args: Any, without: Sequence[str] = (), **settings: Any) -> None:
+        """`without` names options of sbatch that this command has no use for."""
         super().__init__(*args, **settings)
+        self._without = frozenset(without)
         self.context_settings["help_option_names"] = ["-h", "--help"]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -29,7 +34,7 @@ class RawCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The sbatch options that are honoured, from their own table."""
-        from meyrin.client.sbatch.options import HONOURED, OWN, Option  # noqa: PLC0415
+        from meyrin.client.sbatch.options import HONOURED, OWN  # noqa: PLC0415
 
         def row(option: Option) -> tuple[str, str]:
             value = {"nothing": "", "a value": "=…", "maybe a value": "[=…]"}[option.takes]
@@ -41,10 +46,13 @@ class RawCommand(click.Command):
         own = {option.name for option in OWN}
         shadowed = [option for option in HONOURED if option.name in own]
         with formatter.section("Meyrin's own options"):
-            formatter.write_dl([row(option) for option in OWN])
+            formatter.write_dl([row(option) for option in self._taken(OWN)])
         with formatter.section("Options of sbatch"):
-            formatter.write_dl([row(option) for option in HONOURED])
+            formatter.write_dl([row(option) for option in self._taken(HONOURED)])
         super().format_options(ctx, formatter)
+
+    def _taken(self, options: Iterable[Option]) -> list[Option]:
+        return [option for option in options if option.name not in self._without]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The options that `--help` lists, or files: the script, or what a command reads."""
@@ -52,7 +60,8 @@ class RawCommand(click.Command):
 
         if not incomplete.startswith("-"):
             return [CompletionItem(incomplete, type="file")]
-        listed = {f"--{option.name}": option.meaning for option in (*OWN, *HONOURED)}
+        taken = self._taken((*OWN, *HONOURED))
+        listed = {f"--{option.name}": option.meaning for option in taken}
         return [
             *(CompletionItem(n, help=m) for n, m in listed.items() if n.startswith(incomplete)),
             *super().shell_complete(ctx, incomplete),

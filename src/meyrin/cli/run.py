@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.command(
     "run",
     cls=RawCommand,
+    without=("array", "parsable"),  # one job, whose output is the command's own
     options_metavar="[RESOURCES] -- COMMAND [ARGUMENTS]...",
     epilog="""\b
 Examples:

@@ -57,6 +57,9 @@ PASSING = frozenset(
 )
 
 
+NEVER_MET = "can never be met"  # the `limit` of a dependency on a job that ended otherwise
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One reason, where it applies, and the two numbers or words that clash.

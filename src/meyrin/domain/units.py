@@ -169,5 +169,6 @@ def show_energy(energy_j: int) -> str:
 
 
 def show_hours(seconds: int) -> str:
-    """Accelerator-seconds as hours with three decimals; exact seconds stay in the data."""
-    return f"{seconds / HOUR_S:,.3f}"
+    """Accelerator-seconds as hours with three decimals, or four where three show nothing; exact
+    seconds stay in the data."""
+    return f"{seconds / HOUR_S:,.{4 if abs(seconds) == 1 else 3}f}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.refusal import NEVER_MET, Reason, Refusal
 from meyrin.domain.units import show_count, show_duration, show_hours
 from meyrin.engine.placement import World, before
 from meyrin.engine.remedies import SHORTEST_S, Remedy, remedies, remedy
@@ -166,6 +166,8 @@ def parts(refusal: Refusal) -> tuple[str, str]:
     clash, way_out = _WORDS[refusal.reason]
     if refusal.reason is Reason.BALANCE and isinstance(refusal.limit, int) and refusal.limit <= 0:
         clash, way_out = _USED_UP
+    if refusal.reason is Reason.DEPENDENCY and refusal.limit == NEVER_MET:
+        way_out = "cancel it, and submit again without --dependency"
     if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
         way_out = "choose a partition with accelerators"
     facts = _facts(refusal)

@@ -73,7 +73,7 @@ def remedy(
     if funds is not None:
         kind = "core" if funds.charged_type == CORE else funds.charged_type
         hours = show_hours(funds.free_s)
-        parts.append(f"get an allocation with {hours} {kind}-hours free for {job.project}")
+        parts.append(f"get an allocation with {hours} {kind}-hours free")
     where = f"{place.site}/{place.partition.name}"
     words = f"for {where}: {', and '.join(parts)}"
     return Remedy(place.site, place.partition.name, words, options, without, changed, funds)

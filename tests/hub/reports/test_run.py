@@ -34,6 +34,12 @@ def test_the_example_runs_as_it_stands(sqlite_hub):
     assert sqlite_hub.steps() == 1
 
 
+def test_a_script_may_name_the_project_that_was_chosen(sqlite_hub):
+    sent = {"project": "lab", "script": "#!/bin/sh\n#SBATCH -A lab\ntrue\n", "key": "one-of-ada"}
+    answer = sqlite_hub.client("ada").post("/run", data=sent, headers=HTML)
+    assert answer.status_code == 303
+
+
 def test_hours_of_an_accelerator_ask_for_one(sqlite_hub):
     from tests.hub.facility import GPU
 
@@ -53,6 +59,7 @@ def test_hours_of_an_accelerator_ask_for_one(sqlite_hub):
         ({"project": ""}, 422, "which project pays?"),
         ({"project": "secret"}, 404, "there is no project"),
         ({"script": "#!/bin/sh\n#SBATCH --nodes=400\ntrue\n"}, 409, "alps"),
+        ({"script": "#!/bin/sh\n#SBATCH -A other\ntrue\n"}, 422, "--account=other, and lab is"),
     ],
 )
 def test_what_is_wrong_is_said_and_the_script_stays(sqlite_hub, said, status, words):

@@ -19,7 +19,14 @@ from meyrin.hub.broker.service import place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
 from meyrin.hub.jobs import service as jobs_service
-from meyrin.hub.jobs.submit import as_waiting, check_with_terms, project_of, without
+from meyrin.hub.jobs.submit import (
+    as_waiting,
+    check_deadline,
+    check_dependencies,
+    check_with_terms,
+    project_of,
+    without,
+)
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service as sites
@@ -56,7 +63,9 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     state = _with_funds(step, seen.state, project_id)
     lacking = terms.missing(step, [actor.key]).get(actor.key, {})
     check_with_terms(job, lacking, state.partitions, state.funds, step.now_s)
-    job = without(job, lacking)
+    check_dependencies(step, actor, [request])
+    check_deadline(request, step.now_s)
+    job = replace(without(job, lacking), blocked=eligible.would_block(step, actor.person, request))
     answer = forecast(state, job, seen.policy, step.now_s)
     if isinstance(answer, Placement):
         where = Candidate(answer.site, answer.partition, answer.expected_start_s)

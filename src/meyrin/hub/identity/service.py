@@ -316,7 +316,9 @@ def default_project(step: Step, actor: Actor) -> Project:
         )
     names = ", ".join(found.name for found in open_ones)
     raise InvalidInput(
-        f"say which project: {names}", hint=f"add --account={open_ones[0].name}", field="project"
+        f"say which project: {names}",
+        hint=f"add --account={open_ones[0].name}, or set SBATCH_ACCOUNT to it once",
+        field="project",
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from meyrin.domain.job import DependencyKind
-from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.job import DependencyKind, JobRequest
+from meyrin.domain.refusal import NEVER_MET, Reason, Refusal
 from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.jobs import change
 from meyrin.hub.jobs.store import IS_WAITING, dependencies, jobs, requests
@@ -224,17 +225,60 @@ def _earlier_namesakes(step: Step, rows: list[Any]) -> set[int]:
     return waiting
 
 
+def families(step: Step, numbers: Iterable[int]) -> dict[int, tuple[int, int | None]]:
+    """What a dependency on a job number means: an array's number means all its elements,
+    the number of one of its elements means that one."""
+    wanted = sorted(set(numbers))
+    if not wanted:
+        return {}
+    known = sa.select(jobs.c.id, jobs.c.family, jobs.c.task).where(step.among(jobs.c.id, wanted))
+    return {
+        row.id: (row.family, None if row.id == row.family else row.task) for row in step.rows(known)
+    }
+
+
 def blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
     """Why a submitted job is not looked at yet."""
+    mine = conditions(step, [row.id]).get(row.id, [])
+    return _in_the_way(step, row.begin_s, mine, held=row.held)
+
+
+def would_block(step: Step, person: str | None, request: JobRequest) -> tuple[Refusal, ...]:
+    """Why a request would not be looked at yet if this person submitted it now."""
+    named = families(step, [d.job for d in request.dependencies if d.job is not None])
+    ends = _ends(step, {family for family, _ in named.values()})
+    found: list[Condition] = []
+    for each in request.dependencies:
+        if each.job is None:
+            alone = sa.select(jobs.c.id).where(
+                jobs.c.person_id == person,
+                jobs.c.name == request.name,
+                jobs.c.state.not_in(_ENDED),
+            )
+            met = step.one(alone.limit(1)) is None
+            found.append(Condition(0, each.kind, None, None, met, never=False))
+            continue
+        family, task = named[each.job]
+        task = task if each.element is None else each.element
+        met, never = _judge(each.kind, ends, family, task)
+        found.append(Condition(0, each.kind, family, task, met, never))
+    if request.any_dependency and any(each.met for each in found):
+        found = []
+    return _in_the_way(step, request.begin_s, found, held=request.held)
+
+
+def _in_the_way(
+    step: Step, begin_s: int | None, asked: Sequence[Condition], *, held: bool
+) -> tuple[Refusal, ...]:
     found: list[Refusal] = []
-    if row.held:
+    if held:
         found.append(Refusal(Reason.HELD))
-    if row.begin_s is not None and row.begin_s > step.now_s:
-        found.append(Refusal(Reason.BEGIN, asked=row.begin_s, limit=step.now_s))
-    for condition in conditions(step, [row.id]).get(row.id, []):
+    if begin_s is not None and begin_s > step.now_s:
+        found.append(Refusal(Reason.BEGIN, asked=begin_s, limit=step.now_s))
+    for condition in asked:
         if not condition.met:
             where = "" if condition.on_family is None else f":{condition.on_family}"
             where += "" if condition.on_task is None else f"_{condition.on_task}"
-            state = "can never be met" if condition.never else "not yet met"
+            state = NEVER_MET if condition.never else "not yet met"
             found.append(Refusal(Reason.DEPENDENCY, asked=condition.kind + where, limit=state))
     return tuple(found)

@@ -45,7 +45,7 @@ _WITH_SCRIPTS = _SPECS.add_columns(scripts.c.text).join(
 __all__ = ["cancel", "detail", "find", "jobs_page", "load_requests", "release", "submit"]
 
 
-def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str]) -> JobView:
+def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str], now_s: int) -> JobView:
     return JobView(
         job=row.id,
         label=label_of(row),
@@ -56,7 +56,7 @@ def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str]) -> 
         person=people.get(row.person_id, "?"),
         state=row.state,
         shown=shown(JobState(row.state), row.site_word),
-        reason=row.reason,
+        reason=row.reason or _held_back(row, now_s),
         site=row.site,
         partition=row.partition,
         walltime_s=row.walltime_s,
@@ -68,12 +68,21 @@ def view(row: sa.Row[Any], people: dict[str, str], projects: dict[str, str]) -> 
     )
 
 
+def _held_back(row: sa.Row[Any], now_s: int) -> str:
+    """Why it is not looked at yet, in a word; `explain` says it whole."""
+    if row.state != JobState.SUBMITTED:
+        return ""
+    if row.held:
+        return "held"
+    return "--begin" if (row.begin_s or 0) > now_s else "--dependency"
+
+
 def views(step: Step, rows: Iterable[sa.Row[Any]]) -> list[JobView]:
     """The rows as lists show them, in three queries whatever their number."""
     listed = list(rows)
     people = identity.people_names(step, {row.person_id for row in listed})
     projects = identity.project_names(step, {row.project_id for row in listed})
-    return [view(row, people, projects) for row in listed]
+    return [view(row, people, projects, step.now_s) for row in listed]
 
 
 def jobs_page(

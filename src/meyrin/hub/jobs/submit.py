@@ -14,13 +14,13 @@ from pydantic import TypeAdapter
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
 from meyrin.domain.job import MAX_ARRAY, JobRequest, check_input_names
 from meyrin.domain.states import JobState
-from meyrin.domain.units import LAST_S, show_count
+from meyrin.domain.units import LAST_S, show_count, show_duration
 from meyrin.engine import explain
 from meyrin.engine.admission import admit
 from meyrin.engine.model import Funds, PartitionState, WaitingJob
 from meyrin.hub.calls import paying
 from meyrin.hub.identity import service as identity
-from meyrin.hub.jobs import files
+from meyrin.hub.jobs import eligible, files
 from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bulk import JsonText, one_of
@@ -221,7 +221,10 @@ def _check_admissible(step: Step, actor: Actor, news: list[_Kept]) -> None:
     brought = [FileView(name=f.name, sha256=f.sha256, size=f.size)
                for kept in news for f in kept.request.inputs]  # fmt: skip
     files.check_brought(step, actor.key, brought)
-    _check_dependencies(step, actor, news)
+    wanted = [kept.request for kept in news]
+    check_dependencies(step, actor, wanted)
+    for request in wanted:
+        check_deadline(request, step.now_s)
 
 
 def check_with_terms(
@@ -282,11 +285,26 @@ def _no_such_name(job: WaitingJob, states: Sequence[PartitionState]) -> tuple[st
     return None
 
 
-def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
+def check_deadline(request: JobRequest, now_s: int) -> None:
+    """Raise Refused when it can't end before its deadline wherever it starts (sbatch(1))."""
+    if request.deadline_s is None:
+        return
+    left_s = request.deadline_s - max(now_s, request.begin_s or 0)
+    if (request.walltime_s or 1) > left_s:
+        wants = "" if request.walltime_s is None else f" of {show_duration(request.walltime_s)}"
+        raise Refused(
+            f"its wall time{wants} does not fit: the deadline leaves "
+            f"{show_duration(max(0, left_s))}",
+            hint="ask a later --deadline, a shorter --time or an earlier --begin",
+        )
+
+
+def check_dependencies(step: Step, actor: Actor, news: Sequence[JobRequest]) -> None:
+    """Raise InvalidInput for a dependency on a job, or an element, that the caller can't see."""
     wanted = {
         dependency.job
-        for kept in news
-        for dependency in kept.request.dependencies
+        for request in news
+        for dependency in request.dependencies
         if dependency.job is not None
     }
     if not wanted:
@@ -304,12 +322,12 @@ def _check_dependencies(step: Step, actor: Actor, news: list[_Kept]) -> None:
         )
 
 
-def _check_elements(step: Step, families: dict[int, int], news: list[_Kept]) -> None:
+def _check_elements(step: Step, families: dict[int, int], news: Sequence[JobRequest]) -> None:
     """Raise InvalidInput for a dependency on an element that its array does not have."""
     wanted = {
         (families[dependency.job], dependency.element)
-        for kept in news
-        for dependency in kept.request.dependencies
+        for request in news
+        for dependency in request.dependencies
         if dependency.element is not None and dependency.job in families
     }
     if not wanted:
@@ -373,7 +391,8 @@ def _insert_jobs(step: Step, actor: Actor, news: list[tuple[_Kept, int, list[int
     job_rows: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
     conditions: list[dict[str, Any]] = []
-    families = _families(step, [kept for kept, _, _ in news])
+    asked = [d.job for kept, _, _ in news for d in kept.request.dependencies if d.job is not None]
+    families = eligible.families(step, asked)
     for kept, request_id, numbers in news:
         ready = is_ready(kept.request, step.now_s)
         for number, task in zip(numbers, kept.tasks, strict=True):
@@ -402,20 +421,6 @@ def is_ready(request: JobRequest, now_s: int) -> bool:
     """Whether nothing but a placement is missing."""
     begun = request.begin_s is None or request.begin_s <= now_s
     return begun and not request.held and not request.dependencies
-
-
-def _families(step: Step, news: list[_Kept]) -> dict[int, tuple[int, int | None]]:
-    """What a dependency on a job number means: an array's number means all its elements,
-    the number of one of its elements means that one."""
-    wanted = {d.job for kept in news for d in kept.request.dependencies if d.job is not None}
-    if not wanted:
-        return {}
-    rows = step.rows(
-        sa.select(jobs.c.id, jobs.c.family, jobs.c.task).where(
-            step.among(jobs.c.id, sorted(wanted))
-        )
-    )
-    return {row.id: (row.family, None if row.id == row.family else row.task) for row in rows}
 
 
 def _job_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
@@ -64,18 +65,26 @@ def run(
 
 
 def _wanted(project: str, script: str, now_s: int) -> JobRequest:
-    """The script as `meyrin submit --account=PROJECT` would read it."""
+    """The script as `meyrin submit` would read it; the project that it names must be the one that
+    was chosen, and goes without saying where it names none."""
     if not project:
         raise InvalidInput("which project pays?", hint="choose one of yours", field="project")
     read = read_script(script.encode("utf-8", "surrogatepass"))
-    found = parse(read, [f"--account={project}", "script"], {}, cwd="/", host="", now_s=now_s)
+    found = parse(read, ["script"], {}, cwd="/", host="", now_s=now_s)
+    named = found.request.project
+    if named not in {None, project}:
+        raise InvalidInput(
+            f"the script says --account={named}, and {project} is chosen to pay",
+            hint=f"choose {named}, or take that option out of the script",
+            field="project",
+        )
     if found.client.test_only:
         raise InvalidInput(
             "--test-only means that nothing is to run",
             hint="take that line out to run it; `meyrin submit --test-only` forecasts",
             field="script",
         )
-    return found.request
+    return replace(found.request, project=project)
 
 
 def _form(
