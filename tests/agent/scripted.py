@@ -114,7 +114,7 @@ class StoryHub:
             if each.offset <= len(known):
                 known += each.data[len(known) - each.offset :]
             self.printed[key] = known[: self.limit]
-            sizes["/".join(key)] = -1 if len(known) >= self.limit else len(known)
+            sizes["/".join(key)] = -1 if len(known) > self.limit else len(known)
         return sizes
 
     def results(self, attempt: str, _epoch: int, state: str, files: list[FileView]) -> None:

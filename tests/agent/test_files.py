@@ -164,6 +164,26 @@ def test_a_hub_that_wants_no_more_gets_no_more(world):
     assert calls == []
 
 
+def test_a_hub_that_is_just_full_hears_whether_there_is_more(world):
+    """Else nobody would know that what it keeps is not all."""
+    batch, hub, tail, attempt = world
+    hub.limit = 4
+    tail.watch(attempt)
+    batch.say(attempt, b"1234")
+    tail.pump(last=[])
+    offsets = []
+    real = hub.output
+    hub.output = lambda chunks: offsets.extend(each.offset for each in chunks) or real(chunks)
+    tail.pump(last=[])
+    assert offsets == [], "all was sent"
+    batch.say(attempt, b"5")
+    tail.pump(last=[])
+    batch.say(attempt, b"6")
+    tail.pump(last=[attempt])
+    assert offsets == [4]
+    assert hub.printed[attempt, "stdout"] == b"1234"
+
+
 def test_a_call_that_failed_is_made_again(world):
     batch, hub, tail, attempt = world
     real = hub.output

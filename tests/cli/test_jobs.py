@@ -13,6 +13,7 @@ from meyrin.cli.jobs import CLEAR
 from meyrin.cli.logs import last_lines
 from meyrin.cli.main import run
 from meyrin.cli.session import Session
+from meyrin.domain.errors import Refused
 
 Capture = pytest.CaptureFixture[str]
 
@@ -165,6 +166,63 @@ def test_output_once_and_live(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> 
     assert "failed (by hand)" in said.err
     assert meyrin("logs", "--stderr", "1") == 0
     assert "without --stderr" in capsys.readouterr().err
+
+
+NOTE = "note: job 1 printed more than the hub keeps of it (13 bytes): "
+MISSING = NOTE + "what came after is missing here\n"
+BACK = "hint: submit with --output NAME --output-files NAME to bring all of it back\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "err"),
+    [
+        (("logs", "1"), "one\ntwo\nthree", MISSING + BACK),
+        (
+            ("logs", "1", "--tail", "1"),
+            "three",
+            NOTE + "these are not the last lines that it printed\n" + BACK,
+        ),
+        (("logs", "1", "-f"), "one\ntwo\nthree", "job 1: completed\n" + MISSING + BACK),
+        (("logs", "1", "--stderr"), "oops", ""),
+    ],
+)
+def test_that_output_was_cut_is_said_at_its_end(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, words: tuple[str, ...], out: str, err: str
+) -> None:
+    job = hub.job(1, cut={"stdout": 13})
+    hub.print(job, b"one\ntwo\nthree")
+    hub.print(job, b"oops", "stderr")
+    hub.end(job)
+    assert meyrin(*words) == 0
+    assert capsys.readouterr() == (out, err)
+
+
+def test_where_all_of_a_cut_output_is(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, tmp_path: Path
+) -> None:
+    job = hub.job(1, cut={"stderr": 2**26})
+    hub.print(job, b"oops", "stderr")
+
+    def said() -> str:
+        assert meyrin("logs", "1", "--stderr") == 0
+        note, hint = capsys.readouterr().err.split("\n", 1)
+        assert "keeps of its standard error (64 MiB): what came" in note
+        return hint
+
+    assert said() == BACK.replace("--output NAME", "--error NAME")
+    job.all_in = str(tmp_path / "e")
+    assert said() == f"hint: at alps all of it is in {tmp_path}/e, if the site shares that folder\n"
+    with (tmp_path / "e").open("wb") as file:
+        file.truncate(2**26 + 1)
+    assert said() == f"hint: all of it is in {tmp_path}/e\n"
+    job.all_in, job.results = "out/an error", "pending"
+    assert said() == ""
+    job.files, job.results = {"out/an error": b"oops"}, "complete"
+    assert said() == "hint: `meyrin fetch 1 'out/an error'` brings all of it\n"
+    hub.fail("GET /jobs/1$", Refused("not now"))
+    assert said() == "", "what was read is not lost for a hint"
+    assert meyrin("show", "1") == 0
+    assert "stderr was cut: the hub keeps its first 64.0 MiB" in capsys.readouterr().out
 
 
 def test_a_job_that_never_ran_is_not_said_to_wait(

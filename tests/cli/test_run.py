@@ -49,6 +49,22 @@ def test_both_streams_and_the_exit_code(meyrin: Meyrin, hub: FakeHub, capfdbinar
     assert request.stderr is None
 
 
+def test_output_that_was_cut_is_no_failure_and_is_said(
+    meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture
+) -> None:
+    def work(job: FakeJob) -> None:
+        hub.print(job, b"begin")
+        hub.end(job, "failed", exit_code=5, cut={"stdout": 5, "stderr": 1024})
+
+    hub.on_submit = work
+    assert meyrin("run", "-Q", "--", "yes") == 5
+    out, err = capfdbinary.readouterr()
+    assert out == b"begin"
+    notes = [line for line in err.splitlines() if line.startswith(b"note")]
+    assert [b"of it (5 bytes)" in notes[0], b"standard error (1 KiB)" in notes[1]] == [True, True]
+    assert err.count(b"hint: submit with") == 2
+
+
 @pytest.mark.parametrize("argv", [("hostname", "-f"), ("--", "hostname", "-f")])
 def test_dashes_may_be_left_out(meyrin: Meyrin, hub: FakeHub, argv: tuple[str, ...]) -> None:
     hub.on_submit = hub.end

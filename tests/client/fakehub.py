@@ -91,6 +91,7 @@ from meyrin.wire.jobs import (
     PlaceView,
     RefusalView,
     StoreView,
+    StreamView,
     SubmitBody,
     SubmitReply,
     UploadState,
@@ -180,6 +181,8 @@ class FakeJob:
     files: dict[str, bytes] = field(default_factory=dict)
     results: str = "none"
     started: bool = False
+    cut: dict[str, int] = field(default_factory=dict)  # bytes kept, by stream
+    all_in: str = ""  # the file with all that was printed
 
     @property
     def label(self) -> str:
@@ -208,10 +211,11 @@ class FakeJob:
             signal=self.signal,
         )
 
-    def told(self) -> str:
+    def told(self, stream: str) -> str:
         view = self.view()
         fields = ("state", "shown", "exit_code", "signal", "reason", "site", "partition")
-        return json.dumps({name: getattr(view, name) for name in fields})
+        cut = {"cut_bytes": self.cut[stream]} if stream in self.cut else {}
+        return json.dumps({name: getattr(view, name) for name in fields} | cut)
 
 
 class FakeHub:
@@ -329,6 +333,10 @@ class FakeHub:
             charged_type="core",
             results=job.results,
             files=files,
+            output=[
+                StreamView(stream=name, size=size, cut=True, file=job.all_in)
+                for name, size in job.cut.items()
+            ],
         )
 
     def listed(self, asked: dict[str, list[str]]) -> JobList:
@@ -406,6 +414,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, method: str) -> None:
         self.close_connection = True  # one call a connection: shutting down waits for nobody
+        self.told: dict[str, str] = {}  # headers
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         parts = urlsplit(self.path)
         path = unquote(parts.path.removeprefix("/api/v1"))
@@ -440,6 +449,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-length", str(len(answer)))
         self.send_header("connection", "close")
+        for name, value in self.told.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer if cut is None else answer[:cut])
 
@@ -470,6 +481,8 @@ class _Handler(BaseHTTPRequestHandler):
         job = self.hub.find(parts[1])
         if parts[2] == "output":
             start = int(asked["offset"][0])
+            if asked["stream"][0] in job.cut:
+                self.told["X-Meyrin-Cut"] = str(job.cut[asked["stream"][0]])
             return 200, bytes(job.output.get(asked["stream"][0], b"")[start : start + 5])
         if parts[2] == "files":
             data = job.files["/".join(parts[3:])]
@@ -497,7 +510,7 @@ class _Handler(BaseHTTPRequestHandler):
         while not self.hub.closing:
             with self.hub.changed:
                 fresh = bytes(job.output.get(stream, b"")[position : position + 7])
-                told, over = job.told(), job.state in ENDED
+                told, over = job.told(stream), job.state in ENDED
                 if not fresh and told == said and not over:
                     self.hub.changed.wait(5)
                     continue

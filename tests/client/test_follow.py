@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.client.fakehub import TOKEN, FakeHub
 
 from meyrin.client.api import Client
-from meyrin.client.follow import Change, Output, exit_status
+from meyrin.client.follow import Change, Output, Printed, Stream, exit_status
 from meyrin.domain import errors
 
 TEXT = bytes(range(256)) * 3
@@ -36,6 +36,20 @@ def test_output_and_states_until_the_end(client: Client, hub: FakeHub) -> None:
     hub.end(job)
     assert gather(client.follow(1)) == (TEXT, ["completed", "completed!"])
     assert gather(client.follow(1, "stderr"))[0] == b""
+
+
+def test_that_a_stream_was_cut_is_told_at_its_end(client: Client, hub: FakeHub) -> None:
+    job = hub.job(1)
+    hub.print(job, TEXT)
+    job.cut = {"stdout": len(TEXT)}
+    hub.end(job)
+    assert client.printed(1) == Printed(TEXT, len(TEXT))
+    assert client.printed(1, "stderr") == Printed(b"", None)
+    expected: dict[Stream, int | None] = {"stdout": len(TEXT), "stderr": None}
+    for stream, cut_bytes in expected.items():
+        *_, end = client.follow(1, stream)
+        assert isinstance(end, Change)
+        assert (end.ended, end.cut_bytes) == (True, cut_bytes)
 
 
 def test_breaks_leave_no_gap_and_no_repetition(client: Client, hub: FakeHub) -> None:

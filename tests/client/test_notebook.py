@@ -61,3 +61,13 @@ def test_a_command_prints_here(
     hub.on_submit = lambda _: hub.end(hub.jobs[2])
     assert meyrin.run(["cat", Path("a b")], client=client) == 0
     assert hub.jobs[2].request.arguments == ("cat", "a b")
+
+
+def test_a_command_that_prints_more_than_is_kept_says_so(
+    client: Client, hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.on_submit = lambda job: hub.end(job, cut={"stdout": 2**20})
+    assert meyrin.run(["yes"], client=client) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "job 1 printed more than the hub keeps of it (1 MiB)" in said.err

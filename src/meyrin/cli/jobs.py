@@ -168,6 +168,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
         ("cost", _cost(found)),
         ("energy", _energy(found)),
         ("array cost", ", ".join(filter(None, map(_cost, found.array_costs)))),
+        ("output", _output(found)),
         ("results", _results(found)),
     ]
     lines += [f"  {name:<10} {value}" for name, value in facts if value and value != "-"]
@@ -225,6 +226,15 @@ def _attempt(one: AttemptView) -> tuple[object, ...]:
     how = " ".join(word for word in (one.end or "", one.why) if word) or "-"
     place = f"{one.site}/{one.partition}"
     return one.number, place, size, moment(one.start_ms), moment(one.end_ms), how
+
+
+def _output(found: JobDetail) -> str:
+    """Only what is missing: `logs` has the rest."""
+    return ", ".join(
+        f"{each.stream} was cut: the hub keeps its first {amount(each.size)}"
+        for each in found.output
+        if each.cut
+    )
 
 
 def _files(found: JobDetail) -> list[tuple[object, ...]]:

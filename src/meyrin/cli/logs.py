@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from meyrin.cli.cut import say_cut
 from meyrin.cli.session import Session, hub_options, pass_session
 from meyrin.cli.terminal import clean, say
 from meyrin.domain.states import ENDED
@@ -37,14 +38,16 @@ def command(session: Session, job: str, follow: bool, stderr: bool, tail: int | 
     stream: Stream = "stderr" if stderr else "stdout"
     with session.client() as hub:
         offset = 0
+        cut_bytes = None
         if not follow or tail is not None:
-            text = hub.output(job, stream)
-            offset = len(text)
-            _write(text if tail is None else last_lines(text, tail))
+            printed = hub.printed(job, stream)
+            offset, cut_bytes = len(printed.data), printed.cut_bytes
+            _write(printed.data if tail is None else last_lines(printed.data, tail))
         if follow:
-            _follow(hub, job, stream, offset)
-        elif not offset:
+            cut_bytes = _follow(hub, job, stream, offset)
+        elif not offset and cut_bytes is None:
             _say_why_empty(hub, job, stderr)
+        say_cut(hub, job, stream, cut_bytes, last_lines=tail is not None)
 
 
 def last_lines(text: bytes, count: int) -> bytes:
@@ -53,17 +56,19 @@ def last_lines(text: bytes, count: int) -> bytes:
     return b"".join(lines[max(0, len(lines) - count) :])
 
 
-def _follow(hub: Client, job: str, stream: Stream, offset: int) -> None:
+def _follow(hub: Client, job: str, stream: Stream, offset: int) -> int | None:
+    """Write what comes; at the end, how much of it the hub has kept if that is not all."""
     from meyrin.client.follow import Output  # noqa: PLC0415
 
-    shown = ""
+    shown, cut_bytes = "", None
     for event in hub.follow(job, stream, offset):
         if isinstance(event, Output):
             _write(event.data)
         elif event.shown != shown or event.ended:
             if event.shown != shown or event.reason:
                 say(f"job {job}: {event.shown}{f' ({event.reason})' if event.reason else ''}")
-            shown = event.shown
+            shown, cut_bytes = event.shown, event.cut_bytes
+    return cut_bytes
 
 
 def _say_why_empty(hub: Client, job: str, stderr: bool) -> None:

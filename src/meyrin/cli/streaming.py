@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
+from meyrin.cli.cut import say_cut
 from meyrin.cli.exits import INTERRUPTED
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import clean, clock_time, is_terminal, say
@@ -71,7 +72,7 @@ class Streaming:
             for stream in self._sinks:
                 threading.Thread(target=self._follow, args=(stream,), daemon=True).start()
             try:
-                return self._until_ended()
+                code, ended = self._until_ended()
             except _Leave:
                 self._erase()
                 say(
@@ -79,6 +80,9 @@ class Streaming:
                     f"`meyrin cancel {self._label}` ends it"
                 )
                 return INTERRUPTED
+        for stream in self._sinks:
+            say_cut(self._hub, self._label, stream, ended[stream].cut_bytes)
+        return code
 
     def _follow(self, stream: Stream) -> None:
         try:
@@ -87,7 +91,8 @@ class Streaming:
         except Exception as error:  # noqa: BLE001 - a bug too must end the main thread's waiting
             self._queue.put(error)
 
-    def _until_ended(self) -> int:
+    def _until_ended(self) -> tuple[int, dict[Stream, Change]]:
+        """The exit code, and how each stream ended."""
         from meyrin.client.follow import Output, exit_status  # noqa: PLC0415
 
         ended: dict[Stream, Change] = {}
@@ -113,8 +118,8 @@ class Streaming:
             because = f": {clean(change.reason)}" if change.reason else ""
             say(f"job {self._label} {clean(change.shown)}{because}")
         if change.state == "cancelled" and self._cancelled:
-            return INTERRUPTED
-        return exit_status(change.state, change.exit_code, change.signal)
+            return INTERRUPTED, ended
+        return exit_status(change.state, change.exit_code, change.signal), ended
 
     # --- the status line
 

@@ -24,7 +24,7 @@ from pydantic import RootModel
 
 from meyrin.client import transfer
 from meyrin.client.connection import Connection, body, read
-from meyrin.client.follow import Change, Output, Stream, exit_status, follow
+from meyrin.client.follow import Change, Output, Printed, Stream, exit_status, follow
 from meyrin.client.place import find_hub
 from meyrin.domain.errors import InvalidInput, NotFound, Unreachable
 from meyrin.domain.job import InputFile, JobRequest
@@ -233,14 +233,19 @@ class Client:
 
     def output(self, label: str | int, stream: Stream = "stdout", offset: int = 0) -> bytes:
         """What the job has written so far, from byte `offset` on."""
+        return self.printed(label, stream, offset).data
+
+    def printed(self, label: str | int, stream: Stream = "stdout", offset: int = 0) -> Printed:
+        """As `output`, and whether the job wrote more than the hub keeps."""
         pieces = bytearray()
         while True:
             asked = {"stream": stream, "offset": offset + len(pieces)}
             path = _job(label, "/output")
-            piece = self.connection.call("GET", path, repeatable=True, params=asked).content
-            if not piece:
-                return bytes(pieces)
-            pieces += piece
+            answer = self.connection.call("GET", path, repeatable=True, params=asked)
+            if not answer.content:
+                cut = answer.headers.get("x-meyrin-cut")
+                return Printed(bytes(pieces), None if cut is None else int(cut))
+            pieces += answer.content
 
     def follow(
         self, label: str | int, stream: Stream = "stdout", offset: int = 0

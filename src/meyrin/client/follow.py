@@ -33,8 +33,19 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """A stream from an offset to its present end; `cut_bytes` as in `Change`."""
+
+    data: bytes
+    cut_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """The job's state, told at each change and, with `ended`, when the stream is over."""
+    """The job's state, told at each change and, with `ended`, when the stream is over.
+
+    `cut_bytes`, told at the end: so many bytes are kept of a stream that printed more.
+    """
 
     state: str
     shown: str
@@ -44,6 +55,7 @@ class Change:
     ended: bool
     site: str | None = None
     partition: str | None = None
+    cut_bytes: int | None = None
 
 
 def follow(
@@ -124,6 +136,7 @@ def _read(event: httpx2.ServerSentEvent) -> Output | Change | None:
                 ended=event.event == "end",
                 site=told.get("site"),
                 partition=told.get("partition"),
+                cut_bytes=told.get("cut_bytes"),
             )
     except (ValueError, binascii.Error, KeyError, TypeError, AttributeError) as error:
         raise Failed(

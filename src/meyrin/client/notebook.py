@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from meyrin.client.api import Client, new_key
+from meyrin.client.cut import cut_words
 from meyrin.client.follow import Change, Output, Stream
 from meyrin.client.inputs import input_files
 from meyrin.client.sbatch import Script, Submission, parse, parse_command, read_script
@@ -87,6 +88,8 @@ def run(command: Sequence[str], *, client: Client | None = None, **options: Any)
     for event in job.follow():
         if isinstance(event, Output):
             sys.stdout.write(decode(event.data))
+        elif event.cut_bytes is not None:
+            print(cut_words(job.label, "stdout", event.cut_bytes), file=sys.stderr)  # noqa: T201
     return job.wait()
 
 

@@ -121,6 +121,17 @@ class FileView(Body):
     size: int
 
 
+class StreamView(Body):
+    """What the hub keeps of a stream; `cut` when the job printed more than `size`. `file` is where
+    the job had all of it written: a path at the site, if that shares the folder, or a name in
+    the job's own folder; empty when nobody named one."""
+
+    stream: Literal["stdout", "stderr"]
+    size: int
+    cut: bool
+    file: str = ""
+
+
 class CostView(Body):
     """What is held and what was charged, in seconds of one charged type."""
 
@@ -149,6 +160,7 @@ class JobDetail(Body):
     results: str
     files: list[FileView]
     energy_j: int | None = None
+    output: list[StreamView] = []
 
 
 class RefusalView(Body):

@@ -369,6 +369,20 @@ def test_a_long_log_stays_bounded_and_where_the_reader_is(own_hub: Hub, visit: V
     page.locator("#log", has_text="the end of a bar").wait_for()
 
 
+def test_a_log_that_was_cut_is_not_said_to_be_all(own_hub: Hub, visit: Visit) -> None:
+    hub, job = own_hub, own_hub.numbers["running"]
+    visitor = visit(hub)
+    page = visitor.go(f"/jobs/{job}")
+    hub.say(job, b"x" * 2000, most=1536)
+    page.locator("#log", has_text="xxx").wait_for()
+    hub.end(job)
+    page.locator("#log-state", has_text="this is cut at 1.5 KiB").wait_for()
+    assert "This is all" not in page.locator("#log-state").inner_text()
+    page.reload()
+    assert page.get_by_text("hub keeps of it (1.5 KiB)").is_visible()
+    assert not visitor.complaints
+
+
 def test_nothing_is_asked_while_nobody_looks(filled: Hub, visit: Visit) -> None:
     page = visit(filled).go("/")
     page.evaluate(

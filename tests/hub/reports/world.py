@@ -218,8 +218,8 @@ class Hub:
             **more,
         )
 
-    def say(self, job: int, text: bytes, stream: str = "stdout") -> None:
-        """The job prints."""
+    def say(self, job: int, text: bytes, stream: str = "stdout", *, most: int = 2**26) -> None:
+        """The job prints; so many bytes of it are kept."""
         found = self.attempt(job)
         with self.database.write() as step:
             row = step.one(
@@ -233,7 +233,7 @@ class Hub:
                 "offset": row.size if row else 0,
                 "data": base64.b64encode(text),
             }
-            output.take(step, found.site_id, [Chunk.model_validate(piece)], 2**26)
+            output.take(step, found.site_id, [Chunk.model_validate(piece)], most)
 
     def leave(self, job: int, *names: str) -> None:
         """The job left these files."""

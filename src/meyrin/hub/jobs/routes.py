@@ -93,11 +93,15 @@ def release(label: str, call: Person) -> list[int]:
 def output_bytes(
     label: str, call: Person, stream: Stream = "stdout", offset: Offset = 0
 ) -> Response:
-    """What the job printed so far, from a byte offset on; at most about a MiB a call."""
+    """What the job printed so far, from a byte offset on; at most about a MiB a call.
+
+    `X-Meyrin-Cut` says how many bytes are kept of a stream that printed more.
+    """
     with call.read() as step:
         attempt = service.find(step, call.actor, label)[0].attempt
         data = output.read(step, attempt, stream, offset) if attempt else b""
-    headers = {"X-Meyrin-Next-Offset": str(offset + len(data))}
+        headers = output.cut_header(step, attempt, stream)
+    headers["X-Meyrin-Next-Offset"] = str(offset + len(data))
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 
@@ -110,7 +114,10 @@ async def follow(
     offset: Offset = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    """Output and states as they come (server-sent events); goes on after Last-Event-ID."""
+    """Output and states as they come (server-sent events); goes on after Last-Event-ID.
+
+    `cut_bytes` of the last event: so many are kept of a stream that printed more.
+    """
     if last_event_id is not None:
         if not _NUMBER.fullmatch(last_event_id):
             raise InvalidInput(f"Last-Event-ID is {last_event_id!r}", hint="a byte offset")
@@ -172,6 +179,8 @@ def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, s
         # an agent sends the output before it reports the end, so an end means all is here
         over = JobState(row.state) in ENDED
         data = output.read(step, row.attempt, stream, offset) if row.attempt else b""
+        last = over and not data
+        cut_bytes = output.cut_bytes(step, row.attempt, stream) if last else None
     state = {
         "state": row.state,
         "shown": shown(JobState(row.state), row.site_word),
@@ -181,6 +190,7 @@ def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, s
         "site": row.site,
         "partition": row.partition,
     }
+    state |= {} if cut_bytes is None else {"cut_bytes": cut_bytes}
     return data, json.dumps(state), over
 
 

@@ -13,7 +13,7 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.states import AT_SITE, ENDED, JobState, shown
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts as tries
-from meyrin.hub.jobs import change
+from meyrin.hub.jobs import change, output
 from meyrin.hub.jobs.find import find, label_of
 from meyrin.hub.jobs.store import attempts, events, files, jobs, requests, scripts
 from meyrin.hub.jobs.submit import REQUEST, submit
@@ -182,8 +182,9 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
     for each in rows if len(rows) > 1 else []:
         counts[each.state] = counts.get(each.state, 0) + 1
     request = specs(step, [row.request_id])[row.request_id]
+    job = views(step, [row])[0]
     return JobDetail(
-        job=views(step, [row])[0],
+        job=job,
         comment=request.comment,
         array=counts,
         array_costs=_array_costs(step, [each.id for each in rows]) if len(rows) > 1 else [],
@@ -198,6 +199,7 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         results=attempted[-1].results if attempted else "none",
         files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
         energy_j=usage.energy_j(used.values()),
+        output=output.kept(step, job, row.attempt, request),
     )
 
 

@@ -146,6 +146,8 @@ streams = sa.Table(
     sa.Column("attempt", sa.String, primary_key=True),
     sa.Column("stream", sa.String, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
+    # more was printed than is kept
+    sa.Column("cut", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 chunks = sa.Table(

@@ -33,7 +33,8 @@ class HubSettings:
     lease_s: int = 30
     """An attempt that an agent took and never spoke of is offered to it again after this."""
     output_limit_bytes: int = 64 * 2**20
-    """How much of a job's output the hub keeps for live reading, for each stream."""
+    """How much of a job's output the hub keeps for live reading, for each stream; where a job
+    printed more, whoever reads it is told."""
     unused_days: int = 30
     """For how many days the content store keeps a file that nothing refers to, since it was last
     brought."""

@@ -17,7 +17,7 @@ from meyrin.hub.plumbing.database import Step
 from meyrin.hub.reports import show, store, suite_runs
 from meyrin.hub.reports.service import Line, by_state, label_of, line_of
 from meyrin.hub.reports.suite_runs import NoEvidence, Tested
-from meyrin.wire.jobs import AttemptView, ExplainView, FileView, RefusalView
+from meyrin.wire.jobs import AttemptView, ExplainView, FileView, RefusalView, StreamView
 
 GRID = 500  # elements of an array on one page
 TAIL_BYTES = 256 * 1024  # how much of a long output the page begins with
@@ -63,7 +63,7 @@ class JobPage:
     posted: tuple[Posted, ...]
     results: str
     files: tuple[FileView, ...]
-    sizes: dict[str, int]
+    output: dict[str, StreamView]
     options: tuple[tuple[str, str], ...]
     script: str
     script_chars: int
@@ -100,12 +100,14 @@ class JobPage:
     @property
     def first_stream(self) -> str:
         """The one that has something to read: `run` keeps a job's errors apart."""
-        only_errors = self.sizes.get("stderr", 0) and not self.sizes.get("stdout", 0)
-        return "stderr" if only_errors else "stdout"
+        return "stderr" if self._size("stderr") and not self._size("stdout") else "stdout"
 
     def tail(self, stream: str) -> int:
         """The byte where the live log begins."""
-        return max(0, self.sizes.get(stream, 0) - TAIL_BYTES)
+        return max(0, self._size(stream) - TAIL_BYTES)
+
+    def _size(self, stream: str) -> int:
+        return self.output[stream].size if stream in self.output else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +158,15 @@ def stoppable(step: Step, actor: Actor, label: str) -> tuple[Line, int]:
     return line, sum(n for state, n in states if JobState(state) not in ENDED)
 
 
-def output_pieces(call: Call, label: str, stream: str) -> Iterator[bytes]:
-    """A stream of a job's output from its beginning; the first piece checks who asks."""
+def whole_output(call: Call, label: str, stream: str) -> tuple[Iterator[bytes], dict[str, str]]:
+    """A stream of a job's output from its beginning, and headers that say whether it was cut."""
     with call.read() as step:
         attempt = jobs_service.find(step, call.actor, label)[0].attempt
-    yield b""
+        headers = output.cut_header(step, attempt, stream)
+    return _pieces(call, attempt, stream), headers
+
+
+def _pieces(call: Call, attempt: str | None, stream: str) -> Iterator[bytes]:
     offset = 0
     while attempt is not None:
         with call.read() as step:
@@ -250,7 +256,7 @@ def _job_page(step: Step, actor: Actor, row: Any) -> JobPage:
         ),
         results=detail.results,
         files=tuple(detail.files),
-        sizes=store.output_sizes(step, current),
+        output={each.stream: each for each in detail.output},
         options=tuple(show.options(asked.spec)),
         script=asked.text[:SCRIPT_CHARS],
         script_chars=len(asked.text),

@@ -136,14 +136,9 @@ def _array_view(found: job_page.ArrayPage) -> View:
 @router.get("/jobs/{label}/output", include_in_schema=False)
 def output_text(label: str, call: Person, stream: Stream = "stdout") -> StreamingResponse:
     """All that a job printed so far, as plain text."""
-    pieces = job_page.output_pieces(call, label, stream)
-    first = next(pieces)  # errors come before the first byte
-
-    def body() -> Iterator[bytes]:
-        yield first
-        yield from pieces
-
-    return StreamingResponse(body(), media_type="text/plain; charset=utf-8", headers=SAFETY)
+    pieces, told = job_page.whole_output(call, label, stream)
+    text = "text/plain; charset=utf-8"
+    return StreamingResponse(pieces, media_type=text, headers=SAFETY | told)
 
 
 @router.get("/jobs/{label}/cancel", include_in_schema=False)

@@ -277,12 +277,6 @@ def asked(step: Step, job: int) -> Asked | None:
     return Asked(REQUEST.dump_python(request, mode="json"), row.text)
 
 
-def output_sizes(step: Step, attempt: str) -> dict[str, int]:
-    """Bytes kept of each stream of an attempt."""
-    statement = sa.select(streams.c.stream, streams.c.size).where(streams.c.attempt == attempt)
-    return {row.stream: int(row.size) for row in step.rows(statement)}
-
-
 # --- hours
 
 

@@ -32,6 +32,19 @@
     if (note.textContent !== words) note.textContent = words;
   };
 
+  const size = (bytes) => {
+    const units = ["bytes", "KiB", "MiB", "GiB"];
+    const unit = Math.min(3, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+    return `${Number((bytes / 1024 ** unit).toFixed(1))} ${units[unit]}`;
+  };
+
+  // what the end of the job means for what is to be read here
+  const ending = (told) => {
+    if (told.cut_bytes !== undefined)
+      return `The job has ended: ${told.shown}. It printed more than the hub keeps: this is cut at ${size(told.cut_bytes)}.`;
+    return seen ? `The job has ended: ${told.shown}. This is all.` : "The job has ended and printed nothing here.";
+  };
+
   const atEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 24;
 
   // colours and cursor moves of terminals mean nothing here
@@ -125,7 +138,7 @@
       waiting += decoder.decode();
       draw();
       log.dataset.over = "yes";
-      say(seen ? `The job has ended: ${JSON.parse(event.data).shown}. This is all.` : "The job has ended and printed nothing here.");
+      say(ending(JSON.parse(event.data)));
     });
     source.addEventListener("error", () => {
       if (over) return;
