@@ -291,7 +291,9 @@ def test_only_the_last_start_of_an_agent_is_heard(hub):
     hub.step()
     before = hub.everything()
     answer = agent.lease_raw()
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "stale_epoch")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (409, "stale_epoch")
+    assert "end that one and start this one again" in error["hint"], "what its operator can do"
     assert hub.everything() == before
 
 
