@@ -170,6 +170,19 @@ def test_a_script_that_was_over_long_before_its_node_failed_keeps_its_end(code):
     assert (alone.end, alone.exit_code) == ("exit", code)
 
 
+@pytest.mark.parametrize(
+    ("state", "end_s", "end"),
+    [("NODE_FAIL", 402, "lost"), ("TIMEOUT", 402, "timeout"), ("NODE_FAIL", 110, "exit")],
+)
+def test_the_controllers_cause_counts_where_accounting_still_has_the_run_open(state, end_s, end):
+    """slurmdbd is away, and the wrapper tells a good end."""
+    run = Run(0, "7", 100, end_s=end_s, code=0)
+    still = acct("RUNNING", 100, None)
+    line = row(state, start_s=100, end_s=400)
+    job = ending(RUNNING, Witnesses(queue=line, accounting=(still,), runs=(run,)))
+    assert (job.end, job.end_ms, job.usage.source) == (end, 400_000, "wrapper")
+
+
 def test_the_good_end_of_a_run_before_is_none_of_the_run_whose_node_failed():
     rows = (acct("REQUEUED", 100, 110), acct("NODE_FAIL", 200, 400))
     run = Run(0, "7", 100, end_s=110, code=0)

@@ -131,7 +131,9 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     word = ""
     if last is not None and base(last.state) in ENDS:
         word = last.state
-    elif w.queue is not None and (not w.has_accounting or not w.accounting):
+    elif w.queue is not None and (
+        not w.has_accounting or not w.accounting or _closes(w.queue, last)
+    ):
         word = w.queue.state
     said = _said(w)
     if not word and _awaits(seen, said, replace(w, accounting=tuple(real))):
@@ -142,6 +144,14 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     if base(word) == "PREEMPTED" and last is not None and "REQUEUE" in last.reason.upper():
         return None
     return _ended(seen, word, said, w)
+
+
+def _closes(row: QueueRow, last: AccountingRow | None) -> bool:
+    """Whether the controller says the end of the run that accounting has open: it could not tell
+    accounting yet."""
+    if last is None or last.end_s is not None or row.start_s is None or last.start_s is None:
+        return False
+    return abs(row.start_s - last.start_s) <= 1
 
 
 def taken_back(seen: BatchJob, w: Witnesses) -> int:
@@ -303,6 +313,8 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     end_s = rows[-1].end_s if rows else None
     if w.queue is not None and start_s is None and _may_be_of(w.queue, said):
         start_s, end_s = w.queue.start_s, w.queue.end_s
+    elif w.queue is not None and rows and _closes(w.queue, rows[-1]):
+        end_s = w.queue.end_s
     if said is not None:
         start_s = said.start_s if start_s is None else start_s
         end_s = said.end_s if end_s is None else end_s
