@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
+from tests.agent.scripted import StoryHub
 
 from meyrin.agent.compare import Compared, compare, judged
+from meyrin.agent.config import AgentConfig
+from meyrin.agent.journal import Journal
 from meyrin.agent.slurm.transport import AccountingRow
+from meyrin.agent.start import not_told
 from meyrin.agent.trial import is_trial, new_attempt
+from meyrin.domain.job import JobRequest
 from meyrin.wire.agents import CountedList, CountedView
 
 HOUR = 3_600_000
@@ -115,6 +121,38 @@ def test_a_copy_of_what_was_given_up_that_the_fence_ended_is_no_difference(code)
     found = said([given_up], [row(0, END_S + 5, state="FAILED", exit_code=code)])
     assert [(line.what, line.bad) for line in found.lines] == [("a copy that ended at once", False)]
     assert (found.differ, found.site_s) == (0, 0)
+
+
+def test_a_run_that_a_killed_controller_forgot_is_one_line() -> None:
+    """It launched the job anew and ended it before it began: all that accounting has of it."""
+    anew = row(0, END_S + 20, state="CANCELLED by 0")
+    found = said([counted(elapsed_s=40)], [anew])
+    ((line,), forgot) = found.lines, "Slurm's controller forgot how long it ran"
+    assert (line.what, line.site_s, line.meyrin_s, line.bad) == (forgot, 0, 40, True)
+    assert said([counted()], [row(), anew]).differ == 0, "its own run is there"
+
+
+def test_runs_of_a_job_that_waits_again_are_of_the_job_and_no_difference() -> None:
+    """It was queued again after it ran, and the hub has no end of it."""
+    rows = {"a": [row(15, state="REQUEUED"), replace(row(0), start_s=None, end_s=None)]}
+    found = judged({}, rows, FROM, UNTIL, {"a": "17"})
+    ((line,), what) = found.lines, "not over for Meyrin yet: counted when it is"
+    assert (line.job, line.site_s, line.what, line.bad) == ("17", 15, what, False)
+    assert (found.attempts, found.site_s, found.differ) == (0, 0, 0)
+    assert judged({}, rows, FROM, UNTIL).differ == 1
+
+
+def test_the_agents_journal_says_what_is_not_told_yet(tmp_path) -> None:
+    config = AgentConfig(hub="http://h", credential_file=tmp_path / "c", dir=tmp_path)
+    assert not_told(config) == {}
+    assert not (tmp_path / "journal.sqlite").exists()
+    journal = Journal(tmp_path / "journal.sqlite")
+    hub = StoryHub()
+    request = JobRequest(script="x")
+    plain, element = hub.add(request), hub.add(request, array_job=40, task=3)
+    journal.take([plain, element], hub.requests)
+    assert not_told(config) == {plain.attempt: str(plain.job), element.attempt: "40_3"}
+    journal.close()
 
 
 def test_what_ended_at_another_time_is_of_another_statement() -> None:

@@ -9,11 +9,13 @@ import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub
 
-from meyrin.cli.jobs import CLEAR
+from meyrin.cli.jobs import CLEAR, explained
 from meyrin.cli.logs import last_lines
 from meyrin.cli.main import run
 from meyrin.cli.session import Session
+from meyrin.cli.terminal import moment
 from meyrin.domain.errors import Refused
+from meyrin.wire.jobs import ExplainView, PlaceView
 
 Capture = pytest.CaptureFixture[str]
 
@@ -300,3 +302,15 @@ def test_results_that_are_not_all_there(meyrin: Meyrin, hub: FakeHub, capsys: Ca
     said = capsys.readouterr()
     assert said.out.endswith("a\n")
     assert "disk full at the site" in said.err
+
+
+def test_what_a_runner_up_was_expected_to_be_is_of_the_time_of_the_choice() -> None:
+    """Of a job that went elsewhere long ago it is no start that could be had now."""
+    other = PlaceView(site="beta", partition="long", expected_start_s=1_000_000)
+    known = {"job": 1, "summary": "went", "refusals": [], "where": None, "others": [other]}
+    waits, went = (
+        explained(ExplainView.model_validate(known | {"state": state, "helps": []}), 2_000_000)
+        for state in ("admitted", "queued")
+    )
+    assert waits == ["went", "  or beta/long, expected start now"]
+    assert went == ["went", f"  or beta/long, expected start was {moment(1_000_000_000)}"]

@@ -238,6 +238,17 @@ def test_ctrl_c_then_d_or_ctrl_c_detaches(
     assert b"`meyrin logs -f 1` comes back to it" in child.heard
 
 
+def test_the_status_line_says_what_it_waits_for_at_its_site(
+    hub: FakeHub, environ: dict[str, str]
+) -> None:
+    hub.waits = "Slurm: QOSGrpGRES"
+    hub.on_submit = lambda job: hub.end(job, "queued")
+    with on_terminal(environ) as child:
+        child.wait_for(b"job 1: queued at alps/gpu: Slurm: QOSGrpGRES")
+        hub.end(hub.jobs[1])
+        assert child.process.wait(60) == 0
+
+
 def test_the_status_line_says_where_and_when(hub: FakeHub, environ: dict[str, str]) -> None:
     hub.on_submit = lambda job: hub.end(job, "queued")
     with on_terminal(environ) as child:

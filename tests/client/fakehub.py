@@ -233,6 +233,7 @@ class FakeHub:
         self.closing = False
         self.on_submit: Callable[[FakeJob], None] = lambda _: None
         self.on_cancel: Callable[[FakeJob], None] | None = None
+        self.waits = ""  # for what a job waits at its site
 
     # --- what tests say
 
@@ -361,6 +362,7 @@ class FakeHub:
             where=place,
             others=[PlaceView(site="jura", partition="cpu", expected_start_s=10**10)],
             helps=["a shorter --time"],
+            waits=self.waits,
         )
 
     def cancel(self, label: str) -> CancelReply:

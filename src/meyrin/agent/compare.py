@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from meyrin.agent.slurm.ask import attempt_in, name_of
-from meyrin.agent.slurm.judge import is_over
+from meyrin.agent.slurm.judge import base, is_over
 from meyrin.agent.slurm.sender import SKEW_S
 from meyrin.agent.slurm.transport import AccountingRow, Transport
 from meyrin.agent.trial import is_trial
@@ -67,8 +68,10 @@ def compare(
     from_ms: int,
     until_ms: int,
     say: Callable[[str], None],
+    live: Mapping[str, str] = MappingProxyType({}),
 ) -> Compared:
-    """Both sides for what ended from `from_ms` until just before `until_ms`."""
+    """Both sides for what ended from `from_ms` until just before `until_ms`. `live`: the attempts
+    whose end the agent has not told the hub yet, with their jobs."""
     counted = {
         one.attempt: one
         for one in _pages(list_counted, max(0, from_ms - _DAY_MS), until_ms + _DAY_MS)
@@ -80,7 +83,7 @@ def compare(
         names = [name_of(one.attempt) for one in some]
         _sort(rows, transport.accounting(names, since_s, _ids(some)), some)
     _sort(rows, transport.accounting((), from_ms // 1000 - SKEW_S))
-    return judged(counted, rows, from_ms, until_ms)
+    return judged(counted, rows, from_ms, until_ms, live)
 
 
 def judged(
@@ -88,6 +91,7 @@ def judged(
     rows: Mapping[str, Iterable[AccountingRow]],
     from_ms: int,
     until_ms: int,
+    live: Mapping[str, str] = MappingProxyType({}),
 ) -> Compared:
     """Pure: what the two say, and where they differ."""
     lines: list[Line] = []
@@ -99,7 +103,12 @@ def judged(
         if not _in_time(ours, own, from_ms, until_ms):
             continue
         if ours is None and is_trial(attempt):
-            lines.append(_trial(attempt, own))
+            what = "the test job of a join, charged to nobody"  # the hub never heard of it
+            lines.append(_uncounted(None, attempt, own, what))
+            continue
+        if ours is None and attempt in live:
+            what = "not over for Meyrin yet: counted when it is"
+            lines.append(_uncounted(live[attempt], attempt, own, what))
             continue
         line, site_s, meyrin_s = _line(attempt, ours, own)
         attempts, site_sum_s, meyrin_sum_s = (
@@ -139,7 +148,16 @@ def _told_apart(
     if ours is None:
         return ran, []
     own = [row for row in ran if _is_own(ours, row)]
+    own = own or [row for row in ran if _is_forgotten(ours, row)]
     return own, [row for row in ran if row not in own]
+
+
+def _is_forgotten(ours: CountedView, row: AccountingRow) -> bool:
+    """Whether this is all that is left of the run: a controller that was killed forgot that it
+    ran, launched it anew and ended it before it began."""
+    at_once = row.elapsed_s is not None and row.elapsed_s <= _SLACK_S
+    same = row.batch_job == ours.batch_job and bool(ours.elapsed_s)
+    return same and at_once and base(row.state) == "CANCELLED"
 
 
 def _is_own(ours: CountedView, row: AccountingRow) -> bool:
@@ -173,7 +191,8 @@ def _line(
     elif site_s is None and ours.elapsed_s is not None:
         what = "not in accounting" if ours.elapsed_s else ""
     elif site_s != ours.elapsed_s:
-        what = "seconds differ"
+        gone = all(_is_forgotten(ours, row) for row in own)
+        what = "Slurm's controller forgot how long it ran" if gone else "seconds differ"
     elif site_j is not None and site_j != meyrin_j:
         what = "energy differs"
     batch_job = (ours.batch_job if ours is not None else own[0].batch_job) or "-"
@@ -182,11 +201,10 @@ def _line(
     return line, site_s or 0, meyrin_s or 0
 
 
-def _trial(attempt: str, own: Sequence[AccountingRow]) -> Line:
-    """The hub never heard of it."""
+def _uncounted(job: str | None, attempt: str, own: Sequence[AccountingRow], what: str) -> Line:
+    """What Meyrin has not counted, rightly."""
     site_s = sum(row.elapsed_s or 0 for row in own)
-    what = "the test job of a join, charged to nobody"
-    return Line(None, attempt, own[0].batch_job, site_s, None, None, None, what, bad=False)
+    return Line(job, attempt, own[0].batch_job, site_s, None, None, None, what, bad=False)
 
 
 def _copy(ours: CountedView | None, attempt: str, row: AccountingRow) -> Line:

@@ -15,6 +15,7 @@ from meyrin.agent.limits import KeepsLimits
 from meyrin.agent.loop import Agent
 from meyrin.agent.watched import Watched
 from meyrin.client.connection import Connection
+from meyrin.wire.agents import Work
 
 
 def wall_clock_ms() -> int:
@@ -27,6 +28,26 @@ def noted(config: AgentConfig) -> Path:
     return Path(config.dir) / "settings.json"
 
 
+def not_told(config: AgentConfig) -> dict[str, str]:
+    """The attempts whose end the agent has not told the hub yet, with their jobs."""
+    path = _journal(config)
+    if not path.exists():
+        return {}
+    journal = Journal(path)
+    try:
+        return {item.work.attempt: _label(item.work) for item in journal.everything()}
+    finally:
+        journal.close()
+
+
+def _label(work: Work) -> str:
+    return str(work.job) if work.task is None else f"{work.array_job}_{work.task}"
+
+
+def _journal(config: AgentConfig) -> Path:
+    return Path(config.dir) / "journal.sqlite"
+
+
 def make(
     config: AgentConfig,
     batch: BatchSystem,
@@ -36,7 +57,7 @@ def make(
 ) -> Agent:
     """An agent over the real hub and a journal on disk; `fresh` is a name never used before,
     `path` the settings' file."""
-    journal = Journal(Path(config.dir) / "journal.sqlite")
+    journal = Journal(_journal(config))
     connection = Connection(config.hub, config.credential)
     hub = Hub(connection, journal.name_start(fresh, wall_clock_ms()))
 

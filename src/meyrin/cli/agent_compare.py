@@ -48,6 +48,7 @@ def command(
     from meyrin.agent.compare import compare  # noqa: PLC0415
     from meyrin.agent.hub import Hub  # noqa: PLC0415
     from meyrin.agent.main import transport  # noqa: PLC0415
+    from meyrin.agent.start import not_told  # noqa: PLC0415
     from meyrin.client.connection import Connection  # noqa: PLC0415
     from meyrin.domain.ledger import month_bounds_ms  # noqa: PLC0415
 
@@ -62,7 +63,8 @@ def command(
     by = transport(chosen)
     connection = Connection(chosen.hub, chosen.credential)
     try:
-        found = compare(Hub(connection, "").counted, by, *month_bounds_ms(wanted), say)
+        live = not_told(chosen)  # first: what ends meanwhile is in the hub's list then
+        found = compare(Hub(connection, "").counted, by, *month_bounds_ms(wanted), say, live)
     finally:
         connection.close()
         by.close()

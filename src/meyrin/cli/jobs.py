@@ -270,8 +270,10 @@ def explained(found: ExplainView, now_s: int) -> list[str]:
     if place and f"{place.site}/{place.partition}" not in found.summary:
         start = clock_time(place.expected_start_s, now_s)
         lines.append(f"  goes to {place.site}/{place.partition}, expected start {start}")
+    went = found.state in {*AT_SITE, *ENDED, JobState.PLACED}  # the forecast is of that time
     for other in found.others:
-        start = clock_time(other.expected_start_s, now_s)
+        at_s = other.expected_start_s
+        start = f"was {moment(at_s * 1000)}" if went else clock_time(at_s, now_s)
         lines.append(f"  or {other.site}/{other.partition}, expected start {start}")
     for refusal in found.refusals:
         place_name = "/".join(p for p in (refusal.site, refusal.partition) if p)

@@ -141,6 +141,8 @@ class Streaming:
                 found = self._hub.explain(self._label)
         except (MeyrinError, _Signalled):
             return ""
+        if found.waits:
+            return f": {clean(found.waits)}"
         if found.where:
             start = clock_time(found.where.expected_start_s, self._session.now_s)
             return f", expected start {start}"

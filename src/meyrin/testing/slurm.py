@@ -273,8 +273,10 @@ class FakeCommands:
         name, options = Path(command[0]).name, list(command[1:])
         self.asked[name] += 1
         accounting = name in ("sacct", "sacctmgr")
-        if (not self.cluster.up and not accounting) or self.faults.happens("lost"):
+        if not self.cluster.up and not accounting:
             return _NO_ANSWER
+        if self.faults.happens("lost"):
+            return _TIMED_OUT
 
         def obey() -> Done:
             return self._obey(name, options, given, environment)

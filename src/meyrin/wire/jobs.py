@@ -174,7 +174,8 @@ class RefusalView(Body):
 
 class ExplainView(Body):
     """Why a job waits or where it would go, as data and in one sentence. `waits` is what it waits
-    for at the site that has it, in the site's words; empty where the site gave none."""
+    for at the site that has it: in the site's words, or that it is late where the site gave
+    none."""
 
     job: int
     state: str

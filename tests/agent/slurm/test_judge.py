@@ -125,7 +125,10 @@ def test_only_completed_is_a_success(word, started):
         ("TIMEOUT", Run(0, "7", 100, end_s=110, code=143), ("timeout", None, 15)),
         ("OUT_OF_MEMORY", Run(0, "7", 100, end_s=110, code=137), ("signal", None, 9)),
         ("NODE_FAIL", Run(0, "7", 100), ("lost", None, None)),
-        ("NODE_FAIL", Run(0, "7", 100, end_s=110, code=0), ("exit", 0, None)),
+        ("NODE_FAIL", Run(0, "7", 100, end_s=111, code=0), ("lost", None, None)),
+        ("NODE_FAIL", Run(0, "7", 100, end_s=110, code=7), ("lost", 7, None)),
+        ("OUT_OF_MEMORY", Run(0, "7", 100, end_s=110, code=0), ("lost", None, None)),
+        ("OUT_OF_MEMORY", Run(0, "7", 100, end_s=110, code=3), ("exit", 3, None)),
         ("DEADLINE", Run(0, "7", 100), ("cancelled", None, None)),
         ("FAILED", Run(0, "7", 100, end_s=101, code=143, over_time=True), ("timeout", None, 15)),
     ],
@@ -135,6 +138,56 @@ def test_how_it_ended(state, run, expected):
     assert (job.end, job.exit_code, job.signal) == expected
     assert job.usage.elapsed_s == 10
     assert job.usage.source == "batch"
+
+
+BY_SITE = ["NODE_FAIL", "PREEMPTED", "REVOKED", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"]
+
+
+@pytest.mark.parametrize("state", BY_SITE)
+@pytest.mark.parametrize("end_s", [391, 400, 430])
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_script_that_ended_as_slurm_ended_the_job_did_not_end_by_itself(state, end_s, code):
+    """It trapped TERM: before the end where Slurm warned it, in KillWait after it elsewhere."""
+    run = Run(0, "7", 100, end_s=end_s, code=code)
+    row_ = acct(state, end_s=400)
+    job = ending(RUNNING, Witnesses(accounting=(row_,), runs=(run,)))
+    assert (job.end, job.exit_code) == ("lost", code or None)
+    assert job.why
+    line = row(state, start_s=100, end_s=400)
+    alone = ending(RUNNING, Witnesses(queue=line, runs=(run,), has_accounting=False))
+    assert (alone.end, alone.why) == ("lost", job.why)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_script_that_was_over_long_before_its_node_failed_keeps_its_end(code):
+    """The node could not tell the controller, which gave it up after SlurmdTimeout."""
+    run = Run(0, "7", 100, end_s=110, code=code)
+    w = Witnesses(accounting=(acct("NODE_FAIL", end_s=400),), runs=(run,))
+    job = ending(RUNNING, w)
+    assert (job.end, job.exit_code, job.why) == ("exit", code, "")
+    line = row("NODE_FAIL", start_s=100, end_s=400)
+    alone = ending(RUNNING, Witnesses(queue=line, runs=(run,), has_accounting=False))
+    assert (alone.end, alone.exit_code) == ("exit", code)
+
+
+@pytest.mark.parametrize(
+    ("state", "end_s", "end"),
+    [("NODE_FAIL", 402, "lost"), ("TIMEOUT", 402, "timeout"), ("NODE_FAIL", 110, "exit")],
+)
+def test_the_controllers_cause_counts_where_accounting_still_has_the_run_open(state, end_s, end):
+    """slurmdbd is away, and the wrapper tells a good end."""
+    run = Run(0, "7", 100, end_s=end_s, code=0)
+    still = acct("RUNNING", 100, None)
+    line = row(state, start_s=100, end_s=400)
+    job = ending(RUNNING, Witnesses(queue=line, accounting=(still,), runs=(run,)))
+    assert (job.end, job.end_ms, job.usage.source) == (end, 400_000, "wrapper")
+
+
+def test_the_good_end_of_a_run_before_is_none_of_the_run_whose_node_failed():
+    rows = (acct("REQUEUED", 100, 110), acct("NODE_FAIL", 200, 400))
+    run = Run(0, "7", 100, end_s=110, code=0)
+    job = ending(replace(RUNNING, run=1), Witnesses(accounting=rows, runs=(run,)))
+    assert (job.end, job.exit_code) == ("lost", None)
 
 
 @pytest.mark.parametrize("state", ["FAILED", "NODE_FAIL", "COMPLETED"])

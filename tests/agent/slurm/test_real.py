@@ -6,6 +6,7 @@ import getpass
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,25 @@ class TestSlurm(BatchSystemContract):
         job = run(batch, one)
         words = f"{job.batch_job}|meyrin-{one.attempt}|Meyrin job 43 a job"
         assert out.read_text().splitlines() == ["40 3 8", words]
+
+    @pytest.mark.parametrize("code", [0, 7])
+    def test_what_a_failed_node_ended_did_not_end_by_itself(
+        self, batch: SlurmBatch, tmp_path: Path, slurm: Slurm, code: int
+    ) -> None:
+        """Slurm ends it with TERM, which its script traps."""
+        pipe = tmp_path / "go"
+        os.mkfifo(pipe)
+        traps = f"trap 'exit {code}' TERM; echo $SLURMD_NODENAME >{pipe}"
+        one = start(batch, tmp_path, f"{traps}; while :; do sleep 0.1; done")
+        batch.submit((one,))
+        update = ("scontrol", "update", f"NodeName={read_line(pipe).strip()}")
+        slurm.command("alpha", *update, "State=DOWN", "Reason=a-test")
+        try:
+            job = until(batch, [one.attempt])[one.attempt]
+        finally:
+            with suppress(AssertionError):  # it works again by itself
+                slurm.command("alpha", *update, "State=RESUME")
+        assert (job.end, job.exit_code, job.why) == ("lost", code or None, "a node of it failed")
 
     def test_nodes_tell_their_news_at_once(self, batch: SlurmBatch, tmp_path: Path) -> None:
         run(batch, start(batch, tmp_path, "true"))

@@ -111,6 +111,14 @@ def test_what_never_left_says_so():
     assert caught.value.facts["sent"] is False
 
 
+def test_a_controller_that_slurmrestd_could_not_connect_to_has_heard_nothing():
+    for number, sent in ((1800, False), (1801, True), (1802, True)):
+        with pytest.raises(Unreachable) as caught:
+            Answers(bad(number, "Unable to contact slurm controller", 500)).rest().submit(JOB)
+        facts = caught.value.facts
+        assert (facts["sent"], facts["unclear"]) == (sent, False)
+
+
 @pytest.mark.parametrize("fixed", ["v0.0.36", None])
 def test_slurmrestd_of_20_11_is_not_used(fixed):
     """Its accounting says SUCCESS of everything, and reasons where states should be."""

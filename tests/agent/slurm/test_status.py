@@ -266,6 +266,61 @@ def test_a_question_that_never_arrived_is_asked_again_after_two_looks(site):
     assert site.seen().batch_job == "1"
 
 
+def test_a_submission_that_nobody_took_is_in_no_doubt(site):
+    """The connection was refused: it goes in as soon as Slurm is back, before later ones."""
+    site.cluster.up = False
+    site.submit("first")
+    assert site.seen("first").why == "the site's Slurm does not answer"
+    site.pass_s(60)
+    assert site.batch.book.of(Stage.SENDING) == []
+    site.cluster.up = True
+    site.pass_s(2)
+    site.submit("later")
+    site.pass_s(4)
+    assert [site.seen(name).batch_job for name in ("first", "later")] == ["1", "2"]
+    assert site.seen("first").why == ""
+
+
+def test_what_is_cancelled_as_nobody_takes_it_ends_and_is_never_sent(site, monkeypatch):
+    def refused(_: object) -> str:
+        site.batch.sender.cancel(("a",))
+        raise Unreachable("nobody listens", sent=False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.batch.transport, "submit", refused)
+        site.submit()
+    assert (site.seen().phase, site.seen().end) == (Phase.ENDED, "cancelled")
+    site.pass_s(DOUBT_S * 3)
+    assert site.cluster.jobs == []
+
+
+def test_a_job_that_sits_out_its_doubt_says_so_once_slurm_is_back(site):
+    site.faults.lost = 1.0
+    site.submit()
+    site.pass_s(6)
+    assert site.seen().why == "the site's Slurm does not answer"
+    site.faults.lost = 0.0
+    site.pass_s(6)
+    assert site.seen().why.startswith("the site's Slurm answers again, but did not say whether")
+    assert site.seen().batch_job == ""
+    site.pass_s(DOUBT_S * 2)
+    assert (site.seen().batch_job, site.seen().why) == ("1", "")
+
+
+def test_what_waited_as_slurm_was_silent_says_that_it_is_back(site):
+    """There are more than go in at once."""
+    site.cluster.up = False
+    names = [site.submit(f"a{number:02}") for number in range(40)]
+    site.pass_s(30, step_s=1)
+    assert {site.seen(name).why for name in names} == {"the site's Slurm does not answer"}
+    site.cluster.up = True
+    site.pass_s(2)
+    waiting = [site.seen(name) for name in names if not site.seen(name).batch_job]
+    assert {job.why for job in waiting} == {"the site's Slurm answers again: it goes in soon"}
+    site.pass_s(20)
+    assert [site.seen(name).batch_job for name in names] == [str(n + 1) for n in range(40)]
+
+
 def test_a_job_that_ran_and_that_nobody_lists_is_unknown_until_its_wall_time_is_long_over(site):
     site.submit()
     job = site.job()

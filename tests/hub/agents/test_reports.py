@@ -10,6 +10,7 @@ from tests.hub.facility import CPU, at_once
 
 from meyrin.domain.job import ArraySpec, Resources
 from meyrin.domain.site import Partition
+from meyrin.hub.broker.explaining import ITS_TURN
 from meyrin.wire.agents import HelloBody, UsageBody
 
 
@@ -83,6 +84,24 @@ def test_what_a_site_holds_back_says_what_it_waits_for(hub):
     agent.report(agent.running(work))
     assert hub.explain(job).waits == ""
     assert hub.detail(job).attempts[-1].why == "", "it waits for nothing any more"
+
+
+def test_what_waits_for_its_turn_at_a_site_says_so_once_it_is_late(hub):
+    """The site tells no word of it: what is usual would change with each look."""
+    job, work = leased(hub)
+    agent = hub.agents["alps"]
+    agent.report(agent.queued(work))
+    assert hub.explain(job).waits == ""
+    hub.clock.pass_s(120)
+    assert hub.explain(job).waits == ITS_TURN
+    assert hub.explain(job).summary.endswith(f"; it waits there: {ITS_TURN}")
+    assert hub.detail(job).attempts[-1].why == "", "no alarm"
+    agent.report(agent.queued(work, why="Slurm: QOSGrpGRES"))
+    assert hub.explain(job).waits == "Slurm: QOSGrpGRES"
+    agent.report(agent.queued(work, site_word="not in the queue"))
+    assert hub.explain(job).waits == ""
+    agent.report(agent.running(work))
+    assert hub.explain(job).waits == ""
 
 
 def test_what_is_held_back_can_be_cancelled_and_refused(hub):
@@ -272,7 +291,9 @@ def test_only_the_last_start_of_an_agent_is_heard(hub):
     hub.step()
     before = hub.everything()
     answer = agent.lease_raw()
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "stale_epoch")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (409, "stale_epoch")
+    assert "end that one and start this one again" in error["hint"], "what its operator can do"
     assert hub.everything() == before
 
 

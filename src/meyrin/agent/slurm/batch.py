@@ -104,6 +104,7 @@ class SlurmBatch:
             lambda: int(clock_s()),
             doubt_s=self._doubt_s,
             at_once=at_once,
+            silence=self._silence,
         )
         self.watcher = Watcher(
             self.book,

@@ -64,7 +64,7 @@ def runner(timeout_s: float) -> Run:
                     child.kill()
                     raise
         except OSError as error:
-            raise Unreachable(f"{command[0]} can't be run: {error.strerror}") from error
+            raise Unreachable(f"{command[0]} can't be run: {error.strerror}", sent=False) from error
         return Done(
             child.returncode,
             out.decode("utf-8", "surrogateescape"),
@@ -295,6 +295,7 @@ _NOT_NOW = (
     "invalid partition name", "not permitted to use this partition", "invalid account",
     "invalid qos", "requested reservation", "maintenance reservation",
 )  # fmt: skip
+_NOT_TAKEN = "(connect failure)"  # no connection came about, so nothing was sent
 _NO_ANSWER = (
     "unable to contact", "timed out", "zero bytes", "connection", "communication", "transport",
     "socket", "no route", "network", "authentication", "munge", "protocol", "getaddrinfo",
@@ -323,6 +324,8 @@ def _refusal(err: str) -> Exception:
     plain = own.lower()
     if _LIMIT in why.lower() or any(word in plain for word in _LATER + _NOT_NOW):
         return NotAccepted(why, later=True)
+    if _NOT_TAKEN in plain:
+        return Unreachable(why, sent=False)
     if _communication(own) or not why:
         return Unreachable(why or "sbatch failed without a word")
     if not any(word in plain for word in _A_NO):

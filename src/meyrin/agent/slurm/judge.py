@@ -5,7 +5,8 @@ Pure: values in, a value out. The rules:
 - Only a positive word ends an attempt: an ending state of Slurm, or the wrapper's own last word.
   That nobody lists it any more is no end.
 - A state that is not in this table changes nothing and is kept as the site's word.
-- The wrapper knows best how the script ended, Slurm why it was ended and what it is charged.
+- The wrapper knows best how the script ended, Slurm why it was ended and what it is charged. A
+  script that Slurm ends may still end well, so its end counts only where it came long before.
 - Every run of a requeued job counts; a further copy that ended at once counts for nobody.
 """
 
@@ -43,6 +44,8 @@ _ENDED_BY_SITE = {
     "RECONFIG_FAIL": "its nodes could not be made ready",
 }
 _CANCELS = frozenset({SIGTERM, SIGKILL})
+_LONG_BEFORE_S = 10  # a script warned of its end may end a little sooner, and clocks may differ
+_OUT_OF_MEMORY = "out of memory, though its script went on and ended with exit code 0"
 UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
 FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
 
@@ -128,7 +131,9 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     word = ""
     if last is not None and base(last.state) in ENDS:
         word = last.state
-    elif w.queue is not None and (not w.has_accounting or not w.accounting):
+    elif w.queue is not None and (
+        not w.has_accounting or not w.accounting or _closes(w.queue, last)
+    ):
         word = w.queue.state
     said = _said(w)
     if not word and _awaits(seen, said, replace(w, accounting=tuple(real))):
@@ -139,6 +144,14 @@ def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     if base(word) == "PREEMPTED" and last is not None and "REQUEUE" in last.reason.upper():
         return None
     return _ended(seen, word, said, w)
+
+
+def _closes(row: QueueRow, last: AccountingRow | None) -> bool:
+    """Whether the controller says the end of the run that accounting has open: it could not tell
+    accounting yet."""
+    if last is None or last.end_s is not None or row.start_s is None or last.start_s is None:
+        return False
+    return abs(row.start_s - last.start_s) <= 1
 
 
 def taken_back(seen: BatchJob, w: Witnesses) -> int:
@@ -256,9 +269,12 @@ def _how(job: BatchJob, first: str, word: str, said: Run | None, w: Witnesses) -
         return replace(job, end="timeout")
     if first in ("CANCELLED", "DEADLINE"):
         return replace(job, end="cancelled", why="" if w.cancelled else f"Slurm: {word}")
-    whole = said is not None and said.ended
-    if first in _ENDED_BY_SITE and not (whole and job.signal is None):
-        return replace(job, end="lost", why=_ENDED_BY_SITE[first])
+    good = job.exit_code == 0
+    if first in _ENDED_BY_SITE and not (job.signal is None and _ended_before(said, job)):
+        code = None if good else job.exit_code
+        return replace(job, end="lost", exit_code=code, why=_ENDED_BY_SITE[first])
+    if first == "OUT_OF_MEMORY" and good:  # Slurm ended a process of it, not the script
+        return replace(job, end="lost", exit_code=None, why=_OUT_OF_MEMORY)
     if w.cancelled and job.signal in _CANCELS and first != "OUT_OF_MEMORY":
         return replace(job, end="cancelled")  # a controller that was killed forgot that it did it
     why = "out of memory" if first == "OUT_OF_MEMORY" else ""
@@ -266,6 +282,15 @@ def _how(job: BatchJob, first: str, word: str, said: Run | None, w: Witnesses) -
     if end == "lost":
         why = why or "how it ended was not recorded"
     return replace(job, end=end, why=why)
+
+
+def _ended_before(said: Run | None, job: BatchJob) -> bool:
+    """Whether this run's script had come to its end long before Slurm ended the run: its node
+    failed after that, and could not tell the controller."""
+    if said is None or not said.ended or said.end_s is None or job.end_ms is None:
+        return False
+    begun = job.start_ms is None or job.start_ms // 1000 <= said.end_s + 1
+    return begun and said.end_s + _LONG_BEFORE_S < job.end_ms // 1000
 
 
 def _code(
@@ -288,6 +313,8 @@ def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int
     end_s = rows[-1].end_s if rows else None
     if w.queue is not None and start_s is None and _may_be_of(w.queue, said):
         start_s, end_s = w.queue.start_s, w.queue.end_s
+    elif w.queue is not None and rows and _closes(w.queue, rows[-1]):
+        end_s = w.queue.end_s
     if said is not None:
         start_s = said.start_s if start_s is None else start_s
         end_s = said.end_s if end_s is None else end_s

@@ -39,7 +39,8 @@ _POLICY = 2050  # too many jobs, or a job too large: one number for both
 # partition, account, QoS or reservation: what the site has in hand, not the job
 _NOT_NOW = {2000, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
 _LATER = {11, 2016, 2019, 2020, 2027, _POLICY} | _NOT_NOW
-_COMMUNICATION = range(1000, 1100)
+_NOT_TAKEN = 1800  # slurmrestd could not connect to the controller, so nothing was sent
+_COMMUNICATION = {*range(1000, 1100), *range(1800, 1900)}
 _REFUSED_BY_REST = range(9000, 9300)
 _REFUSED_BY_CONTROLLER = range(2000, 5000)
 
@@ -97,7 +98,8 @@ class Rest:
             later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
             raise NotAccepted(answer.words, later=later, unsure=unsure)
         words = f"slurmrestd on a submission: {answer.words}"
-        raise Unreachable(words, sent=True, unclear=_is_unclear(answer.numbers))
+        sent = answer.numbers != {_NOT_TAKEN}
+        raise Unreachable(words, sent=sent, unclear=_is_unclear(answer.numbers))
 
     def queue(self, names: Sequence[str] | None = None) -> list[QueueRow]:
         wanted = None if names is None else set(names)
@@ -396,7 +398,7 @@ def _is_no(numbers: set[int | None]) -> bool:
     """Whether Slurm itself turned a job down, so that none was made. What may also mean that an
     answer was lost (its numbers of communication, -1 alone) is no such word."""
     said = {number for number in numbers if number is not None}
-    lost = said & set(_COMMUNICATION)
+    lost = said & _COMMUNICATION
     return not lost and any(
         number in _REFUSED_BY_REST or number in _REFUSED_BY_CONTROLLER or number == 11
         for number in said
@@ -407,7 +409,7 @@ def _is_unclear(numbers: set[int | None]) -> bool:
     """Whether it is an answer of Slurm's that may be a no: of what a site's own plugin turns down
     slurmrestd tells -1 alone."""
     said = {number for number in numbers if number is not None}
-    return bool(said) and not said & set(_COMMUNICATION)
+    return bool(said) and not said & _COMMUNICATION
 
 
 def _family(job: dict[str, Any]) -> int | None:

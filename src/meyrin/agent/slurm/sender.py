@@ -4,6 +4,8 @@
        ▲                  │ no word, a crash, an unclear answer: in doubt
        └─ not found twice ┴─ found by its name ─▶ SENT (adopted)
 
+Where nobody took the question, as its connection was refused, there is no doubt: it waits again.
+
 What waits since an earlier start of the agent is in doubt too: where its folder came back from a
 backup, or was copied, another start may have asked for it since.
 
@@ -25,6 +27,7 @@ from meyrin.agent.slurm.ask import name_of
 from meyrin.agent.slurm.book import Book, adopt, end
 from meyrin.agent.slurm.full import Full, Queue, in_words, queue_of
 from meyrin.agent.slurm.judge import ENDS, base
+from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.spool import FENCED, Spool
 from meyrin.agent.slurm.store import Job, Stage
 from meyrin.agent.slurm.transport import AccountingRow, NotAccepted, QueueRow, Transport
@@ -36,6 +39,11 @@ _ROUND = 16  # attempts noted together before they are sent
 _UNCLEAR = 5  # unclear answers, with no other doubt between them, and never found: it is a no
 _AGAIN_S = 10
 _SILENT = "the site's Slurm does not answer"
+_BACK = "the site's Slurm answers again: it goes in soon"
+_LOOKED_FOR = (
+    "the site's Slurm answers again, but did not say whether it took this job: that is looked up"
+    " first"
+)
 _REST_S = 2  # before a controller that did not answer is asked again
 _SILENT_S = 10  # before those that wait are told
 _OLDEST_S = 35 * 86_400  # a copy of the agent's folder that is still minded
@@ -53,8 +61,10 @@ class Sender:
         *,
         doubt_s: Callable[[], float],
         at_once: int,
+        silence: Silence,
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
+        self._silence = silence
         self.clock_s, self._doubt_s = clock_s, doubt_s
         self.width = self._wanted = at_once
         self._flying: set[str] = set()
@@ -169,21 +179,38 @@ class Sender:
                 job.listed_s = now
             elif isinstance(answer, NotAccepted):
                 _refused(job, answer, now, alone=queue_of(job) not in living)
+            elif isinstance(answer, Unreachable) and answer.facts.get("sent") is False:
+                self._not_asked(job, now, _SILENT)
             elif isinstance(answer, Unreachable):
                 job.unclear = answer.message if answer.facts.get("unclear") else ""
                 job.unclear_times = job.unclear_times + 1 if job.unclear else 0
                 job.seen = replace(job.seen, why=_in_doubt(answer))
-            elif isinstance(answer, OSError):  # Slurm was not asked
-                job.stage, job.not_before_s = Stage.WAITING, now + _AGAIN_S
+            elif isinstance(answer, OSError) and answer.strerror:
                 why = f"the agent's folder can't be used: {answer.strerror}"
-                job.seen = replace(job.seen, why=why if answer.strerror else "")
+                self._not_asked(job, now + _AGAIN_S, why)
+            elif isinstance(answer, OSError):  # the controller fell silent before its turn
+                self._not_asked(job, now, job.seen.why)
 
+        self.book.change([attempt for attempt, answer in answers if answer is not None], how)
         if any(isinstance(answer, Unreachable) for answer in given.values()):
             self._silent_since_s = self._silent_since_s or now
-        elif any(isinstance(answer, str) for answer in given.values()):
-            self._silent_since_s = None
-        self.book.change([attempt for attempt, answer in answers if answer is not None], how)
+        elif any(isinstance(answer, (str, NotAccepted)) for answer in given.values()):
+            self._say_back()
         self._mind_limits(answers, now)
+
+    def _not_asked(self, job: Job, not_before_s: int, why: str) -> None:
+        """Slurm has heard nothing of this try."""
+        if job.cancel_s is not None and self.spool.fence(job.attempt):
+            end(job, "cancelled")
+            return
+        job.stage, job.not_before_s = Stage.WAITING, not_before_s
+        job.seen = replace(job.seen, why=why)
+
+    def _say_back(self) -> None:
+        if self._silent_since_s is not None:
+            self._silent_since_s = None
+            told = [job for job in self.book.of(Stage.WAITING) if job.seen.why == _SILENT]
+            self._say((job, _BACK) for job in told)
 
     def _mind_limits(self, answers: Sequence[tuple[str, object]], now: int) -> None:
         """What was taken, and what was not for now, says where Slurm is full."""
@@ -212,6 +239,7 @@ class Sender:
             if job.attempt not in self._flying
             and now >= max(job.asked_s, job.looked_s) + wait_s / (1 if job.looks == 0 else 2)
         ]
+        self._say_looked_for()
         if not doubts:
             return 0
         del doubts[self.transport.at_once :]
@@ -221,6 +249,18 @@ class Sender:
         self.book.change([job.attempt for job in doubts], lambda job: self._judge(job, found, now))
         self._end_copies(doubts, found)
         return len(doubts)
+
+    def _say_looked_for(self) -> None:
+        """Those in doubt wait on when Slurm answers again, and later ones pass them."""
+        if self._silence.answered_s < self.silent_until_s:
+            return
+        told = [job.attempt for job in self.book.of(Stage.SENDING) if job.seen.why == _SILENT]
+
+        def how(job: Job) -> None:
+            if job.stage is Stage.SENDING:
+                job.seen = replace(job.seen, why=_LOOKED_FOR)
+
+        self.book.change(told, how)
 
     def find(self, jobs: Sequence[Job]) -> dict[str, list[str]] | None:
         """Slurm's ids of each, as the queue and accounting know them by name; None when one of

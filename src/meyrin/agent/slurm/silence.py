@@ -15,6 +15,7 @@ class Silence:
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
         self._since_s: float | None = None
+        self.answered_s = 0.0  # when the latest question that was answered was asked
 
     @contextmanager
     def asked(self) -> Iterator[None]:
@@ -26,6 +27,7 @@ class Silence:
                 self._since_s = begun_s
             raise
         self._since_s = None
+        self.answered_s = begun_s
 
     @property
     def lasts(self) -> bool:

@@ -9,7 +9,8 @@ Every call either answers completely or raises:
 
     NotAccepted    Slurm said no to a submission, in words: no job was made
     Unreachable    anything else. It may have been done, or not: the caller is in doubt. With the
-                   fact `unclear` it was an answer, in words that we do not know
+                   fact `unclear` it was an answer, in words that we do not know; where the
+                   fact `sent` is False, it surely was not done: nobody took the question
 """
 
 from __future__ import annotations

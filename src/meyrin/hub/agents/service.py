@@ -142,7 +142,8 @@ def _check_incarnation(step: Step, site_id: str, incarnation: str) -> presence.S
     if known.incarnation != incarnation:
         raise StaleEpoch(
             "another start of this site's agent has said hello since",
-            hint="one agent per site: end the other one, or say hello again",
+            hint="one agent per site: leave the work to the other one, which may run on a copy of"
+            " this one's folder; or end that one and start this one again",
         )
     return known
 

@@ -33,6 +33,9 @@ from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import terms
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
+ITS_TURN = "for room or for its turn in the site's own queue"
+_LATE_MS = 60_000  # a batch system starts jobs in rounds
+
 
 def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     """Why a job waits, or where it went and why, as data and in words."""
@@ -126,8 +129,7 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
         ),
         done=True,
     )
-    waiting = JobState(row.state) in AT_SITE and attempt.cancel_ms is None
-    waits = attempt.why if waiting else ""
+    waits = _waits_there(step, row, attempt)
     return ExplainView(
         job=row.id,
         state=row.state,
@@ -138,6 +140,15 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
         helps=[],
         waits=waits,
     )
+
+
+def _waits_there(step: Step, row: sa.Row[Any], attempt: sa.Row[Any]) -> str:
+    """What it waits for at its site. That it waits for its turn the site does not tell, as this
+    changes all the time: it is said of what should have started by now."""
+    if JobState(row.state) not in AT_SITE or attempt.cancel_ms is not None:
+        return ""
+    late = row.state == JobState.QUEUED and step.now_ms > attempt.expected_start_s * 1000 + _LATE_MS
+    return attempt.why or (ITS_TURN if late and not row.site_word else "")
 
 
 def _words_of_sites(
