@@ -7,6 +7,7 @@ import pytest
 from meyrin.agent.announce import Announcer, shown
 from meyrin.agent.config import AgentConfig, Rules
 from meyrin.domain.site import Partition
+from meyrin.wire.sites import Shortage
 
 
 def partition(name, longest_s=None, usual_s=None):
@@ -50,3 +51,37 @@ def test_a_batch_system_that_is_silent_is_told_and_after_a_minute_gets_nothing_n
     assert (said, announcer.not_now()) == ("a file; it does not answer", "")
     batch.for_s = 61
     assert announcer.not_now() == "it does not answer"
+
+
+class Shut:
+    kind = "slurm"
+    short = ()
+
+    def partitions(self):
+        return partition("cpu"), partition("gpu")
+
+    def shortages(self):
+        return self.short
+
+
+def test_what_takes_nothing_is_told_and_looked_at_again_sooner(tmp_path):
+    config = AgentConfig(hub="http://hub", credential_file=tmp_path / "c", dir=tmp_path)
+    batch, now_ms = Shut(), [0]
+    announcer = Announcer(batch, lambda: now_ms[0])
+    announcer.look()
+    batch.short = (Shortage(partition="gpu", usable_nodes=0, why="gpu is DOWN"),)
+
+    def told(after_ms, rules=config):
+        now_ms[0] += after_ms
+        announcer.look_if_due()
+        return announcer.saying(rules, "")[1].shortages
+
+    assert told(299_000) == ()
+    assert told(1_000) == batch.short
+    hidden = AgentConfig.model_validate(
+        config.model_dump() | {"rules": {"partitions_shown": ["cpu"]}}
+    )
+    assert told(0, hidden) == ()
+    batch.short = ()
+    assert told(59_000) != ()
+    assert told(1_000) == ()

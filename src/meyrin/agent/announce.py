@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 from meyrin import __version__
-from meyrin.agent.batch import BatchSystem, MayBeSilent
+from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent
 from meyrin.agent.config import AgentConfig, Offer, Rules
 from meyrin.agent.rules import in_words
 from meyrin.domain.site import OwnerShare, Partition
-from meyrin.wire.sites import About, ProposedOffer
+from meyrin.wire.sites import About, ProposedOffer, Shortage
 
 LOOK_EVERY_MS = 300_000
+LOOK_AGAIN_MS = 60_000  # while a partition takes nothing: it may be open again
 _SILENT_S = 60  # jobs go elsewhere then; a controller that is only started anew is back sooner
 _TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
 
@@ -49,11 +50,14 @@ class Announcer:
         self._batch = batch
         self._clock_ms = clock_ms
         self._partitions: tuple[Partition, ...] = ()
+        self._shortages: tuple[Shortage, ...] = ()
         self._looked_ms: int | None = None
 
     def look(self) -> None:
         """Ask what the site has. Raises Unreachable when its batch system does not answer."""
         self._partitions = self._batch.partitions()
+        if isinstance(self._batch, HasShortages):
+            self._shortages = self._batch.shortages()
         self._looked_ms = self._clock_ms()
 
     @property
@@ -63,14 +67,18 @@ class Announcer:
 
     def look_if_due(self) -> None:
         looked_ms = self._looked_ms
-        if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= LOOK_EVERY_MS:
+        every_ms = LOOK_EVERY_MS if all(s.usable_nodes for s in self._shortages) else LOOK_AGAIN_MS
+        if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= every_ms:
             self.look()
 
     def saying(
         self, config: AgentConfig, mark: str, *troubles: str
     ) -> tuple[list[Partition], About]:
         trouble = "; ".join(each for each in (*troubles, self._silence(0)) if each)
-        return shown(config.rules, self._partitions), about(config, self._batch, trouble, mark)
+        parts = shown(config.rules, self._partitions)
+        names = {one.name for one in parts}
+        short = tuple(each for each in self._shortages if each.partition in names)
+        return parts, about(config, self._batch, trouble, mark, short)
 
     def not_now(self) -> str:
         """Why no new job should come, as far as the batch system is concerned; empty: they may."""
@@ -80,9 +88,15 @@ class Announcer:
         return self._batch.silence(at_least_s) if isinstance(self._batch, MayBeSilent) else ""
 
 
-def about(config: AgentConfig, batch: BatchSystem, trouble: str = "", mark: str = "") -> About:
+def about(
+    config: AgentConfig,
+    batch: BatchSystem,
+    trouble: str = "",
+    mark: str = "",
+    shortages: tuple[Shortage, ...] = (),
+) -> About:
     """Shown on the site's page. `trouble` is what the operator should mend, `mark` a word for
-    the rules in force."""
+    the rules in force, `shortages` say which partitions take less than they have."""
     slurm = config.batch == "slurm"
     return About(
         version=__version__,
@@ -93,6 +107,7 @@ def about(config: AgentConfig, batch: BatchSystem, trouble: str = "", mark: str 
         trouble=trouble[:2000],
         news=str(getattr(batch, "news", ""))[:300],
         rules_mark=mark,
+        shortages=shortages,
     )
 
 

@@ -17,6 +17,7 @@ from meyrin.domain.units import NodeShape
 
 if TYPE_CHECKING:
     from meyrin.agent.config import AgentConfig
+    from meyrin.wire.sites import Shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,15 @@ class MayBeSilent(Protocol):
 
     def silence(self, at_least_s: int) -> str:
         """Since when, in words; empty while it answers, or if it has been silent for less."""
+        ...
+
+
+@runtime_checkable
+class HasShortages(Protocol):
+    """A batch system whose operators may close partitions, or take nodes out."""
+
+    def shortages(self) -> tuple[Shortage, ...]:
+        """Which partitions take less than they have, as they were when `partitions` asked last."""
         ...
 
 

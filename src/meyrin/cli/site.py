@@ -140,6 +140,9 @@ def _said(found: SiteDetail) -> list[str]:
         lines.append(f"credential of {moment(found.credential_ms)}")
     if about.news:
         lines.append(about.news)
+    for short in about.shortages:
+        takes = "fewer" if short.usable_nodes else "no new"
+        lines.append(f"{short.partition} takes {takes} jobs: {short.why}")
     if about.trouble:
         lines.append(f"to be mended there: {about.trouble}")
     return lines + [f"rule: {rule}" for rule in about.rules]

@@ -132,7 +132,18 @@ def assess(job: WaitingJob, place: PartitionState) -> tuple[Shaped | None, tuple
         refuse(Reason.SITE_SILENT, None, place.silent_since_s)
     if place.drained:
         refuse(Reason.SITE_DRAINED)
+    else:
+        found += _nodes_out(shaped, place)
     return (None if isinstance(shaped, tuple) else shaped), _in_order(found)
+
+
+def _nodes_out(shaped: Shaped | tuple[Refusal, ...], place: PartitionState) -> list[Refusal]:
+    """The no of a partition that has enough nodes for the job, but not just now."""
+    usable = place.usable.nodes
+    if isinstance(shaped, tuple) or shaped.nodes <= usable:
+        return []
+    name = place.partition.name
+    return [Refusal(Reason.SITE_DRAINED, place.site, name, shaped.nodes, usable)]
 
 
 def check_funds(

@@ -70,4 +70,4 @@ def _left(place: PartitionState, allowed: Amounts) -> Amounts:
     taken = NOTHING
     for one in place.occupied:
         taken = plus(taken, of_job(one.asked, one.nodes))
-    return less(plus(of_partition(place.partition), allowed), taken, place.partition)
+    return less(plus(of_partition(place.usable), allowed), taken, place.partition)

@@ -134,6 +134,7 @@ _USED_UP = (
     "would hold {asked} hours at {place}; the project's allocation is used up{over}",
     "ask for more (`meyrin project extend --hours`), or move some (`meyrin project transfer`)",
 )
+_FEWER = "needs {nodes} at {place}; {limit} can be used at present"
 _DURATION = frozenset({Reason.WALLTIME})
 _HOURS = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE, Reason.BALANCE_HELD})
 _ABSENT = {Reason.DEPENDENCY: ("another job", "not yet met"), Reason.ARRAY_LIMIT: ("", "a few")}
@@ -168,6 +169,8 @@ def parts(refusal: Refusal) -> tuple[str, str]:
         clash, way_out = _USED_UP
     if refusal.reason is Reason.DEPENDENCY and refusal.limit == NEVER_MET:
         way_out = "cancel it, and submit again without --dependency"
+    if refusal.reason is Reason.SITE_DRAINED and refusal.limit is not None:
+        clash = _FEWER
     if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
         way_out = "choose a partition with accelerators"
     facts = _facts(refusal)

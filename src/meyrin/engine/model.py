@@ -1,4 +1,4 @@
-"""The world as the engine sees it, and what it answers. Plain frozen values, no behaviour.
+"""The world as the engine sees it, and what it answers. Plain frozen values.
 
 `decide(state, policy, now_s) -> Decision` reads nothing else and changes nothing. Times are
 seconds since the epoch.
@@ -6,7 +6,7 @@ seconds since the epoch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Refusal
@@ -34,7 +34,8 @@ class Occupied:
 @dataclass(frozen=True, slots=True)
 class PartitionState:
     """One partition of one site now. `silent_since_s` is set while its agent does not answer;
-    `freed_lately` is what short jobs that just ended had (`engine.ahead`)."""
+    `freed_lately` is what short jobs that just ended had (`engine.ahead`). `usable_nodes` of its
+    nodes take work now; None: all."""
 
     site: str
     partition: Partition
@@ -44,6 +45,14 @@ class PartitionState:
     allowed_projects: tuple[str, ...] | None = None
     occupied: tuple[Occupied, ...] = ()
     freed_lately: Freed = NOTHING_FREED
+    usable_nodes: int | None = None
+
+    @property
+    def usable(self) -> Partition:
+        """The partition with those of its nodes that take work now."""
+        if self.usable_nodes is None:
+            return self.partition
+        return replace(self.partition, nodes=self.usable_nodes)
 
 
 @dataclass(frozen=True, slots=True)

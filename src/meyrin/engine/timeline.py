@@ -49,7 +49,7 @@ class Timelines:
     """
 
     def __init__(self, places: Sequence[PartitionState], now_s: int) -> None:
-        partitions = [place.partition for place in places]
+        partitions = [place.usable for place in places]
         self._now_s = now_s
         self._nodes = [partition.nodes for partition in partitions]
         self._first = np.array([0, *np.cumsum(self._nodes)], np.int64)

@@ -35,11 +35,11 @@ SLURM_VERSION           = 22.05.8
 """
 PARTITION = (
     "PartitionName=main Default=YES DefaultTime=NONE MaxNodes=UNLIMITED MaxTime=1-00:00:00"
-    " TotalNodes=4 OverSubscribe=NO State=UP DefMemPerCPU=1000 QoS=N/A\n"
+    " TotalNodes=4 OverSubscribe=NO State={state} DefMemPerCPU=1000 QoS=N/A\n"
 )
 NODE = (
     "NodeName=n{n} CPUEfctv=32 CPUTot=32 AvailableFeatures=(null) Gres=gpu:h100:8 RealMemory=64000"
-    " State=IDLE Partitions=main \n"
+    " State={state} Partitions=main {reason}\n"
 )
 
 
@@ -78,6 +78,8 @@ class FakeSlurm:
         self.accounting_away = False
         self.late: list[Callable[[], object]] = []
         self.launches: Counter[str] = Counter()
+        self.partition_state = "UP"
+        self.drained: dict[int, str] = {}  # nodes that an operator took out, and why
         self.most: int | None = None  # of jobs that wait, before it takes no more
         self.names_after_s = 0  # accounting hears of a job's name so long after its start
 
@@ -313,7 +315,16 @@ class FakeCommands:
             return "Slurmctld(primary) at fake is UP\n"
         if "config" in options:
             return CONFIG
-        return PARTITION if "partition" in options else "".join(NODE.format(n=n) for n in range(4))
+        if "partition" in options:
+            return PARTITION.format(state=self.cluster.partition_state)
+        return "".join(self._node(n) for n in range(4))
+
+    def _node(self, n: int) -> str:
+        why = self.cluster.drained.get(n)
+        if why is None:
+            return NODE.format(n=n, state="IDLE", reason="")
+        reason = f"Reason={why} [root@2026-11-30T12:00:00]"
+        return NODE.format(n=n, state="IDLE+DRAIN", reason=reason)
 
     def _squeue(self, said: Mapping[str, str]) -> str:
         names = set(said["name"].split(",")) if "name" in said else None

@@ -109,10 +109,17 @@ class FakeRestd:
             limit = {"max_time_limit": 1440, "total_nodes": 4, "nodes": "n[0-3]"}
             if self.version != OLD:
                 limit = {"maximums": {"time": self._number(1440)}, "nodes": {"total": 4}}
-            return {"partitions": [{"name": "main", **limit}]}
+            state = [self.cluster.partition_state]
+            return {"partitions": [{"name": "main", "partition": {"state": state}, **limit}]}
         if what == "nodes":
             node = {"cpus": 32, "real_memory": 64_000, "gres": "gpu:h100:8", "partitions": ["main"]}
-            return {"nodes": [{"name": f"n{n}", "state": "idle", **node} for n in range(4)]}
+            out = self.cluster.drained
+            said = {n: {"state_flags": ["DRAIN"], "reason": why} for n, why in out.items()}
+            return {
+                "nodes": [
+                    {"name": f"n{n}", "state": "idle", **node, **said.get(n, {})} for n in range(4)
+                ]
+            }
         if what == "clusters":
             return {"clusters": [{"name": "fake"}]}
         return {"associations": [], "qos": []}

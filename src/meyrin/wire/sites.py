@@ -65,14 +65,24 @@ class ProposedOffer(Body):
     end_s: Second | None = None
 
 
+class Shortage(Body):
+    """A partition fewer of whose nodes take new jobs now than it has; 0 is none. They may be back
+    at any time."""
+
+    partition: str
+    usable_nodes: Annotated[int, Field(ge=0, le=10**9)]
+    why: Annotated[str, Field(max_length=500)]
+
+
 class About(Body):
-    """What an agent says of itself and its site: shown to people, and nothing more.
+    """What an agent says of itself and its site: shown to people, and little more.
 
     `version` is Meyrin's, `scheduler` the batch system's own, `transport` how the agent speaks
     to it, `news` how starts and ends come to it; `rules` are the site's rules in words, `trouble`
     what its operator should mend.
     `rules_mark` is another one whenever these rules, or the veto, are others: what was refused
-    under those before may be offered again.
+    under those before may be offered again. No more jobs are placed than `shortages` leave room
+    for.
     """
 
     version: str = ""
@@ -83,6 +93,7 @@ class About(Body):
     trouble: Annotated[str, Field(max_length=2000)] = ""
     rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
     news: Annotated[str, Field(max_length=300)] = ""
+    shortages: Annotated[tuple[Shortage, ...], Field(max_length=1000)] = ()
 
 
 class SiteDetail(Body):

@@ -135,6 +135,34 @@ class TestSlurm(BatchSystemContract):
         assert {(job.end, job.exit_code) for job in ended.values()} == {("exit", 0)}
         assert marks.read_text().splitlines() == ["ran"] * len(jobs)
 
+    def test_what_an_operator_closes_is_told_and_what_he_opens_too(
+        self, batch: SlurmBatch, slurm: Slurm
+    ) -> None:
+        def told() -> dict[str, tuple[int, str]]:
+            assert SlurmBatch.partitions(batch) == there  # the fixture's own asks once
+            return {one.partition: (one.usable_nodes, one.why) for one in batch.shortages()}
+
+        def update(*words: str) -> None:
+            slurm.command("alpha", "scontrol", "update", *words)
+
+        there = batch.partitions()
+        nodes = {one.name: one.nodes for one in there}
+        assert told() == {}
+        try:
+            update("PartitionName=short", "State=DRAIN")
+            assert told() == {"short": (0, "short is DRAIN")}
+            update("PartitionName=short", "State=UP")
+            update("NodeName=alpha-n1", "State=DRAIN", "Reason=new cooling")
+            found = told()
+            assert {name: usable for name, (usable, _) in found.items()} == {
+                name: count - 1 for name, count in nodes.items()
+            }
+            assert all(why.endswith("drained: new cooling") for _, why in found.values())
+        finally:
+            update("PartitionName=short", "State=UP")
+            update("NodeName=alpha-n1", "State=RESUME")
+        assert told() == {}
+
 
 # --- the same scripts by the real sbatch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -39,6 +40,12 @@ def apply(hub, seen):
         return broker.apply(step, *seen)
 
 
+def announced(step):
+    """What alps says, as it said it."""
+    site = sites.site_by_name(step, "alps")
+    return site.id, site.batch_kind, site.partitions, site.incarnation
+
+
 # --- the world moves between looking and writing
 
 
@@ -47,6 +54,9 @@ MOVES = {
     "project shut out": lambda step: sites.allow_projects(step, ROOT, "alps", []),
     "fewer nodes": lambda step: sites.announce(
         step, sites.site_by_name(step, "alps").id, "x", [Partition("cpu", 1, 8, 32_000)], "second"
+    ),
+    "nodes out": lambda step: sites.announce(
+        step, *announced(step), {"shortages": [{"partition": "cpu", "usable_nodes": 3, "why": "x"}]}
     ),
     "another policy": lambda step: broker.set_policy(step, Policy(queue_ahead=3), "root"),
     "a new offer": lambda step: sites.lend(
@@ -83,6 +93,54 @@ def test_a_drained_site_gets_nothing_new_and_keeps_what_it_has(hub):
         sites.resume(step, ROOT, "alps")
     assert hub.step() == 1
     assert hub.state(second) == "placed"
+
+
+def short_of(hub, **usable_nodes):
+    """The agent of alps says how many nodes of its partitions take work now; of the others all."""
+    why = "new cooling"
+    short = [{"partition": p, "usable_nodes": n, "why": why} for p, n in usable_nodes.items()]
+    with hub.write() as step:
+        sites.announce(step, *announced(step), {"shortages": short})
+
+
+def test_a_partition_that_takes_nothing_gets_nothing_until_it_does_again(hub):
+    first = hub.submit()
+    hub.step()
+    short_of(hub, cpu=0)
+    second = hub.submit()  # it passes: no reason to refuse the job
+    assert hub.step() == 0
+    assert hub.states(first, second) == ["placed", "admitted"]
+    (refusal,) = hub.explain(second).refusals
+    assert refusal.reason == "site_drained"
+    assert "alps/cpu takes no new jobs at present (new cooling)" in refusal.words
+    short_of(hub)
+    assert hub.step() == 1
+    assert hub.state(second) == "placed"
+
+
+def test_of_a_partition_with_nodes_out_the_others_are_filled(hub):
+    """Four nodes, of which two take work; a job that needs more waits, and holds up nobody."""
+    short_of(hub, cpu=2)
+    wide = hub.submit(hub.ask(walltime_s=600, resources=replace(NODE, nodes_min=3, tasks=3)))
+    one = hub.ask(walltime_s=600, resources=NODE)
+    first = hub.submit(one, one, one)
+    assert hub.step() == 2
+    assert hub.states(wide, first, first + 1, first + 2) == [
+        "admitted",
+        *["placed"] * 2,
+        "admitted",
+    ]
+    (refusal,) = hub.explain(wide).refusals
+    assert (refusal.reason, refusal.asked, refusal.limit) == ("site_drained", 3, 2)
+    assert "needs 3 nodes at alps/cpu; 2 can be used at present (new cooling)" in refusal.words
+    short_of(hub, cpu=1)  # what runs there stays
+    assert hub.step() == 0
+    for work in hub.agents["alps"].lease().work:
+        hub.agents["alps"].finish(work)
+    assert hub.step() == 1
+    short_of(hub)
+    assert hub.step() == 1
+    assert hub.states(wide, first + 2) == ["placed", "placed"]
 
 
 def test_jobs_of_one_call_are_looked_at_in_its_order(hub):

@@ -16,6 +16,7 @@ from meyrin.cli.main import cli
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
 from meyrin.domain.states import JobState
 from meyrin.hub.sites import presence
+from meyrin.hub.sites import service as sites
 
 LISTS = ["/", "/jobs", "/jobs?state=waiting", "/sites", "/sites/alpha", "/projects/climate"]
 CSP = "default-src 'self'"
@@ -186,6 +187,19 @@ def _poll(text: str) -> str:
     found = re.search(r'hx-get="([^"]+)"', text)
     assert found
     return found[1].replace("&amp;", "&")
+
+
+def test_a_site_shows_which_of_its_partitions_take_nothing(hub: Hub) -> None:
+    with hub.database.write() as step:
+        site = sites.site_by_name(step, "alpha")
+        names = [one.name for one in site.partitions]
+        short = [{"partition": n, "usable_nodes": 0, "why": f"{n} is DOWN"} for n in names]
+        said = (site.batch_kind, site.partitions, site.incarnation, {"shortages": short})
+        sites.announce(step, site.id, *said)
+    with hub.client("ana") as client:
+        text = client.get("/sites/alpha").text
+    assert all(f"{n} takes no new jobs: {n} is DOWN" in text for n in names)
+    assert set(re.findall(r">([0-9,]+)</strong> of", text)) == {"0"}  # none is free
 
 
 def test_a_site_shows_what_its_agent_said(hub: Hub) -> None:

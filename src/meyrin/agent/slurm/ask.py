@@ -26,7 +26,6 @@ from meyrin.domain.site import Partition
 from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
-_OUT = ("DOWN", "FAIL", "FUTURE", "NOT_RESPONDING", "POWERED_DOWN_PERMANENTLY")
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
@@ -157,12 +156,13 @@ def named(
 
 
 def discovered(facts: ClusterFacts) -> dict[str, Place]:
-    """Partitions as the cluster describes them, one for each kind of node in each."""
+    """Partitions as the cluster describes them, one for each kind of node in each; with nodes that
+    are out at present, which may be back at any time."""
     places: dict[str, Place] = {}
     for part in facts.partitions:
         kinds: defaultdict[tuple[int, Gres | None], list[NodeFacts]] = defaultdict(list)
         for node in facts.nodes:
-            if part.name in node.partitions and not any(w in node.state for w in _OUT):
+            if part.name in node.partitions and exists(node):
                 kinds[node.cores, _gpu(node)].append(node)
         many = len(kinds) > 1
         for (cores, gpu), nodes in sorted(kinds.items(), key=lambda each: -len(each[1])):
@@ -170,6 +170,22 @@ def discovered(facts: ClusterFacts) -> dict[str, Place]:
             if cores > 0 and min(n.memory_mb for n in nodes) > 0 and label not in places:
                 places[label] = _place(label, part, cores, gpu, nodes)
     return places
+
+
+def flags_of(node: NodeFacts) -> frozenset[str]:
+    """The words of its state: `DOWN*+DRAIN` is DOWN and DRAIN."""
+    return frozenset(re.findall(r"[A-Z_]+", node.state.upper()))
+
+
+def exists(node: NodeFacts) -> bool:
+    """Whether there is such a node, in whatever state; slurm.conf may name some for the future."""
+    return "FUTURE" not in flags_of(node)
+
+
+def accelerators_of(node: NodeFacts) -> tuple[int, str | None]:
+    """How many of which type a partition of ours has a node for them."""
+    gpu = _gpu(node)
+    return (gpu.count, (gpu.type or "gpu").lower()) if gpu else (0, None)
 
 
 def _gpu(node: NodeFacts) -> Gres | None:
@@ -191,13 +207,14 @@ def _place(
 ) -> Place:
     common = set.intersection(*(set(node.features) for node in nodes))
     default_s = part.default_walltime_s
+    accelerators, its_type = accelerators_of(nodes[0])
     ours = Partition(
         name=label,
         nodes=len(nodes),
         cores_per_node=cores,
         memory_mb_per_node=min(node.memory_mb for node in nodes),
-        accelerators_per_node=gpu.count if gpu else 0,
-        accelerator_type=(gpu.type or "gpu").lower() if gpu else None,
+        accelerators_per_node=accelerators,
+        accelerator_type=its_type,
         max_walltime_s=part.max_walltime_s or None,
         default_walltime_s=default_s or None,
         max_nodes_per_job=part.max_nodes_per_job or None,

@@ -38,10 +38,12 @@ from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import Transport
+from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
 from meyrin.domain.patterns import NODE
 from meyrin.domain.site import Partition
+from meyrin.wire.sites import Shortage
 
 log = structlog.get_logger("meyrin.slurm")
 _TICK_S = 0.2  # between looks at the spool
@@ -94,6 +96,7 @@ class SlurmBatch:
         self.book = Book(self.store)
         self._given, self._accounts = places, accounts or Accounts()
         self._found: dict[str, Place] | None = None
+        self._short: tuple[Shortage, ...] = ()
         self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
         self._facts: dict[str, int] = json.loads(self.store.recall("facts") or "{}")
         self._silence = Silence(clock_s)
@@ -161,7 +164,11 @@ class SlurmBatch:
                 self._found = ask.discovered(facts)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
+            self._short = shortages(self.places(), facts)
         return tuple(place.partition for place in self.places().values())
+
+    def shortages(self) -> tuple[Shortage, ...]:
+        return self._short
 
     def _open_push(self) -> None:
         """Whoever drives it by `step` has nobody who listens."""

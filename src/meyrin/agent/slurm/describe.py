@@ -88,6 +88,7 @@ def node(line: str) -> NodeFacts:
         features=words.listed(f.get("AvailableFeatures", "")),
         partitions=words.listed(f.get("Partitions", "")),
         address=f.get("NodeAddr", ""),
+        reason=words.text(f.get("Reason", "")) or "",
     )
 
 

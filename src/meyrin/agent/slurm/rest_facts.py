@@ -140,6 +140,7 @@ def _node(one: dict[str, Any], members: dict[str, list[str]]) -> NodeFacts:
         features=v.listed(one.get("features")),
         partitions=v.listed(one.get("partitions")) or tuple(members.get(str(one.get("name")), ())),
         address=v.text(one.get("address")),
+        reason=v.text(one.get("reason")),
     )
 
 

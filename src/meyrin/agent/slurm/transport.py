@@ -187,7 +187,7 @@ class PartitionFacts:
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """A node as Slurm describes it. `state` is its word, such as `IDLE+DRAIN`; `address` is what
-    the controller reaches it by."""
+    the controller reaches it by, `reason` why an operator took it out."""
 
     name: str
     state: str
@@ -197,6 +197,7 @@ class NodeFacts:
     features: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     address: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

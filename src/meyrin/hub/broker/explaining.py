@@ -13,7 +13,7 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
-from meyrin.engine.model import Candidate, Placement, State
+from meyrin.engine.model import Candidate, PartitionState, Placement, State
 from meyrin.engine.placement import forecast
 from meyrin.hub.broker.service import place_view, snapshot
 from meyrin.hub.calls import paying
@@ -52,7 +52,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=eligible.blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
-    shut = sites.why_shut(step, [each.site for each in state.partitions if each.drained])
+    shut = sites.why_shut(step, [each.site for each in state.partitions if _is_shut(each)])
     say = _words_of_sites(lacking, row.reason, shut)
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
     return _view(row.id, row.state, said, lacking, say)
@@ -93,6 +93,10 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
 
 
 # --- inside
+
+
+def _is_shut(place: PartitionState) -> bool:
+    return place.drained or place.usable_nodes is not None
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:
@@ -154,12 +158,13 @@ def _waits_there(step: Step, row: sa.Row[Any], attempt: sa.Row[Any]) -> str:
 def _words_of_sites(
     lacking: Mapping[str, str],
     kept: str = "",
-    shut: Mapping[str, str] = MappingProxyType({}),
+    shut: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Callable[[Refusal], tuple[str, str]]:
     """What a refusal is told as where the site has words of its own.
 
     `lacking` are sites whose terms were not accepted, with the version. `kept` is the reason that
-    is noted with the job: where a site said no, its own words; `shut` is why sites take nothing.
+    is noted with the job: where a site said no, its own words; `shut` is why partitions take
+    nothing, or less.
     """
 
     def say(refusal: Refusal) -> tuple[str, str]:
@@ -171,8 +176,9 @@ def _words_of_sites(
         if reason is Reason.SITE_SAID_NO and kept.startswith(f"{site} said no"):
             return kept, "change the job so, or let it go elsewhere"
         clash, way_out = words.parts(refusal)
-        if reason is Reason.SITE_DRAINED and site in shut:
-            clash = f"{clash} ({shut[site]})"
+        why = shut.get((site, refusal.partition))
+        if reason is Reason.SITE_DRAINED and why:
+            clash = f"{clash} ({why})"
         return clash, way_out
 
     return say

@@ -23,7 +23,7 @@ def fitting(
     """The placements, decided at `at_s`, that fit beside what is `taken` by site and partition, in
     their order; those that start later fit beside it with what may be sent ahead there. Behind one
     that does not fit none of its partition is kept either, so that nobody overtakes it for ever."""
-    parts = {(p.site, p.partition.name): p.partition for p in partitions}
+    parts = {(p.site, p.partition.name): p.usable for p in partitions}
     ahead = {(p.site, p.partition.name): allowance(p, policy) for p in partitions}
     free = {
         key: less(of_partition(part), taken.get(key, NOTHING), part) for key, part in parts.items()

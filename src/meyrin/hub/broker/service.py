@@ -111,7 +111,7 @@ def _waiting(step: Step, window: int) -> tuple[list[sa.Row[Any]], bool]:
 
 def _has_room(state: PartitionState) -> bool:
     """Whether anything at all could start there now: a core, and an accelerator if it has any."""
-    partition = state.partition
+    partition = state.usable
     cores = sum(one.nodes * one.asked.cores for one in state.occupied)
     if cores >= partition.nodes * partition.cores_per_node:
         return False

@@ -219,7 +219,8 @@ def _partition_use(row: sa.Row[Any], taken: _Taken) -> PartitionUse:
             return int(found.nodes) * per_node
         return int(found.accelerators if partition.accelerators_per_node else found.cores)
 
-    use = Use(partition.charged_type, partition.nodes * per_node, amount(True), amount(False))
+    usable = capacity.usable_nodes(row)
+    use = Use(partition.charged_type, usable * per_node, amount(True), amount(False))
     jobs = sum(int(found.attempts) for found in here.values())
     return PartitionUse(partition, bool(row.offered), use, jobs)
 

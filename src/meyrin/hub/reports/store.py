@@ -59,7 +59,12 @@ def places(step: Step, name: str | None = None) -> list[sa.Row[Any]]:
     )
     there = sa.and_(partitions.c.site_id == sites.c.id, partitions.c.gone_ms.is_(None))
     statement = (
-        sa.select(sites, partitions.c.spec, sa.exists().where(lent).label("offered"))
+        sa.select(
+            sites,
+            partitions.c.spec,
+            partitions.c.shortage,
+            sa.exists().where(lent).label("offered"),
+        )
         .outerjoin(partitions, there)
         .where(sites.c.closed_ms.is_(None))
         .order_by(sites.c.name, partitions.c.name)

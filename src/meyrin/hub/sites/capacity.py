@@ -1,7 +1,8 @@
 """How much of each partition could take work, from when on. Rows are only ever added.
 
 What owners are entitled to is worked out from them (`hub.owners`). A partition that is gone, a
-site that is drained, closed, silent or takes nothing new has no capacity for that time.
+site that is drained, closed, silent or takes nothing new has no capacity for that time; nodes that
+take no work have none either.
 """
 
 from __future__ import annotations
@@ -90,7 +91,13 @@ def _now(row: sa.Row[Any], now_s: int, hub_start_s: int) -> tuple[int, str]:
     closed = row.gone_ms is not None or row.closed_ms is not None
     takes = not (closed or row.drained_reason is not None or row.not_now or away is not None)
     each = part.accelerators_per_node or part.cores_per_node
-    return (part.nodes * each if takes else 0), part.charged_type
+    return (usable_nodes(row) * each if takes else 0), part.charged_type
+
+
+def usable_nodes(row: sa.Row[Any]) -> int:
+    """How many nodes of a partition take work now, by its `spec` and `shortage`."""
+    nodes = int(row.spec["nodes"])
+    return min(nodes, row.shortage["usable_nodes"]) if row.shortage else nodes
 
 
 def silent_since(

@@ -120,7 +120,8 @@ def announce(
     """What the site has now: all its partitions; those left out are gone.
 
     From now on `incarnation` is the agent's. The world moves only if a partition or the site's
-    own rules changed. `about` (None keeps what is known) is shown to people.
+    own rules changed. `about` (None keeps what is known) is shown to people; its `shortages` say
+    of which partitions fewer nodes take work.
     """
     capacity.check_announced(partitions)
     specs = {one.name: _spec(one) for one in partitions}
@@ -134,7 +135,8 @@ def announce(
         )
     known = None if about is None else dict(about)
     store.set_announced(step, site_id, kind, start, known)
-    moved = _replace_partitions(step, site_id, specs)
+    short = None if known is None else {s["partition"]: s for s in known.get("shortages", ())}
+    moved = _replace_partitions(step, site_id, specs, short)
     other_rules = known is not None and refusals.mark_of(known) != refusals.mark_of(row.about)
     if moved or other_rules:
         world.moved(step)
@@ -153,22 +155,37 @@ def _is_earlier(start: str, current: str) -> bool:
     return int(number) < int(last)
 
 
-def _replace_partitions(step: Step, site_id: str, specs: dict[str, dict[str, Any]]) -> bool:
-    """Write what is new, changed or gone; whether there was any of it."""
+def _replace_partitions(
+    step: Step,
+    site_id: str,
+    specs: dict[str, dict[str, Any]],
+    short: dict[str, dict[str, Any]] | None,
+) -> bool:
+    """Write what is new, changed or gone; whether there was any of it. `short` None: as known."""
     known = store.all_partitions(step, site_id)
+    if short is None:
+        short = {name: row.shortage for name, row in known.items()}
+    told = {name: (spec, short.get(name)) for name, spec in specs.items()}
     new = [name for name in specs if name not in known]
     gone = [name for name, row in known.items() if row.gone_ms is None and name not in specs]
-    same = [n for n in specs if n in known and known[n].spec == specs[n] and not known[n].gone_ms]
+    kept = {n: (row.spec, row.shortage) for n, row in known.items() if row.gone_ms is None}
+    same = [name for name in specs if kept.get(name) == told[name]]
     changed = [name for name in specs if name in known and name not in same]
     step.add(
         store.partitions,
         [
-            {"site_id": site_id, "name": name, "spec": specs[name], "seen_ms": step.now_ms}
+            {
+                "site_id": site_id,
+                "name": name,
+                "spec": specs[name],
+                "shortage": short.get(name),
+                "seen_ms": step.now_ms,
+            }
             for name in new
         ],
     )
     for name in changed:
-        store.change_partition(step, site_id, name, specs[name])
+        store.change_partition(step, site_id, name, *told[name])
     if same:
         store.mark_seen(step, site_id, same)
     if gone:
@@ -316,10 +333,12 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     return store.ids_of(step, names)
 
 
-def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
-    """Why those of these sites that take nothing new do not, in their own words. One query at
-    most."""
-    return store.why_shut(step, names)
+def why_shut(step: Step, names: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Why partitions of these sites take nothing new, or less than they have, in the site's own
+    words, by site and partition. One query at most."""
+    rows = store.why_shut(step, names)
+    found = {(row.site, row.name): row.why or (row.shortage or {}).get("why") for row in rows}
+    return {place: why for place, why in found.items() if why}
 
 
 def heard_of(step: Step) -> list[Any]:
@@ -355,10 +374,13 @@ def partition_states(
             site=row.site,
             partition=as_partition(row.spec),
             offered=bool(row.offered),
-            drained=row.drained_reason is not None or row.not_now is not None,
+            drained=row.drained_reason is not None
+            or row.not_now is not None
+            or not capacity.usable_nodes(row),
             silent_since_s=silent_since(row.last_heard_ms, now_s, silent_after_s, hub_start_s),
             allowed_projects=_ids(row.allowed_projects),
             freed_lately=turnover.lately(row.turnover, step.now_ms),
+            usable_nodes=capacity.usable_nodes(row) or None if row.shortage else None,
         )
         for row in store.partition_states(step, now_s)
     ]

@@ -42,6 +42,7 @@ partitions = sa.Table(
     sa.Column("seen_ms", sa.BigInteger, nullable=False),
     sa.Column("gone_ms", sa.BigInteger),
     sa.Column("turnover", Json),  # what short jobs freed there lately: see `sites/turnover.py`
+    sa.Column("shortage", Json),  # fewer of its nodes take work: the fields of wire.sites.Shortage
 )
 
 offers = sa.Table(
@@ -140,6 +141,7 @@ _STATES = (
         sites.c.allowed_projects,
         partitions.c.spec,
         partitions.c.turnover,
+        partitions.c.shortage,
         sa.exists()
         .where(
             offers.c.site_id == partitions.c.site_id,
@@ -226,13 +228,17 @@ def ids_of(step: Step, names: Iterable[str]) -> dict[str, str]:
     return {row.name: row.id for row in step.rows(_IDS, names=wanted)}
 
 
-def why_shut(step: Step, names: Iterable[str]) -> dict[str, str]:
+def why_shut(step: Step, names: Iterable[str]) -> list[sa.Row[Any]]:
+    """Of every partition of these sites what may shut it."""
     wanted = sorted(set(names))
     if not wanted:
-        return {}
-    found = sa.func.coalesce(sites.c.drained_reason, sites.c.not_now, "").label("why")
-    rows = step.rows(sa.select(sites.c.name, found).where(sites.c.name.in_(wanted)))
-    return {row.name: row.why for row in rows if row.why}
+        return []
+    found = sa.func.coalesce(sites.c.drained_reason, sites.c.not_now).label("why")
+    return step.rows(
+        sa.select(sites.c.name.label("site"), found, partitions.c.name, partitions.c.shortage)
+        .join(partitions, partitions.c.site_id == sites.c.id)
+        .where(sites.c.name.in_(wanted))
+    )
 
 
 def heard_of(step: Step) -> list[sa.Row[Any]]:
@@ -374,11 +380,13 @@ def all_partitions(step: Step, site: str) -> dict[str, sa.Row[Any]]:
     return {row.name: row for row in rows}
 
 
-def change_partition(step: Step, site: str, name: str, spec: dict[str, Any]) -> None:
+def change_partition(
+    step: Step, site: str, name: str, spec: dict[str, Any], shortage: dict[str, Any] | None
+) -> None:
     step.change(
         sa.update(partitions)
         .where(partitions.c.site_id == site, partitions.c.name == name)
-        .values(spec=spec, seen_ms=step.now_ms, gone_ms=None)
+        .values(spec=spec, shortage=shortage, seen_ms=step.now_ms, gone_ms=None)
     )
 
 

@@ -1,0 +1,74 @@
+"""Which partitions take less than they have just now: closed by an operator, or nodes that are out.
+
+What passes in seconds (a node that does not respond, one that is powered down until it is needed)
+is no word here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from meyrin.agent.slurm.ask import Place, accelerators_of, exists, flags_of
+from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts
+from meyrin.domain.units import show_count
+from meyrin.wire.sites import Shortage
+
+# what a node is in Slurm's words, and in ours: the first that is said counts
+_OUT = {
+    "DRAIN": "drained", "DRAINED": "drained", "DRAINING": "drained", "DOWN": "down",
+    "FAIL": "failing", "FAILING": "failing", "ERROR": "failing", "INVALID_REG": "not as configured",
+}  # fmt: skip
+_WHO = re.compile(r"\s*\[[^\]]*@[^\]]*\]$")  # `new cooling [root@2026-11-30T12:00:00]`
+_LONGEST, _MOST = 300, 3
+
+
+def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortage, ...]:
+    """Of our partitions those that take less, in Slurm's own words."""
+    states = {part.name: part.state.upper() for part in facts.partitions}
+    found = []
+    for name, place in places.items():
+        state = states.get(place.slurm, "UP")
+        if state and state != "UP":
+            why = f"{place.slurm} is {state}"
+            found.append(Shortage(partition=name, usable_nodes=0, why=why))
+            continue
+        nodes = _nodes_of(place, facts)
+        out = {node.name: word for node in nodes if (word := _out(node))}
+        usable = min(place.partition.nodes, len(nodes) - len(out))
+        if out and usable < place.partition.nodes:
+            why = _in_words(nodes, out)
+            found.append(Shortage(partition=name, usable_nodes=usable, why=why))
+    return tuple(found)
+
+
+def _nodes_of(place: Place, facts: ClusterFacts) -> list[NodeFacts]:
+    """The nodes of its kind; all of Slurm's partition where none is just as the settings say."""
+    part = place.partition
+    here = [node for node in facts.nodes if place.slurm in node.partitions and exists(node)]
+    kind = (part.cores_per_node, part.accelerators_per_node, part.accelerator_type)
+    return [node for node in here if (node.cores, *accelerators_of(node)) == kind] or here
+
+
+def _out(node: NodeFacts) -> str:
+    said = flags_of(node)
+    return next((word for flag, word in _OUT.items() if flag in said), "")
+
+
+def _in_words(nodes: list[NodeFacts], out: Mapping[str, str]) -> str:
+    counts = Counter(out.values())
+    if len(out) == len(nodes) and len(counts) == 1:
+        said = f"all its nodes are {next(iter(counts))}"
+    else:
+        kinds = ", ".join(f"{count} {word}" for word, count in counts.items())
+        said = f"of its {show_count(len(nodes), 'node')} {kinds}"
+    reasons = _reasons(node.reason for node in nodes if node.name in out)
+    return f"{said}: {reasons}" if reasons else said
+
+
+def _reasons(said: Iterable[str]) -> str:
+    plain = (" ".join(_WHO.sub("", each).split()) for each in said)
+    known = list(dict.fromkeys(each for each in plain if each))
+    more = " and others" if len(known) > _MOST else ""
+    return "; ".join(known[:_MOST])[:_LONGEST] + more
