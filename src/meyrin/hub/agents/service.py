@@ -62,21 +62,21 @@ def who(step: Step, site_id: str) -> SelfReply:
 
 def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloReply:
     """Note what the site has; from now on only this incarnation of the agent is heard."""
+    agreed = body.about is not None and joining.may_lend(step, site_id, token)
     site = _announce(step, site_id, body)
     if token:
         identity.note_used(step, token)
+    if agreed:
+        joining.lend_proposed(step, site)
     attempts.offer_again(step, site_id)
     return HelloReply(site=site.name, now_ms=step.now_ms)
 
 
 def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
     about = None if body.about is None else body.about.model_dump(mode="json")
-    site = sites.announce(
+    return sites.announce(
         step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
     )
-    if site.lend_proposed:
-        joining.lend_proposed(step, site)
-    return site
 
 
 def say_anew(step: Step, site_id: str, body: LeaseBody) -> None:
