@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
 
 from meyrin import __version__
 from meyrin.agent.batch import BatchSystem, MayBeSilent
 from meyrin.agent.config import AgentConfig, Offer, Rules
+from meyrin.agent.offers import first_second
 from meyrin.agent.rules import in_words
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.wire.sites import About, ProposedOffer
@@ -100,10 +100,6 @@ def proposed(offer: Offer) -> ProposedOffer:
     return ProposedOffer(
         partition=offer.partition,
         owners=[OwnerShare(name, weight) for name, weight in sorted(offer.owners.items())],
-        start_s=_first_second(offer.start),
-        end_s=_first_second(offer.until),
+        start_s=first_second(offer.start),
+        end_s=first_second(offer.until),
     )
-
-
-def _first_second(day: date | None) -> int | None:
-    return None if day is None else int(datetime.combine(day, time(), UTC).timestamp())

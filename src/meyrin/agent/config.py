@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from datetime import date
+from itertools import combinations
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,9 +24,10 @@ class Rules(BaseModel):
     """The site's own rules. They are asked here, at the site, whatever the hub decided.
 
     They are read again when the file changes or the agent gets SIGHUP; what runs goes on. So are
-    `[[offer]]`, `[limits]`, `queue_every_s`, `renew_credential_h` and, with Slurm, `grace_s`,
-    `[[partition]]` and all of `[slurm]` but how it is reached. A file that is wrong changes
-    nothing, and of keys that need a new start the agent says so.
+    `[[offer]]` (a proposal: what is lent is changed at the hub), `[limits]`, `queue_every_s`,
+    `renew_credential_h` and, with Slurm, `grace_s`, `[[partition]]` and all of `[slurm]` but how
+    it is reached. A file that is wrong changes nothing, and of keys that need a new start the
+    agent says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +75,11 @@ class Offer(BaseModel):
     """The first day (UTC), such as 2027-01-01; absent: now."""
     until: date | None = Field(default=None, ge=_FIRST_DAY, le=_LAST_DAY)
     """The first day that is not lent any more; absent: on and on."""
+
+    def meets(self, other: Offer) -> bool:
+        """Whether both are for some same day."""
+        last = min(self.until or _LAST_DAY, other.until or _LAST_DAY)
+        return max(self.start or _FIRST_DAY, other.start or _FIRST_DAY) < last
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -270,6 +278,7 @@ def load(path: Path) -> AgentConfig:
     except ValidationError as error:
         raise explained(path, text, error, AgentConfig) from error
     check_url(config.hub, f"{path}, line {line_of(text, ('hub',))}: hub")
+    _check_offers(path, text, config.offer)
     base = path.resolve().parent
     how = config.slurm
     named = {"rest_token_file": how.rest_token_file, "conf": how.conf, "bin": how.bin}
@@ -281,6 +290,19 @@ def load(path: Path) -> AgentConfig:
         "evidence_key": _placed(base, config.evidence_key),
     }
     return config.model_copy(update={**files, "slurm": slurm, "rules": rules})
+
+
+def _check_offers(path: Path, text: str, offers: Sequence[Offer]) -> None:
+    for (first, one), (second, other) in combinations(enumerate(offers), 2):
+        if one.partition == other.partition and one.meets(other):
+            lines = [line_of(text, ("offer", at, "partition")) for at in (first, second)]
+            raise InvalidInput(
+                f"{path}, line {lines[1]}: offer.{second}.partition: {other.partition} is proposed"
+                f" for the same time already, in line {lines[0]}",
+                hint="one [[offer]] for all owners of a partition; `until` of one may be the"
+                " `start` of the next",
+                field=f"offer.{second}.partition",
+            )
 
 
 def _placed(base: Path, file: Path | None) -> Path | None:

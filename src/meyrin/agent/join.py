@@ -105,16 +105,7 @@ def find_slurm(conf: Path | None, bin_folder: Path | None) -> Found:
         facts,
         conf,
         bin_folder,
-        {one.partition.name: _nodes(facts, one.slurm, one.partition) for one in first},
-    )
-
-
-def _nodes(facts: ClusterFacts, slurm: str, partition: Partition) -> frozenset[str]:
-    """The names of the nodes that a partition of ours may have."""
-    return frozenset(
-        node.name
-        for node in facts.nodes
-        if slurm in node.partitions and node.cores == partition.cores_per_node
+        {one.partition.name: check.nodes_of(facts, one) for one in first},
     )
 
 
@@ -226,7 +217,8 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
     yield from check.push_findings(config)
     connection = Connection(config.hub, config.credential)
     try:
-        yield from check.hub_findings(connection, Hub(connection, "").who, now_ms, joined=joined)
+        who = Hub(connection, "").who
+        yield from check.hub_findings(config, connection, who, now_ms, joined=joined)
     finally:
         connection.close()
 
