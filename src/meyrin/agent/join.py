@@ -143,11 +143,6 @@ def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
         ) from error
     finally:
         connection.close()
-    if reply.site != at.site:
-        raise Failed(
-            f"this enrolment is for {reply.site}, and it is used now",
-            hint=f"run: meyrin agent join {reply.site} --hub {at.hub} --dir {at.folder}",
-        )
     return reply.title
 
 
@@ -155,12 +150,12 @@ def _exchange(at: Place, hub: Hub, enrolment: str, secret: str) -> JoinReply:
     """The enrolment for our secret: the one that an earlier try drew, unless its time is over."""
     if secret:
         try:
-            return hub.join(enrolment, digest_of(secret))
+            return hub.join(enrolment, digest_of(secret), at.site)
         except InvalidInput:
             pass  # it was used before and revoked since
     secret = draw()
     keep(at.credential, secret + "\n")
-    return hub.join(enrolment, digest_of(secret))
+    return hub.join(enrolment, digest_of(secret), at.site)
 
 
 def _known(at: Place, secret: str) -> str | None:

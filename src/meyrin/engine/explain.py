@@ -134,6 +134,7 @@ _USED_UP = (
     "would hold {asked} hours at {place}; the project's allocation is used up{over}",
     "ask for more (`meyrin project extend --hours`), or move some (`meyrin project transfer`)",
 )
+_NOT_ASKED = frozenset({Reason.SITE_NOT_ASKED, Reason.PARTITION_NOT_ASKED})
 _DURATION = frozenset({Reason.WALLTIME})
 _HOURS = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE, Reason.BALANCE_HELD})
 _ABSENT = {Reason.DEPENDENCY: ("another job", "not yet met"), Reason.ARRAY_LIMIT: ("", "a few")}
@@ -245,7 +246,8 @@ def _when(wait_s: int) -> str:
 
 
 def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
-    """Reasons about no place if there are any, else those of the place with the fewest to mend."""
+    """Reasons about no place if there are any, else those of the place with the fewest to mend;
+    of a place that was not asked for only where none was."""
     general = [refusal for refusal in refusals if not refusal.partition]
     if general or not refusals:
         return general
@@ -253,9 +255,10 @@ def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
     for refusal in refusals:
         by_place.setdefault((refusal.site, refusal.partition), []).append(refusal)
 
-    def distance(place: tuple[str, str]) -> tuple[int, int, tuple[str, str]]:
+    def distance(place: tuple[str, str]) -> tuple[bool, int, int, tuple[str, str]]:
         reasons = by_place[place]
-        return sum(not refusal.passing for refusal in reasons), len(reasons), place
+        unasked = any(refusal.reason in _NOT_ASKED for refusal in reasons)
+        return unasked, sum(not refusal.passing for refusal in reasons), len(reasons), place
 
     return by_place[min(by_place, key=distance)]
 

@@ -45,10 +45,12 @@ Words = Annotated[str, BeforeValidator(_kept)]
 
 
 class JoinBody(Body):
-    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated."""
+    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated. With `site`, the
+    enrolment is used only if it is for that one."""
 
     enrolment: Annotated[str, Field(max_length=200)]
     digest: Digest
+    site: Annotated[str, Field(max_length=200)] | None = None
 
 
 class FollowBody(Body):

@@ -76,6 +76,14 @@ def test_an_enrolment_is_good_once_and_for_an_hour(house):
             join(house, unknown, 4)
 
 
+def test_an_enrolment_is_not_used_up_by_another_name(house):
+    made = enrol(house)
+    with house.write() as step, pytest.raises(Conflict, match="for the site alps, not apls"):
+        joining.join(step, made.secret, digest(), "apls")
+    with house.write() as step:
+        assert joining.join(step, made.secret, digest(), "alps").name == "alps"
+
+
 def test_an_answer_that_was_lost_is_asked_for_again(house):
     made = enrol(house)
     for _ in range(3):

@@ -63,12 +63,19 @@ def new_enrolment(
     return Enrolment(found, secret, token.expires_ms)
 
 
-def join(step: Step, secret: str, digest: str) -> Site:
-    """Take an enrolment token for the SHA-256 of a credential that the agent drew itself."""
+def join(step: Step, secret: str, digest: str, name: str | None = None) -> Site:
+    """Take an enrolment token for the SHA-256 of a credential that the agent drew itself. One
+    that is for another site than `name` is left as it is."""
     site_id = identity.enrolling_site(step, secret)
     row = service.site_row(step, store.sites.c.id == site_id, site_id, hold=True)
     if row.closed_ms is not None:
         raise NotAllowed(f"{row.name} was closed", hint="ask the hub's administrator")
+    if name not in {None, row.name}:
+        raise Conflict(
+            f"this enrolment is for the site {row.name}, not {name}",
+            hint=f"it is still good: run the line again with {row.name}",
+            name=row.name,
+        )
     identity.use_enrolment(step, secret, digest)
     return service.as_site(row, ())
 
