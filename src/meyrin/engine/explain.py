@@ -62,6 +62,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "needs {nodes}; {place} gives a job at most {limit}",
         "ask for fewer nodes, tasks or accelerators",
     ),
+    Reason.ACCELERATOR_COUNT: (
+        "asks {accelerators}; {place} gives a job at most {limit}",
+        "ask for fewer accelerators, or choose another partition",
+    ),
     Reason.FEATURE: (
         "asks for the feature {asked}; {place} has {limit}",
         "leave it out of --constraint, or choose a partition that has it",
