@@ -15,7 +15,7 @@ from meyrin.agent.loop import Agent
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.testing.batch import FakeBatch
-from meyrin.wire.agents import HelloReply, LeaseReply, Report, Work
+from meyrin.wire.agents import HelloReply, LeaseReply, Report, SelfReply, Work
 from meyrin.wire.jobs import FileView
 from meyrin.wire.limits import LimitsReply
 
@@ -50,6 +50,18 @@ class StoryHub:
         self.uploads: Counter[str] = Counter()
         self.heard: list[tuple[Any, Any]] = []
         self.not_now: list[str] = []
+
+    def who(self) -> SelfReply:
+        return SelfReply(
+            site="alps",
+            title="Alps",
+            now_ms=NOW_MS,
+            incarnation="one",
+            answers=True,
+            drained=None,
+            lent=[],
+            offers=[],
+        )
 
     def limits(self) -> LimitsReply:
         return LimitsReply(at_ms=NOW_MS, projects=[])

@@ -27,6 +27,25 @@ def test_the_site_s_own_wall_time_is_told_with_the_partition(longest_s, usual_s,
     assert (one.max_walltime_s, one.default_walltime_s) == told
 
 
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({}, 8),
+        ({"max_accelerators": 2}, 2),
+        ({"max_accelerators": 0}, 0),
+        ({"max_accelerators": 12}, 8),
+        ({"max_accelerators": 4, "max_accelerators_at_once": 3}, 3),
+    ],
+)
+def test_the_site_s_own_most_of_accelerators_is_told_with_the_partition(rules, told):
+    gpu = Partition("gpu", 2, 8, 64000, 4, "h100", max_accelerators_per_job=8)
+    cpu = partition("cpu")
+    assert [one.max_accelerators_per_job for one in shown(Rules(**rules), [gpu, cpu])] == [
+        told,
+        None,
+    ]
+
+
 def test_only_partitions_shown_are_told_and_as_they_are_where_there_is_no_rule():
     there = [partition("cpu", 600), partition("gpu")]
     assert shown(Rules(), there) == there

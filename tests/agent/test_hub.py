@@ -7,7 +7,7 @@ import pytest
 
 from meyrin.agent.hub import Hub
 from meyrin.client.connection import Connection
-from meyrin.wire.agents import LeaseBody
+from meyrin.wire.agents import JoinBody, LeaseBody
 
 
 @pytest.mark.parametrize("reason", ["new cooling " * 100, "new\ncooling\0"])
@@ -23,3 +23,16 @@ def test_a_long_or_odd_reason_to_take_nothing_new_is_said_as_far_as_it_goes(reas
     connection.close()
     (body,) = said
     assert body.not_now == reason[:500].replace("\0", "\ufffd")
+
+
+def test_an_enrolment_is_taken_for_the_site_that_was_named():
+    said = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        said.append(JoinBody.model_validate_json(request.content))
+        return httpx2.Response(200, json={"site": "alps", "title": "Alps", "now_ms": 1})
+
+    connection = Connection("http://hub.test", "", transport=httpx2.MockTransport(answer))
+    assert Hub(connection, "").join("myr_enrol", "0" * 64, "alps").site == "alps"
+    connection.close()
+    assert said == [JoinBody(enrolment="myr_enrol", digest="0" * 64, site="alps")]

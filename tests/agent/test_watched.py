@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 from tests.agent.scripted import Site
 
 from meyrin.agent import config as settings
@@ -118,6 +119,21 @@ def test_new_rules_hold_for_what_comes_and_leave_what_runs(tmp_path, file):
     site.cycle(agent)
     assert site.hub.not_now[-1] == "new cooling"
     assert "those before hold" in site.hub.heard[-1][1].trouble
+    site.close()
+
+
+def test_an_offer_that_is_edited_and_one_that_is_not_lent_are_told(tmp_path, file):
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.watched = Watched(file)
+    agent.hello()
+    edit(file, TEXT + '[[offer]]\npartition = "cpu"\nowners = { uni = 1 }\n')
+    for once in (agent.settings_once, agent.hello):  # at once, and as at a new start
+        with capture_logs() as lines:
+            once()
+        (told,) = [one for one in lines if one["event"] == "agent.offer_differs"]
+        assert told["words"] == "[[offer]] of cpu (uni = 1, on and on) is not lent"
+        assert "meyrin site offer alps cpu --owner uni=1" in told["hint"]
     site.close()
 
 

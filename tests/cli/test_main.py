@@ -285,3 +285,15 @@ def test_in_a_folder_that_was_removed(
     (tmp_path / "gone").rmdir()
     assert meyrin("submit", "--wrap=true") == 2
     assert "the current folder was removed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_hub_without_a_site_says_how_one_joins(
+    alone: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from meyrin.cli import up
+
+    up._greet("http://hub.test", "link", tmp_path, quiet=False, alone=alone)
+    said = capsys.readouterr().err
+    assert ("meyrin site enrol" in said) is alone
+    assert ("meyrin run" in said) is not alone

@@ -95,13 +95,15 @@ def settings_page() -> str:
         table("key | default | what it is", list(agent_keys("SlurmConfig"))),
         "### [slurm.partitions.NAME]\n",
         table("key | default | what it is", list(agent_keys("SlurmPartition"))),
+        "### [limits]\n",
+        table("key | default | what it is", list(agent_keys("LimitsConfig"))),
     ]
     return "\n".join(parts)
 
 
 def default(value: object) -> str:
     """A default as a reader sees it."""
-    if value in {"", ()}:
+    if value in ("", (), {}):
         return "empty"
     if value is None:
         return "absent"
@@ -110,11 +112,14 @@ def default(value: object) -> str:
     return f"`{value}`" if isinstance(value, str | int | float) else "none: say it"
 
 
+_TABLES = {("AgentConfig", "offer"), ("AgentConfig", "partition"), ("SlurmConfig", "partitions")}
+
+
 def agent_keys(name: str) -> Iterator[tuple[str, str, str]]:
     model = getattr(agent_config, name)
     for key, _, said in documented(agent_config, name):
         value = model.model_fields[key].default
-        nested = isinstance(value, BaseModel | dict) or (name, key) == ("AgentConfig", "partition")
+        nested = isinstance(value, BaseModel) or (name, key) in _TABLES
         yield f"`{key}`", "see below" if nested else default(value), said
 
 

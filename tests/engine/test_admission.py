@@ -70,6 +70,23 @@ R = Reason
 
 
 @pytest.mark.parametrize(
+    ("asked", "total"),
+    [
+        ({"accelerators": 3}, 3),
+        ({"accelerators": 1, "accelerators_per": "node", "nodes_min": 3}, 3),
+        ({"nodes_min": 1, "exclusive": True}, 4),
+    ],
+)
+def test_the_most_accelerators_of_a_job_are_asked_of_all_its_nodes(asked, total):
+    place = replace(GPU, max_accelerators_per_job=2)
+    (no,) = shape(Resources(**asked), 60, place)
+    assert (no.reason, no.asked, no.limit) == (R.ACCELERATOR_COUNT, total, 2)
+    assert isinstance(shape(Resources(accelerators=2), 60, place), Shaped)
+    assert isinstance(shape(Resources(), 60, replace(GPU, max_accelerators_per_job=0)), Shaped)
+    assert isinstance(shape(Resources(**asked), 60, GPU), Shaped)
+
+
+@pytest.mark.parametrize(
     ("asked", "walltime_s", "features", "reasons"),
     [
         ({"accelerators": 8, "tasks": 1}, 60, (), [(R.ACCELERATORS_PER_NODE, 8, 4)]),

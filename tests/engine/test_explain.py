@@ -118,6 +118,18 @@ def test_every_reason_has_words(reason, known):
     assert "\n" not in said
 
 
+def test_the_summary_is_about_a_place_that_was_asked_for():
+    other = Refusal(Reason.PARTITION_NOT_ASKED, "alps", "gpu", "short", "gpu")
+    mine = (
+        Refusal(Reason.NO_OFFER, "alps", "short"),
+        Refusal(Reason.NO_ALLOCATION, "alps", "short", "core"),
+    )
+    said = summary((other, *mine))
+    assert said.startswith("alps/short is lent to nobody at present; ")
+    assert "not among" not in said
+    assert "not among" in summary((other,))
+
+
 def test_the_summary_is_about_the_nearest_partition():
     far = [Refusal(r, "alpha", "cpu", 2, 1) for r in (Reason.WALLTIME, Reason.NODE_COUNT)]
     near = Refusal(Reason.ACCELERATORS_PER_NODE, "beta", "gpu", 8, 4)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time
 
 from meyrin import __version__
 from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent
 from meyrin.agent.config import AgentConfig, Offer, Rules
+from meyrin.agent.offers import first_second
 from meyrin.agent.rules import in_words
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.wire.sites import About, ProposedOffer, Shortage
@@ -20,12 +20,12 @@ _TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
 
 
 def shown(rules: Rules, partitions: Sequence[Partition]) -> list[Partition]:
-    """The partitions that the site lets the hub hear of, with the wall time that it lets jobs
-    have there: so that the hub says no by itself, and asks for no more where nobody said how much.
-    """
+    """The partitions that the site lets the hub hear of, with the wall time and accelerators that
+    it lets jobs have there: so that the hub says no by itself, and asks for no more where nobody
+    said how much."""
     wanted = rules.partitions_shown
     return [
-        _within(one, rules.max_walltime_s)
+        _with_accelerators(_within(one, rules.max_walltime_s), rules)
         for one in partitions
         if wanted is None or one.name in wanted
     ]
@@ -40,6 +40,14 @@ def _within(one: Partition, most_s: int | None) -> Partition:
         max_walltime_s=min(one.max_walltime_s or most_s, most_s),
         default_walltime_s=usual_s and min(usual_s, most_s),
     )
+
+
+def _with_accelerators(one: Partition, rules: Rules) -> Partition:
+    said = (rules.max_accelerators, rules.max_accelerators_at_once, one.max_accelerators_per_job)
+    known = [most for most in said if most is not None]
+    if not one.accelerators_per_node or not known:
+        return one
+    return replace(one, max_accelerators_per_job=min(known))
 
 
 class Announcer:
@@ -115,10 +123,6 @@ def proposed(offer: Offer) -> ProposedOffer:
     return ProposedOffer(
         partition=offer.partition,
         owners=[OwnerShare(name, weight) for name, weight in sorted(offer.owners.items())],
-        start_s=_first_second(offer.start),
-        end_s=_first_second(offer.until),
+        start_s=first_second(offer.start),
+        end_s=first_second(offer.until),
     )
-
-
-def _first_second(day: date | None) -> int | None:
-    return None if day is None else int(datetime.combine(day, time(), UTC).timestamp())

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from meyrin.agent import veto
+from meyrin.agent import offers, veto
 from meyrin.agent.batch import BatchSystem, TakesSettings
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
-from meyrin.agent.slurm import push
+from meyrin.agent.slurm import ask, push
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import MeyrinError, NotLoggedIn
@@ -49,6 +50,16 @@ def site_findings(
             yield Finding(True, f"rules.partitions_shown: there is no partition {name}", known)
     if shown == ():
         yield Finding(True, "rules.partitions_shown is empty: no job can come", known)
+    yield from _offer_findings(config, names, known)
+    if facts is not None:
+        yield from _slurm_findings(config, facts)
+        for one, other in offers.shared(config, _nodes(config, facts)):
+            words = f"[[offer]]: {one} and {other} have nodes in common, which count twice if both"
+            yield Finding(False, f"{words} are lent", "propose one of the two")
+
+
+def _offer_findings(config: AgentConfig, names: set[str], known: str) -> Iterator[Finding]:
+    shown = config.rules.partitions_shown
     for offer in config.offer:
         if offer.partition not in names:
             yield Finding(True, f"[[offer]]: there is no partition {offer.partition}", known)
@@ -57,8 +68,29 @@ def site_findings(
             yield Finding(True, words, "show it, or take the offer out")
         if offer.start and offer.until and offer.until <= offer.start:
             yield Finding(True, f"[[offer]] of {offer.partition} ends before it begins")
-    if facts is not None:
-        yield from _slurm_findings(config, facts)
+        elif offer.until and offer.until <= datetime.now(UTC).date():
+            words = f"[[offer]] of {offer.partition}: until = {offer.until} is over"
+            yield Finding(True, words, "write a later day, or take the offer out")
+
+
+def _nodes(config: AgentConfig, facts: ClusterFacts) -> dict[str, frozenset[str]]:
+    """The names of the nodes of each partition that is offered."""
+    found = ask.discovered(facts)
+    known = {name: nodes_of(facts, one) for name, one in found.items()}
+    for name, how in config.slurm.partitions.items():
+        some = how.features or how.reservation  # which of its nodes is not known here
+        theirs = {node.name for node in facts.nodes if how.partition in node.partitions}
+        known[name] = frozenset(() if some else theirs)
+    return known
+
+
+def nodes_of(facts: ClusterFacts, place: ask.Place) -> frozenset[str]:
+    """The names of the nodes that a partition of ours may have."""
+    return frozenset(
+        node.name
+        for node in facts.nodes
+        if place.slurm in node.partitions and node.cores == place.partition.cores_per_node
+    )
 
 
 def newly_wrong(
@@ -148,7 +180,12 @@ def skew_finding(hub_ms: int | None, now_ms: int) -> Finding | None:
 
 
 def hub_findings(
-    connection: Connection, who: Callable[[], SelfReply], now_ms: int, *, joined: bool
+    config: AgentConfig,
+    connection: Connection,
+    who: Callable[[], SelfReply],
+    now_ms: int,
+    *,
+    joined: bool,
 ) -> Iterator[Finding]:
     """Whether the hub answers, knows us and has the same time."""
     try:
@@ -164,6 +201,9 @@ def hub_findings(
         if joined and not reply.lent:
             words = f"nothing of {reply.site} is lent yet, so no job will come"
             yield Finding(False, words, "an administrator of the hub: meyrin site offer")
+        if joined and reply.offers is not None:
+            for words, way_out in offers.differences(config.offer, reply):
+                yield Finding(False, words, way_out)
 
 
 def veto_findings(config: AgentConfig, partitions: Sequence[Partition]) -> Iterator[Finding]:

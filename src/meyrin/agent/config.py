@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
+from itertools import combinations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from meyrin.agent import quiet
 from meyrin.agent.wrong import explained, line_of
@@ -18,13 +30,23 @@ from meyrin.domain.site import Partition, check_name
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong in a field, as pydantic takes it: it knows the field's place."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
+
+
 class Rules(BaseModel):
     """The site's own rules. They are asked here, at the site, whatever the hub decided.
 
     They are read again when the file changes or the agent gets SIGHUP; what runs goes on. So are
-    `[[offer]]`, `[limits]`, `queue_every_s`, `renew_credential_h` and, with Slurm, `grace_s`,
-    `[[partition]]` and all of `[slurm]` but how it is reached. A file that is wrong changes
-    nothing, and of keys that need a new start the agent says so.
+    `[[offer]]` (a proposal: what is lent is changed at the hub), `[limits]`, `queue_every_s`,
+    `renew_credential_h` and, with Slurm, `grace_s`, `[[partition]]` and all of `[slurm]` but how
+    it is reached. A file that is wrong changes nothing, and of keys that need a new start the
+    agent says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,10 +75,19 @@ class Rules(BaseModel):
     veto_timeout_s: float = Field(default=10.0, gt=0, le=300)
     """Seconds until a veto that gives no answer counts as broken."""
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        quiet.check(self.quiet_hours, self.time_zone)
-        return self
+    @field_validator("quiet_hours")
+    @classmethod
+    def _readable(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        with _told():
+            quiet.check(words, "UTC")
+        return words
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        with _told():
+            quiet.check((), name)
+        return name
 
 
 class Offer(BaseModel):
@@ -73,17 +104,20 @@ class Offer(BaseModel):
     until: date | None = Field(default=None, ge=_FIRST_DAY, le=_LAST_DAY)
     """The first day that is not lent any more; absent: on and on."""
 
+    def meets(self, other: Offer) -> bool:
+        """Whether both are for some same day."""
+        last = min(self.until or _LAST_DAY, other.until or _LAST_DAY)
+        return max(self.start or _FIRST_DAY, other.start or _FIRST_DAY) < last
+
     @model_validator(mode="after")
     def _names(self) -> Self:
-        check_name("partition", self.partition)
+        with _told():
+            check_name("partition", self.partition)
+            for owner in self.owners:
+                check_name("owner", owner)
         for owner, weight in self.owners.items():
-            check_name("owner", owner)
             if not 1 <= weight <= 10**12:
-                raise InvalidInput(
-                    f"[[offer]] of {self.partition}: the weight of {owner} is {weight}",
-                    hint="a whole number from 1 on",
-                    field="offer.owners",
-                )
+                raise ValueError(f"the weight of {owner} is {weight}; a whole number from 1 on")
         return self
 
 
@@ -157,6 +191,14 @@ class SlurmConfig(BaseModel):
     again before the token expires. What it prints is kept in memory only."""
     rest_version: str | None = None
     """The version of its data, such as `v0.0.40`; absent: the newest that both sides know."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.poll_min_s > self.poll_max_s:
+            raise ValueError(
+                f"poll_min_s is {self.poll_min_s:g}, more than poll_max_s, {self.poll_max_s:g}"
+            )
+        return self
 
 
 class LimitsConfig(BaseModel):
@@ -266,10 +308,15 @@ def load(path: Path) -> AgentConfig:
         hint = "mend the line that it names; `meyrin agent --config FILE --check` looks again"
         raise InvalidInput(f"{path} is no TOML: {error}", hint=hint, field="config") from error
     try:
-        config = AgentConfig.model_validate(table)
+        # as JSON, for strict means there what it does in TOML: lists, and paths as strings
+        config = AgentConfig.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise explained(path, text, error, AgentConfig) from error
+    except InvalidInput as error:
+        message = f"{path}: {error.message}"
+        raise InvalidInput(message, hint=error.hint, **error.facts) from error
     check_url(config.hub, f"{path}, line {line_of(text, ('hub',))}: hub")
+    _check_offers(path, text, config.offer)
     base = path.resolve().parent
     how = config.slurm
     named = {"rest_token_file": how.rest_token_file, "conf": how.conf, "bin": how.bin}
@@ -281,6 +328,19 @@ def load(path: Path) -> AgentConfig:
         "evidence_key": _placed(base, config.evidence_key),
     }
     return config.model_copy(update={**files, "slurm": slurm, "rules": rules})
+
+
+def _check_offers(path: Path, text: str, offers: Sequence[Offer]) -> None:
+    for (first, one), (second, other) in combinations(enumerate(offers), 2):
+        if one.partition == other.partition and one.meets(other):
+            lines = [line_of(text, ("offer", at, "partition")) for at in (first, second)]
+            raise InvalidInput(
+                f"{path}, line {lines[1]}: offer.{second}.partition: {other.partition} is proposed"
+                f" for the same time already, in line {lines[0]}",
+                hint="one [[offer]] for all owners of a partition; `until` of one may be the"
+                " `start` of the next",
+                field=f"offer.{second}.partition",
+            )
 
 
 def _placed(base: Path, file: Path | None) -> Path | None:

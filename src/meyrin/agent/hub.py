@@ -58,9 +58,10 @@ class Hub:
             headers={"content-type": "application/json"},
         ).content
 
-    def join(self, enrolment: str, digest: str) -> JoinReply:
-        """Take an enrolment for a credential that is known here by its SHA-256."""
-        return read(JoinReply, self._post("join", JoinBody(enrolment=enrolment, digest=digest)))
+    def join(self, enrolment: str, digest: str, site: str) -> JoinReply:
+        """Take the enrolment of a site for a credential that is known here by its SHA-256."""
+        body = JoinBody(enrolment=enrolment, digest=digest, site=site)
+        return read(JoinReply, self._post("join", body))
 
     def follow(self, digest: str) -> None:
         """Tell the SHA-256 of the next credential."""

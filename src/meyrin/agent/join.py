@@ -105,16 +105,7 @@ def find_slurm(conf: Path | None, bin_folder: Path | None) -> Found:
         facts,
         conf,
         bin_folder,
-        {one.partition.name: _nodes(facts, one.slurm, one.partition) for one in first},
-    )
-
-
-def _nodes(facts: ClusterFacts, slurm: str, partition: Partition) -> frozenset[str]:
-    """The names of the nodes that a partition of ours may have."""
-    return frozenset(
-        node.name
-        for node in facts.nodes
-        if slurm in node.partitions and node.cores == partition.cores_per_node
+        {one.partition.name: check.nodes_of(facts, one) for one in first},
     )
 
 
@@ -152,11 +143,6 @@ def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
         ) from error
     finally:
         connection.close()
-    if reply.site != at.site:
-        raise Failed(
-            f"this enrolment is for {reply.site}, and it is used now",
-            hint=f"run: meyrin agent join {reply.site} --hub {at.hub} --dir {at.folder}",
-        )
     return reply.title
 
 
@@ -164,12 +150,12 @@ def _exchange(at: Place, hub: Hub, enrolment: str, secret: str) -> JoinReply:
     """The enrolment for our secret: the one that an earlier try drew, unless its time is over."""
     if secret:
         try:
-            return hub.join(enrolment, digest_of(secret))
+            return hub.join(enrolment, digest_of(secret), at.site)
         except InvalidInput:
             pass  # it was used before and revoked since
     secret = draw()
     keep(at.credential, secret + "\n")
-    return hub.join(enrolment, digest_of(secret))
+    return hub.join(enrolment, digest_of(secret), at.site)
 
 
 def _known(at: Place, secret: str) -> str | None:
@@ -226,7 +212,8 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
     yield from check.push_findings(config)
     connection = Connection(config.hub, config.credential)
     try:
-        yield from check.hub_findings(connection, Hub(connection, "").who, now_ms, joined=joined)
+        who = Hub(connection, "").who
+        yield from check.hub_findings(config, connection, who, now_ms, joined=joined)
     finally:
         connection.close()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from meyrin.agent import late, limits
+from meyrin.agent import late, limits, offers
 from meyrin.agent.announce import Announcer
 from meyrin.agent.batch import (
     BatchJob,
@@ -120,6 +120,8 @@ class Agent:
         self._said = said
         self._tell_all = bool(self._items)
         log.info("agent.hello", site=self.site, attempts=len(self._items))
+        if self.watched:
+            offers.tell(self.hub.who, self.config.offer)
 
     def _saying(self) -> tuple[list[Partition], About]:
         file = self.watched.trouble if self.watched else ""
@@ -132,12 +134,15 @@ class Agent:
             if isinstance(self.batch, TakesSettings):
                 self.batch.use(found)
                 self.announcer.look()
-            self.config = self.door.config = found
+            before, self.config = self.config, found
+            self.door.config = found
             self.keeper = self.keeper_of(found)
             self._limits.set()
             self._queue.set()
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
+            if found.offer != before.offer:
+                offers.tell(self.hub.who, found.offer)
         self.announcer.look_if_due()
 
     def _wrong(self, new: AgentConfig) -> str:

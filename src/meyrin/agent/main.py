@@ -56,7 +56,7 @@ def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
         places=ask.named(config.partition, how.partitions) if config.partition else None,
         accounts=ask.Accounts(how.accounts, how.default_account),
         grace_s=config.grace_s,
-        poll_s=(how.poll_min_s, max(how.poll_min_s, how.poll_max_s)),
+        poll_s=(how.poll_min_s, how.poll_max_s),
         doubt_s=how.doubt_s,
         accounting_wait_s=how.accounting_wait_s,
         second_look=(how.second_look_days, how.second_look_every_h),

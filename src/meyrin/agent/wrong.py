@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,15 @@ from meyrin.domain.errors import InvalidInput
 
 _TABLE = re.compile(r"^\s*\[\[?\s*([A-Za-z0-9_.\"' -]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
+_KINDS = {
+    "bool_type": "truth value: write true or false",
+    "dict_type": "table",
+    "float_type": "number",
+    "int_type": "whole number",
+    "model_type": "table",
+    "string_type": 'text: write it in quotes, "..."',
+    "tuple_type": "list: write [...]",
+}
 _CHECK = "mend it; `meyrin agent --config FILE --check` says when it is right"
 
 
@@ -37,6 +47,9 @@ def explained(
     elif first["type"] == "missing":
         hint = f"add it; {_CHECK}"
     words = first["msg"].removeprefix("Value error, ")
+    if first["type"] in _KINDS:
+        value = json.dumps(first["input"], ensure_ascii=False, default=str)
+        words = f"{value[:60]} is no {_KINDS[first['type']]}"
     return InvalidInput(f"{where}: {place}: {words}", hint=hint, field=place)
 
 

@@ -62,7 +62,7 @@ def command(
     try:
         machine.start()
         if not machine.ended.is_set():
-            _greet(machine.url, machine.login_link(), where, quiet)
+            _greet(machine.url, machine.login_link(), where, quiet, alone=no_local_site)
         wait_for_end(machine.ended)
     finally:
         say("stopping; jobs that run go on, `meyrin up` finds them again")
@@ -75,13 +75,16 @@ def command(
     return 0
 
 
-def _greet(url: str, link: str, folder: Path, quiet: bool) -> None:
+def _greet(url: str, link: str, folder: Path, quiet: bool, *, alone: bool) -> None:
     click.echo(url)
     if quiet:
         return
     say(f"\n  pages   {link}  (works once, 10 minutes; `meyrin login` prints another)")
     say(f"  state   {folder}")
-    say("  try     meyrin run --time=5 -- python3 -c 'print(6 * 7)'")
+    if alone:
+        say("  sites   meyrin site enrol NAME --lend  prints the line with which one joins")
+    else:
+        say("  try     meyrin run --time=5 -- python3 -c 'print(6 * 7)'")
     say("  stop    Ctrl-C\n")
 
 

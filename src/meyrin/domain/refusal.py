@@ -19,6 +19,7 @@ class Reason(StrEnum):
     CORES_PER_NODE = "cores_per_node"
     MEMORY_PER_NODE = "memory_per_node"
     NODE_COUNT = "node_count"
+    ACCELERATOR_COUNT = "accelerator_count"
     FEATURE = "feature"
     WALLTIME = "walltime"
     NO_WALLTIME = "no_walltime"

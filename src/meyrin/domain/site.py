@@ -49,6 +49,7 @@ class Partition:
     default_memory_mb_per_core: int | None = None
     whole_node: bool = False
     features: tuple[str, ...] = ()
+    max_accelerators_per_job: int | None = None
 
     def __post_init__(self) -> None:
         check_name("partition", self.name)
@@ -67,6 +68,13 @@ class Partition:
                     hint="write 1 or more, or leave it out",
                     field=name,
                 )
+        most = self.max_accelerators_per_job
+        if most is not None and most < 0:
+            raise InvalidInput(
+                f"partition {self.name}: max_accelerators_per_job is {most}",
+                hint="write 0 or more, or leave it out",
+                field="max_accelerators_per_job",
+            )
         if self.accelerators_per_node < 0 or (self.accelerators_per_node > 0) != (
             self.accelerator_type is not None
         ):

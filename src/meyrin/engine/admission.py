@@ -72,11 +72,14 @@ def shape(
         refuse(Reason.NO_WALLTIME, None, None)
     elif partition.max_walltime_s is not None and wall_s > partition.max_walltime_s:
         refuse(Reason.WALLTIME, wall_s, partition.max_walltime_s)
-    if refusals or wall_s is None:
-        return _in_order(refusals)
-    asked = _per_node(resources, partition, nodes)
+    asked = _per_node(resources, partition, nodes) if nodes else partition.node
     if resources.exclusive or partition.whole_node:
         asked = partition.node
+    most = partition.max_accelerators_per_job
+    if most is not None and nodes * asked.accelerators > most:
+        refuse(Reason.ACCELERATOR_COUNT, nodes * asked.accelerators, most)
+    if refusals or wall_s is None:
+        return _in_order(refusals)
     return Shaped(
         nodes=nodes,
         asked=asked,

@@ -62,6 +62,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "needs {nodes}; {place} gives a job at most {limit}",
         "ask for fewer nodes, tasks or accelerators",
     ),
+    Reason.ACCELERATOR_COUNT: (
+        "asks {accelerators}; {place} gives a job at most {limit}",
+        "ask for fewer accelerators, or choose another partition",
+    ),
     Reason.FEATURE: (
         "asks for the feature {asked}; {place} has {limit}",
         "leave it out of --constraint, or choose a partition that has it",
@@ -135,6 +139,7 @@ _USED_UP = (
     "ask for more (`meyrin project extend --hours`), or move some (`meyrin project transfer`)",
 )
 _FEWER = "needs {nodes} at {place}; {limit} can be used at present"
+_NOT_ASKED = frozenset({Reason.SITE_NOT_ASKED, Reason.PARTITION_NOT_ASKED})
 _DURATION = frozenset({Reason.WALLTIME})
 _HOURS = frozenset({Reason.TRANCHE_WAITS, Reason.BALANCE, Reason.BALANCE_HELD})
 _ABSENT = {Reason.DEPENDENCY: ("another job", "not yet met"), Reason.ARRAY_LIMIT: ("", "a few")}
@@ -250,7 +255,8 @@ def _when(wait_s: int) -> str:
 
 
 def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
-    """Reasons about no place if there are any, else those of the place with the fewest to mend."""
+    """Reasons about no place if there are any, else those of the place with the fewest to mend;
+    of a place that was not asked for only where none was."""
     general = [refusal for refusal in refusals if not refusal.partition]
     if general or not refusals:
         return general
@@ -258,9 +264,10 @@ def _nearest(refusals: Sequence[Refusal]) -> list[Refusal]:
     for refusal in refusals:
         by_place.setdefault((refusal.site, refusal.partition), []).append(refusal)
 
-    def distance(place: tuple[str, str]) -> tuple[int, int, tuple[str, str]]:
+    def distance(place: tuple[str, str]) -> tuple[bool, int, int, tuple[str, str]]:
         reasons = by_place[place]
-        return sum(not refusal.passing for refusal in reasons), len(reasons), place
+        unasked = any(refusal.reason in _NOT_ASKED for refusal in reasons)
+        return unasked, sum(not refusal.passing for refusal in reasons), len(reasons), place
 
     return by_place[min(by_place, key=distance)]
 

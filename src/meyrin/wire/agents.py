@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Base64Bytes, BeforeValidator, Field
 
 from meyrin.domain.job import JobRequest
-from meyrin.domain.site import Partition
+from meyrin.domain.site import OwnerShare, Partition
 from meyrin.domain.units import LAST_S
 from meyrin.wire.jobs import Body, FileView, Milli
 from meyrin.wire.sites import About
@@ -45,10 +45,12 @@ Words = Annotated[str, BeforeValidator(_kept)]
 
 
 class JoinBody(Body):
-    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated."""
+    """`digest` is the SHA-256 of the secret that the agent drew; may be repeated. With `site`, the
+    enrolment is used only if it is for that one."""
 
     enrolment: Annotated[str, Field(max_length=200)]
     digest: Digest
+    site: Annotated[str, Field(max_length=200)] | None = None
 
 
 class FollowBody(Body):
@@ -63,9 +65,20 @@ class JoinReply(Body):
     now_ms: int
 
 
+class LentOffer(Body):
+    """What is lent of a partition, to whom and when (`end_s` None: on and on)."""
+
+    id: str
+    partition: str
+    owners: list[OwnerShare]
+    start_s: int
+    end_s: int | None
+
+
 class SelfReply(Body):
     """The site of the credential, and how things stand. `answers` says that an agent of it
-    said hello and was heard in the last minute; `lent` are the partitions lent now."""
+    said hello and was heard in the last minute; `lent` are the partitions lent now, `offers` all
+    that have not ended (None: an older hub)."""
 
     site: str
     title: str
@@ -74,6 +87,7 @@ class SelfReply(Body):
     answers: bool
     drained: str | None
     lent: list[str]
+    offers: list[LentOffer] | None = None
 
 
 class HelloBody(Body):

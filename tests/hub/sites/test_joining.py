@@ -11,8 +11,9 @@ from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotAllowed
 from meyrin.domain.site import Partition
 from meyrin.hub.identity import credentials
 from meyrin.hub.identity import service as identity
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Actor
-from meyrin.hub.sites import joining, presence
+from meyrin.hub.sites import joining, presence, store
 from meyrin.hub.sites import service as sites
 
 ROOT = Actor(person="root", name="root", admin=True)
@@ -73,6 +74,14 @@ def test_an_enrolment_is_good_once_and_for_an_hour(house):
     for unknown in ("", "myr_" + "x" * 43, secret(3)):
         with pytest.raises(NotLoggedIn, match="never made"):
             join(house, unknown, 4)
+
+
+def test_an_enrolment_is_not_used_up_by_another_name(house):
+    made = enrol(house)
+    with house.write() as step, pytest.raises(Conflict, match="for the site alps, not apls"):
+        joining.join(step, made.secret, digest(), "apls")
+    with house.write() as step:
+        assert joining.join(step, made.secret, digest(), "alps").name == "alps"
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(house):
@@ -249,25 +258,85 @@ OFFERS = [
 ]
 
 
-def announce(house, site, offers):
+def hello(house, offers, number=1):
+    """What is lent once the holder of a secret has said hello, as `hub/agents` takes it."""
+    house.clock.pass_s(1)
+    return said_hello(house, holder(house, number), offers)
+
+
+def said_hello(house, caller, offers):
     with house.write() as step:
-        found = sites.announce(step, site.id, "slurm", [CPU], "one", {"offers": offers})
-        return joining.lend_proposed(step, found) if found.lend_proposed else []
+        agreed = joining.may_lend(step, caller.site, caller.token)
+        found = sites.announce(step, caller.site, "slurm", [CPU], "one", {"offers": offers})
+        if agreed:
+            joining.lend_proposed(step, found)
+        return sites.offers_of(step, found)
 
 
-def test_what_is_proposed_is_lent_once_where_the_enrolment_says_so(house):
-    plain, lends = enrol(house).site, enrol(house, "jura", lend=True).site
-    assert announce(house, plain, OFFERS) == []
-    (made,) = announce(house, lends, OFFERS)
+def audited(house, thing):
+    with house.read() as step:
+        return [(row.verb, row.actor, row.facts) for row in audit.listed(step, thing, "", 50)[0]]
+
+
+def test_what_a_site_proposes_as_it_joins_is_lent_where_the_enrolment_says_so(house):
+    join(house, enrol(house).secret)
+    assert hello(house, OFFERS) == []
+    join(house, enrol(house, "jura", lend=True).secret, 2)
+    house.clock.pass_s(600)  # a test job comes first
+    (made,) = hello(house, OFFERS, 2)
     assert (made.partition, made.end_s) == ("cpu", None)
     assert [(share.owner, share.weight) for share in made.shares] == [("uni", 3)]
-    assert announce(house, lends, OFFERS) == []
-    assert announce(house, lends, []) == []  # what is lent stays lent
+    said = {"site": "jura", "owners": "{'uni': 3}", "by": "join"}
+    assert audited(house, made.id) == [("offer.lend", "", said)]
+    assert hello(house, OFFERS, 2) == [made]  # the answer was lost
+    assert hello(house, [], 2) == [made]  # what is lent stays lent
+
+
+def test_what_was_ended_stays_ended_and_later_proposals_wait_for_a_word(house):
+    join(house, enrol(house, lend=True).secret)
+    (made,) = hello(house, OFFERS)
+    with house.write() as step:
+        sites.end_offer(step, "alps", made.id)
+    mine = [OFFERS[0] | {"owners": [{"owner": "mine", "weight": 1}]}]
+    assert hello(house, mine) == []
+    assert hello(house, [*mine, OFFERS[0] | {"partition": "gpu"}]) == []
+    enrol(house, lend=True, again=True)
+    assert hello(house, mine) == []  # an agent from before, whose successor has not joined
+    enrol(house, again=True)
+    assert hello(house, mine) == []
+    join(house, enrol(house, again=True).secret, 2)
+    assert hello(house, mine, 2) == []
+    before = holder(house, 2)
+    join(house, enrol(house, lend=True, again=True).secret, 3)
+    with pytest.raises(NotLoggedIn):  # a call of the one before that came late
+        said_hello(house, before, mine)
+    (again,) = hello(house, mine, 3)  # an administrator said so anew
+    assert [share.owner for share in again.shares] == ["mine"]
+
+
+def test_leave_to_lend_that_was_not_used_ends_with_the_enrolment(house):
+    made = enrol(house, lend=True)
+    join(house, made.secret)
+    with house.write() as step:
+        secret_now = sites.rotate_agent_token(step, ROOT, "alps")
     with house.read() as step:
-        assert len(sites.offers_of(step, lends)) == 1
-    enrol(house, "jura", lend=False, again=True)
-    later = [OFFERS[0] | {"partition": "gpu"}]
-    assert announce(house, lends, later) == []
+        caller = identity.authenticate(step, secret_now, identity.AGENT_KINDS)
+    assert said_hello(house, caller, OFFERS) == []
+
+
+def test_a_site_that_joined_by_an_older_hub_lends_nothing_new(house):
+    """There `--lend` stood for ever."""
+    join(house, enrol(house, lend=True).secret)
+    hello(house, [])
+    with house.write() as step:
+        store.set_field(step, holder(house).site, store.sites.c.lend_proposed, True)
+    assert hello(house, OFFERS) == []
+
+
+def propose(house, site, offers):
+    with house.write() as step:
+        found = sites.announce(step, site.id, "slurm", [CPU], "one", {"offers": offers})
+        return joining.lend_proposed(step, found)
 
 
 @pytest.mark.parametrize(
@@ -279,25 +348,25 @@ def test_what_is_proposed_is_lent_once_where_the_enrolment_says_so(house):
     ],
 )
 def test_a_proposal_that_can_not_be_lent_keeps_nobody_from_being_heard(house, wrong):
-    lends = enrol(house, lend=True).site
-    made = announce(house, lends, [OFFERS[0] | wrong, OFFERS[0]])
+    site = enrol(house, lend=True).site
+    made = propose(house, site, [OFFERS[0] | wrong, OFFERS[0]])
     assert [one.partition for one in made] == ["cpu"]
     with house.read() as step:
-        assert sites.site(step, lends.id).incarnation == "one"
+        assert sites.site(step, site.id).incarnation == "one"
 
 
 def test_an_offer_whose_time_is_over_is_not_made(house):
-    lends = enrol(house, lend=True).site
+    site = enrol(house).site
     now_s = house.clock.now_ms // 1000
     over = [OFFERS[0] | {"start_s": 10, "end_s": now_s}]
-    assert announce(house, lends, over) == []
-    (made,) = announce(house, lends, [OFFERS[0] | {"start_s": 10, "end_s": now_s + 5}])
+    assert propose(house, site, over) == []
+    (made,) = propose(house, site, [OFFERS[0] | {"start_s": 10, "end_s": now_s + 5}])
     assert (made.start_s, made.end_s) == (now_s, now_s + 5)
 
 
 def test_what_the_site_says_of_now_moves_the_world_once(house):
     site = enrol(house).site
-    announce(house, site, [])
+    propose(house, site, [])
     with house.read() as step:
         assert not sites.partition_states(step, step.now_s)[0].drained
     for reason, drained in (("quiet hours", True), ("quiet hours", True), ("", False)):

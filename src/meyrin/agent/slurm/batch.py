@@ -202,7 +202,7 @@ class SlurmBatch:
         self._given, self._given_doubt_s = chosen, how.doubt_s
         self._grace_s = config.grace_s
         self.sender.use(how.submits_at_once)
-        least_s, most_s = how.poll_min_s, max(how.poll_min_s, how.poll_max_s)
+        least_s, most_s = how.poll_min_s, how.poll_max_s
         self.watcher.use((least_s, most_s), how.accounting_wait_s)
         self.second.use(how.second_look_days, how.second_look_every_h)
 

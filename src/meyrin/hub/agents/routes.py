@@ -55,7 +55,7 @@ def _site(call: Call) -> str:
 def join(body: JoinBody, call: Anyone) -> JoinReply:
     """An enrolment token, once, for the credential whose SHA-256 is told; may be repeated."""
     with call.write() as step:
-        site = joining.join(step, body.enrolment, body.digest)
+        site = joining.join(step, body.enrolment, body.digest, body.site)
         audit.note(step, "", "site.join", site.name, credential=body.digest[:12])
         return JoinReply(site=site.name, title=site.title, now_ms=step.now_ms)
 

@@ -32,6 +32,7 @@ from meyrin.wire.agents import (
     HelloReply,
     LeaseBody,
     LeaseReply,
+    LentOffer,
     Report,
     ResultsBody,
     SelfReply,
@@ -47,7 +48,7 @@ _RANK = {"held": -1, "leased": -1, "queued": 0, "running": 1, "refused": 2, "end
 def who(step: Step, site_id: str) -> SelfReply:
     """How the site of a credential stands. Five queries at most."""
     site = sites.site(step, site_id)
-    lent = sites.offers_at(step, step.now_s)
+    offers = sites.offers_of(step, site)
     heard_s = (site.last_heard_ms or 0) // 1000
     return SelfReply(
         site=site.name,
@@ -56,27 +57,37 @@ def who(step: Step, site_id: str) -> SelfReply:
         incarnation=site.incarnation,
         answers=bool(site.incarnation) and step.now_s - heard_s <= capacity.SILENT_AFTER_S,
         drained=site.drained_reason,
-        lent=sorted(partition for name, partition in lent if name == site.name),
+        lent=sorted({one.partition for one in offers if one.start_s <= step.now_s}),
+        offers=[
+            LentOffer(
+                id=one.id,
+                partition=one.partition,
+                owners=list(one.shares),
+                start_s=one.start_s,
+                end_s=one.end_s,
+            )
+            for one in offers
+        ],
     )
 
 
 def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloReply:
     """Note what the site has; from now on only this incarnation of the agent is heard."""
+    agreed = body.about is not None and joining.may_lend(step, site_id, token)
     site = _announce(step, site_id, body)
     if token:
         identity.note_used(step, token)
+    if agreed:
+        joining.lend_proposed(step, site)
     attempts.offer_again(step, site_id)
     return HelloReply(site=site.name, now_ms=step.now_ms)
 
 
 def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
     about = None if body.about is None else body.about.model_dump(mode="json")
-    site = sites.announce(
+    return sites.announce(
         step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
     )
-    if site.lend_proposed:
-        joining.lend_proposed(step, site)
-    return site
 
 
 def say_anew(step: Step, site_id: str, body: LeaseBody) -> None:

@@ -71,6 +71,12 @@ def enrolling_site(step: Step, secret: str) -> str:
     return str(row.site_id)
 
 
+def joined_ms(step: Step, site_id: str) -> int | None:
+    """When the site's newest enrolment was used; None where it was not. One query."""
+    row = store.newest_enrolment(step, site_id)
+    return None if row is None else row.used_ms
+
+
 def use_enrolment(step: Step, secret: str, digest: str) -> bool:
     """Make `digest` the one credential of the token's site. Whether that is new.
 

@@ -181,6 +181,13 @@ def use_enrolment(step: Step, digest: str) -> sa.Row[Any] | None:
     )
 
 
+def newest_enrolment(step: Step, site: str) -> sa.Row[Any] | None:
+    """Of those that were not withdrawn or revoked; where one was not used, that is the newest."""
+    ours = (tokens.c.site_id == site, tokens.c.kind == "enrol", tokens.c.revoked_ms.is_(None))
+    newest = tokens.c.used_ms.desc().nulls_first()
+    return step.one(sa.select(tokens.c.used_ms).where(*ours).order_by(newest).limit(1))
+
+
 def token_by_id(step: Step, token: str) -> sa.Row[Any] | None:
     return step.one(sa.select(tokens).where(tokens.c.id == token))
 
