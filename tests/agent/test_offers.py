@@ -95,6 +95,16 @@ def replace_end(one, end_s):
     return one.model_copy(update={"end_s": end_s})
 
 
+def test_what_stands_as_another_says_is_not_to_be_ended(tmp_path):
+    """One [[offer]] after another of the same partition: the later is not lent yet."""
+    later = '[[offer]]\npartition = "gpu"\nowners = { lab = 1 }\nstart = 2900-01-01\n'
+    ((words, way_out),) = told(tmp_path, OFFER + later, LENT)
+    assert words.endswith("is not lent")
+    assert way_out == (
+        "ask the hub's administrator: meyrin site offer alps gpu --owner lab=1 --from 2900-01-01"
+    )
+
+
 def test_the_log_says_it_too_and_a_hub_that_is_away_is_no_matter(tmp_path):
     proposed = load(tmp_path, OFFER).offer
 

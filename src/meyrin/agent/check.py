@@ -16,7 +16,7 @@ from meyrin.agent.batch import BatchSystem, TakesSettings
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.slurm import ask, push
-from meyrin.agent.slurm.transport import ClusterFacts
+from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import MeyrinError, NotLoggedIn
 from meyrin.domain.job import JobRequest
@@ -76,21 +76,16 @@ def _offer_findings(config: AgentConfig, names: set[str], known: str) -> Iterato
 def _nodes(config: AgentConfig, facts: ClusterFacts) -> dict[str, frozenset[str]]:
     """The names of the nodes of each partition that is offered."""
     found = ask.discovered(facts)
-    known = {name: nodes_of(facts, one) for name, one in found.items()}
+    known = {name: names_of(ask.nodes_of(one, facts)) for name, one in found.items()}
     for name, how in config.slurm.partitions.items():
         some = how.features or how.reservation  # which of its nodes is not known here
-        theirs = {node.name for node in facts.nodes if how.partition in node.partitions}
-        known[name] = frozenset(() if some else theirs)
+        theirs = (node for node in facts.nodes if how.partition in node.partitions)
+        known[name] = frozenset() if some else names_of(theirs)
     return known
 
 
-def nodes_of(facts: ClusterFacts, place: ask.Place) -> frozenset[str]:
-    """The names of the nodes that a partition of ours may have."""
-    return frozenset(
-        node.name
-        for node in facts.nodes
-        if place.slurm in node.partitions and node.cores == place.partition.cores_per_node
-    )
+def names_of(nodes: Iterable[NodeFacts]) -> frozenset[str]:
+    return frozenset(node.name for node in nodes)
 
 
 def newly_wrong(

@@ -105,7 +105,7 @@ def find_slurm(conf: Path | None, bin_folder: Path | None) -> Found:
         facts,
         conf,
         bin_folder,
-        {one.partition.name: check.nodes_of(facts, one) for one in first},
+        {one.partition.name: check.names_of(ask.nodes_of(one, facts)) for one in first},
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,16 @@ class Item:
 
     work: Work
     request: JobRequest
+
+
+def works(path: Path) -> list[Work]:
+    """The attempts that a journal knows, also while its agent runs; nothing is changed."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        return [
+            Work.model_validate_json(text) for (text,) in db.execute("SELECT work FROM attempts")
+        ]
 
 
 class Journal:

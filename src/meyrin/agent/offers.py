@@ -25,10 +25,13 @@ def first_second(day: date | None) -> int | None:
 def differences(offers: Sequence[Offer], reply: SelfReply) -> Iterator[tuple[str, str]]:
     """Where the file differs from what is lent, each with the way out."""
     lent = reply.offers or ()
+    now_s = reply.now_ms // 1000
+    as_said = {each.id for each in lent for one in offers if _same(one, each, now_s)}
     for one in offers:
-        ours = [each for each in lent if each.partition == one.partition]
-        if any(_same(one, each, reply.now_ms // 1000) for each in ours):
+        if any(_same(one, each, now_s) for each in lent):
             continue
+        # what stands as another [[offer]] says, or at another time, is not in its way
+        ours = [each for each in lent if each.id not in as_said and _meets(one, each)]
         words = f"[[offer]] of {one.partition} ({_told(one.owners, first_second(one.until))}) "
         if not ours:
             words += "is not lent"
@@ -49,6 +52,8 @@ def tell(who: Callable[[], SelfReply], offers: Sequence[Offer]) -> None:
         reply = who()
     except MeyrinError:
         return
+    if reply.offers is None:  # a hub of before does not say
+        return
     for words, way_out in differences(offers, reply):
         log.warning("agent.offer_differs", words=words, hint=way_out)
 
@@ -61,7 +66,19 @@ def shared(config: AgentConfig, nodes: Mapping[str, frozenset[str]]) -> Iterator
             yield one.partition, other.partition
 
 
+def _meets(one: Offer, lent: LentOffer) -> bool:
+    until_s = first_second(one.until)
+    begins = until_s is None or lent.start_s < until_s
+    return (
+        one.partition == lent.partition
+        and begins
+        and (lent.end_s is None or (first_second(one.start) or 0) < lent.end_s)
+    )
+
+
 def _same(one: Offer, lent: LentOffer, now_s: int) -> bool:
+    if one.partition != lent.partition:
+        return False
     start_s = first_second(one.start) or 0
     begins = lent.start_s == start_s or max(lent.start_s, start_s) <= now_s
     owners = {each.owner: each.weight for each in lent.owners}

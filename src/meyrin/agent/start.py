@@ -10,7 +10,7 @@ from meyrin.agent.batch import BatchSystem
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential
 from meyrin.agent.hub import Hub
-from meyrin.agent.journal import Journal
+from meyrin.agent.journal import Journal, works
 from meyrin.agent.limits import KeepsLimits
 from meyrin.agent.loop import Agent
 from meyrin.agent.watched import Watched
@@ -30,14 +30,7 @@ def noted(config: AgentConfig) -> Path:
 
 def not_told(config: AgentConfig) -> dict[str, str]:
     """The attempts whose end the agent has not told the hub yet, with their jobs."""
-    path = _journal(config)
-    if not path.exists():
-        return {}
-    journal = Journal(path)
-    try:
-        return {item.work.attempt: _label(item.work) for item in journal.everything()}
-    finally:
-        journal.close()
+    return {work.attempt: _label(work) for work in works(_journal(config))}
 
 
 def _label(work: Work) -> str:

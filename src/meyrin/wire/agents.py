@@ -13,15 +13,14 @@ results  the files that a job left and that were asked for
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Base64Bytes, BeforeValidator, Field
+from pydantic import Base64Bytes, Field
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.domain.units import LAST_S
-from meyrin.wire.jobs import Body, FileView, Milli
+from meyrin.wire.jobs import Body, FileView, Milli, Words
 from meyrin.wire.sites import About
 
 Phase = Literal["held", "queued", "running", "ended", "refused"]
@@ -31,17 +30,6 @@ Small = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 LONGEST_REASON = 500  # why a site takes nothing new
-
-# what no column of a database takes: NUL, and halves of characters
-_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
-
-
-def _kept(value: Any) -> Any:
-    return _NOT_KEPT.sub("\ufffd", value) if isinstance(value, str) else value
-
-
-Words = Annotated[str, BeforeValidator(_kept)]
-"""What a site's programs say, whatever that is: one odd word must not stop all reports."""
 
 
 class JoinBody(Body):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason
@@ -13,6 +14,17 @@ from meyrin.domain.units import LAST_S
 Key = Annotated[str, Field(min_length=8, max_length=200)]
 Second = Annotated[int, Field(ge=0, le=LAST_S)]  # since 1970
 Milli = Annotated[int, Field(ge=0, le=LAST_S * 1000 + 999)]
+
+# what no column of a database takes: NUL, and halves of characters
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
+
+
+def _kept(value: Any) -> Any:
+    return _NOT_KEPT.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+Words = Annotated[str, BeforeValidator(_kept)]
+"""What a site's programs say, whatever that is: one odd word must not stop all reports."""
 
 
 class Body(BaseModel):

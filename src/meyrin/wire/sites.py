@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from meyrin.domain.site import OwnerShare, Partition
-from meyrin.wire.jobs import Body, Second
+from meyrin.wire.jobs import Body, Second, Words
 
 
 class OfferView(Body):
@@ -69,9 +69,9 @@ class Shortage(Body):
     """A partition fewer of whose nodes take new jobs now than it has; 0 is none. They may be back
     at any time."""
 
-    partition: str
+    partition: Annotated[Words, Field(max_length=63)]
     usable_nodes: Annotated[int, Field(ge=0, le=10**9)]
-    why: Annotated[str, Field(max_length=500)]
+    why: Annotated[Words, Field(max_length=500)]
 
 
 class About(Body):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meyrin.agent.slurm.ask import Place, discovered
+from meyrin.agent.slurm.ask import Place, discovered, nodes_of
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
 from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts
@@ -46,12 +46,37 @@ def test_a_partition_that_is_closed_takes_nothing(state: str) -> None:
             [(1, "of its 3 nodes 1 drained, 1 failing: new cooling")],
         ),
         (("IDLE", "FUTURE"), []),  # there is no such node yet
+        # what still runs there is room that is taken already
+        (("IDLE", "MIXED+DRAIN", "COMPLETING+DRAIN"), []),
+        (
+            ("IDLE", "IDLE+DRAIN", "ALLOCATED+DRAIN"),
+            [(2, "of its 3 nodes 2 drained: new cooling")],
+        ),
+        (("IDLE", "DOWN*+ALLOCATED"), [(1, "of its 2 nodes 1 down: new cooling")]),
     ],
 )
 def test_nodes_that_are_out_are_not_counted(
     states: tuple[str, ...], told: list[tuple[int, str]]
 ) -> None:
     assert said(cluster(*states, reason="new cooling [root@2026-11-30T12:00:00]")) == told
+
+
+def test_a_reason_may_be_in_any_alphabet_and_any_encoding() -> None:
+    odd = b"r\xe9par\xe9 \x00".decode("utf-8", "surrogateescape")
+    assert said(cluster("IDLE+DRAIN", reason=odd)) == [
+        (0, "all its nodes are drained: r\ufffdpar\ufffd \ufffd")
+    ]
+
+
+def test_two_kinds_of_accelerator_have_no_node_in_common() -> None:
+    kinds = [(Gres("gpu", kind, 4),) for kind in ("h100", "a100")]
+    nodes = tuple(NodeFacts(g[0].type, "IDLE", 64, 256_000, g, (), ("gpu",)) for g in kinds)
+    facts = ClusterFacts("24.05", "c", "u", (PartitionFacts("gpu", "UP"),), nodes)
+    found = {
+        name: [node.name for node in nodes_of(place, facts)]
+        for name, place in discovered(facts).items()
+    }
+    assert found == {"gpu-h100x4": ["h100"], "gpu-a100x4": ["a100"]}
 
 
 def test_a_partition_stays_what_it_is_while_nodes_are_out() -> None:

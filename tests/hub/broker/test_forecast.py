@@ -54,6 +54,13 @@ def test_lists_say_what_holds_a_job_back(hub):
         "--begin",
         "--dependency",
     ]
+    hub.clock.pass_s(61)
+    assert hub.detail(later).job.reason == "", "before the broker has looked"
+
+
+def test_a_forecast_says_why_a_site_takes_nothing(hub):
+    hub.drain("alps", "new cooling")
+    assert "(new cooling)" in forecast(hub).summary
 
 
 def test_a_forecast_of_what_nothing_holds_back(hub):

@@ -111,6 +111,7 @@ def test_that_it_was_cut_is_told_to_whoever_reads(small):
         ({"stdout": "o", "stderr": "../e", "chdir": "run"}, ["/home/ada/run/o", "/home/ada/e"]),
         ({"stdout": "a", "output_files": ("a",)}, ["a"]),
         ({"stdout": "/scratch/a", "output_files": ("b",)}, ["/scratch/a"]),
+        ({"stdout": "/dev/null"}, [""]),
         ({"stdout": "%N.out"}, [""]),
         ({"stderr": "e"}, ["", "/home/ada/e"]),
         ({}, ["", ""]),

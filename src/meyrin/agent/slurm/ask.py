@@ -182,7 +182,16 @@ def exists(node: NodeFacts) -> bool:
     return "FUTURE" not in flags_of(node)
 
 
-def accelerators_of(node: NodeFacts) -> tuple[int, str | None]:
+def nodes_of(place: Place, facts: ClusterFacts) -> list[NodeFacts]:
+    """The nodes of a partition of ours: those of its kind, or all of Slurm's partition where none
+    is just as the settings say."""
+    part = place.partition
+    here = [node for node in facts.nodes if place.slurm in node.partitions and exists(node)]
+    kind = (part.cores_per_node, part.accelerators_per_node, part.accelerator_type)
+    return [node for node in here if (node.cores, *_accelerators(node)) == kind] or here
+
+
+def _accelerators(node: NodeFacts) -> tuple[int, str | None]:
     """How many of which type a partition of ours has a node for them."""
     gpu = _gpu(node)
     return (gpu.count, (gpu.type or "gpu").lower()) if gpu else (0, None)
@@ -207,7 +216,7 @@ def _place(
 ) -> Place:
     common = set.intersection(*(set(node.features) for node in nodes))
     default_s = part.default_walltime_s
-    accelerators, its_type = accelerators_of(nodes[0])
+    accelerators, its_type = _accelerators(nodes[0])
     ours = Partition(
         name=label,
         nodes=len(nodes),

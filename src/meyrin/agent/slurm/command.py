@@ -55,16 +55,20 @@ def runner(timeout_s: float) -> Run:
         data = given.encode("utf-8", "surrogateescape")
         pipe = subprocess.PIPE
         try:
-            with subprocess.Popen(
+            started = subprocess.Popen(
                 list(command), env=dict(environment), stdin=pipe, stdout=pipe, stderr=pipe
-            ) as child:
-                try:
-                    out, err = _answer(child, command[0], data, timeout_s)
-                except BaseException:
-                    child.kill()
-                    raise
+            )
         except OSError as error:
             raise Unreachable(f"{command[0]} can't be run: {error.strerror}", sent=False) from error
+        with started as child:
+            try:
+                out, err = _answer(child, command[0], data, timeout_s)
+            except OSError as error:
+                child.kill()
+                raise Unreachable(f"{command[0]} broke off: {error.strerror}") from error
+            except BaseException:
+                child.kill()
+                raise
         return Done(
             child.returncode,
             out.decode("utf-8", "surrogateescape"),

@@ -200,8 +200,8 @@ class Sender:
 
     def _not_asked(self, job: Job, not_before_s: int, why: str) -> None:
         """Slurm has heard nothing of this try."""
-        if job.cancel_s is not None and self.spool.fence(job.attempt):
-            end(job, "cancelled")
+        if job.cancel_s is not None:
+            self._unasked_ends(job)
             return
         job.stage, job.not_before_s = Stage.WAITING, not_before_s
         job.seen = replace(job.seen, why=why)
@@ -254,7 +254,11 @@ class Sender:
         """Those in doubt wait on when Slurm answers again, and later ones pass them."""
         if self._silence.answered_s < self.silent_until_s:
             return
-        told = [job.attempt for job in self.book.of(Stage.SENDING) if job.seen.why == _SILENT]
+        told = [
+            job.attempt
+            for job in self.book.of(Stage.SENDING)
+            if job.seen.why == _SILENT and job.attempt not in self._flying
+        ]
 
         def how(job: Job) -> None:
             if job.stage is Stage.SENDING:
@@ -339,12 +343,15 @@ class Sender:
             if job.cancel_s is None:
                 job.cancel_s = now
             if job.stage is Stage.WAITING:
-                if self.spool.fence(job.attempt):
-                    end(job, "cancelled")
-                else:  # a copy of an earlier try runs
-                    job.stage, job.looks, job.looked_s = Stage.SENDING, 1, 0
+                self._unasked_ends(job)
 
         self.book.change(attempts, how)
+
+    def _unasked_ends(self, job: Job) -> None:
+        if self.spool.fence(job.attempt):
+            end(job, "cancelled")
+        else:  # a copy of an earlier try runs
+            job.stage, job.looks, job.looked_s = Stage.SENDING, 1, 0
 
     def cancel_once(self) -> int:
         """Tell Slurm what is to end; again until it has. Ids are asked for by name first: a

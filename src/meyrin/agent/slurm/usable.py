@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from meyrin.agent.slurm.ask import Place, accelerators_of, exists, flags_of
+from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.ask import Place, flags_of
 from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts
 from meyrin.domain.units import show_count
 from meyrin.wire.sites import Shortage
@@ -20,6 +21,7 @@ _OUT = {
     "DRAIN": "drained", "DRAINED": "drained", "DRAINING": "drained", "DOWN": "down",
     "FAIL": "failing", "FAILING": "failing", "ERROR": "failing", "INVALID_REG": "not as configured",
 }  # fmt: skip
+_BUSY = frozenset({"ALLOCATED", "MIXED", "COMPLETING"})
 _WHO = re.compile(r"\s*\[[^\]]*@[^\]]*\]$")  # `new cooling [root@2026-11-30T12:00:00]`
 _LONGEST, _MOST = 300, 3
 
@@ -34,26 +36,25 @@ def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortag
             why = f"{place.slurm} is {state}"
             found.append(Shortage(partition=name, usable_nodes=0, why=why))
             continue
-        nodes = _nodes_of(place, facts)
+        nodes = ask.nodes_of(place, facts)
         out = {node.name: word for node in nodes if (word := _out(node))}
-        usable = min(place.partition.nodes, len(nodes) - len(out))
+        # those that still run something are taken by it, and give nothing to others
+        gone = sum(node.name in out and not _runs(node) for node in nodes)
+        usable = min(place.partition.nodes, len(nodes) - gone if len(out) < len(nodes) else 0)
         if out and usable < place.partition.nodes:
             why = _in_words(nodes, out)
             found.append(Shortage(partition=name, usable_nodes=usable, why=why))
     return tuple(found)
 
 
-def _nodes_of(place: Place, facts: ClusterFacts) -> list[NodeFacts]:
-    """The nodes of its kind; all of Slurm's partition where none is just as the settings say."""
-    part = place.partition
-    here = [node for node in facts.nodes if place.slurm in node.partitions and exists(node)]
-    kind = (part.cores_per_node, part.accelerators_per_node, part.accelerator_type)
-    return [node for node in here if (node.cores, *accelerators_of(node)) == kind] or here
-
-
 def _out(node: NodeFacts) -> str:
     said = flags_of(node)
     return next((word for flag, word in _OUT.items() if flag in said), "")
+
+
+def _runs(node: NodeFacts) -> bool:
+    said = flags_of(node)
+    return "DOWN" not in said and not said.isdisjoint(_BUSY)
 
 
 def _in_words(nodes: list[NodeFacts], out: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
-from meyrin.engine.model import Candidate, PartitionState, Placement, State
+from meyrin.engine.model import Candidate, Placement, State
 from meyrin.engine.placement import forecast
 from meyrin.hub.broker.service import place_view, snapshot
 from meyrin.hub.calls import paying
@@ -52,8 +52,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=eligible.blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
-    shut = sites.why_shut(step, [each.site for each in state.partitions if _is_shut(each)])
-    say = _words_of_sites(lacking, row.reason, shut)
+    say = _words_of_sites(lacking, row.reason, _why_shut(step, state))
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
     return _view(row.id, row.state, said, lacking, say)
 
@@ -87,7 +86,7 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
             others=[place_view(other) for other in answer.others],
             helps=[],
         )
-    say = _words_of_sites(lacking)
+    say = _words_of_sites(lacking, shut=_why_shut(step, state))
     said = words.explain(job, state, seen.policy, step.now_s, say)
     return _view(0, "forecast", said, lacking, say)
 
@@ -95,8 +94,10 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
 # --- inside
 
 
-def _is_shut(place: PartitionState) -> bool:
-    return place.drained or place.usable_nodes is not None
+def _why_shut(step: Step, state: State) -> dict[tuple[str, str], str]:
+    """Why partitions take nothing, or less, in their sites' words. One query at most."""
+    less = [p.site for p in state.partitions if p.drained or p.usable_nodes is not None]
+    return sites.why_shut(step, less)
 
 
 def _with_funds(step: Step, state: State, project_id: str) -> State:

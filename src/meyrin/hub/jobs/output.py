@@ -147,4 +147,5 @@ def _file(job: JobView, pattern: str | None, request: JobRequest) -> str:
         return ""
     own = request.inputs or request.output_files
     folder = None if own else request.submit_dir
-    return normpath(join(folder or "", request.chdir or "", name))
+    path = normpath(join(folder or "", request.chdir or "", name))
+    return "" if path.startswith("/dev/") else path

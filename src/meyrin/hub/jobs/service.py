@@ -74,7 +74,9 @@ def _held_back(row: sa.Row[Any], now_s: int) -> str:
         return ""
     if row.held:
         return "held"
-    return "--begin" if (row.begin_s or 0) > now_s else "--dependency"
+    if row.begin_s is not None:
+        return "--begin" if row.begin_s > now_s else ""  # what else there is, `explain` finds out
+    return "--dependency"
 
 
 def views(step: Step, rows: Iterable[sa.Row[Any]]) -> list[JobView]:

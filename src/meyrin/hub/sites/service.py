@@ -459,7 +459,10 @@ def as_site(row: Any, partitions: tuple[Partition, ...]) -> Site:
 
 
 def _spec(partition: Partition) -> dict[str, Any]:
-    return asdict(partition) | {"features": list(partition.features)}
+    spec = asdict(partition) | {"features": list(partition.features)}
+    if partition.max_accelerators_per_job is None:
+        del spec["max_accelerators_per_job"]  # the release before knows no such field
+    return spec
 
 
 def _ids(stored: list[str] | None) -> tuple[str, ...] | None:
