@@ -6,6 +6,7 @@ in the main thread, so that no byte is lost or torn by an interruption.
 
 from __future__ import annotations
 
+import select
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ERASE = "\r\033[K"
 QUESTION = "cancel or detach? [c/d] "
+_LOOK_S = 0.5
 STARTED = frozenset({"running", "completed", "failed", "cancelled", "expired"})
 
 
@@ -201,6 +203,8 @@ class Streaming:
             while True:
                 sys.stderr.write(f"\n{QUESTION}")
                 sys.stderr.flush()
+                while not select.select([sys.stdin], [], [], _LOOK_S)[0]:
+                    pass  # a Ctrl-C just before the wait is noticed after it
                 typed = sys.stdin.readline()
                 answer = typed.strip().lower()[:1]
                 if answer in {"c", "d"} or not typed:
