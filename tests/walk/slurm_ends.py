@@ -51,14 +51,19 @@ def show(slurm: Slurm) -> None:
         print(slurm.command(cluster, "scontrol", "-o", "show", "node"))
 
 
-def check_ended_by_slurm(found: JobDetail, slurm: Slurm) -> None:
+def check_ended_by_slurm(found: JobDetail, slurm: Slurm, *, ran: bool) -> None:
     """A controller that was killed gives the id of a job that runs to another: Slurm ends that
     one by itself before it has run. Then it is told as what Slurm's accounting calls it, beside
     what it forgot that it had queued. Or it forgot the job while it ran, and its person gave it
-    up: then accounting has no end of it."""
+    up: then accounting has no end of it. Or the launch was lost with a daemon that was killed:
+    Slurm takes it for running until its wall time is over."""
     (attempt,) = found.attempts
-    assert found.job.state == "cancelled", found
     said = endings(slurm, attempt.site, attempt.attempt)
+    if found.job.reason == "wall time was over":
+        assert (found.job.state, ran) == ("failed", False), found
+        assert {each.partition("|")[0] for each in said} == {"TIMEOUT"}, (found, said)
+        return
+    assert found.job.state == "cancelled", found
     if attempt.why == UNSEEN:
         assert not {each for each in said if each.startswith("COMPLETED")}, (found, said)
         return

@@ -118,7 +118,7 @@ class Load:
             accelerator_type="h100" if kind == "gres" else None,
             nodes_min=2 if kind == "multi" else None, tasks=2 if kind == "multi" else None,
         )  # fmt: skip
-        base = replace(base, resources=wanted, walltime_s=600, requeue=kind == "requeued")
+        base = replace(base, resources=wanted, walltime_s=300, requeue=kind == "requeued")
         if kind == "array":
             script = base.script + _ELEMENT.format(file=self.arrays)
             return replace(base, script=script, array=ArraySpec(tuple(range(ELEMENTS)), AT_ONCE))
@@ -289,16 +289,17 @@ def check_arrays(load: Load, completed: set[int]) -> None:
 def check_kinds(place: Facility, load: Load, slurm: Slurm) -> None:
     with place.hub.client() as client:
         found = {each.job: each for each in client.each_job(limit=500)}
+        came = load.lines()
         must = {job: ("completed", 0) for kind in ("single", "multi", "gres")
                 for job in load.jobs[kind]}  # fmt: skip
         must |= {job + n: ("completed", 0) for job in load.jobs["array"] for n in range(ELEMENTS)}
         must |= dict.fromkeys(load.jobs["bad"], ("failed", 3))
         for job, ended in must.items():
             if (found[job].state, found[job].exit_code) != ended:
-                check_ended_by_slurm(client.job(job), slurm)
+                check_ended_by_slurm(client.job(job), slurm, ran=job in came)
         for job in load.jobs["overtime"]:
             if (found[job].state, found[job].reason) != ("failed", "wall time was over"):
-                check_ended_by_slurm(client.job(job), slurm)
+                check_ended_by_slurm(client.job(job), slurm, ran=job in came)
     with place.hub.client() as client:
         for job in load.jobs["cancelled"]:
             detail = client.job(job)
