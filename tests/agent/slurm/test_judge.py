@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 
 from meyrin.agent.batch import BatchJob, Phase
-from meyrin.agent.slurm.judge import ENDS, RUNS, WAITS, Witnesses, ending, live, unknown_word, usage
+from meyrin.agent.slurm.judge import (
+    ENDS,
+    RUNS,
+    WAITS,
+    Witnesses,
+    ending,
+    live,
+    may_go_on,
+    taken_back,
+    unknown_word,
+    usage,
+)
 from meyrin.agent.slurm.spool import Run
 from meyrin.agent.slurm.transport import AccountingRow, QueueRow
 
@@ -53,6 +64,34 @@ def test_a_job_that_stands_still_has_begun_and_says_so(word):
     seen = live(RUNNING, row(word, start_s=100))
     assert (seen.phase, seen.why) == (Phase.RUNNING, f"Slurm: {word}")
     assert live(seen, row("RUNNING", start_s=100)) == live(RUNNING, row("RUNNING", start_s=100))
+
+
+def test_a_copy_that_failed_in_the_second_in_which_the_run_began_is_no_end_of_it():
+    """The queue tells no exit code, and accounting tells nothing."""
+    copy = row("FAILED", start_s=100, end_s=100)
+    goes_on = Witnesses(queue=copy, runs=(Run(0, "7", 100),), seconds=(100,))
+    assert ending(RUNNING, goes_on) is None
+    job = ending(RUNNING, replace(goes_on, runs=(Run(0, "7", 100, end_s=110, code=0),)))
+    assert (job.end, job.exit_code) == ("exit", 0)
+    short = replace(goes_on, runs=(Run(0, "7", 100, end_s=100, code=3),))
+    assert (ending(RUNNING, short).end, ending(RUNNING, short).exit_code) == ("exit", 3)
+    assert ending(RUNNING, replace(goes_on, seconds=())).end == "lost"
+
+
+def test_a_run_that_a_controller_forgot_and_queued_again_may_go_on_to_its_good_end():
+    """World 454: accounting has it open, and the job pending again; the queue lists nothing."""
+    rows = (acct("RUNNING", end_s=None), acct("PENDING", start_s=None, end_s=None, elapsed_s=None))
+    running = Witnesses(accounting=rows, runs=(Run(0, "7", 100),))
+    assert may_go_on(running)
+    assert ending(RUNNING, running) is None
+    over = replace(running, runs=(Run(0, "7", 100, end_s=160, code=0),))
+    assert not may_go_on(over)
+    assert taken_back(RUNNING, over) == 0
+    assert (ending(RUNNING, over).end, ending(RUNNING, over).exit_code) == ("exit", 0)
+    ended = (acct("REQUEUED"), rows[1])
+    assert not may_go_on(replace(running, accounting=ended))
+    # it was taken back as Slurm says: the end of that run is none of the job's
+    assert ending(RUNNING, replace(over, accounting=ended)) is None
 
 
 def test_times_are_the_wrappers_where_accounting_has_no_row_of_the_run():

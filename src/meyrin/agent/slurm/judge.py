@@ -177,12 +177,25 @@ def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
 
 
 def _ended_well(w: Witnesses) -> bool:
-    """Whether Slurm and the wrapper both say that the last run came to its good end: where it
-    waits again after that, its controller has forgotten that it ran."""
+    """Whether the wrapper says that the last run came to its good end, and Slurm too, or it never
+    ended that run: where it waits again after that, its controller has forgotten that it ran."""
     rows = _begun_runs(w)
     said = _said(w)
-    good = said is not None and said.ended and said.code == 0
-    return good and bool(rows) and base(rows[-1].state) == "COMPLETED"
+    if said is None or not said.ended or said.code != 0 or not rows:
+        return False
+    return base(rows[-1].state) == "COMPLETED" or goes_on(rows[-1])
+
+
+def goes_on(row: AccountingRow) -> bool:
+    """Whether accounting has this run open."""
+    return base(row.state) in RUNS and row.end_s is None
+
+
+def may_go_on(w: Witnesses) -> bool:
+    """Whether the last run may go on, though Slurm queued the job again: it never ended that run,
+    and neither did the wrapper."""
+    rows, said = _begun_runs(w), _said(w)
+    return said is not None and not _over(said) and bool(rows) and goes_on(rows[-1])
 
 
 def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
@@ -404,7 +417,14 @@ def is_of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
         return False
     if row.exit_code == SECOND_COPY and all(run.code != SECOND_COPY for run in w.runs):
         return True  # it began in the same second as our run
+    if row.exit_code is None and _failed_at_once(row):  # the queue tells no code
+        return not any(_within(run.end_s, row) for run in w.runs if run.end_s is not None)
     return not any(_within(run.start_s, row) for run in w.runs)
+
+
+def _failed_at_once(row: AccountingRow | QueueRow) -> bool:
+    known = row.start_s is not None and row.end_s is not None and row.end_s <= row.start_s + 1
+    return known and base(row.state) == "FAILED"
 
 
 def _ended_unbegun(row: AccountingRow | QueueRow, w: Witnesses) -> bool:

@@ -406,6 +406,8 @@ class Watcher:
         last = w.runs[-1].number if w.runs else 0
         if not self.spool.fence_runs(job.attempt, *range(last + 1, run + 1)):
             return _shown_missing(now)
+        if judge.may_go_on(w):
+            return self._last_word(job, w, now, claimed=True)
         return _ending_as(judge.forgotten(job.seen, w), w)
 
 
