@@ -182,7 +182,7 @@ def hub_findings(
     *,
     joined: bool,
 ) -> Iterator[Finding]:
-    """Whether the hub answers, knows us and has the same time."""
+    """Whether the hub answers, knows us, has the same time and lends what the file proposes."""
     try:
         skew = skew_finding(connection.clock_ms(), now_ms)
         if skew is not None:

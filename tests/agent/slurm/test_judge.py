@@ -13,6 +13,7 @@ from meyrin.agent.slurm.judge import (
     WAITS,
     Witnesses,
     ending,
+    is_of_a_copy,
     live,
     may_go_on,
     taken_back,
@@ -76,6 +77,9 @@ def test_a_copy_that_failed_in_the_second_in_which_the_run_began_is_no_end_of_it
     short = replace(goes_on, runs=(Run(0, "7", 100, end_s=100, code=3),))
     assert (ending(RUNNING, short).end, ending(RUNNING, short).exit_code) == ("exit", 3)
     assert ending(RUNNING, replace(goes_on, seconds=())).end == "lost"
+    # our run began before, and came to its end in the second of the copy
+    before = replace(goes_on, runs=(Run(0, "7", 50, end_s=100, code=0),))
+    assert is_of_a_copy(copy, before)
 
 
 def test_a_run_that_a_controller_forgot_and_queued_again_may_go_on_to_its_good_end():

@@ -183,10 +183,10 @@ def _ended_well(w: Witnesses) -> bool:
     said = _said(w)
     if said is None or not said.ended or said.code != 0 or not rows:
         return False
-    return base(rows[-1].state) == "COMPLETED" or goes_on(rows[-1])
+    return base(rows[-1].state) == "COMPLETED" or _goes_on(rows[-1])
 
 
-def goes_on(row: AccountingRow) -> bool:
+def _goes_on(row: AccountingRow) -> bool:
     """Whether accounting has this run open."""
     return base(row.state) in RUNS and row.end_s is None
 
@@ -195,7 +195,7 @@ def may_go_on(w: Witnesses) -> bool:
     """Whether the last run may go on, though Slurm queued the job again: it never ended that run,
     and neither did the wrapper."""
     rows, said = _begun_runs(w), _said(w)
-    return said is not None and not _over(said) and bool(rows) and goes_on(rows[-1])
+    return said is not None and not _over(said) and bool(rows) and _goes_on(rows[-1])
 
 
 def forgotten(seen: BatchJob, w: Witnesses) -> BatchJob:
@@ -390,7 +390,7 @@ def _cpu(runs: Sequence[Run]) -> int | None:
     return sum(known) if known else None
 
 
-def _covered(run: Run, rows: Sequence[AccountingRow]) -> bool:
+def _covered(run: Run, rows: Sequence[AccountingRow | QueueRow]) -> bool:
     """Whether a row is of this run: it holds its begin and its end, by the clocks of two machines.
 
     A copy that the controller started beside it and that ended at once has a row that holds only
@@ -418,7 +418,7 @@ def is_of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
     if row.exit_code == SECOND_COPY and all(run.code != SECOND_COPY for run in w.runs):
         return True  # it began in the same second as our run
     if row.exit_code is None and _failed_at_once(row):  # the queue tells no code
-        return not any(_within(run.end_s, row) for run in w.runs if run.end_s is not None)
+        return not any(run.end_s is not None and _covered(run, (row,)) for run in w.runs)
     return not any(_within(run.start_s, row) for run in w.runs)
 
 
