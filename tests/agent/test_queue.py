@@ -8,15 +8,18 @@ import pytest
 from tests.agent.scripted import Site
 
 from meyrin.agent import batch
-from meyrin.agent.batch import QueueEntry
+from meyrin.agent.batch import QueueEntry, WholeQueue
 from meyrin.agent.queue import site_secret, snapshot
 from meyrin.domain.errors import StaleEpoch, Unreachable
+from meyrin.wire.queue import Others
 
 SECRET = b"s" * 32
 ENTRY = QueueEntry(
     "17", "ada", "astro", "gpu", True, "PENDING", "Priority", nodes=2, accelerators=8,
     walltime_s=3600, submit_s=1_800_000_000, priority=10,
 )  # fmt: skip
+
+OTHERS = Others(partition="gpu", nodes=4, jobs=[])
 
 
 def entry(**changed):
@@ -69,15 +72,15 @@ def test_the_secret_is_made_once_and_is_private(tmp_path):
 
 class Shown:
     def whole_queue(self):
-        return (ENTRY,)
+        return WholeQueue((ENTRY,), (OTHERS,))
 
 
 class Listening:
     def __init__(self):
         self.told = []
 
-    def queue(self, jobs, left_out, at_ms):
-        self.told.append((len(jobs), left_out, at_ms))
+    def queue(self, jobs, left_out, others, at_ms):
+        self.told.append((len(jobs), left_out, others, at_ms))
 
     def forget_queue(self):
         self.told.append("forget")
@@ -96,7 +99,7 @@ def test_an_agent_tells_the_queue_of_a_batch_system_that_shows_one(agent):
     agent.batch = Shown()
     assert isinstance(agent.batch, batch.ShowsQueue)
     agent.tell_queue_once()
-    assert agent.hub.told == [(1, 0, agent.clock_ms())]
+    assert agent.hub.told == [(1, 0, (OTHERS,), agent.clock_ms())]
 
 
 def test_switched_off_it_is_forgotten(agent):

@@ -17,6 +17,7 @@ from meyrin.domain.units import NodeShape
 
 if TYPE_CHECKING:
     from meyrin.agent.config import AgentConfig
+    from meyrin.wire.queue import Others
     from meyrin.wire.sites import Shortage
 
 
@@ -150,11 +151,19 @@ class QueueEntry:
     priority: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WholeQueue:
+    """All that waits and runs, and of it what `others` have, or wait for, on our partitions."""
+
+    entries: tuple[QueueEntry, ...]
+    others: tuple[Others, ...] = ()
+
+
 @runtime_checkable
 class ShowsQueue(Protocol):
     """A batch system that others use too, and that can show all that waits and runs in it."""
 
-    def whole_queue(self) -> tuple[QueueEntry, ...]:
+    def whole_queue(self) -> WholeQueue:
         """Everybody's, as far as the agent's user may see it."""
         ...
 

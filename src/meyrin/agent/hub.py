@@ -38,7 +38,7 @@ from meyrin.wire.agents import (
 )
 from meyrin.wire.jobs import Body, FileView
 from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply, Revoked, RevokedBody
-from meyrin.wire.queue import ForgetQueueBody, QueueBody, QueuedJob
+from meyrin.wire.queue import ForgetQueueBody, Others, QueueBody, QueuedJob
 from meyrin.wire.sites import About
 
 
@@ -140,9 +140,17 @@ class Hub:
         )
         return read(CountedList, answer.content)
 
-    def queue(self, jobs: list[QueuedJob], left_out: int, at_ms: int) -> None:
+    def queue(
+        self, jobs: list[QueuedJob], left_out: int, others: Sequence[Others], at_ms: int
+    ) -> None:
         """The site's whole queue now, in place of the one before."""
-        body = QueueBody(incarnation=self.incarnation, at_ms=at_ms, jobs=jobs, left_out=left_out)
+        body = QueueBody(
+            incarnation=self.incarnation,
+            at_ms=at_ms,
+            jobs=jobs,
+            left_out=left_out,
+            others=tuple(others),
+        )
         self._post("queue", body)
 
     def forget_queue(self) -> None:

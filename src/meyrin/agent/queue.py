@@ -35,8 +35,9 @@ def tell_queue(
         hub.forget_queue()
         return
     secret = site_secret(config.dir / "queue.key", secrets.token_bytes)
-    jobs, left_out = snapshot(batch.whole_queue(), secret)
-    hub.queue(jobs, left_out, clock_ms())
+    queue = batch.whole_queue()
+    jobs, left_out = snapshot(queue.entries, secret)
+    hub.queue(jobs, left_out, queue.others, clock_ms())
 
 
 def site_secret(path: Path, random: Callable[[int], bytes]) -> bytes:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SITE_DRAINED = "site_drained"
     BALANCE_HELD = "balance_held"
     BUSY = "busy"
+    OTHERS = "others"
     PAID_BEHIND = "paid_behind"
     ARRAY_LIMIT = "array_limit"
     # before any partition is looked at
@@ -49,6 +50,7 @@ PASSING = frozenset(
         Reason.SITE_DRAINED,
         Reason.BALANCE_HELD,
         Reason.BUSY,
+        Reason.OTHERS,
         Reason.PAID_BEHIND,
         Reason.ARRAY_LIMIT,
         Reason.HELD,

@@ -118,6 +118,10 @@ _WORDS: dict[Reason, tuple[str, str]] = {
         "needs {nodes} at {place}; free now for its whole wall time: {limit}",
         "wait, or ask for a shorter --time or fewer resources",
     ),
+    Reason.OTHERS: (
+        "needs {nodes} at {place}; the work of others there leaves {limit} for its whole wall time",
+        "it waits in the site's own queue, or ask for a shorter --time or fewer resources",
+    ),
     Reason.PAID_BEHIND: (
         "is paid work; ahead of entitled work that may hold {limit} % of {place}, here {asked} %",
         "wait until entitled jobs have their places, or ask for hours that are free of charge",
@@ -339,10 +343,9 @@ def _shorter_now(world: World, job: WaitingJob, best: Option) -> list[Remedy]:
     found = []
     if best.start_s > world.now_s:
         for option in world.look(job).options:
-            shaped, place = option.shaped, world.places[option.at]
-            longest_s = world.timelines.longest_now_s(option.at, shaped.asked, shaped.nodes)
-            if longest_s is not None and SHORTEST_S <= longest_s < shaped.walltime_s:
-                one = remedy(job, replace(job, walltime_s=longest_s), place)
+            longest_s = world.longest_now_s(option)
+            if longest_s is not None and SHORTEST_S <= longest_s < option.shaped.walltime_s:
+                one = remedy(job, replace(job, walltime_s=longest_s), world.places[option.at])
                 found.append(replace(one, start_s=world.now_s))
     return found
 

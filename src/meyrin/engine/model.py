@@ -32,10 +32,22 @@ class Occupied:
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """What else is on a partition, by its site's own queue: work that Meyrin did not send.
+
+    `nodes` of the site take work there, also where fewer are lent. `jobs` run, or wait ahead of
+    what comes now; their numbers are none of ours.
+    """
+
+    nodes: int
+    jobs: tuple[Occupied, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionState:
     """One partition of one site now. `silent_since_s` is set while its agent does not answer;
     `freed_lately` is what short jobs that just ended had (`engine.ahead`). `usable_nodes` of its
-    nodes take work now; None: all."""
+    nodes take work now; None: all. `others` None: there are none, or the site does not say."""
 
     site: str
     partition: Partition
@@ -46,6 +58,7 @@ class PartitionState:
     occupied: tuple[Occupied, ...] = ()
     freed_lately: Freed = NOTHING_FREED
     usable_nodes: int | None = None
+    others: Others | None = None
 
     @property
     def usable(self) -> Partition:
@@ -53,6 +66,15 @@ class PartitionState:
         if self.usable_nodes is None:
             return self.partition
         return replace(self.partition, nodes=self.usable_nodes)
+
+    @property
+    def shared(self) -> PartitionState:
+        """The partition as its site sees it: with all that is on it, whoever sent it."""
+        if self.others is None:
+            return self
+        part = replace(self.partition, nodes=max(self.usable.nodes, self.others.nodes))
+        occupied = (*self.occupied, *self.others.jobs)
+        return replace(self, partition=part, usable_nodes=None, occupied=occupied, others=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +163,8 @@ class Policy:
 class Placement:
     """Where a job goes: `nodes` nodes of shape `asked`, with the hours to hold.
 
-    `expected_start_s` is `now_s` when it fits at once. `others` are the runners-up.
+    `expected_start_s` is `now_s` when it fits at once; later where it will wait in the site's own
+    queue. `others` are the runners-up.
     """
 
     job: int

@@ -4,16 +4,19 @@ The rules, in order:
 
 1. Jobs are looked at by priority (`meyrin.engine.priority`). Each sees what those before it left.
 2. A job fits a partition *now* if its nodes have room for its whole wall time beside everything
-   that runs, waits in the site's queue, or is kept for a job ahead of it.
-3. Where it fits now, it goes. Among several: rather not to a partition with accelerators when it
-   asks for none; then to a site where a job that it depends on ran (`WaitingJob.near`), as what
-   that one wrote lies there; then where the largest part of what it asks for (accelerators, else
-   cores) is still free once it is there, so that an array spreads over equal sites; then by name.
-4. Else the partition where it starts first, then by the same preference and by name. It is sent
-   there if that start is at most `send_ahead_s` away and fewer than `queue_ahead` jobs wait in
-   the site's queue. Else it is sent where short jobs free as much as it asks for while it is on
-   its way (`meyrin.engine.ahead`), unless one ahead of it waits for that partition. Otherwise it
-   waits at the hub, where it can still go elsewhere.
+   of ours that runs, waits in the site's queue, or is kept for a job ahead of it. It *starts* when
+   it also has room beside the work of others that the site told of (`PartitionState.others`).
+3. It goes where it starts first, if it fits there now: what others hold is never waited for at the
+   hub, as those who wait at the site would always come first. Among several: rather not to a
+   partition with accelerators when it asks for none; then to a site where a job that it depends
+   on ran (`WaitingJob.near`), as what that one wrote lies there; then where the largest part of
+   what it asks for (accelerators, else cores) is still free once it is there, so that an array
+   spreads over equal sites; then by name.
+4. Where it does not fit now at the partition where it starts first (then by the same preference
+   and by name), it is sent there if it fits in at most `send_ahead_s` and fewer than
+   `queue_ahead` jobs wait in the site's queue. Else it is sent where short jobs free as much as it
+   asks for while it is on its way (`meyrin.engine.ahead`), unless one ahead of it waits for that
+   partition. Otherwise it waits at the hub, where it can still go elsewhere.
 5. A job that waits at the hub keeps its expected start on that one partition: jobs behind it may
    use only what leaves it untouched, as in conservative backfill (Mu'alem and Feitelson 2001,
    IEEE TPDS 12(6)). The first `reserve_depth` jobs of each partition are kept so; the start of
@@ -107,13 +110,15 @@ def _turns(world: World, jobs: Iterable[WaitingJob]) -> Iterator[WaitingJob]:
 class Option(NamedTuple):
     """A partition that would take the job, and when.
 
-    `at` counts partitions in order of name. `idle`: the job asks for no accelerator, and there it
+    `at` counts partitions in order of name. It fits beside ours from `room_s` on, and starts, as
+    far as others let it, at `start_s`. `idle`: the job asks for no accelerator, and there it
     would keep some idle. `away`: the jobs that it depends on ran elsewhere. `paid`: only an
     allocation of the paid door can carry it there.
     """
 
     at: int
     shaped: Shaped
+    room_s: int
     start_s: int
     idle: bool
     away: bool = False
@@ -125,14 +130,16 @@ class Look(NamedTuple):
 
     options: tuple[Option, ...]
     refusals: tuple[Refusal, ...]
-    wants: Numbers
+    kind: Kind
 
 
 class Kind(NamedTuple):
-    """What equal requests share: what `assess` says of each partition, and what they want there."""
+    """What equal requests share: what `assess` says of each partition, and what they want there,
+    of our own room and of the room that others leave (None where nobody else is known)."""
 
     answers: list[tuple[Shaped | None, tuple[Refusal, ...]]]
     wants: Numbers
+    shared: Numbers | None
 
 
 class World:
@@ -147,11 +154,14 @@ class World:
             state.partitions, key=lambda place: (place.site, place.partition.name)
         )
         self.timelines = Timelines(self.places, now_s)
+        self._sites = [place.shared for place in self.places]
+        others = any(place.others for place in self.places)
+        self._beside = Timelines(self._sites, now_s) if others else None
         self._funds: dict[tuple[str, str], list[Funds]] = {}
         for funds in state.funds:
             self._funds.setdefault((funds.project, funds.charged_type), []).append(funds)
         self._kinds: dict[Hashable, Kind] = {}
-        self._busy: dict[tuple[int, Shaped], Refusal] = {}
+        self._busy: dict[tuple[int, Shaped, Reason], Refusal] = {}
         # the paid door: who comes by it, what paid work holds, and where it could delay others
         self.behind = False
         self._more_waiting = state.more_waiting
@@ -170,7 +180,7 @@ class World:
         best = self.best(look)
         if best is None:
             return Waiting(job.job, look.refusals)
-        later = best.start_s > self.now_s
+        later = best.room_s > self.now_s
         if later and not self._send_ahead(best):
             paced = self._at_pace(look)
             if paced is None:
@@ -179,7 +189,7 @@ class World:
             best = paced
         placement = self.placement(job, best, look)
         self.timelines.queued[best.at] += later
-        self.timelines.reserve(best.at, look.wants)
+        self._reserve(best.at, look.kind)
         self._ahead.take(best.at, best.shaped)
         self._take_paid(best)
         key = (job.project, best.shaped.charged_type)
@@ -192,10 +202,23 @@ class World:
         self._waited_for[at] = True
         if self.timelines.reserved[at] < self.policy.reserve_depth:
             self.timelines.reserved[at] += 1
-            self.timelines.reserve(at, look.wants)
+            self._reserve(at, look.kind)
             self._take_paid(best)
         elif not best.paid:
             self._unkept[at] = True
+
+    def _reserve(self, at: int, kind: Kind) -> None:
+        self.timelines.reserve(at, kind.wants)
+        if self._beside is not None and kind.shared is not None:
+            self._beside.reserve(at, kind.shared)
+
+    def longest_now_s(self, option: Option) -> int | None:
+        """How long it could run if it started there now, in seconds; None: without end."""
+        lines = (self.timelines, self._beside or self.timelines)
+        asked = (option.at, option.shaped.asked, option.shaped.nodes)
+        return min(
+            (s for line in lines if (s := line.longest_now_s(*asked)) is not None), default=None
+        )
 
     def look(self, job: WaitingJob) -> Look:
         """Where the job could go and when, and every reason why not. Changes nothing."""
@@ -203,19 +226,25 @@ class World:
         refusals: list[Refusal] = []
         kind = self._kind(job)
         found = self.timelines.starts(kind.wants)
+        beside = found
+        if self._beside is not None and kind.shared is not None:
+            beside = self._beside.starts(kind.shared)
         for at, (shaped, closed) in enumerate(kind.answers):
             place = self.places[at]
             mine = self._funds.get((job.project, place.partition.charged_type), ())
             money = check_funds(mine, place, shaped.hold_s if shaped else None, self.now_s)
             if shaped and not closed and not money:
-                start_s, room = found[at]
+                room_s, room = found[at]
+                start_s = max(room_s, beside[at][0])
                 idle = place.partition.accelerators_per_node > 0 and not job.resources.accelerators
                 paid = job.project in self._payers
                 paid = paid and payer_of(mine, shaped.hold_s, self.now_s).paid
                 away = bool(job.near) and place.site not in job.near
-                options.append(Option(at, shaped, start_s, idle, away, paid))
-                if start_s > self.now_s:
-                    refusals.append(self._busy_at(at, shaped, room))
+                options.append(Option(at, shaped, room_s, start_s, idle, away, paid))
+                if room_s > self.now_s:
+                    refusals.append(self._busy_at(at, shaped, room, Reason.BUSY))
+                elif start_s > self.now_s:
+                    refusals.append(self._busy_at(at, shaped, beside[at][1], Reason.OTHERS))
                 continue
             refusals += closed
             if money:
@@ -224,7 +253,7 @@ class World:
             refusals.append(Refusal(Reason.NO_OFFER))
         if job.project in self._payers:
             options = self._not_ahead(options, refusals)
-        return Look(tuple(options), tuple(refusals), kind.wants)
+        return Look(tuple(options), tuple(refusals), kind)
 
     def is_behind(self, job: WaitingJob) -> bool:
         """Whether it is paid work whose turn comes after all entitled jobs."""
@@ -299,20 +328,22 @@ class World:
         if known is None:
             answers = [assess(job, place) for place in self.places]
             open_to = [None if closed else shaped for shaped, closed in answers]
-            known = self._kinds[key] = Kind(answers, self.timelines.wants(open_to))
+            shared = self._beside.wants(open_to) if self._beside is not None else None
+            known = self._kinds[key] = Kind(answers, self.timelines.wants(open_to), shared)
         return known
 
-    def _busy_at(self, at: int, shaped: Shaped, room: int) -> Refusal:
-        """BUSY with the nodes asked and the nodes with room, as the first such job met them."""
-        known = self._busy.get((at, shaped))
+    def _busy_at(self, at: int, shaped: Shaped, room: int, by: Reason) -> Refusal:
+        """BUSY, or OTHERS, with the nodes asked and the nodes with room, as the first such job met
+        them."""
+        known = self._busy.get((at, shaped, by))
         if known is None:
             place = self.places[at]
-            known = Refusal(Reason.BUSY, place.site, place.partition.name, shaped.nodes, room)
-            self._busy[at, shaped] = known
+            known = Refusal(by, place.site, place.partition.name, shaped.nodes, room)
+            self._busy[at, shaped, by] = known
         return known
 
     def _send_ahead(self, option: Option) -> bool:
-        soon = option.start_s - self.now_s <= self.policy.send_ahead_s
+        soon = option.room_s - self.now_s <= self.policy.send_ahead_s
         return soon and self.timelines.queued[option.at] < self.policy.queue_ahead
 
     def _at_pace(self, look: Look) -> Option | None:
@@ -328,6 +359,8 @@ class World:
         best = min(open_to, key=self._preference, default=None)
         if best is None:
             return None
+        if best.start_s > best.room_s:  # as long as others let it wait
+            return best
         return best._replace(start_s=min(best.start_s, self.now_s + self.policy.pace_ahead_s))
 
     def _preference(self, option: Option) -> tuple[int, bool, bool, float, int]:
@@ -336,8 +369,8 @@ class World:
         first = (option.start_s, option.idle, option.away)
         if option.start_s > self.now_s:
             return *first, 0.0, option.at
-        partition, shaped = self.places[option.at].partition, option.shaped
-        free = self.timelines.free_now(option.at)
+        partition, shaped = self._sites[option.at].partition, option.shaped
+        free = (self._beside or self.timelines).free_now(option.at)
         if shaped.asked.accelerators:
             left, total = (
                 free[0] - shaped.nodes * shaped.asked.accelerators,

@@ -13,8 +13,10 @@ from pydantic import Field
 from meyrin.wire.jobs import Body, Milli, Second
 
 MOST_JOBS = 10_000
+MOST_OTHERS = 500  # of one partition
 Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Small = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class QueuedJob(Body):
@@ -39,13 +41,36 @@ class QueuedJob(Body):
     priority: Count | None = None
 
 
+class OthersJob(Body):
+    """What somebody else's job has, or waits for, of a partition: amounts of each of its nodes.
+    `end_s` is when its wall time ends; None: it waits."""
+
+    nodes: Annotated[int, Field(ge=1, le=10**6)]
+    cores: Small
+    memory_mb: Small
+    accelerators: Small
+    walltime_s: Annotated[int, Field(ge=0, le=2**31)]
+    end_s: Second | None = None
+
+
+class Others(Body):
+    """What is on one of our partitions and was not sent by this facility, those that wait in
+    their order. `nodes`: so many of the site's take work there, for whomever."""
+
+    partition: Annotated[str, Field(max_length=200)]
+    nodes: Annotated[int, Field(ge=0, le=10**6)]
+    jobs: Annotated[list[OthersJob], Field(max_length=MOST_OTHERS)]
+
+
 class QueueBody(Body):
-    """`left_out` counts what did not fit, those of lowest priority first."""
+    """`left_out` counts what did not fit, those of lowest priority first. `others` is the same
+    queue as the placement counts it, less what this facility sent."""
 
     incarnation: str
     at_ms: Milli
     jobs: Annotated[list[QueuedJob], Field(max_length=MOST_JOBS)]
     left_out: Count = 0
+    others: Annotated[tuple[Others, ...], Field(max_length=1000)] = ()
 
 
 class ForgetQueueBody(Body):

@@ -163,6 +163,47 @@ class TestSlurm(BatchSystemContract):
             update("NodeName=alpha-n1", "State=RESUME")
         assert told() == {}
 
+    def test_what_others_have_there_is_told_and_ours_is_not(
+        self, batch: SlurmBatch, tmp_path: Path, slurm: Slurm
+    ) -> None:
+        def told() -> dict[str, list[tuple[int, int, bool]]]:
+            return {
+                one.partition: [(j.nodes, j.accelerators, j.end_s is None) for j in one.jobs]
+                for one in batch.whole_queue().others
+            }
+
+        batch.partitions()
+        pipe = tmp_path / "go"
+        os.mkfifo(pipe)
+        ours = start(batch, tmp_path, f"echo go > {pipe}; sleep 300")
+        batch.submit((ours,))
+        read_line(pipe)
+        assert told() == {}
+        plain = (
+            "sbatch",
+            "--parsable",
+            "--output=/dev/null",
+            "--time=5",
+            "--partition=gpu",
+            "--wrap=sleep 300",
+        )
+        wide = ("--nodes=2", "--exclusive", "--gres=gpu:1")
+        numbers = [slurm.command("alpha", *plain, "--gres=gpu:1").strip()]
+        try:
+            deadline = time.monotonic() + 60
+            while told().get("gpu", [(0, 0, True)])[0][2]:
+                assert time.monotonic() < deadline, told()
+                time.sleep(0.2)
+            assert told()["gpu"] == [(1, 1, False)]
+            numbers.append(slurm.command("alpha", *plain, *wide).strip())
+            assert told()["gpu"] == [(1, 1, False), (2, 1, True)]
+            slurm.command("alpha", "scontrol", "hold", numbers[1])
+            assert told()["gpu"] == [(1, 1, False)], "what is held is in nobody's way"
+        finally:
+            slurm.command("alpha", "scancel", *numbers)
+            batch.cancel((ours.attempt,))
+        until(batch, [ours.attempt])
+
 
 # --- the same scripts by the real sbatch
 

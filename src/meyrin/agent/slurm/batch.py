@@ -25,13 +25,14 @@ from typing import Any
 import structlog
 
 from meyrin.agent import check
-from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, QueueEntry, Start
+from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, Start, WholeQueue
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.queue import site_secret
 from meyrin.agent.slurm import ask, late, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
+from meyrin.agent.slurm.others import Lies, lies, others
 from meyrin.agent.slurm.push import REACHED, Push, seen_from, words_for
 from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
@@ -97,6 +98,7 @@ class SlurmBatch:
         self._given, self._accounts = places, accounts or Accounts()
         self._found: dict[str, Place] | None = None
         self._short: tuple[Shortage, ...] = ()
+        self._lying: dict[str, Lies] = {}
         self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
         self._facts: dict[str, int] = json.loads(self.store.recall("facts") or "{}")
         self._silence = Silence(clock_s)
@@ -165,6 +167,7 @@ class SlurmBatch:
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
             self._short = shortages(self.places(), facts)
+            self._lying = {name: lies(place, facts) for name, place in self.places().items()}
         return tuple(place.partition for place in self.places().values())
 
     def shortages(self) -> tuple[Shortage, ...]:
@@ -332,10 +335,13 @@ class SlurmBatch:
     def late_told(self, taken: Collection[Late], unknown: Collection[Late]) -> None:
         self.second.told(taken, unknown)
 
-    def whole_queue(self) -> tuple[QueueEntry, ...]:
+    def whole_queue(self) -> WholeQueue:
         """What waits and runs on the cluster, anybody's."""
         with self._silence.asked():
-            return entries(self.transport.whole_queue())
+            rows = self.transport.whole_queue()
+        ours = {job.seen.batch_job for job in list(self.book.jobs.values())}
+        theirs = [row for row in rows if row.batch_job not in ours]
+        return WholeQueue(entries(rows), others(theirs, self._lying, int(self._clock_s())))
 
     def silence(self, at_least_s: int) -> str:
         return self._silence.in_words(at_least_s)

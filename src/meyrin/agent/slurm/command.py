@@ -344,11 +344,12 @@ _QUEUE = (
     "%Q", "%N", "%r", "%k", "%j",
 )  # fmt: skip
 _QUEUE_FORMAT = ROW + FIELD.join(_QUEUE)
+_NODES_WIDTH = 300  # a longer list is cut off, and so not told
 _WHOLE = (
     ("JobArrayID", 40), ("UserName", 40), ("State", 20), ("Partition", 60), ("Account", 60),
     ("QOS", 40), ("SubmitTime", 24), ("StartTime", 24), ("EndTime", 24), ("TimeUsed", 24),
     ("TimeLimit", 24), ("NumNodes", 10), ("NumCPUs", 10), ("PriorityLong", 14),
-    ("tres-alloc", 160), ("Reason", 60),
+    ("tres-alloc", 160), ("Reason", 60), ("NodeList", _NODES_WIDTH),
 )  # fmt: skip
 _WHOLE_FORMAT = ",".join(f"{name}:{width}" for name, width in _WHOLE)
 _SACCT = (
@@ -405,6 +406,7 @@ def _whole_row(line: str) -> QueueRow | None:
     if not table["JobArrayID"] or not table["State"]:
         return None
     memory = words.tres(table["tres-alloc"]).get("mem", "")
+    nodes = words.text(table["NodeList"]) or ""
     return QueueRow(
         batch_job=table["JobArrayID"],
         name="",
@@ -424,6 +426,7 @@ def _whole_row(line: str) -> QueueRow | None:
         accelerators=words.accelerators(table["tres-alloc"]),
         priority=words.number(table["PriorityLong"]),
         reason=words.text(table["Reason"]) or "",
+        node_list=nodes if len(nodes) < _NODES_WIDTH else "",
     )
 
 

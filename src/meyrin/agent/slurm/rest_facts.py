@@ -104,28 +104,9 @@ def _members(partitions: list[dict[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in partitions:
         names = one.get("nodes")
-        for node in expand(v.text(names if isinstance(names, str) else "")):
+        for node in words.expand(v.text(names if isinstance(names, str) else "")):
             found.setdefault(node, []).append(v.text(one.get("name")))
     return found
-
-
-def expand(hosts: str) -> list[str]:
-    """`n[1-3,7],login` as names; zeros before a number stay."""
-    names = []
-    for part in words.split_outside(hosts):
-        head, bracket, rest = part.partition("[")
-        inside, _, tail = rest.partition("]")
-        if not bracket:
-            names.append(part)
-            continue
-        for span in inside.split(","):
-            first, dash, last = span.partition("-")
-            if not dash:
-                names += expand(f"{head}{first}{tail}")
-                continue
-            for number in range(int(first), int(last) + 1):
-                names += expand(f"{head}{number:0{len(first)}d}{tail}")
-    return names
 
 
 def _node(one: dict[str, Any], members: dict[str, list[str]]) -> NodeFacts:

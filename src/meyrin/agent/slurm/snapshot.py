@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from meyrin.agent.batch import QueueEntry
 from meyrin.agent.slurm.transport import QueueRow
 
-_WAITS = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
-_RUNS = {
+WAITS = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+RUNS = {
     "RUNNING", "CONFIGURING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT",
     "COMPLETING",
 }  # fmt: skip
@@ -18,9 +18,7 @@ _ARRAY = re.compile(r"\d+_\[([0-9,\-:]+)(?:%\d+)?(\.\.\.)?\]")
 
 def entries(rows: Iterable[QueueRow]) -> tuple[QueueEntry, ...]:
     """What waits and runs; ended jobs that the controller still knows are no queue."""
-    return tuple(
-        _entry(row, waits=row.state in _WAITS) for row in rows if row.state in _WAITS | _RUNS
-    )
+    return tuple(_entry(row, waits=row.state in WAITS) for row in rows if row.state in WAITS | RUNS)
 
 
 def _entry(row: QueueRow, *, waits: bool) -> QueueEntry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from meyrin.agent.slurm import ask
 from meyrin.agent.slurm.ask import Place, flags_of
@@ -38,13 +38,17 @@ def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortag
             continue
         nodes = ask.nodes_of(place, facts)
         out = {node.name: word for node in nodes if (word := _out(node))}
-        # those that still run something are taken by it, and give nothing to others
-        gone = sum(node.name in out and not _runs(node) for node in nodes)
-        usable = min(place.partition.nodes, len(nodes) - gone if len(out) < len(nodes) else 0)
+        usable = min(place.partition.nodes, taking(nodes) if len(out) < len(nodes) else 0)
         if out and usable < place.partition.nodes:
             why = _in_words(nodes, out)
             found.append(Shortage(partition=name, usable_nodes=usable, why=why))
     return tuple(found)
+
+
+def taking(nodes: Sequence[NodeFacts]) -> int:
+    """How many are not out. Of those that are, who still runs something is taken by it, and gives
+    nothing to others."""
+    return sum(not _out(node) or _runs(node) for node in nodes)
 
 
 def _out(node: NodeFacts) -> str:

@@ -163,3 +163,22 @@ def listed(word: str) -> tuple[str, ...]:
     if word in _NOTHING or word == "ALL":
         return ()
     return tuple(split_outside(word))
+
+
+def expand(hosts: str) -> list[str]:
+    """`n[1-3,7],login` as names; zeros before a number stay."""
+    names = []
+    for part in split_outside(hosts):
+        head, bracket, rest = part.partition("[")
+        inside, _, tail = rest.partition("]")
+        if not bracket:
+            names.append(part)
+            continue
+        for span in inside.split(","):
+            first, dash, last = span.partition("-")
+            if not dash:
+                names += expand(f"{head}{first}{tail}")
+                continue
+            for number in range(int(first), int(last) + 1):
+                names += expand(f"{head}{number:0{len(first)}d}{tail}")
+    return names

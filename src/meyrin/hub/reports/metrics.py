@@ -71,6 +71,7 @@ def _capacity(found: Iterable[SiteUse]) -> Iterable[_Sample]:
             yield {**labels, "use": "free"}, use.free
             yield {**labels, "use": "running"}, use.running
             yield {**labels, "use": "coming"}, use.coming
+            yield {**labels, "use": "others"}, use.others
 
 
 def _records(measured: Iterable[Any]) -> Iterable[_Sample]:

@@ -21,7 +21,7 @@ from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
 from meyrin.hub.reports import store
-from meyrin.hub.sites import capacity
+from meyrin.hub.sites import capacity, others
 from meyrin.hub.sites import service as sites
 from meyrin.wire.sites import About
 
@@ -31,16 +31,18 @@ AT_SITE = 50
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much there is of one charged type, and what Meyrin's jobs take of it."""
+    """How much there is of one charged type, what Meyrin's jobs take of it, and what runs of
+    others there, as far as the site tells."""
 
     charged_type: str
     total: int
     running: int
     coming: int
+    others: int = 0
 
     @property
     def free(self) -> int:
-        return max(0, self.total - self.running - self.coming)
+        return max(0, self.total - self.running - self.coming - self.others)
 
     @property
     def noun(self) -> str:
@@ -79,8 +81,9 @@ class SiteUse:
         sums: dict[str, list[int]] = {}
         for each in self.partitions:
             if each.offered:
-                known = sums.setdefault(each.use.charged_type, [0, 0, 0])
-                for i, amount in enumerate((each.use.total, each.use.running, each.use.coming)):
+                use = each.use
+                known = sums.setdefault(use.charged_type, [0, 0, 0, 0])
+                for i, amount in enumerate((use.total, use.running, use.coming, use.others)):
                     known[i] += amount
         ordered = sorted(sums, key=lambda name: (name == CORE, name))
         return [Use(name, *sums[name]) for name in ordered]
@@ -201,11 +204,13 @@ def _site_use(step: Step, rows: list[sa.Row[Any]], taken: _Taken) -> SiteUse:
         drained_reason=first.drained_reason or first.not_now or "",
         last_heard_ms=first.last_heard_ms,
         about=About.model_validate(first.about or {}),
-        partitions=tuple(_partition_use(row, taken) for row in rows if row.spec is not None),
+        partitions=tuple(
+            _partition_use(row, taken, step.now_s) for row in rows if row.spec is not None
+        ),
     )
 
 
-def _partition_use(row: sa.Row[Any], taken: _Taken) -> PartitionUse:
+def _partition_use(row: sa.Row[Any], taken: _Taken, now_s: int) -> PartitionUse:
     spec = row.spec
     partition = Partition(**(spec | {"features": tuple(spec["features"])}))
     here = taken.get((row.id, partition.name), {})
@@ -220,7 +225,12 @@ def _partition_use(row: sa.Row[Any], taken: _Taken) -> PartitionUse:
         return int(found.accelerators if partition.accelerators_per_node else found.cores)
 
     usable = capacity.usable_nodes(row)
-    use = Use(partition.charged_type, usable * per_node, amount(True), amount(False))
+    total, running, coming = usable * per_node, amount(True), amount(False)
+    # what is not lent is theirs first
+    theirs = others.running(row.others, partition, now_s)
+    theirs -= max(0, others.taking(row.others) - usable) * per_node
+    theirs = min(max(0, theirs), max(0, total - running - coming))
+    use = Use(partition.charged_type, total, running, coming, theirs)
     jobs = sum(int(found.attempts) for found in here.values())
     return PartitionUse(partition, bool(row.offered), use, jobs)
 

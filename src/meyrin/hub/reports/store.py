@@ -63,6 +63,7 @@ def places(step: Step, name: str | None = None) -> list[sa.Row[Any]]:
             sites,
             partitions.c.spec,
             partitions.c.shortage,
+            partitions.c.others,
             sa.exists().where(lent).label("offered"),
         )
         .outerjoin(partitions, there)

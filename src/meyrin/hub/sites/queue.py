@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import number
-from meyrin.hub.sites import service, store
-from meyrin.wire.queue import PartitionQueue, QueuedJob
+from meyrin.hub.sites import others, service, store
+from meyrin.wire.queue import Others, PartitionQueue, QueuedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,12 @@ class Picture:
 
 
 def keep(
-    step: Step, site_id: str, at_ms: int, jobs: Sequence[QueuedJob], left_out: int = 0
+    step: Step,
+    site_id: str,
+    at_ms: int,
+    jobs: Sequence[QueuedJob],
+    left_out: int = 0,
+    by_others: Sequence[Others] = (),
 ) -> None:
     """Replace the site's picture; an earlier one that comes late is dropped."""
     told = json.dumps([each.model_dump(mode="json") for each in jobs], separators=(",", ":"))
@@ -41,12 +46,14 @@ def keep(
         "summary": [each.model_dump(mode="json") for each in summary(jobs)],
         "jobs": zlib.compress(told.encode(), 6),
     }
-    store.put_latest(step, store.site_queues, row)
+    if store.put_latest(step, store.site_queues, row):
+        others.keep(step, site_id, by_others)
 
 
 def forget(step: Step, site_id: str) -> None:
     """The site shares its queue no longer."""
     store.drop_latest(step, store.site_queues, site_id)
+    others.keep(step, site_id, ())
 
 
 def summary(jobs: Sequence[QueuedJob]) -> list[PartitionQueue]:

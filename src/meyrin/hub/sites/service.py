@@ -21,7 +21,7 @@ from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
-from meyrin.hub.sites import capacity, presence, refusals, store, turnover
+from meyrin.hub.sites import capacity, others, presence, refusals, store, turnover
 from meyrin.hub.sites.capacity import SILENT_AFTER_S, as_partition, silent_since
 
 MAX_OWNERS = 200
@@ -381,6 +381,7 @@ def partition_states(
             allowed_projects=_ids(row.allowed_projects),
             freed_lately=turnover.lately(row.turnover, step.now_ms),
             usable_nodes=capacity.usable_nodes(row) or None if row.shortage else None,
+            others=others.at(row.others, now_s),
         )
         for row in store.partition_states(step, now_s)
     ]

@@ -43,6 +43,7 @@ partitions = sa.Table(
     sa.Column("gone_ms", sa.BigInteger),
     sa.Column("turnover", Json),  # what short jobs freed there lately: see `sites/turnover.py`
     sa.Column("shortage", Json),  # fewer of its nodes take work: the fields of wire.sites.Shortage
+    sa.Column("others", Json),  # what Meyrin did not send there: see `sites/others.py`
 )
 
 offers = sa.Table(
@@ -142,6 +143,7 @@ _STATES = (
         partitions.c.spec,
         partitions.c.turnover,
         partitions.c.shortage,
+        partitions.c.others,
         sa.exists()
         .where(
             offers.c.site_id == partitions.c.site_id,
@@ -436,12 +438,25 @@ def set_offer_end(step: Step, offer: str, end_s: int) -> None:
     step.change(sa.update(offers).where(offers.c.id == offer).values(end_s=end_s))
 
 
-def put_latest(step: Step, table: sa.Table, row: dict[str, Any]) -> None:
-    """Keep `row` as the site's one row, unless what is there is later."""
+def put_latest(step: Step, table: sa.Table, row: dict[str, Any]) -> bool:
+    """Keep `row` as the site's one row, unless what is there is later; whether it was kept."""
     if step.add_new(table, [row]):
-        return
-    earlier = table.c.at_ms <= row["at_ms"]
-    step.change(sa.update(table).where(table.c.site_id == row["site_id"], earlier).values(**row))
+        return True
+    mine = (table.c.site_id == row["site_id"], table.c.at_ms <= row["at_ms"])
+    return step.change(sa.update(table).where(*mine).values(**row)) > 0
+
+
+def put_others(step: Step, site: str, told: dict[str, dict[str, Any]]) -> None:
+    """Keep by partition what others have there; of those left out it is forgotten."""
+    mine = partitions.c.site_id == site
+    known = sa.and_(partitions.c.others.is_not(None), sa.not_(step.among(partitions.c.name, told)))
+    step.change(sa.update(partitions).where(mine, known).values(others=sa.null()))
+    if told:
+        one = sa.update(partitions).where(mine, partitions.c.name == sa.bindparam("part"))
+        step.conn.execute(
+            one.values(others=sa.bindparam("kept")),
+            [{"part": name, "kept": kept} for name, kept in sorted(told.items())],
+        )
 
 
 def drop_latest(step: Step, table: sa.Table, site: str) -> None:
