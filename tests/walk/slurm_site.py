@@ -96,6 +96,7 @@ def site(place: Facility, slurm: Slurm, name: str, folder: Path, **settings: obj
         'dir = "."',
         'batch = "slurm"',
         "grace_s = 1",
+        "queue_every_s = 2",
         "[slurm]",
         *(f"{key} = {value!r}" for key, value in how.items()),
     ]

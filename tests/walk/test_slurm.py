@@ -49,6 +49,7 @@ from tests.walk.test_kill import seed
 
 from meyrin import Client
 from meyrin.domain.job import ArraySpec, JobRequest, Resources
+from meyrin.wire.jobs import JobDetail
 
 JOBS = int(os.environ.get("MEYRIN_SLURM_JOBS", "40"))
 # of 40
@@ -57,6 +58,7 @@ KINDS = {
     "requeued": 2,
 }  # fmt: skip
 ELEMENTS, AT_ONCE = 4, 2
+GPUS = 16  # of a cluster: two nodes of eight
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -206,6 +208,54 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
         check_arrays(load, {job for job, state in states.items() if state == "completed"})
         print(check_late_records(slurm, place, agents[0], url, excused))
     print(f"{dict(Counter(states.values()))} after {dict(killer.kills)}, jobs ran as {way().user}")
+
+
+@pytest.mark.timeout(600)
+def test_a_job_goes_to_the_cluster_that_others_leave_room(
+    slurm: Slurm, tmp_path: Path, folder: Path
+) -> None:
+    """Others fill one of two equal clusters by plain sbatch, then the other too."""
+    fill = ("sbatch", "--parsable", "--output=/dev/null", "--partition=gpu", "--nodes=2",
+            "--exclusive", "--gres=gpu:8", "--wrap=sleep 600")  # fmt: skip
+    filled: list[tuple[str, str]] = []
+    with facility(tmp_path) as place:
+        place.hub.start()
+        place.grant(10_000_000, charged_type="h100")
+        for name in CLUSTERS:
+            site(place, slurm, name, folder).start()
+        place.joined(*CLUSTERS)
+        one = Resources(cores_per_task=1, memory_mb=100, accelerators=1, accelerators_per="node")
+        with place.hub.client() as client:
+
+            def fill_up(name: str, minutes: int) -> None:
+                number = slurm.command(name, *fill, f"--time={minutes}").strip()
+                filled.append((name, number))
+                wait_for(lambda: told(name), f"the agent of {name} to tell it", 60)
+
+            def told(name: str) -> bool | str:
+                page = place.hub.page(f"/sites/{name}")
+                return f"0 of {GPUS} h100 accelerators free" in page or page[:1500]
+
+            def went(hours: int) -> JobDetail:
+                asked = replace(request(place.mark, "true", resources=one), walltime_s=hours * 3600)
+                job = client.submit(asked, f"{len(filled)}-{hours}-of-the-walk").job
+                wait_for(lambda: bool(client.job(job).job.site), f"job {job} to go somewhere")
+                return client.job(job)
+
+            try:
+                fill_up("alpha", 9)
+                assert [went(1).job.site for _ in range(3)] == ["beta"] * 3
+                fill_up("beta", 5)
+                last = went(1)
+                (attempt,) = last.attempts
+                assert attempt.site == "beta", "it is to end before alpha's"
+                assert 60 < attempt.expected_start_s - attempt.placed_ms // 1000 <= 300
+                said = client.explain(last.job.job).summary
+                assert said.startswith("went to beta/gpu, where it was to start in about 00:0")
+            finally:
+                for name, number in filled:
+                    slurm.command(name, "scancel", number)
+            wait_for(lambda: client.job(last.job.job).job.state == "completed", "the last job")
 
 
 @pytest.mark.timeout(600)
