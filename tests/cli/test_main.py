@@ -129,6 +129,22 @@ def test_ctrl_c_is_no_traceback(
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
+def test_ctrl_c_while_modules_load_says_nothing() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "sys.argv = ['meyrin', '--help']\n"
+        "from meyrin.cli.start import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+
+
 def test_a_reader_that_left_is_no_error_worth_words() -> None:
     program = (
         "import sys; sys.argv = ['meyrin', '--help']; from meyrin.cli.main import main; main()"
