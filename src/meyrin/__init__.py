@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
-    from meyrin.client.notebook import Job, run, submit
+    from meyrin.client.notebook import Job, forecast, run, submit
     from meyrin.domain.errors import (
         BadDirective,
         Conflict,
@@ -58,13 +58,14 @@ __all__ = [
     "StorageFull",
     "Unreachable",
     "__version__",
+    "forecast",
     "run",
     "submit",
 ]
 
 _ROOMS = {
     "meyrin.client.api": ("Client",),
-    "meyrin.client.notebook": ("Job", "run", "submit"),
+    "meyrin.client.notebook": ("Job", "forecast", "run", "submit"),
     "meyrin.domain.errors": (
         "BadDirective",
         "Conflict",

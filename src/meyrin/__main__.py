@@ -1,5 +1,5 @@
 """`python -m meyrin` is `meyrin`."""
 
-from meyrin.cli.main import main
+from meyrin.cli.start import main
 
 main()

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,9 @@ from tests.client.fakehub import FakeHub
 
 import meyrin as package
 from meyrin.cli import exits
-from meyrin.cli.main import COMMANDS, cli
+from meyrin.cli.main import COMMANDS, cli, run
+from meyrin.cli.session import Session
+from meyrin.client.api import Client
 from meyrin.client.errors import error_classes
 from meyrin.domain import errors
 
@@ -85,7 +88,7 @@ def test_public_names_are_pinned() -> None:
         "ArraySpec", "BadDirective", "Client", "Conflict", "Dependency", "DependencyKind",
         "Failed", "InputFile", "InvalidInput", "Job", "JobRequest", "JobState", "MeyrinError",
         "NotAllowed", "NotFound", "NotLoggedIn", "Refused", "Resources", "StorageFull",
-        "Unreachable", "__version__", "run", "submit",
+        "Unreachable", "__version__", "forecast", "run", "submit",
     ]  # fmt: skip
 
 
@@ -119,14 +122,52 @@ def test_each_error_as_words_code_and_object(
 def test_ctrl_c_is_no_traceback(
     meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from meyrin.client.api import Client
-
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Client, "jobs", interrupted)
     assert meyrin("jobs") == 130
     assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_ctrl_c_while_modules_load_says_nothing() -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "sys.argv = ['meyrin', '--help']\n"
+        "from meyrin.cli.start import main\n"
+        "main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_a_hub_that_does_not_answer_is_said(
+    environ: dict[str, str], hub: FakeHub, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meyrin.client.silence.LONG_S", 0.0)
+    clients: list[Client] = []
+    build = Session.client
+
+    def noted(session: Session) -> Client:
+        clients.append(build(session))
+        return clients[-1]
+
+    monkeypatch.setattr(Session, "client", noted)
+
+    def pause(_: float) -> None:
+        clients[-1].connection._silence.look()
+
+    for quiet in (False, True):
+        hub.fail("GET /jobs$", "drop", times=2)
+        session = Session(environ=environ, pause=pause, quiet=quiet)
+        assert run(["jobs"], session) == 0
+        said = capsys.readouterr().err
+        assert ("the hub has not answered for some seconds; still trying\n" in said) != quiet
 
 
 def test_a_reader_that_left_is_no_error_worth_words() -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meyrin.cli import terminal
-from meyrin.cli.progress import ERASE, ProgressLine
+from meyrin.cli.progress import ProgressLine
 from meyrin.cli.table import columns, cut, shown_width, table
+from meyrin.cli.terminal import ERASE
 from meyrin.client.transfer import Progress
 
 

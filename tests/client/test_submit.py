@@ -141,6 +141,19 @@ def test_waiting_for_an_array_ends_with_its_worst_element(client: Client, hub: F
     assert client.exit_status(client.wait(accepted.job)) == 137
 
 
+def test_waiting_for_an_array_outlives_a_hub_that_starts_again(
+    client: Client, hub: FakeHub
+) -> None:
+    accepted = client.submit(JobRequest(script="#!/bin/sh\n", array=ArraySpec((0, 1))))
+    hub.end(hub.jobs[1])
+    hub.end(hub.jobs[2])
+    hub.fail("GET /jobs/1$", "drop", times=14)
+    assert client.wait(accepted.job).array == {"completed": 2}
+    hub.fail("GET /jobs/1$", "drop", times=99)
+    with pytest.raises(errors.Unreachable):
+        client.wait(accepted.job)
+
+
 def test_waiting_for_one_job_follows_its_states_without_output(
     client: Client, hub: FakeHub
 ) -> None:

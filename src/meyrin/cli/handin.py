@@ -36,7 +36,8 @@ class Interrupted(Exception):
 
 def act(session: Session, parsed: Submission, then: Callable[[Client, Accepted], int]) -> int:
     """Do what the options ask for: print, forecast, or hand in and go on with `then`."""
-    if not parsed.client.quiet:
+    session.quiet = parsed.client.quiet
+    if not session.quiet:
         for note in parsed.notes:
             say(clean(f"note: {note}"))
     if parsed.client.dry_run:

@@ -154,6 +154,8 @@ def show(session: Session, job: str) -> None:
 
 
 def _shown(found: JobDetail, bold: bool) -> list[str]:
+    from meyrin.client.results import counted  # noqa: PLC0415 - not for --help
+
     job = found.job
     lines = [paint(f"Job {job.label}: {clean(job.name)}", BOLD, bold)]
     facts = [
@@ -164,7 +166,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
         ("wall time", show_duration(job.walltime_s) if job.walltime_s else "the partition's"),
         ("submitted", moment(job.submit_ms)),
         ("comment", clean(found.comment)),
-        ("array", ", ".join(f"{n} {state}" for state, n in sorted(found.array.items()))),
+        ("array", counted(found.array)),
         ("cost", _cost(found)),
         ("energy", _energy(found)),
         ("array cost", ", ".join(filter(None, map(_cost, found.array_costs)))),

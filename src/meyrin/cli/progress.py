@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from meyrin.cli.terminal import amount, clean, is_terminal
+from meyrin.cli.terminal import ERASE, amount, clean, is_terminal
 
 if TYPE_CHECKING:
     from meyrin.client.transfer import Progress
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 QUIET_S = 2.0
 EVERY_S = 0.2
 LINE_S = 10.0  # between lines where nobody looks, if lines are wanted there
-ERASE = "\r\033[K"
 
 
 class Line:

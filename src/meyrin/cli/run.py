@@ -58,10 +58,6 @@ def _read(session: Session, argv: tuple[str, ...]) -> Submission:
     options, words = split_command(argv)
     session.json = "--json" in options
     parsed = parse_command(options, words, session.environ, **here(session))
-    if parsed.request.array is not None:
-        raise InvalidInput(
-            "run streams one job, not an array", hint="use `meyrin submit --array`", field="array"
-        )
     if parsed.client.parsable or (parsed.client.json and not _prints_data(parsed)):
         raise InvalidInput(
             "the output of run is the command's own", hint="use `meyrin submit` for data"

@@ -6,12 +6,15 @@ Importing this is cheap; the SDK is loaded when a command first asks for the hub
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from meyrin.cli.terminal import ERASE, is_terminal, say
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
@@ -21,7 +24,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass
 class Session:
-    """One run of the command line. `json` is set as soon as `--json` is read."""
+    """One run of the command line. `json` and `quiet` are set as soon as read."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.time
@@ -31,6 +34,7 @@ class Session:
     folder: str | None = None
     token_file: str | None = None
     json: bool = False
+    quiet: bool = False
 
     @property
     def now_s(self) -> int:
@@ -46,8 +50,14 @@ class Session:
             url=self.hub,
             token_file=self.token_file,
             pause=self.pause,
+            on_silence=self._say_silent,
             **self.options,
         )
+
+    def _say_silent(self) -> None:
+        if not self.quiet:
+            erase = ERASE if is_terminal(sys.stderr) else ""
+            say(f"{erase}the hub has not answered for some seconds; still trying")
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,25 +19,17 @@ from typing import TYPE_CHECKING, BinaryIO
 from meyrin.cli.cut import say_cut
 from meyrin.cli.exits import INTERRUPTED
 from meyrin.cli.session import Session
-from meyrin.cli.terminal import clean, clock_time, is_terminal, say
+from meyrin.cli.terminal import ERASE, clean, clock_time, is_terminal, say
 from meyrin.domain.errors import MeyrinError
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
-    from meyrin.client.follow import Change, Output, Stream
+    from meyrin.client.follow import Change, Stream
+    from meyrin.client.streams import Told
 
-ERASE = "\r\033[K"
 QUESTION = "cancel or detach? [c/d] "
 _LOOK_S = 0.5
 STARTED = frozenset({"running", "completed", "failed", "cancelled", "expired"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What a thread has to say of its stream."""
-
-    stream: Stream
-    event: Output | Change
 
 
 class _Leave(Exception):
@@ -59,7 +50,7 @@ class Streaming:
         self._label = label
         self._session = session
         self._sinks: dict[Stream, BinaryIO] = {"stdout": out, "stderr": sys.stderr.buffer}
-        self._queue: SimpleQueue[_Told | Exception | signal.Signals] = SimpleQueue()
+        self._queue: SimpleQueue[Told | Exception | signal.Signals] = SimpleQueue()
         self._line = is_terminal(sys.stderr) and not quiet
         self._quiet = quiet
         self._drawn = False
@@ -71,8 +62,9 @@ class Streaming:
         if not self._quiet and not self._line:
             say(f"job {self._label}")
         with self._signals():
-            for stream in self._sinks:
-                threading.Thread(target=self._follow, args=(stream,), daemon=True).start()
+            from meyrin.client.streams import begin  # noqa: PLC0415
+
+            begin(self._hub, self._label, self._queue.put)
             try:
                 code, ended = self._until_ended()
             except _Leave:
@@ -85,13 +77,6 @@ class Streaming:
         for stream in self._sinks:
             say_cut(self._hub, self._label, stream, ended[stream].cut_bytes)
         return code
-
-    def _follow(self, stream: Stream) -> None:
-        try:
-            for event in self._hub.follow(self._label, stream):
-                self._queue.put(_Told(stream, event))
-        except Exception as error:  # noqa: BLE001 - a bug too must end the main thread's waiting
-            self._queue.put(error)
 
     def _until_ended(self) -> tuple[int, dict[Stream, Change]]:
         """The exit code, and how each stream ended."""

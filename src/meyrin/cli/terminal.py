@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
+ERASE = "\r\033[K"
 GREEN, YELLOW, RED, FAINT, BOLD = "32", "33", "31", "2", "1"
 STATE_COLOUR = {
     "running": GREEN,

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pydantic import RootModel
 
 from meyrin.client import transfer
-from meyrin.client.connection import Connection, body, read
+from meyrin.client.connection import PATIENCE, Connection, body, read
 from meyrin.client.follow import Change, Output, Printed, Stream, exit_status, follow
-from meyrin.client.place import find_hub
-from meyrin.domain.errors import InvalidInput, NotFound, Unreachable
+from meyrin.client.place import check_token, check_url, find_hub
+from meyrin.client.results import ENDED_WORDS, bring
+from meyrin.domain.errors import Failed, InvalidInput, Unreachable
 from meyrin.domain.job import InputFile, JobRequest
-from meyrin.domain.states import ENDED
 from meyrin.wire.jobs import (
     Accepted,
     Body,
@@ -55,7 +55,6 @@ SHORTEST_LOOK_S = 0.1
 LONGEST_LOOK_S = 2.0
 RESULT_LOOKS = 100  # about three minutes
 BEYOND_OUTPUT = 2**53  # following from here on brings changes of state only
-_ENDED = frozenset(str(state) for state in ENDED)
 
 
 def new_key() -> str:
@@ -67,8 +66,9 @@ class Client:
     """A person's connection to one hub. May be used by several threads; close it when done."""
 
     def __init__(self, url: str, token: str, **options: Any) -> None:
-        """`options` go to the connection: `transport`, `pause`, `chance`, `tries`."""
-        self.connection = Connection(url, token, **options)
+        """`options` go to the connection: `transport`, `pause`, `chance`, `tries`, `on_silence`."""
+        address, secret = check_url(url, "url"), check_token(token, "token")
+        self.connection = Connection(address, secret, **options)
 
     @classmethod
     def from_environment(
@@ -208,6 +208,7 @@ class Client:
         limit: int = 50,
     ) -> JobList:
         """One page of jobs, newest first; `next` of the reply is `after` of the next page."""
+        _refuse_text(states, "states")
         asked: dict[str, Any] = {"limit": limit}
         asked |= {"mine": "true"} if mine else {}
         given = {"project": project, "state": list(states), "site": site, "after": after}
@@ -253,17 +254,27 @@ class Client:
         """Output as it comes and changes of state, every byte once, until the job has ended."""
         return follow(self.connection, _label(label), stream, offset)
 
-    def wait(self, label: str | int) -> JobDetail:
-        """Return when the job, or every element of the array, has ended."""
-        found = self.job(label)
-        if not found.array and found.job.state not in _ENDED:
+    def wait(self, label: str | int, timeout_s: float | None = None) -> JobDetail:
+        """Return when the job, or every element of the array, has ended.
+
+        A hub that is away meanwhile is waited for, a minute and a half. Raises TimeoutError when
+        the end has not come after `timeout_s`.
+        """
+        begun_s = time.monotonic()
+        found = self._patiently(label)
+        if timeout_s is None and not found.array and found.job.state not in ENDED_WORDS:
             for _ in follow(self.connection, _label(label), "stdout", BEYOND_OUTPUT):
                 pass
-            return self.job(label)
+            return self._patiently(label)
         looks = self._looks(label)
-        while not set(found.array or [found.job.state]) <= _ENDED:
+        while not set(found.array or [found.job.state]) <= ENDED_WORDS:
+            if timeout_s is not None and time.monotonic() - begun_s >= timeout_s:
+                raise TimeoutError(f"job {label} has not ended after {timeout_s} s")
             found = next(looks)
         return found
+
+    def _patiently(self, label: str | int) -> JobDetail:
+        return self._get(JobDetail, _job(label), tries=PATIENCE + 1)
 
     def results(self, label: str | int) -> JobDetail:
         """Return when the results of an ended job have arrived at the hub, or won't."""
@@ -283,7 +294,7 @@ class Client:
         while True:
             self.connection.pause(pause_s)
             pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
-            yield self.job(label)
+            yield self._patiently(label)
 
     def exit_status(self, ended: JobDetail) -> int:
         """What a shell would see of an ended job; of an array the largest of its elements."""
@@ -292,7 +303,7 @@ class Client:
             return exit_status(job.state, job.exit_code, job.signal)
         if set(ended.array) == {"completed"}:
             return 0
-        unwell = sorted(_ENDED - {"completed"})
+        unwell = sorted(ENDED_WORDS - {"completed"})
         worst = 0
         for each in self.each_job(mine=False, states=unwell, limit=500):
             if each.array_job == job.array_job:
@@ -344,20 +355,25 @@ class Client:
         names: Sequence[str] = (),
         progress: transfer.OnProgress = transfer.ignore,
     ) -> list[Path]:
-        """Bring a job's results, or those in `names`, into a folder; returns where they are."""
-        there = {file.name: file for file in self.results(label).files}
-        for name in names:
-            if name not in there:
-                raise NotFound(
-                    f"job {label} has no result {name!r}",
-                    hint=f"it has {', '.join(there) or 'none'}",
-                    file=name,
-                )
-        files = [there[name] for name in names] if names else list(there.values())
-        return transfer.fetch(self.connection, _label(label), files, Path(into), progress)
+        """Bring a job's results, or those in `names`, into a folder; returns where they are.
 
-    def _get(self, model: type[Model], path: str, asked: Mapping[str, Any] | None = None) -> Model:
-        answer = self.connection.call("GET", path, repeatable=True, params=asked)
+        Those of an array go into one folder for each element. Raises Failed when the job, or an
+        element, has not ended or kept not all; what there is was brought then.
+        """
+        _refuse_text(names, "names")
+        brought, trouble = bring(self, _label(label), Path(into), names, progress)
+        if trouble:
+            raise Failed("; ".join(trouble), hint=f"what could be brought is in {into}")
+        return [each.path for each in brought]
+
+    def _get(
+        self,
+        model: type[Model],
+        path: str,
+        asked: Mapping[str, Any] | None = None,
+        tries: int | None = None,
+    ) -> Model:
+        answer = self.connection.call("GET", path, repeatable=True, tries=tries, params=asked)
         return read(model, answer.content)
 
 
@@ -374,3 +390,9 @@ def _label(label: str | int) -> str:
             f"{text!r} is no job", hint="write its number, such as 17, or 17_3 in an array"
         )
     return text
+
+
+def _refuse_text(words: Sequence[str], field: str) -> None:
+    """Text is a sequence of letters, and never meant as one."""
+    if isinstance(words, str):
+        raise InvalidInput(f"{field} is a list", hint=f'write ["{words}"]', field=field)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from meyrin.client.errors import from_reply
+from meyrin.client.silence import Silence
 from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, StorageFull, Unreachable
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
+Piece = TypeVar("Piece")
 
 CONNECT_S = 5.0
 ANSWER_S = 60.0
 TRIES = 5
+PATIENCE = 14  # tries of whoever waits for a job, after the first: about a minute and a half
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 _AGAIN = "run the same command again; nothing is done twice"
@@ -46,7 +49,9 @@ class Connection:
         pause: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
         tries: int = TRIES,
+        on_silence: Callable[[], None] | None = None,
     ) -> None:
+        """`on_silence` is called, in another thread, when a hub has not answered for seconds."""
         import httpx2  # noqa: PLC0415 - `meyrin --help` must not pay for it
 
         parts = urlsplit(url)
@@ -54,6 +59,7 @@ class Connection:
         self.pause = pause
         self._chance = chance
         self.tries = tries
+        self._silence = Silence(on_silence)
         self._http = httpx2.Client(
             base_url=f"{url}/api/v1",
             headers=_bearer(token) | {"accept": "application/json"},
@@ -65,6 +71,7 @@ class Connection:
         )
 
     def close(self) -> None:
+        self._silence.close()
         self._http.close()
 
     def use(self, token: str) -> None:
@@ -83,21 +90,28 @@ class Connection:
         except ValueError:
             return None
 
-    def call(self, method: str, path: str, *, repeatable: bool, **said: Any) -> httpx2.Response:
+    def call(
+        self, method: str, path: str, *, repeatable: bool, tries: int | None = None, **said: Any
+    ) -> httpx2.Response:
         """The hub's answer; raises the error that it stands for.
 
         `said` is what `httpx2.Client.request` takes: json, params, content, headers.
         """
         number = 0
-        while True:
-            number += 1
-            try:
-                return self._once(method, path, repeatable, **said)
-            except MeyrinError as error:
-                again = repeatable or error.facts.get("sent") is False
-                if number >= self.tries or not again or not _worth_repeating(error):
-                    raise
-            self.back_off(number)
+        self._silence.waits()
+        try:
+            while True:
+                number += 1
+                try:
+                    return self._once(method, path, repeatable, **said)
+                except MeyrinError as error:
+                    again = repeatable or error.facts.get("sent") is False
+                    out = number >= (tries or self.tries)
+                    if out or not again or not _worth_repeating(error):
+                        raise
+                self.back_off(number)
+        finally:
+            self._silence.heard()
 
     def back_off(self, number: int) -> None:
         """Wait before try `number` + 1: doubling, cut at ten seconds, shaken by chance."""
@@ -115,11 +129,27 @@ class Connection:
     @contextmanager
     def stream(self, method: str, path: str, **said: Any) -> Iterator[httpx2.Response]:
         """An answer that is read piece by piece; the caller repeats, since only it knows where."""
-        with self._naming(_AGAIN), self._http.stream(method, path, **said) as response:
-            if response.status_code >= 400:
-                raise from_reply(response.status_code, response.read(), self.url)
-            self._refuse_redirect(response)
-            yield response
+        self._silence.waits()
+        try:
+            with self._naming(_AGAIN), self._http.stream(method, path, **said) as response:
+                if response.status_code >= 400:
+                    raise from_reply(response.status_code, response.read(), self.url)
+                self._refuse_redirect(response)
+                self._silence.heard()
+                yield response
+        except MeyrinError as error:
+            if not error.retry:  # nobody goes on trying
+                self._silence.heard()
+            raise
+
+    def awaited(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Pieces of an answer that should come without pause, unlike those of a job's output."""
+        self._silence.waits()
+        for piece in pieces:
+            self._silence.heard()
+            yield piece
+            self._silence.waits()
+        self._silence.heard()
 
     def _refuse_redirect(self, response: httpx2.Response) -> None:
         """A token follows nobody to another address."""
@@ -136,6 +166,8 @@ class Connection:
         """Turn what went wrong on the way into Unreachable, with what to do."""
         import httpx2  # noqa: PLC0415
 
+        if self._http.is_closed:
+            raise InvalidInput("this client was closed", hint="make a new one, or close it later")
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:

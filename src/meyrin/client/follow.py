@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from meyrin.client.connection import PATIENCE
 from meyrin.domain.errors import Failed, Unreachable
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from meyrin.client.connection import Connection
 
 Stream = Literal["stdout", "stderr"]
-PATIENCE = 14  # tries in a row without a single event: about a minute and a half
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,9 @@ def check_token(text: str, told_by: str) -> str:
     word = text.strip()
     if not word or not word.isascii() or not word.isprintable() or " " in word:
         raise InvalidInput(
-            f"{told_by} holds no token", hint="a token is one word, such as `meyrin login` asks for"
+            f"{told_by} holds no token",
+            hint="a token is one word, such as `meyrin login` asks for",
+            field=told_by,
         )
     return word
 

@@ -244,7 +244,7 @@ def _pour(
             if have and answer.status_code != 206:  # it starts from zero, and so do we
                 sink.seek(0)
                 sink.truncate()
-            for piece in answer.iter_bytes(READ_BYTES):
+            for piece in connection.awaited(answer.iter_bytes()):
                 sink.write(piece)
                 told(min(sink.tell(), size))
                 if sink.tell() > size:

@@ -142,6 +142,10 @@ def parse_command(
     if draft.wrap is not None:
         raise misread(draft.given["wrap"], "a command follows already", "leave it out")
     name = "".join(char for char in command[0].rsplit("/", 1)[-1] if char.isprintable())
+    if draft.request.get("array") is not None:
+        raise InvalidInput(
+            "run streams one job, not an array", hint="use `meyrin submit --array`", field="array"
+        )
     return _submission(draft, RUN_SCRIPT, name[:MAX_NAME] or "run", tuple(command))
 
 
