@@ -221,7 +221,7 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
 def _partitions(config: AgentConfig, facts: ClusterFacts | None) -> tuple[Partition, ...]:
     if config.partition or facts is None:
         return config.partition
-    return tuple(one.partition for one in ask.discovered(facts).values())
+    return tuple(one.partition for one in ask.all_of(config, facts).values())
 
 
 def open_batch(config: AgentConfig) -> BatchSystem:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from meyrin.agent.batch import Start
-from meyrin.agent.config import SlurmPartition
+from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.slurm.transport import (
     AccountingRow,
     ClusterFacts,
@@ -149,10 +149,39 @@ def named(
     """The operator's own partitions, as the settings say that they are asked."""
     places = {}
     for part in partitions:
-        how = chosen.get(part.name) or SlurmPartition(partition=part.name)
-        gres = how.gres or (f"gpu:{part.accelerator_type}" if part.accelerator_type else None)
-        places[part.name] = Place(part, how.partition, gres, how.features, how.qos, how.reservation)
-    return places
+        gres = f"gpu:{part.accelerator_type}" if part.accelerator_type else None
+        places[part.name] = Place(part, part.name, gres)
+    return as_said(places, chosen)
+
+
+def as_said(places: Mapping[str, Place], chosen: Mapping[str, SlurmPartition]) -> dict[str, Place]:
+    """These, asked as the settings say of those that they name."""
+    return {
+        name: place if (how := chosen.get(name)) is None else _asked_as(place, how)
+        for name, place in places.items()
+    }
+
+
+def _asked_as(place: Place, how: SlurmPartition) -> Place:
+    return replace(
+        place,
+        slurm=how.partition,
+        gres=how.gres or place.gres,
+        features=how.features,
+        qos=how.qos,
+        reservation=how.reservation,
+    )
+
+
+def own(config: AgentConfig) -> dict[str, Place] | None:
+    """The partitions that the settings list themselves; None: they are as the cluster says."""
+    return named(config.partition, config.slurm.partitions) if config.partition else None
+
+
+def all_of(config: AgentConfig, facts: ClusterFacts) -> dict[str, Place]:
+    """The partitions of ours on this cluster, by these settings."""
+    listed = own(config)
+    return as_said(discovered(facts), config.slurm.partitions) if listed is None else listed
 
 
 def discovered(facts: ClusterFacts) -> dict[str, Place]:

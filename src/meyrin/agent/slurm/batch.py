@@ -17,16 +17,17 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from meyrin.agent import check
 from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, Start, WholeQueue
-from meyrin.agent.config import AgentConfig
+from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.queue import site_secret
 from meyrin.agent.slurm import ask, late, spool
@@ -65,7 +66,8 @@ class Hearing:
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them. `second_look` is for how many
+    `places` None: partitions are as the cluster describes them, those in `chosen` asked as it says
+    there. `second_look` is for how many
     days accounting is asked again about what ended, and every how many hours. `start` begins its
     own work in the background; without it, whoever holds it calls `step` (as tests with a clock
     of their own do).
@@ -81,6 +83,7 @@ class SlurmBatch:
         transport: Transport,
         *,
         places: dict[str, Place] | None = None,
+        chosen: Mapping[str, SlurmPartition] = MappingProxyType({}),
         accounts: Accounts | None = None,
         grace_s: int = 30,
         poll_s: tuple[float, float] = (2.0, 30.0),
@@ -95,7 +98,7 @@ class SlurmBatch:
         self.spool = spool.Spool(folder / "spool")
         self.store = Store(folder / "slurm.sqlite")
         self.book = Book(self.store)
-        self._given, self._accounts = places, accounts or Accounts()
+        self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
         self._found: dict[str, Place] | None = None
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
@@ -188,21 +191,20 @@ class SlurmBatch:
                 self.partitions()
             else:
                 self._found = {name: _place(body) for name, body in json.loads(kept).items()}
-        return self._found or {}
+        return ask.as_said(self._found or {}, self._chosen)
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
-        chosen = config.partition
-        known = chosen or tuple(place.partition for place in ask.discovered(facts).values())
+        known = tuple(place.partition for place in ask.all_of(config, facts).values())
         return check.bad(check.site_findings(config, known, facts))
 
     def use(self, config: AgentConfig) -> None:
         how = config.slurm
         self._accounts = ask.Accounts(how.accounts, how.default_account)
-        chosen = ask.named(config.partition, how.partitions) if config.partition else None
-        if chosen is None and self._given is not None:
+        listed = ask.own(config)
+        if listed is None and self._given is not None:
             self._found = None
-        self._given, self._given_doubt_s = chosen, how.doubt_s
+        self._given, self._chosen, self._given_doubt_s = listed, how.partitions, how.doubt_s
         self._grace_s = config.grace_s
         self.sender.use(how.submits_at_once)
         least_s, most_s = how.poll_min_s, how.poll_max_s

@@ -1,0 +1,128 @@
+"""What is asked of Slurm beside the job itself: partition, account, QoS, reservation, features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.agent.slurm.test_status import Site
+
+from meyrin.agent import check, main
+from meyrin.agent import config as settings
+from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.transport import AssociationFacts, QosFacts
+
+TEXT = """
+hub = "http://hub.test"
+credential_file = "credential"
+dir = "state"
+batch = "slurm"
+"""
+MAIN = """
+[slurm.partitions.main]
+partition = "main"
+qos = "urgent"
+reservation = "ours"
+features = "fast"
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def loaded(more):
+        path = tmp_path / "agent.toml"
+        path.write_text(TEXT + more)
+        return settings.load(path)
+
+    return loaded
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    return made
+
+
+def asked(site, name="a"):
+    one = site.batch.book.jobs[name].submission
+    return one.partition, one.account, one.qos, one.reservation, one.features
+
+
+SAID = ("main", None, "urgent", "ours", "fast")
+
+
+def test_what_settings_say_of_a_partition_counts_where_the_cluster_describes_it(site, load):
+    site.batch.use(load(MAIN))
+    site.submit()
+    assert asked(site) == SAID
+    (gpu,) = site.batch.places().values()
+    assert gpu.gres == "gpu:h100", "what they do not say stays as the cluster has it"
+    site.batch.use(load(""))
+    site.submit("b")
+    assert asked(site, "b") == ("main", None, None, None, None)
+
+
+def test_it_counts_from_the_start_on_and_after_the_next_look(site, load):
+    made = main.slurm(load(MAIN), site.batch.transport)
+    for _ in range(2):
+        assert [part.name for part in made.partitions()] == ["main"]
+        assert made.places()["main"].qos == "urgent"
+    made.leave()
+
+
+def facts_of(site, **other):
+    described = site.batch.transport.describe()
+    known = {
+        "accounting": True,
+        "enforces_qos": True,
+        "qos": (QosFacts("normal"), QosFacts("urgent")),
+        "associations": (
+            AssociationFacts("astro", qos=("normal",)),
+            AssociationFacts("geo", qos=("normal", "urgent")),
+        ),
+    }
+    return replace(described, **(known | other))
+
+
+def found(config, facts):
+    parts = [place.partition for place in ask.all_of(config, facts).values()]
+    return [each for each in check.site_findings(config, parts, facts) if "slurm." in each.words]
+
+
+def test_a_section_for_no_partition_of_ours_is_wrong(site, load):
+    config = load(MAIN.replace("partitions.main", "partitions.moon"))
+    (one,) = found(config, facts_of(site))
+    assert one.bad
+    assert one.words == "slurm.partitions.moon: there is no partition moon of ours"
+    assert one.hint == "there are: main"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "refused"),
+    [
+        ('accounts = { lab = "geo" }', []),
+        ('default_account = "geo"', []),
+        ('default_account = "astro"', ["astro"]),
+        ('accounts = { lab = "astro", uni = "geo" }', ["astro"]),
+        ("", []),
+    ],
+)
+def test_a_qos_that_an_account_may_not_use_is_wrong(site, load, accounts, refused):
+    config = load(f"[slurm]\n{accounts}\n{MAIN}")
+    words = [f"slurm.partitions.main: mtb1 may not use QoS urgent with account {a}"
+             for a in refused]  # fmt: skip
+    bad = found(config, facts_of(site))
+    assert [each.words for each in bad] == words
+    assert all(each.bad and "it may use: normal; or ask" in each.hint for each in bad)
+    assert not any(each.bad for each in found(config, facts_of(site, enforces_qos=None)))
+    assert found(config, facts_of(site, enforces_qos=False)) == []
+
+
+def test_a_qos_that_no_account_may_use_is_wrong_where_none_is_named(site, load):
+    few = (
+        AssociationFacts("astro", qos=("normal",)),
+        AssociationFacts("geo", "other", ("urgent",)),
+    )
+    (one,) = found(load(MAIN), facts_of(site, associations=few))
+    assert one.words.endswith("may not use QoS urgent with account astro")
