@@ -390,16 +390,15 @@ class Agent:
 
     def stop(self) -> None:
         """End the agent's own work; jobs go on."""
-        self._stop.set()
-        self._news.set()
-        self._rush.set()
-        self._limits.set()
-        self._queue.set()
+        for each in (self._stop, self._news, self._rush, self._limits, self._queue):
+            each.set()
         self.read_settings()
 
     def read_settings(self) -> None:
-        """Read the settings file now, and ask a broken veto again; for a signal handler."""
+        """Read the settings file now, look what the site has, and ask a broken veto again; for a
+        signal handler."""
         self.door.try_now()
+        self.announcer.look_at_once()
         if self.watched is not None:
             self.watched.wake()
 

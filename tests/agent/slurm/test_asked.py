@@ -9,7 +9,9 @@ from tests.agent.slurm.test_status import Site
 
 from meyrin.agent import check, main
 from meyrin.agent import config as settings
+from meyrin.agent.batch import Phase
 from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.command import Done
 from meyrin.agent.slurm.transport import AssociationFacts, QosFacts
 
 TEXT = """
@@ -126,3 +128,104 @@ def test_a_qos_that_no_account_may_use_is_wrong_where_none_is_named(site, load):
     )
     (one,) = found(load(MAIN), facts_of(site, associations=few))
     assert one.words.endswith("may not use QoS urgent with account astro")
+
+
+NOT_THIS_ACCOUNT = "Invalid account or account/partition combination specified"
+GEO = '[slurm]\ndefault_account = "geo"\n'
+
+
+def refuses(site, word, words):
+    """Slurm refuses what is asked with this option."""
+    obey = site.commands._obey
+
+    def either(name, options, *more):
+        if name == "sbatch" and word in options:
+            return Done(1, "", f"sbatch: error: Batch job submission failed: {words}")
+        return obey(name, options, *more)
+
+    site.commands._obey = either
+
+
+def held_for_its_account(site, load):
+    refuses(site, "--account=astro", NOT_THIS_ACCOUNT)
+    site.batch.use(load(GEO.replace("geo", "astro")))
+    site.submit()
+    site.pass_s(4)
+    assert site.seen().phase is Phase.HELD
+
+
+def test_what_slurm_refused_is_asked_by_mended_settings_at_once(site, load):
+    held_for_its_account(site, load)
+    assert site.seen().why.startswith("the site's Slurm refuses the account that its jobs are")
+    told = site.batch.refusals()
+    assert told.startswith("its Slurm refuses account astro (Slurm: ")
+    assert f"{NOT_THIS_ACCOUNT}): mend it there, or name another under [slurm]" in told
+    site.batch.use(load(GEO + MAIN))
+    site.pass_s(2)
+    assert site.seen().phase is Phase.QUEUED
+    assert asked(site) == ("main", "geo", *SAID[2:])
+    assert site.batch.refusals() == ""
+    assert [job.name for job in site.cluster.jobs] == ["meyrin-a"]
+
+
+def test_what_slurm_refused_is_asked_by_mended_settings_after_a_new_start(site, load):
+    held_for_its_account(site, load)
+    site.batch.store.close()
+    site.batch = site.open()
+    site.batch.use(load(GEO))
+    assert asked(site)[1] == "astro", "it is looked for first"
+    site.pass_s(10)
+    assert (site.seen().phase, asked(site)[1]) == (Phase.QUEUED, "geo")
+    assert [job.name for job in site.cluster.jobs] == ["meyrin-a"]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_is_in_doubt_stays_as_it_was_asked_until_it_was_looked_for(site, load, taken):
+    kind = "silent" if taken else "lost"
+    setattr(site.faults, kind, 1.0)
+    site.batch.use(load(GEO.replace("geo", "astro")))
+    site.submit()
+    setattr(site.faults, kind, 0.0)
+    site.batch.use(load(GEO))
+    assert asked(site)[1] == "astro"
+    site.pass_s(120)
+    assert site.seen().phase is Phase.QUEUED
+    assert asked(site)[1] == ("astro" if taken else "geo")
+    assert [job.name for job in site.cluster.jobs] == ["meyrin-a"]
+
+
+def test_a_refusal_that_comes_while_settings_change_is_not_held_against_the_new_ones(site, load):
+    refuses(site, "--account=astro", NOT_THIS_ACCOUNT)
+    obey = site.commands._obey
+
+    def meanwhile(name, *more):
+        if name == "sbatch":
+            site.batch.use(load(GEO))
+        return obey(name, *more)
+
+    site.batch.use(load(GEO.replace("geo", "astro")))
+    site.commands._obey = meanwhile
+    site.submit()
+    assert site.seen().phase is Phase.HELD
+    site.pass_s(2)
+    assert (site.seen().phase, asked(site)[1]) == (Phase.QUEUED, "geo")
+
+
+def test_what_an_earlier_version_noted_is_asked_as_it_was(site, load):
+    held_for_its_account(site, load)
+    site.batch.book.jobs["a"].place = ""
+    site.batch.use(load(GEO))
+    assert asked(site)[1] == "astro"
+
+
+def test_a_refusal_for_the_partition_is_told_once_and_one_for_the_qos_is_none(site):
+    refuses(site, "--partition=main", "Invalid qos specification")
+    site.submit()
+    assert "refuses the QoS that" in site.seen().why
+    assert "refuses QoS of its own choice (Slurm" in site.batch.refusals()
+    assert not site.batch.partition_refused()
+    refuses(site, "--partition=main", "Required partition not available (inactive or drain)")
+    site.pass_s(40)
+    assert site.batch.partition_refused()
+    assert not site.batch.partition_refused()
+    assert site.batch.refusals() == "", "a partition that is closed is told with its nodes"

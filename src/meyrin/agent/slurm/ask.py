@@ -87,8 +87,6 @@ def submission(
     # not all of a node that a job has to itself: its tasks are as wide as it said
     cores_per_task = start.cores_per_task or max(1, asked.cores // a_node)
     fills = cores_per_task * a_node == asked.cores and a_node * count == tasks
-    kind, _, its_type = (place.gres or "gpu").partition(":")
-    gres = (Gres(kind, its_type or None, asked.accelerators),) if asked.accelerators else ()
     return Submission(
         name=name_of(start.attempt),
         script=script,
@@ -101,7 +99,7 @@ def submission(
         cores_per_task=cores_per_task,
         cores_per_node=None if fills else asked.cores,
         memory_mb=asked.memory_mb,
-        gres=gres,
+        gres=_gres(place, asked.accelerators),
         exclusive=place.partition.whole_node or start.exclusive,
         walltime_s=start.walltime_s,
         account=account,
@@ -113,6 +111,26 @@ def submission(
         comment=f"Meyrin job {start.job} {start.name}"[:200],
         environment=tuple((name, base[name]) for name in _KEEP if name in base),
     )
+
+
+def renewed(asked: Submission, place: Place | None, account: str | None) -> Submission:
+    """The same job, asked as the settings say now. Its name and what it asks for stay."""
+    if place is None:  # the partition is gone for now
+        return replace(asked, account=account)
+    return replace(
+        asked,
+        partition=place.slurm,
+        gres=_gres(place, sum(each.count for each in asked.gres)),
+        account=account,
+        qos=place.qos,
+        reservation=place.reservation,
+        features=place.features,
+    )
+
+
+def _gres(place: Place, count: int) -> tuple[Gres, ...]:
+    kind, _, its_type = (place.gres or "gpu").partition(":")
+    return (Gres(kind, its_type or None, count),) if count else ()
 
 
 def objection(start: Start, places: Mapping[str, Place]) -> str:

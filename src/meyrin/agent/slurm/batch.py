@@ -39,7 +39,7 @@ from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
-from meyrin.agent.slurm.transport import Transport
+from meyrin.agent.slurm.transport import Submission, Transport
 from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -113,6 +113,7 @@ class SlurmBatch:
             doubt_s=self._doubt_s,
             at_once=at_once,
             silence=self._silence,
+            renewed=self._renewed,
         )
         self.watcher = Watcher(
             self.book,
@@ -169,6 +170,7 @@ class SlurmBatch:
                 self._found = ask.discovered(facts)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
+                self.sender.renew()
             self._short = shortages(self.places(), facts)
             self._lying = {name: lies(place, facts) for name, place in self.places().items()}
         return tuple(place.partition for place in self.places().values())
@@ -183,14 +185,16 @@ class SlurmBatch:
 
     def places(self) -> dict[str, Place]:
         """Our partitions by name, and how each is asked of Slurm."""
+        if not self._known():
+            self.partitions()
+        return self._known()
+
+    def _known(self) -> dict[str, Place]:
+        """Them as they were known last: nobody is asked."""
         if self._given is not None:
             return self._given
-        if self._found is None:
-            kept = self.store.recall("places")
-            if kept is None:
-                self.partitions()
-            else:
-                self._found = {name: _place(body) for name, body in json.loads(kept).items()}
+        if self._found is None and (kept := self.store.recall("places")) is not None:
+            self._found = {name: _place(body) for name, body in json.loads(kept).items()}
         return ask.as_said(self._found or {}, self._chosen)
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
@@ -210,6 +214,8 @@ class SlurmBatch:
         least_s, most_s = how.poll_min_s, how.poll_max_s
         self.watcher.use((least_s, most_s), how.accounting_wait_s)
         self.second.use(how.second_look_days, how.second_look_every_h)
+        self.sender.renew()
+        self._wake()
 
     def _has_accounting(self) -> bool:
         return bool(self._facts.get("accounting", 1))
@@ -222,9 +228,10 @@ class SlurmBatch:
     # --- what agents call
 
     def submit(self, starts: tuple[Start, ...]) -> None:
-        places = self.places()
+        self.places()  # asks Slurm if need be, and nobody waits for that
         fresh: dict[str, Start] = {}
         with self.book.changed:
+            places = self._known()
             gone = self.store.forgotten([start.attempt for start in starts])
             for start in starts:
                 if start.attempt not in gone and start.attempt not in self.book.jobs:
@@ -252,6 +259,8 @@ class SlurmBatch:
             stdout=stdout,
             stderr=start.stderr or stdout,
             job=start.job,
+            project=start.project,
+            place=start.partition,
         )
         why = ask.objection(start, places) or spool.objection(start, environment)
         if why:
@@ -259,6 +268,13 @@ class SlurmBatch:
         elif start.again:
             doubt_again(job, int(self._clock_s()))
         return job, start.script, spool.job_file(start, own, self._grace_s, environment, words)
+
+    def _renewed(self, job: Job) -> Submission:
+        """As the settings that hold now say that it is asked."""
+        if not job.place:  # an earlier version took it and noted no more
+            return job.submission
+        place = self._known().get(job.place)
+        return ask.renewed(job.submission, place, self._accounts.account(job.project))
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)
@@ -344,6 +360,12 @@ class SlurmBatch:
         ours = {job.seen.batch_job for job in list(self.book.jobs.values())}
         theirs = [row for row in rows if row.batch_job not in ours]
         return WholeQueue(entries(rows), others(theirs, self._lying, int(self._clock_s())))
+
+    def refusals(self) -> str:
+        return self.sender.refusals()
+
+    def partition_refused(self) -> bool:
+        return self.sender.partition_refused()
 
     def silence(self, at_least_s: int) -> str:
         return self._silence.in_words(at_least_s)
