@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import httpx2
 import pytest
 from tests.agent.slurm.test_status import Site
 
 from meyrin.agent import check, main
 from meyrin.agent import config as settings
 from meyrin.agent.batch import Phase
+from meyrin.agent.config import SlurmConfig
 from meyrin.agent.slurm import ask
+from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import Done
+from meyrin.agent.slurm.rest import Rest
 from meyrin.agent.slurm.transport import AssociationFacts, QosFacts
+from meyrin.testing.slurmrestd import NEW, FakeRestd
 
 TEXT = """
 hub = "http://hub.test"
@@ -229,3 +234,31 @@ def test_a_refusal_for_the_partition_is_told_once_and_one_for_the_qos_is_none(si
     assert site.batch.partition_refused()
     assert not site.batch.partition_refused()
     assert site.batch.refusals() == "", "a partition that is closed is told with its nodes"
+
+
+def test_a_token_that_is_mended_is_asked_by_at_once(tmp_path):
+    """Whoever is not known was not heard: there is nothing to look for."""
+    made, token = Site(tmp_path / "site"), tmp_path / "token"
+    token.write_text("old")
+    token.chmod(0o600)
+    restd = FakeRestd(made.cluster, made.faults, NEW)
+
+    def serve(request):
+        if request.headers["X-SLURM-USER-TOKEN"] == "good":
+            return restd(request)
+        error = {"error_number": 1007, "error": "Protocol authentication error"}
+        return httpx2.Response(500, json={"errors": [error]})
+
+    config = SlurmConfig(rest_url="http://s:1", rest_version=NEW, rest_token_file=token)
+    by = Rest(config, made.cluster.user, made.clock, httpx2.MockTransport(serve))
+    token.write_text("good")
+    made.batch = SlurmBatch(tmp_path / "rest", by, clock_s=made.clock, doubt_s=3600, at_once=1)
+    made.batch.partitions()
+    token.write_text("old")
+    made.submit()
+    made.pass_s(20)
+    assert (made.seen().phase, made.seen().why) == (Phase.HELD, "the site's Slurm does not answer")
+    token.write_text("good")
+    made.pass_s(4)
+    assert made.seen().phase is Phase.QUEUED
+    assert [job.name for job in made.cluster.jobs] == ["meyrin-a"]
