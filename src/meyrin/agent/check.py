@@ -6,12 +6,13 @@ and may leave so is a warning.
 
 from __future__ import annotations
 
+import pwd
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from meyrin.agent import offers, veto
+from meyrin.agent import offers, quiet, veto
 from meyrin.agent.batch import BatchSystem, TakesSettings
 from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.journal import Item
@@ -23,6 +24,7 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import SelfReply, Work
 
+NEW_ONE = "ask the hub's administrator to run `meyrin site enrol NAME --again`"
 SKEW_WARN_MS = 60_000
 SKEW_MOST_MS = 300_000
 
@@ -50,6 +52,11 @@ def site_findings(
             yield Finding(True, f"rules.partitions_shown: there is no partition {name}", known)
     if shown == ():
         yield Finding(True, "rules.partitions_shown is empty: no job can come", known)
+    if quiet.never_over(config.rules.quiet_hours):
+        words = f"rules.quiet_hours = {list(config.rules.quiet_hours)} never end: no job starts"
+        yield Finding(
+            False, words, "leave an hour out; to close a site, write why in rules.drained"
+        )
     yield from _offer_findings(config, names, known)
     if facts is not None:
         yield from _slurm_findings(config, facts, names)
@@ -164,6 +171,18 @@ def _not_allowed(
         yield Finding(facts.enforces_qos is True, words, hint)
 
 
+def people_findings(config: AgentConfig) -> Iterator[Finding]:
+    """Log-ins that this machine does not know: Slurm's accounting takes any name."""
+    for person, login in config.limits.people.items() if config.limits.mode != "off" else ():
+        try:
+            pwd.getpwnam(login)
+        except KeyError:
+            words = f"limits.people: there is no log-in {login} (of {person}) on this machine"
+            yield Finding(
+                False, words, "mend it, or take it out: Slurm's accounting takes any name"
+            )
+
+
 def push_findings(config: AgentConfig) -> Iterator[Finding]:
     """What an agent here found out about nodes that tell it their news at once."""
     if config.batch != "slurm" or not config.slurm.push:
@@ -214,7 +233,7 @@ def hub_findings(
             yield skew
         reply = who()
     except NotLoggedIn as error:
-        yield Finding(True, f"the hub does not take our credential: {error.message}", error.hint)
+        yield Finding(True, f"the hub does not take our credential: {error.message}", NEW_ONE)
     except MeyrinError as error:
         yield Finding(True, error.message, error.hint)
     else:

@@ -30,7 +30,7 @@ from meyrin.agent.batch import (
     Start,
     TakesSettings,
 )
-from meyrin.agent.check import newly_wrong
+from meyrin.agent.check import NEW_ONE, newly_wrong
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
@@ -487,8 +487,9 @@ class Agent:
                 return
             wait_s, said = self.patience.failed(who)
             if said:
-                event = "agent.not_known" if isinstance(error, NotLoggedIn) else "agent.waits"
-                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1))
+                hint = {"hint": NEW_ONE} if isinstance(error, NotLoggedIn) else {}
+                event = "agent.not_known" if hint else "agent.waits"
+                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1), **hint)
             self._stop.wait(wait_s)
         else:
             if self.patience.worked(who):
