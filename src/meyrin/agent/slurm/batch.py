@@ -66,11 +66,10 @@ class Hearing:
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them, those in `chosen` asked as it says
-    there. `second_look` is for how many
-    days accounting is asked again about what ended, and every how many hours. `start` begins its
-    own work in the background; without it, whoever holds it calls `step` (as tests with a clock
-    of their own do).
+    `places` None: partitions are as the cluster describes them, and asked as `chosen` says.
+    `second_look` is for how many days accounting is asked again about what ended, and every how
+    many hours. `start` begins its own work in the background; without it, whoever holds it calls
+    `step` (as tests with a clock of their own do).
     """
 
     kind = "slurm"
