@@ -83,6 +83,43 @@ class Shut:
         return self.short
 
 
+class Refusing(Shut):
+    words, refused = "", False
+
+    def refusals(self):
+        return self.words
+
+    def partition_refused(self):
+        return self.refused
+
+
+def test_what_is_refused_is_told_and_a_partition_that_is_refused_is_looked_at_soon(tmp_path):
+    config = AgentConfig(hub="http://hub", credential_file=tmp_path / "c", dir=tmp_path)
+    batch, now_ms, looks = Refusing(), [0], []
+    batch.partitions = lambda: looks.append(now_ms[0]) or ()
+    announcer = Announcer(batch, lambda: now_ms[0])
+    announcer.look()
+    batch.words = "its Slurm refuses account astro"
+    assert announcer.saying(config, "", "")[1].trouble == batch.words
+
+    def look(after_ms):
+        now_ms[0] += after_ms
+        announcer.look_if_due()
+
+    batch.refused = True
+    look(10_000)
+    batch.refused = False
+    look(9_000)
+    assert looks == [0]
+    look(1_000)
+    look(30_000)
+    assert looks == [0, 20_000]
+    announcer.look_at_once()
+    look(1)
+    look(1)
+    assert looks == [0, 20_000, 50_001]
+
+
 def test_what_takes_nothing_is_told_and_looked_at_again_sooner(tmp_path):
     config = AgentConfig(hub="http://hub", credential_file=tmp_path / "c", dir=tmp_path)
     batch, now_ms = Shut(), [0]

@@ -122,6 +122,23 @@ def test_new_rules_hold_for_what_comes_and_leave_what_runs(tmp_path, file):
     site.close()
 
 
+def test_a_signal_has_the_site_looked_at_too(tmp_path, file):
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.watched = Watched(file)
+    agent.hello()
+    looks = []
+    described = site.batch.partitions
+    site.batch.partitions = lambda: looks.append(1) or described()
+    agent.settings_once()
+    assert looks == []
+    agent.read_settings()
+    agent.settings_once()
+    agent.settings_once()
+    assert looks == [1]
+    site.close()
+
+
 def test_an_offer_that_is_edited_and_one_that_is_not_lent_are_told(tmp_path, file):
     site = Site(tmp_path / "site")
     agent = site.agent()

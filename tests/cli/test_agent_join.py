@@ -174,7 +174,9 @@ def test_clocks_a_little_apart_are_said(join: Join, capsys: Capture) -> None:
 
 def test_no_enrolment(join: Join, hub: FakeHub, capsys: Capture) -> None:
     assert join(enrolment="") == 2
-    assert "MEYRIN_ENROLMENT is not set" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "MEYRIN_ENROLMENT is not set" in said
+    assert "Slurm" not in said, "it is looked for before anything is"
     assert joins(hub) == 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from meyrin import __version__
-from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent
+from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent, MayRefuse
 from meyrin.agent.config import AgentConfig, Offer, Rules
 from meyrin.agent.offers import first_second
 from meyrin.agent.rules import in_words
@@ -15,6 +15,7 @@ from meyrin.wire.sites import About, ProposedOffer, Shortage
 
 LOOK_EVERY_MS = 300_000
 LOOK_AGAIN_MS = 60_000  # while a partition takes nothing: it may be open again
+LOOK_SOON_MS = 20_000  # where a job was refused for its partition
 _SILENT_S = 60  # jobs go elsewhere then; a controller that is only started anew is back sooner
 _TRANSPORTS = {"command": "Slurm's commands", "rest": "slurmrestd"}
 
@@ -60,10 +61,12 @@ class Announcer:
         self._partitions: tuple[Partition, ...] = ()
         self._shortages: tuple[Shortage, ...] = ()
         self._looked_ms: int | None = None
+        self._at_once = self._soon = False
 
     def look(self) -> None:
         """Ask what the site has. Raises Unreachable when its batch system does not answer."""
         self._partitions = self._batch.partitions()
+        self._at_once = self._soon = False
         if isinstance(self._batch, HasShortages):
             self._shortages = self._batch.shortages()
         self._looked_ms = self._clock_ms()
@@ -74,15 +77,25 @@ class Announcer:
         return self._partitions
 
     def look_if_due(self) -> None:
-        looked_ms = self._looked_ms
+        if isinstance(self._batch, MayRefuse):
+            self._soon |= self._batch.partition_refused()
         every_ms = LOOK_EVERY_MS if all(s.usable_nodes for s in self._shortages) else LOOK_AGAIN_MS
-        if looked_ms is not None and abs(self._clock_ms() - looked_ms) >= every_ms:
+        if self._soon:
+            every_ms = LOOK_SOON_MS
+        looked_ms = self._looked_ms
+        due = looked_ms is not None and abs(self._clock_ms() - looked_ms) >= every_ms
+        if due or self._at_once:
             self.look()
+
+    def look_at_once(self) -> None:
+        """When it is asked next whether a look is due, one is. Safe in a signal handler."""
+        self._at_once = True
 
     def saying(
         self, config: AgentConfig, mark: str, *troubles: str
     ) -> tuple[list[Partition], About]:
-        trouble = "; ".join(each for each in (*troubles, self._silence(0)) if each)
+        refused = self._batch.refusals() if isinstance(self._batch, MayRefuse) else ""
+        trouble = "; ".join(each for each in (*troubles, self._silence(0), refused) if each)
         parts = shown(config.rules, self._partitions)
         names = {one.name for one in parts}
         short = tuple(each for each in self._shortages if each.partition in names)

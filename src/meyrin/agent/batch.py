@@ -204,6 +204,19 @@ class MayBeSilent(Protocol):
 
 
 @runtime_checkable
+class MayRefuse(Protocol):
+    """A batch system that may refuse jobs for what its operators can mend; they wait."""
+
+    def refusals(self) -> str:
+        """What it refuses, in words for the operator; empty: nothing that jobs wait for."""
+        ...
+
+    def partition_refused(self) -> bool:
+        """Whether it refused a job for its partition since this was asked last."""
+        ...
+
+
+@runtime_checkable
 class HasShortages(Protocol):
     """A batch system whose operators may close partitions, or take nodes out."""
 

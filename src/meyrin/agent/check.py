@@ -6,14 +6,15 @@ and may leave so is a warning.
 
 from __future__ import annotations
 
+import pwd
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from meyrin.agent import offers, veto
+from meyrin.agent import offers, quiet, veto
 from meyrin.agent.batch import BatchSystem, TakesSettings
-from meyrin.agent.config import AgentConfig
+from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.journal import Item
 from meyrin.agent.slurm import ask, push
 from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts
@@ -23,6 +24,7 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import SelfReply, Work
 
+NEW_ONE = "ask the hub's administrator to run `meyrin site enrol NAME --again`"
 SKEW_WARN_MS = 60_000
 SKEW_MOST_MS = 300_000
 
@@ -50,9 +52,14 @@ def site_findings(
             yield Finding(True, f"rules.partitions_shown: there is no partition {name}", known)
     if shown == ():
         yield Finding(True, "rules.partitions_shown is empty: no job can come", known)
+    if quiet.never_over(config.rules.quiet_hours):
+        words = f"rules.quiet_hours = {list(config.rules.quiet_hours)} never end: no job starts"
+        yield Finding(
+            False, words, "leave an hour out; to close a site, write why in rules.drained"
+        )
     yield from _offer_findings(config, names, known)
     if facts is not None:
-        yield from _slurm_findings(config, facts)
+        yield from _slurm_findings(config, facts, names)
         for one, other in offers.shared(config, _nodes(config, facts)):
             words = f"[[offer]]: {one} and {other} have nodes in common, which count twice if both"
             yield Finding(False, f"{words} are lent", "propose one of the two")
@@ -75,13 +82,11 @@ def _offer_findings(config: AgentConfig, names: set[str], known: str) -> Iterato
 
 def _nodes(config: AgentConfig, facts: ClusterFacts) -> dict[str, frozenset[str]]:
     """The names of the nodes of each partition that is offered."""
-    found = ask.discovered(facts)
-    known = {name: names_of(ask.nodes_of(one, facts)) for name, one in found.items()}
-    for name, how in config.slurm.partitions.items():
-        some = how.features or how.reservation  # which of its nodes is not known here
-        theirs = (node for node in facts.nodes if how.partition in node.partitions)
-        known[name] = frozenset() if some else names_of(theirs)
-    return known
+    return {
+        # which of its nodes a feature or a reservation chooses is not known here
+        name: frozenset() if one.features or one.reservation else names_of(ask.nodes_of(one, facts))
+        for name, one in ask.all_of(config, facts).items()
+    }
 
 
 def names_of(nodes: Iterable[NodeFacts]) -> frozenset[str]:
@@ -113,7 +118,7 @@ def bad(findings: Iterable[Finding]) -> dict[str, str]:
     return {each.words: each.hint for each in findings if each.bad}
 
 
-def _slurm_findings(config: AgentConfig, facts: ClusterFacts) -> Iterator[Finding]:
+def _slurm_findings(config: AgentConfig, facts: ClusterFacts, names: set[str]) -> Iterator[Finding]:
     mine = {one.account for one in facts.associations}
     wanted = [*config.slurm.accounts.items()]
     if config.slurm.default_account:
@@ -128,15 +133,54 @@ def _slurm_findings(config: AgentConfig, facts: ClusterFacts) -> Iterator[Findin
     theirs = {one.name for one in facts.partitions}
     qos = {one.name for one in facts.qos}
     for name, how in config.slurm.partitions.items():
+        if name not in names:
+            words = f"slurm.partitions.{name}: there is no partition {name} of ours"
+            yield Finding(True, words, f"there are: {', '.join(sorted(names)) or 'none'}")
         if how.partition not in theirs:
             words = f"slurm.partitions.{name}: Slurm has no partition {how.partition}"
             yield Finding(True, words, f"there are: {', '.join(sorted(theirs))}")
         if how.qos and facts.accounting and how.qos not in qos:
             words = f"slurm.partitions.{name}: there is no QoS {how.qos}"
             yield Finding(True, words, f"there are: {', '.join(sorted(qos))}")
+        elif how.qos:
+            yield from _not_allowed(config, facts, f"slurm.partitions.{name}", how)
     if not facts.accounting:
         words = "Slurm keeps no accounting: use is measured by our wrapper and marked so"
         yield Finding(False, words)
+
+
+def _not_allowed(
+    config: AgentConfig, facts: ClusterFacts, where: str, how: SlurmPartition
+) -> Iterator[Finding]:
+    """Which accounts of ours may not be used with the QoS. Where none is named it is Slurm's
+    choice, and one that may is enough."""
+    here = [each for each in facts.associations if each.partition in ("", how.partition)]
+    known = [each for each in here if each.qos]
+    if facts.enforces_qos is False or not known:
+        return
+    good = {each.account for each in known if how.qos in each.qos}
+    named = {*config.slurm.accounts.values(), config.slurm.default_account or ""}
+    refused = sorted((named - {""}) & {each.account for each in known} - good)
+    if not config.slurm.default_account and not good:
+        refused = sorted({each.account for each in known})
+    for account in refused:
+        words = f"{where}: {facts.user} may not use QoS {how.qos} with account {account}"
+        may = {qos for each in known if each.account == account for qos in each.qos}
+        hint = f"it may use: {', '.join(sorted(may))}; or ask its administrators: sacctmgr modify"
+        hint += f" user {facts.user} where account={account} set qos+={how.qos}"
+        yield Finding(facts.enforces_qos is True, words, hint)
+
+
+def people_findings(config: AgentConfig) -> Iterator[Finding]:
+    """Log-ins that this machine does not know: Slurm's accounting takes any name."""
+    for person, login in config.limits.people.items() if config.limits.mode != "off" else ():
+        try:
+            pwd.getpwnam(login)
+        except KeyError:
+            words = f"limits.people: there is no log-in {login} (of {person}) on this machine"
+            yield Finding(
+                False, words, "mend it, or take it out: Slurm's accounting takes any name"
+            )
 
 
 def push_findings(config: AgentConfig) -> Iterator[Finding]:
@@ -189,7 +233,7 @@ def hub_findings(
             yield skew
         reply = who()
     except NotLoggedIn as error:
-        yield Finding(True, f"the hub does not take our credential: {error.message}", error.hint)
+        yield Finding(True, f"the hub does not take our credential: {error.message}", NEW_ONE)
     except MeyrinError as error:
         yield Finding(True, error.message, error.hint)
     else:

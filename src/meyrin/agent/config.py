@@ -154,7 +154,8 @@ class SlurmConfig(BaseModel):
     default_account: str | None = None
     """The account of all other projects; absent: the one that Slurm takes by itself."""
     partitions: dict[str, SlurmPartition] = {}
-    """How our partitions are asked of Slurm; one that is not named here is asked by its name."""
+    """How our partitions are asked of Slurm, by our names of them, which are Slurm's where there
+    is no [[partition]]; one that is not named here is asked by its name."""
     poll_min_s: float = Field(default=2.0, ge=0.2, le=600)
     """Seconds between two looks at the queue while something changes there."""
     poll_max_s: float = Field(default=30.0, ge=0.2, le=3600)

@@ -112,24 +112,30 @@ def find_slurm(conf: Path | None, bin_folder: Path | None) -> Found:
 # --- the credential
 
 
+def check_enrolment(at: Place, environ: Mapping[str, str]) -> None:
+    """Raises InvalidInput where there is nothing to be known by: no enrolment, and no credential
+    of an earlier try."""
+    if not environ.get(ENROLMENT, "").strip() and not read_secret(at.credential):
+        raise InvalidInput(
+            f"{ENROLMENT} is not set",
+            hint="run the whole line that `meyrin site enrol` printed, or ask for a new one",
+            field=ENROLMENT,
+        )
+
+
 def take_enrolment(at: Place, environ: Mapping[str, str], now_ms: int) -> str:
     """Be known to the hub; returns the site's title. Goes on where an earlier try stopped."""
+    check_enrolment(at, environ)
     secret = read_secret(at.credential)
     if secret:
         known = _known(at, secret)
         if known is not None:
             return known
     enrolment = environ.get(ENROLMENT, "").strip()
-    if not enrolment and secret:
+    if not enrolment:
         raise NotLoggedIn(
             f"the hub does not take the credential in {at.credential} (any more)",
-            hint="ask its administrator to run `meyrin site enrol NAME --again`",
-        )
-    if not enrolment:
-        raise InvalidInput(
-            f"{ENROLMENT} is not set",
-            hint="run the whole line that `meyrin site enrol` printed, or ask for a new one",
-            field=ENROLMENT,
+            hint=check.NEW_ONE,
         )
     connection = Connection(at.hub, "")
     try:
@@ -200,7 +206,8 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
         try:
             facts = by.describe()
         except Unreachable as error:
-            yield Finding(True, f"Slurm does not answer: {error.message}", "see `scontrol ping`")
+            hint = error.hint or "see `scontrol ping`"
+            yield Finding(True, f"Slurm can't be asked: {error.message}", hint)
             return
         finally:
             by.close()
@@ -209,6 +216,7 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
     partitions = _partitions(config, facts)
     yield from check.site_findings(config, partitions, facts)
     yield from check.veto_findings(config, partitions)
+    yield from check.people_findings(config)
     yield from check.push_findings(config)
     connection = Connection(config.hub, config.credential)
     try:
@@ -221,7 +229,7 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
 def _partitions(config: AgentConfig, facts: ClusterFacts | None) -> tuple[Partition, ...]:
     if config.partition or facts is None:
         return config.partition
-    return tuple(one.partition for one in ask.discovered(facts).values())
+    return tuple(one.partition for one in ask.all_of(config, facts).values())
 
 
 def open_batch(config: AgentConfig) -> BatchSystem:

@@ -30,7 +30,7 @@ from meyrin.agent.batch import (
     Start,
     TakesSettings,
 )
-from meyrin.agent.check import newly_wrong
+from meyrin.agent.check import NEW_ONE, newly_wrong
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
@@ -390,16 +390,15 @@ class Agent:
 
     def stop(self) -> None:
         """End the agent's own work; jobs go on."""
-        self._stop.set()
-        self._news.set()
-        self._rush.set()
-        self._limits.set()
-        self._queue.set()
+        for each in (self._stop, self._news, self._rush, self._limits, self._queue):
+            each.set()
         self.read_settings()
 
     def read_settings(self) -> None:
-        """Read the settings file now, and ask a broken veto again; for a signal handler."""
+        """Read the settings file now, look what the site has, and ask a broken veto again; for a
+        signal handler."""
         self.door.try_now()
+        self.announcer.look_at_once()
         if self.watched is not None:
             self.watched.wake()
 
@@ -488,8 +487,9 @@ class Agent:
                 return
             wait_s, said = self.patience.failed(who)
             if said:
-                event = "agent.not_known" if isinstance(error, NotLoggedIn) else "agent.waits"
-                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1))
+                hint = {"hint": NEW_ONE} if isinstance(error, NotLoggedIn) else {}
+                event = "agent.not_known" if hint else "agent.waits"
+                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1), **hint)
             self._stop.wait(wait_s)
         else:
             if self.patience.worked(who):

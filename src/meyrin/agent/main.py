@@ -53,7 +53,8 @@ def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
     return SlurmBatch(
         config.dir / "slurm",
         by,
-        places=ask.named(config.partition, how.partitions) if config.partition else None,
+        places=ask.own(config),
+        chosen=how.partitions,
         accounts=ask.Accounts(how.accounts, how.default_account),
         grace_s=config.grace_s,
         poll_s=(how.poll_min_s, how.poll_max_s),

@@ -39,6 +39,17 @@ def over_at_s(words: Sequence[str], time_zone: str, now_s: int) -> int | None:
     return _over_at_s(tuple(words), time_zone, now_s - now_s % 60) if words else None
 
 
+def never_over(words: Sequence[str]) -> bool:
+    """Whether they leave no minute of the week."""
+    quiet = {
+        (day * _MINUTES + minute) % (7 * _MINUTES)
+        for days, first, last in map(_span, words)
+        for day in days
+        for minute in range(first, last)
+    }
+    return len(quiet) == 7 * _MINUTES
+
+
 @lru_cache(maxsize=8)
 def _over_at_s(words: tuple[str, ...], time_zone: str, minute_s: int) -> int | None:
     if not _quiet(words, time_zone, minute_s):

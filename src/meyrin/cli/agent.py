@@ -49,7 +49,7 @@ def command(context: click.Context, config: Path | None, check: bool) -> int:
     Examples:
       meyrin agent --config FILE            until Ctrl-C or SIGTERM
       meyrin agent --config FILE --check    is it right, does all answer, is it in force?
-      kill -HUP $(cat DIR/agent.lock)       read the settings again now
+      kill -HUP $(cat DIR/agent.lock)       read the settings, look at the site again, now
 
     \b
     A settings file by hand, with what it must hold:

@@ -64,6 +64,7 @@ def command(session: Session, /, site: str, address: str, folder: Path | None, *
             "this asks questions, and there is no terminal", hint="give --yes", field="--yes"
         )
     at = join.place(site, address, folder or _default_folder(site))
+    join.check_enrolment(at, environ)
     found = _look(said, environ)
     title = join.take_enrolment(at, environ, int(session.clock() * 1000))
     _step(2, f"The hub {at.hub} knows this site as {site} ({title}); credential in {at.credential}")

@@ -7,6 +7,7 @@ ends when every attempt has been told as ended. Works over any transport on a `F
 from __future__ import annotations
 
 import os
+import random
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meyrin.agent.batch import BatchJob, Phase, Start
+from meyrin.agent.config import AgentConfig, SlurmConfig
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.spool import TOLD, News
 from meyrin.agent.slurm.transport import Transport
@@ -49,6 +51,20 @@ class Run:
     deaths: int = 0
     cursor: str = ""
     batch: SlurmBatch | None = None
+
+    def __post_init__(self) -> None:
+        """The operator edits the settings now and then: under which account jobs are asked."""
+        self._edits = random.Random(0)
+        self._how = SlurmConfig(
+            doubt_s=DOUBT_S,
+            poll_min_s=2,
+            poll_max_s=8,
+            accounting_wait_s=30,
+            submits_at_once=1,
+        )
+        self._config = AgentConfig(
+            hub="http://hub.test", credential_file=Path("c"), dir=self.folder, batch="slurm"
+        )
 
     def play(self, count: int, wave: int = 50) -> None:
         (self.folder / "runs").mkdir(parents=True)
@@ -115,6 +131,9 @@ class Run:
             there = batch.look_up(tuple(start.attempt for start in due))
             batch.submit(tuple(start for start in due if start.attempt not in there))
             self.handed.update(start.attempt for start in due)
+        if self._edits.random() < 0.2:
+            how = self._how.model_copy(update={"default_account": self._edits.choice("ab")})
+            batch.use(self._config.model_copy(update={"slurm": how}))
         batch.watcher.read_told(self._hints())
         try:
             batch.step()

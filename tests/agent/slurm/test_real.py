@@ -22,8 +22,8 @@ from tests.agent.slurm.as_sbatch import (
 from tests.agent.slurm.mixed_sbatch import mixed
 from tests.components import Slurm
 
-from meyrin.agent.batch import BatchSystem
-from meyrin.agent.config import AgentConfig
+from meyrin.agent.batch import BatchSystem, Phase
+from meyrin.agent.config import AgentConfig, SlurmConfig
 from meyrin.agent.local import LocalBatch
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.domain.errors import MeyrinError
@@ -162,6 +162,37 @@ class TestSlurm(BatchSystemContract):
             update("PartitionName=short", "State=UP")
             update("NodeName=alpha-n1", "State=RESUME")
         assert told() == {}
+
+    def test_an_account_that_is_none_is_told_and_asked_anew_once_it_is_mended(
+        self, batch: SlurmBatch, tmp_path: Path
+    ) -> None:
+        def use(account: str | None) -> None:
+            how = SlurmConfig(default_account=account, poll_min_s=0.5, poll_max_s=2, doubt_s=3)
+            batch.use(
+                AgentConfig(
+                    hub="http://h", credential_file=Path("c"), dir=tmp_path, grace_s=1, slurm=how
+                )
+            )
+
+        facts = batch.transport.describe()
+        assert facts.enforces_qos
+        assert all(one.qos for one in facts.associations)
+        use("no-such-account")
+        try:
+            one = start(batch, tmp_path, "exit 3")
+            batch.submit((one,))
+            deadline = time.monotonic() + 60
+            while not batch.refusals():
+                assert time.monotonic() < deadline, batch.look_up((one.attempt,))
+                time.sleep(0.1)
+            assert "refuses account no-such-account (Slurm: " in batch.refusals()
+            seen = batch.look_up((one.attempt,))[one.attempt]
+            assert seen.phase is Phase.HELD
+            assert seen.why.startswith("the site's Slurm refuses the account")
+        finally:
+            use(None)
+        assert until(batch, [one.attempt])[one.attempt].exit_code == 3
+        assert batch.refusals() == ""
 
     def test_what_others_have_there_is_told_and_ours_is_not(
         self, batch: SlurmBatch, tmp_path: Path, slurm: Slurm

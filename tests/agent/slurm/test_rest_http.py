@@ -185,6 +185,50 @@ def test_a_token_file_that_others_can_read_is_not_used(tmp_path):
     assert not answers.said
 
 
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_submission_whose_token_is_refused_surely_made_no_job(tmp_path, status):
+    number, words = (1007, "Protocol authentication error")
+    answers = Answers(bad(9999 if status == 401 else number, words, status))
+    with pytest.raises(Unreachable) as caught:
+        answers.rest(rest_token_file=secret(tmp_path, "one")).submit(JOB)
+    assert caught.value.facts["sent"] is False
+
+
+def test_without_a_token_an_answer_that_is_not_trusted_leaves_a_doubt():
+    with pytest.raises(Unreachable) as caught:
+        Answers(bad(1007, "Protocol authentication error")).rest().submit(JOB)
+    assert caught.value.facts["sent"] is True
+
+
+def test_a_submission_without_a_token_that_can_be_read_or_a_version_asks_for_nothing(tmp_path):
+    answers = Answers(ok(job_id=5))
+    nowhere = Answers(httpx2.Response(404, text="no"))
+    config = SlurmConfig(rest_url="http://s:1")
+    lost = Rest(config, "ada", lambda: 0.0, transport=httpx2.MockTransport(nowhere))
+    for rest in (
+        answers.rest(rest_token_file=secret(tmp_path, "one", mode=0o644)),
+        answers.rest(rest_token_file=tmp_path / "none"),
+        answers.rest(rest_token_command=("/nonexistent/mint",)),
+        answers.rest(rest_token_command=("false",)),
+        lost,
+    ):
+        with pytest.raises(Unreachable) as caught:
+            rest.submit(JOB)
+        assert caught.value.facts["sent"] is False
+    assert not answers.said
+
+
+def test_a_vague_answer_names_the_token_where_one_is_used(tmp_path):
+    """What Slurm says of a token that is none at all."""
+    answers = Answers(bad(-1, "Unable to load slurmctld config", 500))
+    with pytest.raises(Unreachable) as caught:
+        answers.rest(rest_token_file=secret(tmp_path, "garbage")).describe()
+    assert caught.value.hint.startswith("see `scontrol ping`; look at the token (rest_token_file")
+    with pytest.raises(Unreachable) as caught:
+        answers.rest().describe()
+    assert not caught.value.hint
+
+
 def jwt(exp):
     claims = base64.urlsafe_b64encode(json.dumps({"exp": exp}).encode()).decode().rstrip("=")
     return f"e30.{claims}.sig"

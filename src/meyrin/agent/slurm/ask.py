@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from meyrin.agent.batch import Start
-from meyrin.agent.config import SlurmPartition
+from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.slurm.transport import (
     AccountingRow,
     ClusterFacts,
@@ -87,8 +87,6 @@ def submission(
     # not all of a node that a job has to itself: its tasks are as wide as it said
     cores_per_task = start.cores_per_task or max(1, asked.cores // a_node)
     fills = cores_per_task * a_node == asked.cores and a_node * count == tasks
-    kind, _, its_type = (place.gres or "gpu").partition(":")
-    gres = (Gres(kind, its_type or None, asked.accelerators),) if asked.accelerators else ()
     return Submission(
         name=name_of(start.attempt),
         script=script,
@@ -101,7 +99,7 @@ def submission(
         cores_per_task=cores_per_task,
         cores_per_node=None if fills else asked.cores,
         memory_mb=asked.memory_mb,
-        gres=gres,
+        gres=_gres(place, asked.accelerators),
         exclusive=place.partition.whole_node or start.exclusive,
         walltime_s=start.walltime_s,
         account=account,
@@ -113,6 +111,26 @@ def submission(
         comment=f"Meyrin job {start.job} {start.name}"[:200],
         environment=tuple((name, base[name]) for name in _KEEP if name in base),
     )
+
+
+def renewed(asked: Submission, place: Place | None, account: str | None) -> Submission:
+    """The same job, asked as the settings say now. Its name and what it asks for stay."""
+    if place is None:  # the partition is gone for now
+        return replace(asked, account=account)
+    return replace(
+        asked,
+        partition=place.slurm,
+        gres=_gres(place, sum(each.count for each in asked.gres)),
+        account=account,
+        qos=place.qos,
+        reservation=place.reservation,
+        features=place.features,
+    )
+
+
+def _gres(place: Place, count: int) -> tuple[Gres, ...]:
+    kind, _, its_type = (place.gres or "gpu").partition(":")
+    return (Gres(kind, its_type or None, count),) if count else ()
 
 
 def objection(start: Start, places: Mapping[str, Place]) -> str:
@@ -149,10 +167,39 @@ def named(
     """The operator's own partitions, as the settings say that they are asked."""
     places = {}
     for part in partitions:
-        how = chosen.get(part.name) or SlurmPartition(partition=part.name)
-        gres = how.gres or (f"gpu:{part.accelerator_type}" if part.accelerator_type else None)
-        places[part.name] = Place(part, how.partition, gres, how.features, how.qos, how.reservation)
-    return places
+        gres = f"gpu:{part.accelerator_type}" if part.accelerator_type else None
+        places[part.name] = Place(part, part.name, gres)
+    return as_said(places, chosen)
+
+
+def as_said(places: Mapping[str, Place], chosen: Mapping[str, SlurmPartition]) -> dict[str, Place]:
+    """These, asked as the settings say of those that they name."""
+    return {
+        name: place if (how := chosen.get(name)) is None else _asked_as(place, how)
+        for name, place in places.items()
+    }
+
+
+def _asked_as(place: Place, how: SlurmPartition) -> Place:
+    return replace(
+        place,
+        slurm=how.partition,
+        gres=how.gres or place.gres,
+        features=how.features,
+        qos=how.qos,
+        reservation=how.reservation,
+    )
+
+
+def own(config: AgentConfig) -> dict[str, Place] | None:
+    """The partitions that the settings list themselves; None: they are as the cluster says."""
+    return named(config.partition, config.slurm.partitions) if config.partition else None
+
+
+def all_of(config: AgentConfig, facts: ClusterFacts) -> dict[str, Place]:
+    """The partitions of ours on this cluster, by these settings."""
+    listed = own(config)
+    return as_said(discovered(facts), config.slurm.partitions) if listed is None else listed
 
 
 def discovered(facts: ClusterFacts) -> dict[str, Place]:

@@ -17,16 +17,17 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from meyrin.agent import check
 from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, Start, WholeQueue
-from meyrin.agent.config import AgentConfig
+from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.queue import site_secret
 from meyrin.agent.slurm import ask, late, spool
@@ -38,7 +39,7 @@ from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
-from meyrin.agent.slurm.transport import Transport
+from meyrin.agent.slurm.transport import Submission, Transport
 from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -65,10 +66,10 @@ class Hearing:
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them. `second_look` is for how many
-    days accounting is asked again about what ended, and every how many hours. `start` begins its
-    own work in the background; without it, whoever holds it calls `step` (as tests with a clock
-    of their own do).
+    `places` None: partitions are as the cluster describes them, and asked as `chosen` says.
+    `second_look` is for how many days accounting is asked again about what ended, and every how
+    many hours. `start` begins its own work in the background; without it, whoever holds it calls
+    `step` (as tests with a clock of their own do).
     """
 
     kind = "slurm"
@@ -81,6 +82,7 @@ class SlurmBatch:
         transport: Transport,
         *,
         places: dict[str, Place] | None = None,
+        chosen: Mapping[str, SlurmPartition] = MappingProxyType({}),
         accounts: Accounts | None = None,
         grace_s: int = 30,
         poll_s: tuple[float, float] = (2.0, 30.0),
@@ -95,7 +97,7 @@ class SlurmBatch:
         self.spool = spool.Spool(folder / "spool")
         self.store = Store(folder / "slurm.sqlite")
         self.book = Book(self.store)
-        self._given, self._accounts = places, accounts or Accounts()
+        self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
         self._found: dict[str, Place] | None = None
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
@@ -110,6 +112,7 @@ class SlurmBatch:
             doubt_s=self._doubt_s,
             at_once=at_once,
             silence=self._silence,
+            renewed=self._renewed,
         )
         self.watcher = Watcher(
             self.book,
@@ -166,6 +169,7 @@ class SlurmBatch:
                 self._found = ask.discovered(facts)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
+                self.sender.renew()
             self._short = shortages(self.places(), facts)
             self._lying = {name: lies(place, facts) for name, place in self.places().items()}
         return tuple(place.partition for place in self.places().values())
@@ -180,34 +184,37 @@ class SlurmBatch:
 
     def places(self) -> dict[str, Place]:
         """Our partitions by name, and how each is asked of Slurm."""
+        if not self._known():
+            self.partitions()
+        return self._known()
+
+    def _known(self) -> dict[str, Place]:
+        """Them as they were known last: nobody is asked."""
         if self._given is not None:
             return self._given
-        if self._found is None:
-            kept = self.store.recall("places")
-            if kept is None:
-                self.partitions()
-            else:
-                self._found = {name: _place(body) for name, body in json.loads(kept).items()}
-        return self._found or {}
+        if self._found is None and (kept := self.store.recall("places")) is not None:
+            self._found = {name: _place(body) for name, body in json.loads(kept).items()}
+        return ask.as_said(self._found or {}, self._chosen)
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
-        chosen = config.partition
-        known = chosen or tuple(place.partition for place in ask.discovered(facts).values())
+        known = tuple(place.partition for place in ask.all_of(config, facts).values())
         return check.bad(check.site_findings(config, known, facts))
 
     def use(self, config: AgentConfig) -> None:
         how = config.slurm
         self._accounts = ask.Accounts(how.accounts, how.default_account)
-        chosen = ask.named(config.partition, how.partitions) if config.partition else None
-        if chosen is None and self._given is not None:
+        listed = ask.own(config)
+        if listed is None and self._given is not None:
             self._found = None
-        self._given, self._given_doubt_s = chosen, how.doubt_s
+        self._given, self._chosen, self._given_doubt_s = listed, how.partitions, how.doubt_s
         self._grace_s = config.grace_s
         self.sender.use(how.submits_at_once)
         least_s, most_s = how.poll_min_s, how.poll_max_s
         self.watcher.use((least_s, most_s), how.accounting_wait_s)
         self.second.use(how.second_look_days, how.second_look_every_h)
+        self.sender.renew()
+        self._wake()
 
     def _has_accounting(self) -> bool:
         return bool(self._facts.get("accounting", 1))
@@ -220,9 +227,10 @@ class SlurmBatch:
     # --- what agents call
 
     def submit(self, starts: tuple[Start, ...]) -> None:
-        places = self.places()
+        self.places()  # asks Slurm if need be, and nobody waits for that
         fresh: dict[str, Start] = {}
         with self.book.changed:
+            places = self._known()
             gone = self.store.forgotten([start.attempt for start in starts])
             for start in starts:
                 if start.attempt not in gone and start.attempt not in self.book.jobs:
@@ -250,6 +258,8 @@ class SlurmBatch:
             stdout=stdout,
             stderr=start.stderr or stdout,
             job=start.job,
+            project=start.project,
+            place=start.partition,
         )
         why = ask.objection(start, places) or spool.objection(start, environment)
         if why:
@@ -257,6 +267,13 @@ class SlurmBatch:
         elif start.again:
             doubt_again(job, int(self._clock_s()))
         return job, start.script, spool.job_file(start, own, self._grace_s, environment, words)
+
+    def _renewed(self, job: Job) -> Submission:
+        """As the settings that hold now say that it is asked."""
+        if not job.place:  # an earlier version took it and noted no more
+            return job.submission
+        place = self._known().get(job.place)
+        return ask.renewed(job.submission, place, self._accounts.account(job.project))
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)
@@ -342,6 +359,12 @@ class SlurmBatch:
         ours = {job.seen.batch_job for job in list(self.book.jobs.values())}
         theirs = [row for row in rows if row.batch_job not in ours]
         return WholeQueue(entries(rows), others(theirs, self._lying, int(self._clock_s())))
+
+    def refusals(self) -> str:
+        return self.sender.refusals()
+
+    def partition_refused(self) -> bool:
+        return self.sender.partition_refused()
 
     def silence(self, at_least_s: int) -> str:
         return self._silence.in_words(at_least_s)

@@ -27,6 +27,7 @@ def facts(user: str, config: str, partitions: str, nodes: str) -> ClusterFacts:
         if equals
     }
     storage = table.get("AccountingStorageType", "")
+    enforced = set(table.get("AccountingStorageEnforce", "").lower().split(","))
     return ClusterFacts(
         version=table.get("SLURM_VERSION", ""),
         cluster=table.get("ClusterName", ""),
@@ -34,6 +35,7 @@ def facts(user: str, config: str, partitions: str, nodes: str) -> ClusterFacts:
         partitions=tuple(partition(each) for each in _records(partitions, "PartitionName=")),
         nodes=tuple(node(each) for each in _records(nodes, "NodeName=")),
         accounting="slurmdbd" in storage or "mysql" in storage,
+        enforces_qos=bool(enforced & {"qos", "all"}),
         message_timeout_s=_leading(table.get("MessageTimeout", ""), 10),
         kill_wait_s=_leading(table.get("KillWait", ""), 30),
         min_job_age_s=_leading(table.get("MinJobAge", ""), 300),

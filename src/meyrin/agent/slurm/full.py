@@ -72,8 +72,38 @@ class Full:
         if one is not None and _live(jobs)[queue] > one.live:
             del self._reached[queue]
 
+    def refusals(self, queues: Iterable[Queue]) -> str:
+        """What of the site is refused in these, for its operator. From any thread."""
+        reached, said = self._reached.copy(), set()
+        for queue in queues:
+            one = reached.get(queue)
+            if one is not None and (what := _refused(one.why)):
+                partition, account, qos, _ = queue
+                name = {"account": account, "QoS": qos, "partition": partition}[what]
+                said.add(f"{what} {name or 'of its own choice'} (Slurm: {one.why})")
+        way_out = "mend it there, or name another under [slurm] in the agent's settings; jobs wait"
+        return f"its Slurm refuses {'; '.join(sorted(said))}: {way_out}" if said else ""
+
+
+# Slurm's words where it refuses what the site has in hand, and what that is
+_REFUSED = {
+    "invalid account": "account",
+    "invalid qos": "QoS",
+    "invalid partition name": "partition",
+    "not permitted to use this partition": "partition",
+}
+
+
+def _refused(why: str) -> str:
+    return next((what for words, what in _REFUSED.items() if words in why.lower()), "")
+
 
 def in_words(why: str) -> str:
+    if what := _refused(why):
+        words = (
+            f"the site's Slurm refuses the {what} that its jobs are asked with, which the site's"
+        )
+        return f"{words} operator can mend (Slurm: {why})"
     return f"the site takes no more jobs for now (Slurm: {why})"
 
 

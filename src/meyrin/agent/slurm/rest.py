@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from meyrin.agent.config import SlurmConfig
 
 PER_QUESTION = 200
+_LOOK_AT = "look at the token (rest_token_file or rest_token_command) and whose it is (rest_user)"
 _GONE = {2017, 2021}  # no such job; it has ended already
 _GONE_WORDS = ("invalid job id", "already completing or completed")
 # a no that may be a yes at another time: busy nodes, a state in change, a backup controller,
@@ -87,7 +88,10 @@ class Rest:
     # --- asking
 
     def submit(self, submission: Submission) -> str:
-        version = self._version()
+        try:
+            version = self._version()
+        except Unreachable as error:
+            raise Unreachable(error.message, hint=error.hint, sent=False) from error
         body = spelt(version, submission)
         answer = self._http.ask("POST", f"/slurm/{version.name}/job/submit", body=body)
         made = v.number(answer.body.get("job_id")) or v.number(v.at(answer.body, "result/job_id"))
@@ -98,7 +102,8 @@ class Rest:
             later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
             raise NotAccepted(answer.words, later=later, unsure=unsure)
         words = f"slurmrestd on a submission: {answer.words}"
-        sent = answer.numbers != {_NOT_TAKEN}
+        away = answer.turned_away(token=bool(self._http.token))
+        sent = not away and answer.numbers != {_NOT_TAKEN}
         raise Unreachable(words, sent=sent, unclear=_is_unclear(answer.numbers))
 
     def queue(self, names: Sequence[str] | None = None) -> list[QueueRow]:
@@ -205,7 +210,8 @@ class Rest:
     def _check(self, answer: Answer, what: str) -> None:
         if not answer.good:
             self._forget_if_gone(answer)
-            hint = "look at rest_token_file and rest_user" if answer.unauthenticated else ""
+            hint = "" if answer.unauthenticated or not self._http.token else "see `scontrol ping`; "
+            hint += _LOOK_AT if self._http.token or answer.unauthenticated else ""
             raise Unreachable(f"slurmrestd on {what}: {answer.words}", hint=hint)
 
     def _jobs(self) -> list[dict[str, Any]]:

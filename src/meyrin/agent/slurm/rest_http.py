@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 LARGEST_ANSWER = 512 * 2**20
 NOTHING_FOUND = {9003}
-NOT_OUR_TOKEN = {1007, 1008}
+_NOT_KNOWN = 1007
+NOT_OUR_TOKEN = {_NOT_KNOWN, 1008}
 _HINT = "a token of that user, which has not expired, belongs into rest_token_file"
 
 
@@ -57,6 +58,11 @@ class Answer:
     def unauthenticated(self) -> bool:
         return self.status == 401 or bool(self.numbers & NOT_OUR_TOKEN)
 
+    def turned_away(self, *, token: bool) -> bool:
+        """Whether nothing was surely done, for whoever asked is not known. Who asks by a token
+        trusts each answer; else the same number may say that an answer was not trusted."""
+        return self.status == 401 or (token and _NOT_KNOWN in self.numbers)
+
     @property
     def empty(self) -> bool:
         """Whether all that it says is that there is nothing."""
@@ -83,6 +89,10 @@ class Token:
         self._kept = ""
         self._until_s = 0.0
 
+    def __bool__(self) -> bool:
+        """Whether any is configured."""
+        return self._file is not None or bool(self._command)
+
     def now(self) -> str:
         """The token to send; empty where none is configured (a socket that knows its caller)."""
         if self._file is not None:
@@ -108,11 +118,14 @@ class Token:
             mode = file.stat().st_mode
             token = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise Unreachable(f"the token file {file} can't be read", hint=_HINT) from error
+            raise Unreachable(
+                f"the token file {file} can't be read", hint=_HINT, sent=False
+            ) from error
         if mode & 0o077:
             raise Unreachable(
                 f"the token file {file} can be read by others (mode {mode & 0o777:o})",
                 hint=f"run: chmod 600 {file}",
+                sent=False,
             )
         return token.removeprefix("SLURM_JWT=")
 
@@ -123,10 +136,11 @@ class Token:
                 self._command, capture_output=True, text=True, timeout=60, check=False
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise Unreachable(f"{program} could not be run for a token") from error
+            raise Unreachable(f"{program} could not be run for a token", sent=False) from error
         words = done.stdout.strip().removeprefix("SLURM_JWT=")
         if done.returncode or not words or len(words.split()) > 1:
-            raise Unreachable(f"{program} gave no token (exit code {done.returncode})")
+            words = f"{program} gave no token (exit code {done.returncode})"
+            raise Unreachable(words, hint="look at rest_token_command", sent=False)
         return words
 
     def _life(self, token: str) -> float:
@@ -158,7 +172,7 @@ class Http:
         base, way = _base(url, transport)
         self.url = url
         self._user = user
-        self._token = token
+        self.token = token
         self._http = httpx2.Client(
             base_url=base,
             transport=way,
@@ -178,12 +192,12 @@ class Http:
         it was turned away before anything was done."""
         # commas have to be escaped: the other side refuses a query that has one
         query = f"?{urlencode(filters, quote_via=quote, safe='')}" if filters else ""
-        token = self._token.now()
+        token = self.token.now()
         answer = self._once(method, path + query, body, token)
         # Slurm 22.05 says of a bad token only that the question failed
         vague = method == "GET" and answer.numbers == {-1}
-        if (answer.unauthenticated or vague) and self._token.refused(token):
-            answer = self._once(method, path + query, body, self._token.now())
+        if (answer.unauthenticated or vague) and self.token.refused(token):
+            answer = self._once(method, path + query, body, self.token.now())
         return answer
 
     def _once(self, method: str, path: str, body: Any, token: str) -> Answer:

@@ -5,6 +5,8 @@
        └─ not found twice ┴─ found by its name ─▶ SENT (adopted)
 
 Where nobody took the question, as its connection was refused, there is no doubt: it waits again.
+What waits is asked under the account, QoS and so on that the settings say now, and under its own
+name; what is in doubt stays as it was asked until it has been looked for.
 
 What waits since an earlier start of the agent is in doubt too: where its folder came back from a
 backup, or was copied, another start may have asked for it since.
@@ -30,7 +32,13 @@ from meyrin.agent.slurm.judge import ENDS, base
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.spool import FENCED, Spool
 from meyrin.agent.slurm.store import Job, Stage
-from meyrin.agent.slurm.transport import AccountingRow, NotAccepted, QueueRow, Transport
+from meyrin.agent.slurm.transport import (
+    AccountingRow,
+    NotAccepted,
+    QueueRow,
+    Submission,
+    Transport,
+)
 from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
@@ -62,13 +70,15 @@ class Sender:
         doubt_s: Callable[[], float],
         at_once: int,
         silence: Silence,
+        renewed: Callable[[Job], Submission],
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
-        self._silence = silence
+        self._silence, self._renewed = silence, renewed
         self.clock_s, self._doubt_s = clock_s, doubt_s
         self.width = self._wanted = at_once
         self._flying: set[str] = set()
         self._full = Full()
+        self._partition_refused = False
         self._no_more: dict[Queue, NotAccepted] = {}  # said in this round
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
@@ -79,6 +89,23 @@ class Sender:
     def use(self, at_once: int) -> None:
         """How many submissions run at the same time, from the next round on."""
         self._wanted = at_once
+
+    def renew(self) -> None:
+        """Settings changed: what Slurm has not taken is asked by the new ones."""
+
+        def how(job: Job) -> None:
+            if job.stage is Stage.WAITING:
+                job.submission = self._renewed(job)
+
+        with self.book.changed:
+            waiting = self.book.of(Stage.WAITING)
+            old = [job.attempt for job in waiting if self._renewed(job) != job.submission]
+            self.book.change(old, how)
+
+    def _wait(self, job: Job, not_before_s: int) -> None:
+        """Slurm does not have it, and is to be asked."""
+        job.stage, job.not_before_s = Stage.WAITING, not_before_s
+        job.submission = self._renewed(job)
 
     def _hands(self) -> Executor | None:
         """Who asks Slurm: renewed between two rounds, by the thread that sends."""
@@ -170,6 +197,7 @@ class Sender:
     def _settle(self, answers: Sequence[tuple[str, object]]) -> None:
         """Keep the answers, in one transaction."""
         now, given = self.clock_s(), dict(answers)
+        asked = {a: queue_of(self.book.jobs[a]) for a in given if a in self.book.jobs}
         living = {queue_of(job) for job in self.book.of(Stage.SENT)}
 
         def how(job: Job) -> None:
@@ -178,7 +206,7 @@ class Sender:
                 adopt(job, answer)
                 job.listed_s = now
             elif isinstance(answer, NotAccepted):
-                _refused(job, answer, now, alone=queue_of(job) not in living)
+                self._refused(job, answer, now, alone=queue_of(job) not in living)
             elif isinstance(answer, Unreachable) and answer.facts.get("sent") is False:
                 self._not_asked(job, now, _SILENT)
             elif isinstance(answer, Unreachable):
@@ -196,15 +224,25 @@ class Sender:
             self._silent_since_s = self._silent_since_s or now
         elif any(isinstance(answer, (str, NotAccepted)) for answer in given.values()):
             self._say_back()
-        self._mind_limits(answers, now)
+        self._mind_limits([(asked[a], said) for a, said in answers if a in asked], now)
 
     def _not_asked(self, job: Job, not_before_s: int, why: str) -> None:
         """Slurm has heard nothing of this try."""
         if job.cancel_s is not None:
             self._unasked_ends(job)
             return
-        job.stage, job.not_before_s = Stage.WAITING, not_before_s
+        self._wait(job, not_before_s)
         job.seen = replace(job.seen, why=why)
+
+    def _refused(self, job: Job, no: NotAccepted, now: int, *, alone: bool) -> None:
+        """`alone`: none of ours is there, so that it is not our number that is too high."""
+        if no.unsure and alone:
+            job.unsure += 1
+        if no.later and job.unsure < _UNCLEAR:  # it goes in when there is room
+            self._wait(job, now)
+            job.seen = replace(job.seen, why=in_words(no.why))
+        else:
+            end(job, "not_started", f"Slurm: {no.why}")
 
     def _say_back(self) -> None:
         if self._silent_since_s is not None:
@@ -212,11 +250,10 @@ class Sender:
             told = [job for job in self.book.of(Stage.WAITING) if job.seen.why == _SILENT]
             self._say((job, _BACK) for job in told)
 
-    def _mind_limits(self, answers: Sequence[tuple[str, object]], now: int) -> None:
+    def _mind_limits(self, answers: Sequence[tuple[Queue, object]], now: int) -> None:
         """What was taken, and what was not for now, says where Slurm is full."""
-        jobs = self.book.jobs
-        taken = {queue_of(jobs[a]) for a, said in answers if isinstance(said, str) and a in jobs}
-        full = {queue_of(jobs[a]): str(said) for a, said in answers if _is_full(said) and a in jobs}
+        taken = {queue for queue, said in answers if isinstance(said, str)}
+        full = {queue: str(said) for queue, said in answers if _is_full(said)}
         if not (full or (taken and self._full)):
             return
         sent = self.book.of(Stage.SENT)
@@ -225,7 +262,19 @@ class Sender:
         for queue, why in full.items():
             self._full.reached(queue, sent, now, why)
         if full:
-            log.info("slurm.full", queues=len(full), live=len(sent))
+            said = sorted(set(full.values()))
+            log.info("slurm.full", queues=len(full), live=len(sent), words=said)
+            self._partition_refused |= any("partition" in words.lower() for words in said)
+
+    def refusals(self) -> str:
+        """What of the site Slurm refuses jobs for that wait now, in words; empty: nothing."""
+        waiting = self.book.of(Stage.WAITING, Stage.SENDING)
+        return self._full.refusals({queue_of(job) for job in waiting})
+
+    def partition_refused(self) -> bool:
+        """Whether Slurm refused a job for its partition since this was asked last."""
+        was, self._partition_refused = self._partition_refused, False
+        return was
 
     # --- doubts
 
@@ -310,8 +359,8 @@ class Sender:
         elif unclear and self.spool.fence(job.attempt):
             end(job, "not_started", f"Slurm did not take it: {job.unclear}")
         else:
-            job.stage, job.looks, job.tries = Stage.WAITING, 0, job.tries + 1
-            job.not_before_s = now
+            job.looks, job.tries = 0, job.tries + 1
+            self._wait(job, now)
             if not job.asked_s:
                 job.first_s = 0  # nobody asked for it before
 
@@ -411,14 +460,3 @@ def _is_full(answer: object) -> bool:
     if isinstance(answer, NotAccepted):
         return answer.later
     return isinstance(answer, Unreachable) and bool(answer.facts.get("full"))
-
-
-def _refused(job: Job, no: NotAccepted, now: int, *, alone: bool) -> None:
-    """`alone`: none of ours is there, so that it is not our number that is too high."""
-    if no.unsure and alone:
-        job.unsure += 1
-    if no.later and job.unsure < _UNCLEAR:  # it goes in when there is room
-        job.stage, job.not_before_s = Stage.WAITING, now
-        job.seen = replace(job.seen, why=in_words(no.why))
-    else:
-        end(job, "not_started", f"Slurm: {no.why}")

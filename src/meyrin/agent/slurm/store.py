@@ -58,7 +58,8 @@ class Job:
     `looks` counts times that it was looked for in vain since then, the last at `looked_s`; `rows`
     are the runs of it that accounting had closed at its end, `unsure` the times that Slurm said a
     no that may be one for ever, `unclear_times` those in a row that its answer was no clear one,
-    the last being `unclear`. `job` is Meyrin's number: after a new start they go in by it.
+    the last being `unclear`. `job` is Meyrin's number: after a new start they go in by it. By
+    `project` and `place`, a partition of ours, it is asked anew where settings changed.
     """
 
     submission: Submission
@@ -83,6 +84,8 @@ class Job:
     unclear: str = ""
     unclear_times: int = 0
     job: int = 0
+    project: str = ""
+    place: str = ""
 
     @property
     def attempt(self) -> str:

@@ -228,7 +228,8 @@ class QosFacts:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What there is. `associations` and `qos` are empty where there is no accounting."""
+    """What there is. `associations` and `qos` are empty where there is no accounting;
+    `enforces_qos` None: it is not said whether a QoS must be one that the association allows."""
 
     version: str
     cluster: str
@@ -238,6 +239,7 @@ class ClusterFacts:
     associations: tuple[AssociationFacts, ...] = ()
     qos: tuple[QosFacts, ...] = ()
     accounting: bool = False
+    enforces_qos: bool | None = None
     message_timeout_s: int = 10
     kill_wait_s: int = 30
     min_job_age_s: int = 300
