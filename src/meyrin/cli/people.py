@@ -185,10 +185,10 @@ def new_token(session: Session, name: str, days: int, forever: bool, person: str
 
 
 @click.command("revoke", epilog="Example: meyrin token revoke tok_4k2m0000000000ab")
-@click.argument("token_id", metavar="ID")
+@click.argument("token", metavar="ID")
 @asks_hub
-def revoke(session: Session, token_id: str) -> None:
-    """Refuse a token from now on."""
+def revoke(session: Session, token: str) -> None:
+    """Refuse a token from now on. Its name does too, where no other of yours has it."""
     with session.client() as hub:
-        hub.people.revoke_token(token_id)
-    show_one(session, None, f"{token_id} is refused from now on")
+        hub.people.revoke_token(token)
+    show_one(session, None, f"{token} is refused from now on")

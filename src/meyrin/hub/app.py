@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,15 +26,16 @@ from meyrin.hub.evaluations.routes import router as evaluations
 from meyrin.hub.identity.outside_routes import router as outside
 from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
-from meyrin.hub.identity.service import request_actor
+from meyrin.hub.identity.service import SESSION_COOKIE, request_actor
 from meyrin.hub.jobs.leaving_routes import router as leaving
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
 from meyrin.hub.owners.routes import router as owners
 from meyrin.hub.plans.routes import router as plans
-from meyrin.hub.plumbing import http
+from meyrin.hub.plumbing import document, http, texts
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.head import Head
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.reports.apply_routes import router as apply
 from meyrin.hub.reports.held import router as held
@@ -63,6 +64,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        dependencies=[Depends(texts.check_request)],
     )
     app.state.settings = settings
     app.state.database = database
@@ -72,6 +74,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
     app.state.clocks = Board(database)
     app.state.provider = _provider(settings, database)
     http.install(app)
+    document.describe(app, SESSION_COOKIE)
     for router in (
         jobs,  # what is asked most is looked for first
         agents,
@@ -107,7 +110,9 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         app.include_router(router)
     static = Path(__file__).parent / "reports" / "static"
     app.mount("/static", StaticFiles(directory=static), name="static")
+    app.add_middleware(http.CutShort)
     app.add_middleware(http.BodyLimit)
+    app.add_middleware(Head)
     app.add_middleware(RequestLog)
     return app
 

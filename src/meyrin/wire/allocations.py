@@ -12,7 +12,7 @@ from pydantic import Field
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
 from meyrin.wire.calls import Said
-from meyrin.wire.jobs import Body, Second
+from meyrin.wire.jobs import Body, Number, Second
 from meyrin.wire.ledger import AllocationView, Key, OfferId
 from meyrin.wire.names import Owner, ProjectName
 
@@ -30,7 +30,7 @@ class NewChange(Body):
     key: Key
     reason: Said
     to: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")] = ""
-    amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
+    amount_s: Annotated[Number, Field(ge=0, le=MAX_AMOUNT_S)] = 0
     unit: Unit = Unit.ACCELERATOR
     end_s: Second | None = None
     owner: Owner = "facility"
@@ -158,7 +158,7 @@ class AwardRow(Body):
     award: Annotated[str, Field(min_length=1, max_length=200)]
     project: ProjectName
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
-    amount_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)]
+    amount_s: Annotated[Number, Field(ge=0, le=MAX_AMOUNT_S)]
     start_s: Second
     end_s: Second
     reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON)]
@@ -167,7 +167,7 @@ class AwardRow(Body):
     mode: Annotated[str, Field(max_length=63)] = ""
     title: Annotated[str, Field(max_length=200)] = ""
     lead: Annotated[str, Field(max_length=63)] = ""
-    promised_s: Annotated[int, Field(ge=0, le=MAX_AMOUNT_S)] = 0
+    promised_s: Annotated[Number, Field(ge=0, le=MAX_AMOUNT_S)] = 0
 
 
 class LinedAward(Body):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
 from meyrin.domain.units import Unit
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Number
 from meyrin.wire.names import ModeName, ProjectName
 
 Kind = Literal["startup", "sme", "industry", "academic", "public"]
@@ -24,9 +24,9 @@ class NewAsk(Body):
     title: Annotated[str, Field(max_length=200)] = ""
     kind: Kind
     purpose: Purpose
-    amount_h: Annotated[int, Field(ge=1, le=10**10)]
+    amount_h: Annotated[Number, Field(ge=1, le=10**10)]
     unit: Unit = Unit.ACCELERATOR
-    months: Annotated[int, Field(ge=1, le=60)]
+    months: Annotated[Number, Field(ge=1, le=60)]
     charged_type: Annotated[str, Field(min_length=1, max_length=64)]
     mode: ModeName | None = None
 
@@ -176,7 +176,7 @@ class Decision(Body):
 
     grant: bool
     reason: Said
-    amount_s: Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)] | None = None
+    amount_s: Annotated[Number, Field(ge=1, le=MAX_AMOUNT_S)] | None = None
     reviewer: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Number
 
 Role = Literal["member", "lead"]
 MAX_TOKEN_DAYS = 3650
@@ -101,7 +101,7 @@ class NewToken(Body):
 
     name: str
     person: str | None = None
-    days: Annotated[int, Field(ge=1, le=MAX_TOKEN_DAYS)] | None = 365
+    days: Annotated[Number, Field(ge=1, le=MAX_TOKEN_DAYS)] | None = 365
 
 
 class TokenSecret(Body):

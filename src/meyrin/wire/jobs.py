@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from meyrin.domain.job import JobRequest
+from meyrin.domain.errors import InvalidInput
+from meyrin.domain.job import InputFile, JobRequest, Resources, WarnSignal
 from meyrin.domain.refusal import Reason
 from meyrin.domain.units import LAST_S
 
 Key = Annotated[str, Field(min_length=8, max_length=200)]
-Second = Annotated[int, Field(ge=0, le=LAST_S)]  # since 1970
+
+
+def _counted(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+Number = Annotated[int, BeforeValidator(_counted)]
+"""A number that somebody writes: `true` is none, though Python takes it for 1."""
+Second = Annotated[Number, Field(ge=0, le=LAST_S)]  # since 1970
 Milli = Annotated[int, Field(ge=0, le=LAST_S * 1000 + 999)]
 
 # what no column of a database takes: NUL, and halves of characters
@@ -27,6 +40,31 @@ Words = Annotated[str, BeforeValidator(_kept)]
 """What a site's programs say, whatever that is: one odd word must not stop all reports."""
 
 
+_SWITCHES = frozenset(
+    each.name
+    for kind in (JobRequest, Resources, InputFile, WarnSignal)
+    for each in fields(kind)
+    if each.type == "bool"
+)
+
+
+def _written(request: Any) -> Any:
+    """The same of a whole request, whose fields are plain values of the domain."""
+    left = [("request", request)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, bool) and name not in _SWITCHES:
+            raise InvalidInput(f"{name} can't be {value}", hint="write a number", field=name)
+        if isinstance(value, dict):
+            left += value.items()
+        elif isinstance(value, list) and not {int, str, list}.issuperset(map(type, value)):
+            left += [(name, each) for each in value]
+    return request
+
+
+Asked = Annotated[JobRequest, BeforeValidator(_written)]
+
+
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +72,7 @@ class Body(BaseModel):
 class Submission(Body):
     """One request with the key that makes it count once: same key, same job."""
 
-    request: JobRequest
+    request: Asked
     idempotency_key: Key
 
 

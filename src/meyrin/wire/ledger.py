@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from meyrin.domain.ledger import MAX_AMOUNT_S, MAX_REASON
-from meyrin.wire.jobs import Body
+from meyrin.wire.jobs import Body, Number
 from meyrin.wire.names import Owner
 
-Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT_S)]
+Amount = Annotated[Number, Field(ge=1, le=MAX_AMOUNT_S)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 OfferId = Annotated[str, Field(pattern=r"^[a-z0-9_]{0,64}$")]
 

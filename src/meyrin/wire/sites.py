@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from meyrin.domain.site import OwnerShare, Partition
-from meyrin.wire.jobs import Body, Second, Words
+from meyrin.wire.jobs import Body, Number, Second, Words
 
 
 class OfferView(Body):
@@ -112,7 +112,7 @@ class NewEnrolment(Body):
     title: str = ""
     again: bool = False
     lend: bool | None = None
-    valid_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+    valid_s: Annotated[Number, Field(ge=60, le=7 * 86400)] = 3600
 
 
 class EnrolmentSecret(Body):
@@ -180,7 +180,7 @@ class NewOffer(Body):
     owners: Annotated[list[OwnerShare], Field(min_length=1, max_length=200)]
     start_s: Second | None = None
     end_s: Second | None = None
-    price_cents: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    price_cents: Annotated[Number, Field(ge=0, le=10**9)] | None = None
 
 
 class NewShares(Body):

@@ -77,6 +77,22 @@ def test_a_revoked_token_is_refused_at_once(house):
         identity.revoke(step, actor, token.id)  # asking twice is fine
 
 
+def test_a_token_is_revoked_by_its_name_where_no_other_has_it(house):
+    ada, bob = house.actor(house.person("ada")), house.actor(house.person("bob"))
+    with house.write() as step:
+        token, _ = identity.new_token(step, ada.person, "laptop")
+        identity.new_token(step, bob.person, "laptop")
+        for _ in range(2):  # asking twice is fine
+            assert identity.revoke(step, ada, "laptop") == token.id
+        with pytest.raises(NotFound) as gone:
+            identity.revoke(step, ada, "tablet")
+        assert "token list" in gone.value.hint
+        twins = [identity.new_token(step, ada.person, "twin")[0].id for _ in range(2)]
+        with pytest.raises(InvalidInput, match="several of your tokens") as several:
+            identity.revoke(step, ada, "twin")
+        assert all(each in several.value.hint for each in twins)
+
+
 def test_a_token_counts_until_it_expires(house):
     house.person("ada")
     with house.write() as step:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import fsspec
 import pytest
+import structlog
 from tests.hub import facility
 from tests.hub.facility import CPU, at_once
 
@@ -258,31 +259,102 @@ def test_results_come_back_to_the_project(hub, ended):
     assert hub.client("eve").get(path).status_code == 404
 
 
-RANGES = {
-    "bytes=0-": (200, 0),
-    "bytes=1-": (206, 1),
-    "bytes=2000-": (206, 2000),
-    "bytes=2001-": (422, 0),
-    "bytes=-5": (422, 0),
-    "bytes=1-2": (422, 0),
-    "bytes=\u00b2-": (422, 0),
-    "bytes=99999999999999999999-": (422, 0),
-    "lines=1-": (422, 0),
-}
-
-
-def test_results_are_read_on_from_a_byte(hub, ended):
+@pytest.fixture
+def kept(hub, ended):
+    """The address of a result."""
     job, work = ended
     put(hub.client("alps"), DATA)
     results(hub, "alps", work, DATA)
-    path = f"/api/v1/jobs/{job}/files/out/model.bin"
-    for wanted, (status, start) in RANGES.items():
-        answer = hub.client("ada").get(path, headers={"range": wanted.encode("latin-1")})
+    return f"/api/v1/jobs/{job}/files/out/model.bin"
+
+
+WHOLE = (200, 0, 2000)
+RANGES = {
+    "bytes=0-": (206, 0, 2000),
+    "bytes=1-": (206, 1, 2000),
+    "Bytes=0-9": (206, 0, 10),
+    "bytes= 5-5 ": (206, 5, 6),
+    "bytes=1990-99999999999999999999": (206, 1990, 2000),
+    "bytes=-5": (206, 1995, 2000),
+    "bytes=-3000": (206, 0, 2000),
+    "bytes=2000-": (416, 0, 0),
+    "bytes=-0": (416, 0, 0),
+    f"bytes={'9' * 5000}-": (416, 0, 0),
+    "bytes=0-1,3-4": WHOLE,
+    "bytes=9-8": WHOLE,
+    "bytes=-": WHOLE,
+    "bytes=\u00b2-": WHOLE,
+    "lines=1-": WHOLE,
+}
+
+
+def test_a_part_of_a_result_is_read(hub, kept):
+    for wanted, (status, start, end) in RANGES.items():
+        answer = hub.client("ada").get(kept, headers={"range": wanted.encode("latin-1")})
         assert answer.status_code == status, wanted
-        if status < 400:
-            assert answer.content == DATA[start:]
-            assert answer.headers["etag"] == f'"{sha(DATA)}"'
-            assert answer.headers["content-disposition"] == "attachment"
+        if status == 416:
+            assert answer.headers["content-range"] == "bytes */2000"
+            assert answer.json()["error"]["facts"] == {"field": "range"}
+            continue
+        assert answer.content == DATA[start:end]
+        assert answer.headers["content-length"] == str(end - start)
+        assert answer.headers["etag"] == f'"{sha(DATA)}"'
+        assert answer.headers["content-disposition"] == "attachment"
+        told = f"bytes {start}-{end - 1}/2000" if status == 206 else None
+        assert answer.headers.get("content-range") == told
+
+
+def test_a_result_is_sent_in_part_or_not_at_all_only_where_it_is_the_same(hub, kept):
+    tag, other = f'"{sha(DATA)}"', '"another"'
+    date = "Mon, 30 Nov 2026 00:00:00 GMT"
+    for if_range, status in ((tag, 206), (other, 200), (f"W/{tag}", 200), (date, 200)):
+        headers = {"range": "bytes=9-", "if-range": if_range}
+        assert hub.client("ada").get(kept, headers=headers).status_code == status, if_range
+    for seen, status in ((tag, 304), (f"{other}, W/{tag}", 304), ("*", 304), (other, 200)):
+        answer = hub.client("ada").get(kept, headers={"if-none-match": seen})
+        assert (answer.status_code, answer.headers["etag"]) == (status, tag)
+        assert answer.content == (b"" if status == 304 else DATA)
+
+
+def test_a_head_tells_of_a_result_without_its_bytes(hub, kept):
+    whole = hub.client("ada").get(kept)
+    head = hub.client("ada").head(kept, headers={"range": "bytes=1-2"})
+    assert (head.status_code, head.content) == (200, b"")
+    assert dict(head.headers) == dict(whole.headers)
+    hub.person("eve")
+    assert hub.client("eve").head(kept).status_code == 404
+    assert hub.client().head(kept).status_code == 401
+
+
+def gone(*_args, **_kwargs):
+    raise RuntimeError("of a kind of its own")
+
+
+def test_a_store_that_is_gone_is_told_as_that(hub, kept, monkeypatch):
+    """Whatever kind of error it has: 503, and the same call may be made again."""
+    ada, other = hub.client("ada"), b"of another file"
+    for name in ("ls", "size", "makedirs", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(hub.blobs.fs, name, gone)
+            answers = [put(ada, other)]
+            answers += [ada.get(f"/api/v1/uploads/{sha(other)}")] if name == "ls" else []
+            answers += [ada.get(kept)] if name == "size" else []
+        for answer in answers:
+            assert answer.status_code == 503, (name, answer.text)
+            error = answer.json()["error"]
+            assert (error["code"], error["retry"]) == ("unreachable", True)
+    assert put(ada, other).json()["complete"], "nothing was lost by it"
+
+
+def test_a_store_that_goes_in_the_middle_cuts_the_answer_short(hub, kept, monkeypatch):
+    """One line in the log, and no traceback."""
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as lines:
+        patch.setattr(hub.blobs.fs, "open", gone)
+        client = hub.client("ada")
+        client._transport.raise_server_exceptions = True
+        assert client.get(kept).content == b""
+    cut = [line for line in lines if line["event"] == "answer.cut"]
+    assert [(line["path"], line["code"]) for line in cut] == [(kept, "unreachable")]
 
 
 def test_a_result_that_the_store_has_lost_is_a_clear_no(hub, ended):

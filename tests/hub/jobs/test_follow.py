@@ -7,8 +7,10 @@ import base64
 import json
 
 import pytest
+import structlog
 from tests.hub.facility import chunk
 
+from meyrin.domain.errors import Unreachable
 from meyrin.hub.jobs import routes
 from meyrin.hub.plumbing.authz import Call
 
@@ -171,6 +173,27 @@ def test_a_stream_ends_when_its_reader_leaves_the_project(sqlite_hub, how):
             assert [block async for block in reader.events] == []
 
     asyncio.run(story())
+
+
+def test_a_database_that_goes_away_ends_the_stream_without_a_fault(sqlite_hub, monkeypatch):
+    """Its reader comes again, after the last event that it has."""
+    job = sqlite_hub.submit()
+    look, seen = routes._look, []
+
+    def away(*given):
+        seen.append(given)
+        if len(seen) > 2:
+            raise Unreachable("the hub's database does not answer")
+        return look(*given)
+
+    monkeypatch.setattr(routes, "_look", away)
+    client = sqlite_hub.client("ada")
+    client._transport.raise_server_exceptions = True
+    monkeypatch.setattr(routes, "_KEEP_ALIVE_S", 0.01)
+    with structlog.testing.capture_logs() as lines:
+        answer = client.get(f"/api/v1/jobs/{job}/follow")
+    assert [line["event"] for line in lines] == ["request.done"]
+    assert [kind for _, kind, _ in events(answer.text)] == ["state"]
 
 
 def test_a_hub_that_stops_lets_its_readers_go(sqlite_hub):

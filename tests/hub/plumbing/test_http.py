@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog
 
 from meyrin.domain import errors
 from meyrin.domain.refusal import Reason, Refusal
@@ -62,14 +63,16 @@ def test_whatever_goes_wrong_is_said_in_the_one_shape(sqlite_hub):
     jobs = "/api/v1/jobs"
     said = {"content-type": "application/json"}
     in_shape(ada.get("/api/v1/nowhere"), 404, "not_found")
-    in_shape(ada.patch(jobs), 405, "failed")
+    in_shape(ada.patch(jobs), 405, "invalid_input")
     in_shape(nobody.get(jobs), 401, "not_logged_in")
     in_shape(ada.get("/api/v1/people"), 403, "not_allowed")
     in_shape(ada.get(f"{jobs}/999"), 404, "not_found")
     in_shape(ada.get(jobs, params={"limit": "many"}), 422, "invalid_input")
     in_shape(ada.post(jobs, content=b'{"submissions": [', headers=said), 422, "invalid_input")
     in_shape(ada.post(jobs, content=b"\xff\xfe", headers=said), 422, "invalid_input")
-    in_shape(ada.post(jobs, content=b"[" * 100_000, headers=said), 400, "failed")
+    for content in (b"[" * 100_000, b'{"submissions": "\xe9"}'):
+        error = in_shape(ada.post(jobs, content=content, headers=said), 422, "invalid_input")
+        assert "UTF-8" in error["hint"]
     in_shape(ada.post(jobs, json=[]), 422, "invalid_input")
     in_shape(ada.post(jobs), 422, "invalid_input")
     error = in_shape(ada.post(jobs, json={"submissions": []}), 422, "invalid_input")
@@ -109,11 +112,87 @@ def test_a_body_that_no_call_needs_is_refused_while_it_comes(sqlite_hub, monkeyp
     in_shape(answer, 413, "invalid_input")
 
 
+ADDRESSES = {
+    "/api/v1/jobs": "GET, HEAD, POST",
+    "/api/v1/jobs/1/cancel": "POST",
+    "/jobs/1/cancel": "GET, HEAD, POST",
+    "/healthz": "GET, HEAD",
+    "/static/meyrin.css": "GET, HEAD",
+}
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_what_an_address_takes_is_told_whole(sqlite_hub, path):
+    answer = sqlite_hub.client("ada").patch(path)
+    error = in_shape(answer, 405, "invalid_input")
+    assert answer.headers["allow"] == ADDRESSES[path]
+    assert error["hint"] == f"it takes {ADDRESSES[path]}"
+
+
 def test_a_bug_is_told_without_its_secrets(sqlite_hub, monkeypatch):
+    """Where it is stands in the log of which the answer speaks; its words may be anybody's."""
+
     def broken(*_args, **_kwargs):
-        raise AssertionError("secret")
+        try:
+            {}["secret"]
+        except KeyError as error:
+            raise AssertionError("secret") from error
 
     monkeypatch.setattr("meyrin.hub.jobs.service.jobs_page", broken)
-    answer = sqlite_hub.client("ada").get("/api/v1/jobs")
+    with structlog.testing.capture_logs() as lines:
+        answer = sqlite_hub.client("ada").get("/api/v1/jobs")
     in_shape(answer, 500, "failed")
-    assert "secret" not in answer.text
+    assert "secret" not in answer.text + repr(lines)
+    (line,) = [each for each in lines if each["event"] == "request.bug"]
+    assert (line["method"], line["path"], line["met"][0]) == ("GET", "/api/v1/jobs", "KeyError")
+    assert line["met"].index("AssertionError") > 1
+    assert f"{__file__}:" in line["met"][-1]
+
+
+TEXTLESS = {"NUL": "\0", "half": "\ud800"}
+
+
+@pytest.mark.parametrize("odd", TEXTLESS.values(), ids=TEXTLESS)
+def test_a_text_that_is_none_is_refused_by_its_field(hub, odd):
+    """On every database alike."""
+    ada = hub.client("ada")
+    asked = {"idempotency_key": f"{odd}12345678", "request": {"script": "#!/bin/sh\n"}}
+    said = {"content-type": "application/json"}
+    body = json.dumps({"submissions": [asked]}).encode()
+    error = in_shape(ada.post("/api/v1/jobs", content=body, headers=said), 422, "invalid_input")
+    assert error["facts"] == {"field": "submissions.0.idempotency_key"}
+    body = json.dumps({"name": "é\U0001f600", "days": 1}).encode()
+    assert ada.post("/api/v1/tokens", content=body, headers=said).status_code == 201
+
+
+def test_a_nul_in_an_address_is_refused_by_its_field(hub):
+    ada = hub.client("ada")
+    for path, field in (("jobs?site=a%00", "site"), ("projects/a%00", "name")):
+        error = in_shape(ada.get(f"/api/v1/{path}"), 422, "invalid_input")
+        assert error["facts"] == {"field": field}
+    page = ada.get("/projects/a%00", headers={"accept": "text/html"})
+    assert (page.status_code, "has a NUL" in page.text) == (422, True)
+    form = ada.post("/run", data={"script": "a\0"}, headers={"accept": "text/html"})
+    assert (form.status_code, "script" in form.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"walltime_s": True}, "walltime_s"),
+        ({"resources": {"tasks": False}}, "tasks"),
+        ({"array": {"indices": [True]}}, "indices"),
+        ({"dependencies": [{"kind": "afterok", "job": True}]}, "job"),
+    ],
+)
+def test_true_is_no_number(sqlite_hub, wrong, field):
+    ada = sqlite_hub.client("ada")
+    request = {"script": "#!/bin/sh\n", "held": True, **wrong}
+    asked = {"submissions": [{"idempotency_key": "12345678", "request": request}]}
+    for path, body in (("jobs", asked), ("forecast", request)):
+        error = in_shape(ada.post(f"/api/v1/{path}", json=body), 422, "invalid_input")
+        assert error["facts"] == {"field": field}
+    error = in_shape(
+        ada.post("/api/v1/tokens", json={"name": "x", "days": True}), 422, "invalid_input"
+    )
+    assert error["facts"] == {"field": "days"}

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from meyrin.hub.agents import late, limits, service
 from meyrin.hub.evaluations import service as evaluations
 from meyrin.hub.jobs import output
-from meyrin.hub.jobs.routes import file_response
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.any_name import NAME
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.hub.plumbing.sending import file_response
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import joining, presence
 from meyrin.wire.agents import (
@@ -205,15 +204,8 @@ def take_revoked(body: RevokedBody, call: Agent) -> None:
 
 
 @router.get(f"/attempts/{{attempt}}/inputs/{NAME}")
-def input_file(
-    request: Request,
-    attempt: str,
-    name: str,
-    call: Agent,
-    wanted: Annotated[str, Header(alias="range")] = "",
-) -> StreamingResponse:
-    """An input file of an attempt that this site was given."""
+def input_file(request: Request, attempt: str, name: str, call: Agent) -> Response:
+    """An input file of an attempt that this site was given, or a part of it."""
     with call.read() as step:
         sha256 = service.input_digest(step, _site(call), attempt, name)
-    blobs = request.app.state.blobs
-    return file_response(blobs, sha256, blobs.size(sha256), wanted)
+    return file_response(request, sha256, request.app.state.blobs.size(sha256))

@@ -9,12 +9,11 @@ from fastapi import APIRouter, Depends
 from pydantic import StrictInt
 
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.job import JobRequest
 from meyrin.engine.model import Policy
 from meyrin.hub.broker import explaining, service
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
-from meyrin.wire.jobs import ExplainView
+from meyrin.wire.jobs import Asked, ExplainView
 
 router = APIRouter(prefix="/api/v1", tags=["broker"])
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
@@ -29,7 +28,7 @@ def explain(label: str, call: Person) -> ExplainView:
 
 
 @router.post("/forecast")
-def forecast(request: JobRequest, call: Person) -> ExplainView:
+def forecast(request: Asked, call: Person) -> ExplainView:
     """Where and when this request would start now; nothing is kept."""
     with call.read() as step:
         return explaining.test_only(step, call.actor, request)

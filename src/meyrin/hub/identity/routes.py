@@ -168,10 +168,11 @@ def make_token(body: NewToken, response: Response, call: Person) -> TokenSecret:
 
 @router.delete(f"{API}/tokens/{{token}}", status_code=204)
 def revoke_token(token: str, call: Person) -> None:
-    """Refuse a token from now on: one of yours, or anybody's for an administrator."""
+    """Refuse a token from now on: one of yours, by its id or by a name that no other of yours
+    has, or anybody's for an administrator."""
     with call.write() as step:
-        service.revoke(step, call.actor, token)
-        audit.note_change(step, call.actor.name, "token.revoke", token)
+        revoked = service.revoke(step, call.actor, token)
+        audit.note_change(step, call.actor.name, "token.revoke", revoked)
 
 
 # --- people

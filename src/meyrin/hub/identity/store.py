@@ -256,6 +256,13 @@ def tokens_of(step: Step, person: str, kinds: list[str], after: str, limit: int)
     return step.rows(page(statement, _token_key, after, limit, newest=True))
 
 
+def tokens_called(step: Step, person: str, kinds: list[str], name: str) -> list[Any]:
+    """A few of them, those that count first."""
+    mine = (tokens.c.person_id == person, tokens.c.kind.in_(kinds), tokens.c.name == name)
+    first = (tokens.c.revoked_ms.is_not(None), tokens.c.created_ms.desc(), tokens.c.id)
+    return step.rows(sa.select(tokens).where(*mine).order_by(*first).limit(5))
+
+
 def person_where(step: Step, condition: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
     return step.one(sa.select(people).where(condition))
 

@@ -133,12 +133,32 @@ def list_tokens(step: Step, person_id: str, after: str, limit: int) -> tuple[lis
     return found, following
 
 
-def revoke(step: Step, actor: Actor, token_id: str) -> None:
-    """Refuse a token from now on: one's own, or anybody's for an administrator."""
-    owner = store.token_owner(step, token_id)
+def revoke(step: Step, actor: Actor, token: str) -> str:
+    """Refuse a token from now on: one's own, also by its name where no other has it, or anybody's
+    for an administrator. Returns its id."""
+    owner = store.token_owner(step, token)
     if owner is None or not (actor.admin or owner == actor.person):
-        raise NotFound(f"you have no token {token_id}")
-    store.revoke_where(step, store.tokens.c.id == token_id)
+        token = _called(step, actor, token)
+    store.revoke_where(step, store.tokens.c.id == token)
+    return token
+
+
+def _called(step: Step, actor: Actor, name: str) -> str:
+    """The one of the caller's own tokens that has this name; one that was revoked already where
+    none does, for who asks again."""
+    assert actor.person is not None, "the route asks for a person"
+    kinds = [str(kind) for kind in PERSON_KINDS]
+    found = store.tokens_called(step, actor.person, kinds, name)
+    if not found:
+        raise NotFound(f"you have no token {name}", hint="`meyrin token list` has their IDs")
+    counting = [row.id for row in found if row.revoked_ms is None]
+    if len(counting) > 1:
+        raise InvalidInput(
+            f"several of your tokens are called {name}",
+            hint=f"say which by its ID: {', '.join(counting)}",
+            field="token",
+        )
+    return str(found[0].id)
 
 
 def login_link(step: Step, person_id: str) -> str:

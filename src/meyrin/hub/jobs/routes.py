@@ -12,13 +12,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound
+from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound, Unreachable
 from meyrin.domain.states import ENDED, JobState, shown
 from meyrin.hub.jobs import brought, files, output, service
 from meyrin.hub.plumbing.any_name import NAME
 from meyrin.hub.plumbing.authz import Access, Allow, Call
-from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs, check_digest
+from meyrin.hub.plumbing.blobs import PIECE_BYTES, check_digest
 from meyrin.hub.plumbing.paging import After, Limit
+from meyrin.hub.plumbing.sending import file_response
 from meyrin.wire.jobs import (
     CancelReply,
     JobDetail,
@@ -149,8 +150,8 @@ async def _events(
             topics = await run_in_threadpool(_topics, call, label)
             counts = {topic: bell.count(topic) for topic in topics}
             data, state, over = await run_in_threadpool(_look, call, label, stream, offset)
-        except (NotAllowed, NotFound):
-            return
+        except (NotAllowed, NotFound, Unreachable):
+            return  # where only the database is away, its reader comes again
         if data:
             offset += len(data)
             yield f"id: {offset}\nevent: output\ndata: {base64.b64encode(data).decode()}\n\n"
@@ -195,42 +196,11 @@ def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, s
 
 
 @router.get(f"/jobs/{{label}}/files/{NAME}")
-def result(
-    request: Request,
-    label: str,
-    name: str,
-    call: Person,
-    wanted: Annotated[str, Header(alias="range")] = "",
-) -> StreamingResponse:
-    """A result file; `Range: bytes=N-` goes on from byte N."""
+def result(request: Request, label: str, name: str, call: Person) -> Response:
+    """A result file, or a part of it (`Range: bytes=N-`); its digest is its ETag."""
     with call.read() as step:
         found = files.result(step, call.actor, label, name)
-    return file_response(request.app.state.blobs, found.sha256, found.size, wanted)
-
-
-def file_response(blobs: Blobs, sha256: str, size: int, wanted: str) -> StreamingResponse:
-    """A file of the content store, from the byte that a Range header names on."""
-    start = 0
-    if wanted:
-        number = wanted.removeprefix("bytes=").removesuffix("-")
-        if not _NUMBER.fullmatch(number) or int(number) > size:
-            raise InvalidInput(f"Range is {wanted!r}", hint=f"bytes=N- with N up to {size}")
-        start = int(number)
-    headers = {
-        "Content-Length": str(size - start),
-        "ETag": f'"{sha256}"',
-        "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": "attachment",
-    }
-    if start:
-        headers["Content-Range"] = f"bytes {start}-{max(start, size - 1)}/{size}"
-    return StreamingResponse(
-        blobs.read(sha256, start, size),
-        status_code=206 if start else 200,
-        media_type="application/octet-stream",
-        headers=headers,
-    )
+    return file_response(request, found.sha256, found.size)
 
 
 @router.get("/uploads/{sha256}")

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fastapi import Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from meyrin.domain.errors import NotAllowed, NotLoggedIn
 from meyrin.hub.plumbing.database import Database, Step
@@ -125,16 +127,19 @@ class Call:
         return self.database.write()
 
 
-class Allow:
+class Allow(SecurityBase):
     """The dependency that a route declares: `call: Annotated[Call, Depends(Allow(PERSON))]`.
 
     OPERATOR and LEAD need the thing in question, so here they ask for a person, and the service
     asks `runs_site` or `leads`; OFFICER asks for one with a role for some call, and the service
-    for which. The application sets `app.state.authenticate`.
+    for which. The application sets `app.state.authenticate`. It is a `SecurityBase` so that FastAPI
+    names the access in the OpenAPI document, where `plumbing.document` says what it means.
     """
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.model = HTTPBearer()
+        self.scheme_name = access.name
 
     def __call__(self, request: Request) -> Call:
         database: Database = request.app.state.database

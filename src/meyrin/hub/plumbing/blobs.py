@@ -83,7 +83,10 @@ class Blobs:
 
     def _between(self, path: str, start: int, end: int) -> Iterator[bytes]:
         left = end - start
-        with self.fs.open(path, "rb", block_size=PIECE_BYTES, cache_type="readahead") as file:
+        with (
+            _answering(),
+            self.fs.open(path, "rb", block_size=PIECE_BYTES, cache_type="readahead") as file,
+        ):
             file.seek(start)
             while left > 0 and (piece := file.read(min(2**20, left))):
                 left -= len(piece)
@@ -94,7 +97,8 @@ class Blobs:
         path = self._whole(sha256)
         self.fs.invalidate_cache(path.rsplit("/", 1)[0])
         try:
-            return int(self.fs.size(path)) == size
+            with _answering(FileNotFoundError):
+                return int(self.fs.size(path)) == size
         except FileNotFoundError:
             return False
 
@@ -153,7 +157,8 @@ class Blobs:
 
     def offset(self, sha256: str, by: str) -> int:
         """How much of an unfinished upload of `by` is kept."""
-        return sum(size for _, _, size in self._listed(sha256, by))
+        with _answering():
+            return sum(size for _, _, size in self._listed(sha256, by))
 
     def put(self, sha256: str, by: str, offset: int, total: int, data: bytes) -> int:
         """Keep a piece; returns how much is kept now. Hashes and moves the file when whole.
@@ -163,7 +168,7 @@ class Blobs:
         """
         if offset + len(data) > total:
             raise InvalidInput(f"a piece ends at {offset + len(data)}, the file at {total}")
-        with _disk():
+        with _answering(), _disk():
             kept = self.offset(sha256, by)
             if kept > total:
                 raise InvalidInput(

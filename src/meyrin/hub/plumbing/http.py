@@ -7,19 +7,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meyrin.domain import errors
 
+log = structlog.get_logger("meyrin.hub")
 MAX_BODY_BYTES = 64 * 2**20
+_FRAMES = 30  # of each exception's traceback, the last ones
 _SECRET = re.compile(
     "token|secret|password|credential|key|code|cookie|authorization", re.IGNORECASE
 )
@@ -95,20 +100,75 @@ def install(app: FastAPI) -> None:
         return respond(errors.InvalidInput(message, hint=hint, field=place))
 
     @app.exception_handler(HTTPException)
-    def routing(_request: Request, error: HTTPException) -> JSONResponse:
+    def routing(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             hint = "is the hub's address right, and is the hub as new as what calls it?"
             return respond(errors.NotFound("there is nothing at this address", hint=hint))
         if error.status_code == 413:
             large = errors.InvalidInput(str(error.detail), hint="send less in one call")
             return JSONResponse(error_body(large), 413)
+        if error.status_code == 400:
+            hint = "JSON in UTF-8, not nested too deep; see /api/openapi.json"
+            return respond(errors.InvalidInput(f"the body: {error.detail}", hint=hint))
+        if error.status_code == 405:
+            takes = ", ".join(_methods(app, request)) or "GET, HEAD"
+            wrong = f"{request.method} is nothing that {request.url.path[:200]} takes"
+            other = errors.InvalidInput(wrong, hint=f"it takes {takes}")
+            return JSONResponse(error_body(other), 405, headers={"Allow": takes})
         body = error_body(errors.Failed(str(error.detail)))
         return JSONResponse(body, error.status_code, headers=dict(error.headers or {}))
 
     @app.exception_handler(Exception)
-    def bug(_request: Request, _error: Exception) -> JSONResponse:
-        # told in the one shape; the exception goes on to the server's log
+    def bug(request: Request, error: Exception) -> JSONResponse:
+        # told in the one shape; the exception goes on to stderr, with its words
+        log.error(
+            "request.bug",
+            method=request.method,
+            path=request.url.path,
+            met=[line for each in _chain(error) for line in _where(each)],
+        )
         return respond(errors.Failed("the hub has met a bug of its own; its log says more"))
+
+
+def _methods(app: FastAPI, request: Request) -> Iterator[str]:
+    """What the address takes, whichever routes say so."""
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        routes = (route for route in app.routes if not isinstance(route, Mount))
+        if any(route.matches(scope)[0] is Match.FULL for route in routes):
+            yield from ("GET", "HEAD") if method == "GET" else (method,)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """What came of what, the first one first."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _chain(before)
+    yield error
+
+
+def _where(error: BaseException) -> Iterator[str]:
+    """The exception's kind, and where it came by; its words may hold what somebody sent."""
+    yield type(error).__qualname__
+    for frame in traceback.extract_tb(error.__traceback__, limit=-_FRAMES):
+        yield f"{frame.filename}:{frame.lineno} {frame.name}"
+
+
+class CutShort:
+    """Ends an answer of which the rest can't be had, without a traceback: what is missing is the
+    store's or the database's, and whoever reads sees that it is not whole."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except RuntimeError as error:
+            # so Starlette says that an error came after the answer's head
+            if not isinstance(error.__cause__, errors.MeyrinError):
+                raise
+            log.warning("answer.cut", path=scope["path"], code=error.__cause__.code)
 
 
 class BodyLimit:

@@ -24,6 +24,7 @@ from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotLoggedIn
 from meyrin.domain.job import MAX_SCRIPT_BYTES
 from meyrin.domain.units import show_count
+from meyrin.hub.plumbing import texts
 from meyrin.hub.plumbing.authz import STRANGER, Actor
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports import show
@@ -169,7 +170,8 @@ class PageRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 if request.method == "POST":  # read once, here; FastAPI allows 1 MiB a field
-                    await request.form(max_part_size=MAX_FIELD_BYTES)
+                    form = await request.form(max_part_size=MAX_FIELD_BYTES)
+                    texts.check(form.multi_items())
                 return await handle(request)
             except (MeyrinError, RequestValidationError, HTTPException) as error:
                 page = _told(request, error) if wants_page(request) else None
@@ -191,7 +193,11 @@ def _told(
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        return error_page(request, InvalidInput(f"{where}: {first['msg']}"))
+        words = f"{where}: {first['msg']}"
+        if first["type"] == "string_pattern_mismatch":  # as a form it says nothing to people
+            words = f"{where} can't be {first['input'][:80]!r}"
+        hint = "this address is not one of the hub's own links: go back and take the link there"
+        return error_page(request, InvalidInput(words, hint=hint))
     if error.status_code not in (400, 413):
         return None
     hint = "go back, where what you wrote still is, and send less"

@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from meyrin.hub.plans import service
 from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.plumbing.sending import file_response
 from meyrin.hub.reports.pages import PageRoute, View, respond, with_query
 from meyrin.wire.jobs import FileView
 
@@ -81,10 +81,8 @@ def _sorted(files: Iterable[FileView]) -> tuple[dict[str, dict[str, FileView]], 
 
 
 @router.get("/plans/{plan}/files/{name:path}", include_in_schema=False)
-def file(request: Request, plan: str, name: str, call: Person) -> StreamingResponse:
+def file(request: Request, plan: str, name: str, call: Person) -> Response:
     """A file of a study, as something foreign."""
     with call.read() as step:
         found = service.file(step, call.actor, plan, name)
-    headers = {**SANDBOX, "Content-Length": str(found.size), "ETag": f'"{found.sha256}"'}
-    pieces = request.app.state.blobs.read(found.sha256, 0, found.size)
-    return StreamingResponse(pieces, media_type=found.media_type, headers=headers)
+    return file_response(request, found.sha256, found.size, SANDBOX, found.media_type)
