@@ -14,8 +14,9 @@ from meyrin.cli.logs import last_lines
 from meyrin.cli.main import run
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import moment
+from meyrin.client.api import Client
 from meyrin.domain.errors import Refused
-from meyrin.wire.jobs import ExplainView, PlaceView
+from meyrin.wire.jobs import CancelReply, ExplainView, PlaceView
 
 Capture = pytest.CaptureFixture[str]
 
@@ -121,6 +122,17 @@ def test_why_it_waits(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)["helps"] == ["a shorter --time"]
 
 
+def test_what_a_site_that_is_not_heard_can_not_be_asked_is_not_said_to_be(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = "the agent of alps was revoked; an operator lets it join again"
+    told = CancelReply(ended=[], asked=[1], already=[], unreached=[1], unheard=[away])
+    monkeypatch.setattr(Client, "cancel", lambda *_: told)
+    assert meyrin("cancel", "1") == 0
+    said = capsys.readouterr().err
+    assert said == f"job 1: its site is asked once it is heard again ({away})\n"
+
+
 def test_cancelling_several_goes_past_a_failure(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:
@@ -133,7 +145,9 @@ def test_cancelling_several_goes_past_a_failure(
     assert "job 2: had ended already" in said
     assert meyrin("cancel", "--json", "2") == 0
     assert json.loads(capsys.readouterr().out) == {
-        "cancelled": {"2": {"ended": [], "asked": [], "already": [2]}}
+        "cancelled": {
+            "2": {"ended": [], "asked": [], "already": [2], "unreached": [], "unheard": []}
+        }
     }
     assert meyrin("cancel", "--json", "7") == 5
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "not_found"

@@ -159,6 +159,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
     facts = [
         ("state", f"{clean(job.shown)}{_ending(job)}"),
         ("why", clean(job.reason or _waits(found))),
+        ("no word", clean(found.unheard)),
         ("where", where(job)),
         ("project", f"{job.project} ({clean(job.person)})"),
         ("wall time", show_duration(job.walltime_s) if job.walltime_s else "the partition's"),
@@ -303,9 +304,14 @@ def cancel(session: Session, job_labels: tuple[str, ...]) -> None:
 
 
 def _cancelled(reply: CancelReply) -> str:
+    unreached = len(reply.unreached)
     counts = (
         (len(reply.ended), "ended"),
-        (len(reply.asked), "its site was asked to end it"),
+        (len(reply.asked) - unreached, "its site was asked to end it"),
+        (
+            unreached,
+            f"its site is asked once it is heard again ({clean('; '.join(reply.unheard))})",
+        ),
         (len(reply.already), "had ended already"),
     )
     several = len(reply.ended) + len(reply.asked) + len(reply.already) > 1

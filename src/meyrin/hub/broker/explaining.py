@@ -29,8 +29,8 @@ from meyrin.hub.jobs.submit import (
 )
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import presence, terms
 from meyrin.hub.sites import service as sites
-from meyrin.hub.sites import terms
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
 ITS_TURN = "for room or for its turn in the site's own queue"
@@ -135,15 +135,20 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
         done=True,
     )
     waits = _waits_there(step, row, attempt)
+    summary += f"; it waits there: {waits}" if waits else ""
+    at_site = JobState(row.state) in AT_SITE
+    unheard = presence.unheard(step, attempt.site_id) if at_site else None
+    summary += f"; {unheard.of_job}" if unheard else ""
     return ExplainView(
         job=row.id,
         state=row.state,
-        summary=f"{summary}; it waits there: {waits}" if waits else summary,
+        summary=summary,
         refusals=[],
         where=where,
         others=others,
-        helps=[],
+        helps=[unheard.way_out] if unheard else [],
         waits=waits,
+        unheard=unheard.of_job if unheard else "",
     )
 
 
