@@ -249,9 +249,14 @@ def revoke(session: Session, name: str) -> None:
 
 
 def _untold(said: AgentRefused) -> str:
-    there = show_count(said.jobs, "job")
-    kept = "the ends of them are not told, and their hours stay on hold, until one joins again"
-    return f"; {there} {'is' if said.jobs == 1 else 'are'} there: {kept}" if said.jobs else ""
+    """Of the jobs that it has."""
+    if not said.jobs:
+        return ""
+    verb = "is" if said.jobs == 1 else "are"
+    return (
+        f"; {show_count(said.jobs, 'job')} {verb} there, of which no end is told, and whose hours "
+        "stay on hold, until one joins again"
+    )
 
 
 @click.command(
