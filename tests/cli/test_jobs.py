@@ -16,7 +16,7 @@ from meyrin.cli.session import Session
 from meyrin.cli.terminal import moment
 from meyrin.client.api import Client
 from meyrin.domain.errors import Refused
-from meyrin.wire.jobs import CancelReply, ExplainView, PlaceView
+from meyrin.wire.jobs import CancelReply, ExplainView, PlaceView, RefusalView
 
 Capture = pytest.CaptureFixture[str]
 
@@ -34,6 +34,27 @@ def test_the_list_and_its_pages(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -
     page = json.loads(capsys.readouterr().out)
     assert [job["label"] for job in page["jobs"]] == ["1"]
     assert page["next"] == ""
+
+
+def test_a_long_reason_is_cut_in_the_list_and_whole_in_show(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    why = "alps said no: " + "w" * 500
+    hub.job(1, state="admitted", reason=why)
+    assert meyrin("jobs") == 0
+    said = capsys.readouterr().out
+    assert f"{why[:99]}…\n" in said
+    assert meyrin("show", "1") == 0
+    assert why in capsys.readouterr().out
+
+
+def test_one_no_of_a_site_is_told_once_for_all_its_partitions() -> None:
+    no = {"reason": "site_said_no", "site": "alps", "asked": None, "limit": None, "words": "no so"}
+    refusals = [RefusalView(partition=each, **no) for each in ("cpu", "gpu")]
+    found = ExplainView(
+        job=1, state="admitted", summary="no", refusals=refusals, where=None, others=[], helps=[]
+    )
+    assert explained(found, 0) == ["no", "  alps/cpu, alps/gpu: no so"]
 
 
 def test_what_is_asked_of_the_hub(meyrin: Meyrin, hub: FakeHub) -> None:
