@@ -38,7 +38,7 @@ CASES: list[tuple[str, str, str]] = [
     ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),
     ("site enrol alps --credential", "POST /sites", "myr_agent"),
     ("site credentials alps", "GET /sites/alps/credentials?limit=50", "enrolment"),
-    ("site revoke alps", "DELETE /sites/alps/agent-token", "--again"),
+    ("site revoke alps", "DELETE /sites/alps/agent-token", "2 jobs are there"),
     ("site drain alps --reason cooling", "POST /sites/alps/drain", "drained"),
     ("site resume alps", "POST /sites/alps/resume", "takes jobs again"),
     ("site offer alps gpu --owner uni=3 --owner me", "POST /sites/alps/offers", "off_1"),

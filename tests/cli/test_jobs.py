@@ -14,8 +14,9 @@ from meyrin.cli.logs import last_lines
 from meyrin.cli.main import run
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import moment
+from meyrin.client.api import Client
 from meyrin.domain.errors import Refused
-from meyrin.wire.jobs import ExplainView, PlaceView
+from meyrin.wire.jobs import CancelReply, ExplainView, PlaceView, RefusalView
 
 Capture = pytest.CaptureFixture[str]
 
@@ -33,6 +34,27 @@ def test_the_list_and_its_pages(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -
     page = json.loads(capsys.readouterr().out)
     assert [job["label"] for job in page["jobs"]] == ["1"]
     assert page["next"] == ""
+
+
+def test_a_long_reason_is_cut_in_the_list_and_whole_in_show(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    why = "alps said no: " + "w" * 500
+    hub.job(1, state="admitted", reason=why)
+    assert meyrin("jobs") == 0
+    said = capsys.readouterr().out
+    assert f"{why[:99]}…\n" in said
+    assert meyrin("show", "1") == 0
+    assert why in capsys.readouterr().out
+
+
+def test_one_no_of_a_site_is_told_once_for_all_its_partitions() -> None:
+    no = {"reason": "site_said_no", "site": "alps", "asked": None, "limit": None, "words": "no so"}
+    refusals = [RefusalView(partition=each, **no) for each in ("cpu", "gpu")]
+    found = ExplainView(
+        job=1, state="admitted", summary="no", refusals=refusals, where=None, others=[], helps=[]
+    )
+    assert explained(found, 0) == ["no", "  alps/cpu, alps/gpu: no so"]
 
 
 def test_what_is_asked_of_the_hub(meyrin: Meyrin, hub: FakeHub) -> None:
@@ -121,6 +143,17 @@ def test_why_it_waits(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)["helps"] == ["a shorter --time"]
 
 
+def test_what_a_site_that_is_not_heard_can_not_be_asked_is_not_said_to_be(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = "the agent of alps was revoked; an operator lets it join again"
+    told = CancelReply(ended=[], asked=[1], already=[], unreached=[1], unheard=[away])
+    monkeypatch.setattr(Client, "cancel", lambda *_: told)
+    assert meyrin("cancel", "1") == 0
+    said = capsys.readouterr().err
+    assert said == f"job 1: its site is asked once it is heard again ({away})\n"
+
+
 def test_cancelling_several_goes_past_a_failure(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:
@@ -133,7 +166,9 @@ def test_cancelling_several_goes_past_a_failure(
     assert "job 2: had ended already" in said
     assert meyrin("cancel", "--json", "2") == 0
     assert json.loads(capsys.readouterr().out) == {
-        "cancelled": {"2": {"ended": [], "asked": [], "already": [2]}}
+        "cancelled": {
+            "2": {"ended": [], "asked": [], "already": [2], "unreached": [], "unheard": []}
+        }
     }
     assert meyrin("cancel", "--json", "7") == 5
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "not_found"

@@ -20,11 +20,12 @@ from tests.client.fakehub import FakeHub
 
 import meyrin as package
 from meyrin.cli import exits
-from meyrin.cli.main import COMMANDS, cli, run
+from meyrin.cli.main import COMMANDS, cli, report, run
 from meyrin.cli.session import Session
 from meyrin.client.api import Client
 from meyrin.client.errors import error_classes
 from meyrin.domain import errors
+from meyrin.domain.refusal import Reason, Refusal
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
@@ -338,3 +339,9 @@ def test_a_hub_without_a_site_says_how_one_joins(
     said = capsys.readouterr().err
     assert ("meyrin site enrol" in said) is alone
     assert ("meyrin run" in said) is not alone
+
+
+def test_a_limit_of_nothing_is_said_to_be_none(capsys: Capture) -> None:
+    refusals = tuple(Refusal(Reason.FEATURE, "alps", name, "fast", "") for name in ("a", "b"))
+    report(errors.Refused("no place", refusals=refusals), Session())
+    assert "alps/a: feature (asked fast, limit none)" in capsys.readouterr().err

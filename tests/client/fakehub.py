@@ -119,6 +119,7 @@ from meyrin.wire.roles import (
     SiteRevocation,
 )
 from meyrin.wire.sites import (
+    AgentRefused,
     AgentSecret,
     CredentialList,
     CredentialView,
@@ -879,7 +880,7 @@ def administration(method: str, path: str) -> Any:
         "POST /sites/alps/offers": offer,
         "POST /sites/alps/offers/off_1/end": None,
         "POST /sites/alps/agent-token": AgentSecret(agent_secret="myr_agent"),
-        "DELETE /sites/alps/agent-token": None,
+        "DELETE /sites/alps/agent-token": AgentRefused(jobs=2),
     }
     answers |= fake_owners.answers()
     call = f"{method} {path}"

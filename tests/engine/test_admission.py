@@ -86,6 +86,12 @@ def test_the_most_accelerators_of_a_job_are_asked_of_all_its_nodes(asked, total)
     assert isinstance(shape(Resources(**asked), 60, GPU), Shaped)
 
 
+@pytest.mark.parametrize("more", [{}, {"nodes_min": 1}, {"nodes_min": 3}])
+def test_where_there_are_no_accelerators_the_number_told_is_what_was_asked(more):
+    (no,) = shape(Resources(accelerators=9999, **more), 60, CPU)
+    assert (no.reason, no.asked, no.limit) == (R.ACCELERATORS_PER_NODE, 9999, 0)
+
+
 @pytest.mark.parametrize(
     ("asked", "walltime_s", "features", "reasons"),
     [

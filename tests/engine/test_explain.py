@@ -130,6 +130,12 @@ def test_the_summary_is_about_a_place_that_was_asked_for():
     assert "not among" in summary((other,))
 
 
+def test_a_place_without_accelerators_has_none():
+    none = Refusal(Reason.ACCELERATORS_PER_NODE, "alps", "cpu", 9999, 0)
+    assert summary((none,)) == "asks 9,999 accelerators; alps/cpu has none"
+    assert way_out((none,)) == "choose a partition that has them"
+
+
 def test_the_summary_is_about_the_nearest_partition():
     far = [Refusal(r, "alpha", "cpu", 2, 1) for r in (Reason.WALLTIME, Reason.NODE_COUNT)]
     near = Refusal(Reason.ACCELERATORS_PER_NODE, "beta", "gpu", 8, 4)

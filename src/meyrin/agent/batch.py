@@ -91,6 +91,7 @@ class BatchJob:
     `not_started` (it never ran; `why` says why). `run` counts how often the batch system took it
     back into its queue after it had run (preemption, requeue): each time it may run again.
     RUNNING with an `end_ms`: the script is over, and the batch system still counts it up.
+    `queued_ms` is when the batch system took it, where that may be later than `submit`.
     """
 
     attempt: str
@@ -105,6 +106,7 @@ class BatchJob:
     usage: Usage | None = None
     site_word: str | None = None
     run: int = 0
+    queued_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

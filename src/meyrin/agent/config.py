@@ -211,7 +211,7 @@ class LimitsConfig(BaseModel):
     """`report` compares and tells the hub; `apply` also mends, which needs an operator of Slurm's
     accounting or a coordinator of the parent account."""
     every_s: int = Field(default=300, ge=10, le=86_400)
-    """Seconds between two passes."""
+    """Seconds between two passes, 10 at least."""
     parent: str = "meyrin"
     """The account that all of ours stand below; nothing else is touched."""
     prefix: str = "m_"
@@ -222,7 +222,7 @@ class LimitsConfig(BaseModel):
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
     """How much of what is there one pass may take away (log-ins removed, accounts closed, limits
-    brought to nothing); 0 takes nothing away."""
+    brought to nothing), but always one thing; 0 takes nothing away."""
     tolerance_percent: int = Field(default=5, ge=0, le=50)
     """How far a limit may be off, in hundredths of what is left, before it is set anew."""
 

@@ -304,7 +304,7 @@ class Agent:
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
-        handed_ms = self._handed_ms.get(job.attempt, now_ms)
+        handed_ms = self._handed_ms.get(job.attempt, 0)
         return of_batch(job, self._items[job.attempt], handed_ms, now_ms)
 
     def send_once(self) -> bool:

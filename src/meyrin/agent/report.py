@@ -10,14 +10,15 @@ from meyrin.wire.agents import Report, UsageBody
 
 
 def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
-    """A report that says everything up to the job's phase; `handed_ms` is when it was queued
-    first."""
+    """A report that says everything up to the job's phase; `handed_ms` is when the batch system
+    was given it, 0 where that is not known."""
+    first_ms = max(handed_ms, job.queued_ms or 0) or now_ms
     wanted = item.request.output_files
     return Report(
         attempt=job.attempt,
         epoch=item.work.epoch,
         phase=job.phase.value,
-        at_ms=handed_ms if job.phase is Phase.QUEUED and not job.run else now_ms,
+        at_ms=min(first_ms, now_ms) if job.phase is Phase.QUEUED and not job.run else now_ms,
         batch_job=job.batch_job,
         start_ms=job.start_ms,
         end_ms=job.end_ms,

@@ -9,7 +9,7 @@ import click
 
 from meyrin.cli.exits import exit_code
 from meyrin.cli.session import Session, asks_hub, lists
-from meyrin.cli.table import columns, table
+from meyrin.cli.table import columns, cut, table
 from meyrin.cli.terminal import (
     BOLD,
     STATE_COLOUR,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
 
 WATCH_S = 2.0
+WHY_WIDTH = 100  # of a reason in the list, also where nobody looks; `show` has all of it
 _ANY = {"states": (), "project": None, "site": None, "after": ""}
 CLEAR = "\033[H\033[2J"
 
@@ -107,8 +108,9 @@ def _jobs_table(page: JobList, session: Session) -> str:
     heads = columns("JOB> NAME~ PROJECT~ STATE WHERE~ TIME> WHY~")
     now_ms = int(session.clock() * 1000)
     rows = [
-        (job.label, job.name, job.project, job.shown, where(job), _ran(job, now_ms), job.reason)
+        (job.label, job.name, job.project, job.shown, where(job), _ran(job, now_ms), why)
         for job in page.jobs
+        for why in [cut(job.reason, WHY_WIDTH)]
     ]
     wanted = colourful(session.environ, sys.stdout)
 
@@ -161,6 +163,7 @@ def _shown(found: JobDetail, bold: bool) -> list[str]:
     facts = [
         ("state", f"{clean(job.shown)}{_ending(job)}"),
         ("why", clean(job.reason or _waits(found))),
+        ("no word", clean(found.unheard)),
         ("where", where(job)),
         ("project", f"{job.project} ({clean(job.person)})"),
         ("wall time", show_duration(job.walltime_s) if job.walltime_s else "the partition's"),
@@ -277,9 +280,12 @@ def explained(found: ExplainView, now_s: int) -> list[str]:
         at_s = other.expected_start_s
         start = f"was {moment(at_s * 1000)}" if went else clock_time(at_s, now_s)
         lines.append(f"  or {other.site}/{other.partition}, expected start {start}")
+    places: dict[str, list[str]] = {}  # a site's own no is the same words at each partition
     for refusal in found.refusals:
         place_name = "/".join(p for p in (refusal.site, refusal.partition) if p)
-        lines.append(clean(f"  {place_name + ': ' if place_name else ''}{refusal.words}"))
+        places.setdefault(refusal.words, []).extend(filter(None, [place_name]))
+    for words, names in places.items():
+        lines.append(clean(f"  {', '.join(names) + ': ' if names else ''}{words}"))
     lines += [clean(f"  what helps: {way}") for way in found.helps]
     return lines
 
@@ -305,9 +311,14 @@ def cancel(session: Session, job_labels: tuple[str, ...]) -> None:
 
 
 def _cancelled(reply: CancelReply) -> str:
+    unreached = len(reply.unreached)
     counts = (
         (len(reply.ended), "ended"),
-        (len(reply.asked), "its site was asked to end it"),
+        (len(reply.asked) - unreached, "its site was asked to end it"),
+        (
+            unreached,
+            f"its site is asked once it is heard again ({clean('; '.join(reply.unheard))})",
+        ),
         (len(reply.already), "had ended already"),
     )
     several = len(reply.ended) + len(reply.asked) + len(reply.already) > 1

@@ -167,6 +167,7 @@ def report(error: MeyrinError, session: Session) -> None:
 def _clash(asked: object, limit: object) -> str:
     if asked is None and limit is None:
         return ""
+    limit = "none" if limit == "" else limit
     return f" (asked {asked}, limit {limit})" if asked is not None else f" (limit {limit})"
 
 

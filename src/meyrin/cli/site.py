@@ -15,10 +15,10 @@ from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import OwnerShare
-from meyrin.domain.units import show_duration
+from meyrin.domain.units import show_count, show_duration
 
 if TYPE_CHECKING:
-    from meyrin.wire.sites import OfferView, SiteDetail, SiteView
+    from meyrin.wire.sites import AgentRefused, OfferView, SiteDetail, SiteView
 
 HERE = "meyrin.cli.site"
 ENROLMENT = "MEYRIN_ENROLMENT"  # a variable, for nobody else sees it, as in a list of processes
@@ -243,9 +243,20 @@ def credentials(session: Session, name: str, limit: int, after: str) -> None:
 def revoke(session: Session, name: str) -> None:
     """Refuse a site's agent, and every enrolment of it, from now on; its jobs go on there."""
     with session.client() as hub:
-        hub.sites.revoke_agent_token(name)
+        said = hub.sites.revoke_agent_token(name)
     again = f"`meyrin site enrol {name} --again` lets one join"
-    show_one(session, None, f"the agent of {name} is refused from now on; {again}")
+    show_one(session, said, f"the agent of {name} is refused from now on{_untold(said)}; {again}")
+
+
+def _untold(said: AgentRefused) -> str:
+    """Of the jobs that it has."""
+    if not said.jobs:
+        return ""
+    verb = "is" if said.jobs == 1 else "are"
+    return (
+        f"; {show_count(said.jobs, 'job')} {verb} there, of which no end is told, and whose hours "
+        "stay on hold, until one joins again"
+    )
 
 
 @click.command(
@@ -367,8 +378,8 @@ def token(session: Session, name: str, revoke: bool) -> None:
     """A token for an agent that is set up by hand; those before it are refused at once."""
     with session.client() as hub:
         if revoke:
-            hub.sites.revoke_agent_token(name)
-            show_one(session, None, f"the agent of {name} is refused from now on")
+            said = hub.sites.revoke_agent_token(name)
+            show_one(session, said, f"the agent of {name} is refused from now on{_untold(said)}")
             return
         made = hub.sites.new_agent_token(name)
     say("The tokens before this one are refused now.")

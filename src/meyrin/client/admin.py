@@ -147,8 +147,9 @@ class Sites(Room):
         """A new credential for the site's agent; those before it are refused at once."""
         return self._post(sites.AgentSecret, "sites", name, "agent-token")
 
-    def revoke_agent_token(self, name: str) -> None:
-        self._send("DELETE", "sites", name, "agent-token", again=True)
+    def revoke_agent_token(self, name: str) -> sites.AgentRefused:
+        answer = self._send("DELETE", "sites", name, "agent-token", again=True)
+        return read(sites.AgentRefused, answer)
 
     def all_terms(self, *, after: str = "", limit: int = 50) -> terms.TermsList:
         """Terms in force, by site, and when you accepted them."""

@@ -241,7 +241,8 @@ def _count_nodes(
     ):
         fewest = _fewest(low, high, lambda n, need=need: need(resources, n), limit)  # type: ignore[misc]
         if fewest is None:
-            refuse(reason, need(resources, high), limit)
+            none = reason is Reason.ACCELERATORS_PER_NODE and not limit  # on however many nodes
+            refuse(reason, resources.accelerators if none else need(resources, high), limit)
             refused = True
         else:
             needed = max(needed, fewest)

@@ -181,7 +181,7 @@ def parts(refusal: Refusal) -> tuple[str, str]:
     if refusal.reason is Reason.SITE_DRAINED and refusal.limit is not None:
         clash = _FEWER
     if refusal.reason is Reason.ACCELERATORS_PER_NODE and not refusal.limit:
-        way_out = "choose a partition with accelerators"
+        clash, way_out = "asks {accelerators}; {place} has none", "choose a partition that has them"
     facts = _facts(refusal)
     return clash.format(**facts), way_out.format(**facts)
 

@@ -28,6 +28,7 @@ from meyrin.hub.identity.provider import Provider, read_secret
 from meyrin.hub.identity.routes import router as identity
 from meyrin.hub.identity.service import SESSION_COOKIE, request_actor
 from meyrin.hub.jobs.leaving_routes import router as leaving
+from meyrin.hub.jobs.revoking import router as revoking
 from meyrin.hub.jobs.routes import router as jobs
 from meyrin.hub.ledger.routes import router as ledger
 from meyrin.hub.owners.routes import router as owners
@@ -81,6 +82,7 @@ def create(settings: HubSettings, database: Database, blobs: Blobs) -> FastAPI:
         identity,
         outside,
         sites,
+        revoking,
         terms,
         ledger,
         owners,

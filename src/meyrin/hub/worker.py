@@ -80,6 +80,8 @@ class Worker:
             log.error("worker.bug", kind=type(bug).__name__)
             self.on_bug()
             raise
+        finally:
+            kernels.prepared()
 
     def _steps(self) -> None:
         bell = self.database.bell
@@ -96,6 +98,7 @@ class Worker:
                 continue
             except MeyrinError as error:
                 log.warning("broker.waits", error=error.message)
+            kernels.prepared()
             ended = time.monotonic()
             if placed:
                 log.info("broker.placed", jobs=placed)

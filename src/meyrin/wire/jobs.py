@@ -195,7 +195,8 @@ class JobDetail(Body):
 
     For the number of an array: its first element; `array` counts all elements by state, and
     `array_costs` sums what all of them cost. `energy_j` is of all its attempts that used
-    anything, and None where a site did not record that of one of them.
+    anything, and None where a site did not record that of one of them. `unheard` says so where
+    the site that has the job tells nothing of it at present.
     """
 
     job: JobView
@@ -211,6 +212,7 @@ class JobDetail(Body):
     files: list[FileView]
     energy_j: int | None = None
     output: list[StreamView] = []
+    unheard: str = ""
 
 
 class RefusalView(Body):
@@ -225,7 +227,7 @@ class RefusalView(Body):
 class ExplainView(Body):
     """Why a job waits or where it would go, as data and in one sentence. `waits` is what it waits
     for at the site that has it: in the site's words, or that it is late where the site gave
-    none."""
+    none. `unheard` is as that of JobDetail."""
 
     job: int
     state: str
@@ -235,14 +237,21 @@ class ExplainView(Body):
     others: list[PlaceView]
     helps: list[str]
     waits: str = ""
+    unheard: str = ""
 
 
 class CancelReply(Body):
-    """What cancelling did: jobs ended at once, and jobs whose site was asked to end them."""
+    """What cancelling did: jobs ended at once, and jobs whose site is asked to end them.
+
+    Of those, `unreached` are at sites that can't be asked until they are heard again; `unheard`
+    says why not, and the way out, once a site.
+    """
 
     ended: list[int]
     asked: list[int]
     already: list[int]
+    unreached: list[int] = []
+    unheard: list[str] = []
 
 
 class HeldFiles(Body):

@@ -159,6 +159,12 @@ class AgentSecret(Body):
     agent_secret: str
 
 
+class AgentRefused(Body):
+    """The site's agent is refused. `jobs` are there, and their ends are not told meanwhile."""
+
+    jobs: int
+
+
 class DrainBody(Body):
     reason: str
 

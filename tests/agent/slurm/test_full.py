@@ -74,6 +74,19 @@ def test_room_that_others_make_is_found_by_asking_now_and_then(site):
     assert len(site.cluster.listed()) == len(NAMES)
 
 
+def test_queued_is_when_slurm_took_it_and_not_when_the_agent_was_given_it(site):
+    site.cluster.most = 0
+    site.submit("a")
+    given_s = int(site.clock())
+    site.pass_s(90)
+    assert site.seen().queued_ms is None
+    site.cluster.most = None
+    site.pass_s(40)
+    (there,) = site.cluster.listed()
+    assert there.submit_s >= given_s + 90
+    assert site.seen().queued_ms == there.submit_s * 1000
+
+
 def test_a_no_that_may_be_for_ever_is_one_in_the_end(tmp_path):
     """slurmrestd has one number for too many jobs and for one that is too large."""
     made = Site(tmp_path / "site")

@@ -252,6 +252,7 @@ def test_a_lost_answer_is_adopted_and_not_asked_again(site):
     site.pass_s(DOUBT_S + 10)
     assert site.seen().batch_job == "1"
     assert site.commands.asked["sbatch"] == 1
+    assert site.seen().queued_ms == site.cluster.jobs[0].submit_s * 1000
 
 
 def test_a_question_that_never_arrived_is_asked_again_after_two_looks(site):

@@ -93,6 +93,7 @@ def test_what_waits_for_its_turn_at_a_site_says_so_once_it_is_late(hub):
     agent.report(agent.queued(work))
     assert hub.explain(job).waits == ""
     hub.clock.pass_s(120)
+    agent.lease()
     assert hub.explain(job).waits == ITS_TURN
     assert hub.explain(job).summary.endswith(f"; it waits there: {ITS_TURN}")
     assert hub.detail(job).attempts[-1].why == "", "no alarm"

@@ -18,7 +18,7 @@ def test_a_call_that_waits_for_work_is_refused_when_its_credential_is_revoked(hu
         waiting = pool.submit(agent.lease_raw, wait_s=50)
         while not waiters:
             assert not waiting.done(), waiting.result().text
-        assert revoke(hub).status_code == 204
+        assert revoke(hub).status_code == 200
         answer = waiting.result(40)
     assert answer.status_code == 401
     assert "revoked" in answer.json()["error"]["message"]
@@ -60,3 +60,36 @@ def test_nothing_is_placed_at_a_site_whose_agent_was_revoked_until_another_has_c
     agent.lease()
     assert hub.step() == 1
     assert hub.state(job) == "placed"
+
+
+def test_of_jobs_at_a_revoked_site_it_is_said_that_nothing_is_told(hub):
+    agent, job = hub.agents["alps"], hub.submit(sites=("alps",))
+    hub.step()
+    agent.report(agent.running(agent.lease().work[0]))
+    assert hub.detail(job).unheard == hub.explain(job).unheard == ""
+    assert revoke(hub).json() == revoke(hub).json() == {"jobs": 1}
+    told = hub.detail(job).unheard
+    assert "the agent of alps was revoked" in told
+    assert "hours stay on hold" in told
+    said = hub.explain(job)
+    assert said.unheard == told
+    assert told in said.summary
+    assert any("meyrin site enrol alps --again" in way for way in said.helps)
+    page = hub.client("ada").get(f"/jobs/{job}").text
+    assert told in page
+    assert "enrol alps --again" in page
+    reply = hub.cancel(job)
+    assert reply.asked == reply.unreached == [job]
+    assert "meyrin site enrol alps --again" in reply.unheard[0]
+
+
+def test_of_jobs_at_a_silent_site_it_is_said_since_when(hub):
+    agent, job = hub.agents["alps"], hub.submit(sites=("alps",))
+    hub.step()
+    agent.report(agent.running(agent.lease().work[0]))
+    hub.clock.pass_s(3600)
+    for told in (hub.detail(job).unheard, hub.explain(job).unheard, hub.cancel(job).unheard[0]):
+        assert "the agent of alps was last heard on 2027-01-15 at 08:00 UTC" in told
+    agent.lease()
+    assert hub.detail(job).unheard == ""
+    assert hub.cancel(job).unreached == []

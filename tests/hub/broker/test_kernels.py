@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -86,6 +87,7 @@ def signatures(module):
 def cache(tmp_path, monkeypatch):
     """A cache folder of its own, and a compiler that only says that it was there."""
     monkeypatch.setenv("MEYRIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernels, "_preparing", threading.Event())
     compile_nothing(monkeypatch, "p = b / 'kernels' / 'x'; p.mkdir(parents=True)")
     return tmp_path / "cache"
 
@@ -182,6 +184,35 @@ def test_without_a_compiler_jobs_are_placed_all_the_same(sqlite_hub, monkeypatch
     worker.start()
     assert sqlite_hub.client("ada").get("/api/v1/jobs").status_code == 200
     until(sqlite_hub.database.bell, f"job:{job}", lambda: sqlite_hub.state(job) == "placed")
+    worker.stop()
+
+
+def test_who_waits_for_the_compiler_is_told_so(sqlite_hub, monkeypatch):
+    monkeypatch.setattr(kernels, "_marks", lambda _: [])
+    monkeypatch.setattr(kernels, "_COMPILE", "import time; time.sleep(100)")
+    job = sqlite_hub.submit()
+    worker = Worker(sqlite_hub.database)
+    worker.start()
+    while not kernels.preparing():
+        time.sleep(0.01)
+    assert sqlite_hub.explain(job).summary == kernels.WORDS
+    assert kernels.WORDS in sqlite_hub.client("ada").get(f"/jobs/{job}").text
+    worker.stop()
+    assert not kernels.preparing()
+    assert "starts now" in sqlite_hub.explain(job).summary
+
+
+def test_it_is_not_said_any_more_once_a_step_was_made(sqlite_hub, monkeypatch):
+    monkeypatch.setattr(kernels, "_marks", lambda _: [])
+    monkeypatch.setattr(kernels, "_COMPILE", "raise SystemExit(1)")
+    job = sqlite_hub.submit()
+    worker = Worker(sqlite_hub.database)
+    worker.start()
+    until(sqlite_hub.database.bell, f"job:{job}", lambda: sqlite_hub.state(job) == "placed")
+    late = time.monotonic() + 60
+    while kernels.preparing():
+        assert time.monotonic() < late
+        time.sleep(0.01)
     worker.stop()
 
 

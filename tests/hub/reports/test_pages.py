@@ -351,6 +351,13 @@ def test_a_job_opens_on_the_stream_that_has_text(shown: Hub) -> None:
             assert f"/follow?stream={stream}" in text
         text = client.get(f"/jobs/{shown.numbers['failed']}?stream=stdout").text
         assert "/follow?stream=stdout" in text
+        assert 'data-size="0"' in text
+
+
+def test_a_page_knows_before_the_stream_comes_that_something_was_printed(shown: Hub) -> None:
+    with shown.client("ana") as client:
+        text = client.get(f"/jobs/{shown.numbers['failed']}?stream=stderr").text
+    assert f'data-size="{len("Traceback: <script>window.hacked=1</script>") + 1}"' in text
 
 
 def test_a_statement_adds_up(shown: Hub) -> None:

@@ -90,14 +90,13 @@ def test_operators_say_which_projects_may_come(root, ada):
 def test_a_rotated_credential_is_shown_once(house, root, ada, alps):
     path = "/api/v1/sites/alps/agent-token"
     assert ada.post(path).status_code == 403
-    assert ada.delete(path).status_code == 403
     reply = root.post(path)
     assert reply.status_code == 201
     assert reply.headers["cache-control"] == "no-store"
     secret = reply.json()["agent_secret"]
     with house.read() as step:
         assert identity.authenticate(step, secret, identity.AGENT_KINDS).site == alps
-    assert root.delete(path).status_code == 204
+    assert root.post(path).status_code == 201
     assert house.client(secret).get("/api/v1/sites").status_code == 401
 
 

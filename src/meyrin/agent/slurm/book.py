@@ -104,7 +104,7 @@ def end(job: Job, kind: str, why: str = "") -> None:
     job.seen = replace(job.seen, phase=job.seen.phase.ENDED, end=kind, why=why, site_word=None)
 
 
-def adopt(job: Job, batch_job: str) -> None:
-    """Slurm has it under this id."""
+def adopt(job: Job, batch_job: str, taken_s: int) -> None:
+    """Slurm has it under this id, since `taken_s` as far as we know."""
     job.stage, job.looks = Stage.SENT, 0
-    job.seen = replace(job.seen, batch_job=batch_job, why="")
+    job.seen = replace(job.seen, batch_job=batch_job, queued_ms=taken_s * 1000, why="")

@@ -203,7 +203,7 @@ class Sender:
         def how(job: Job) -> None:
             answer = given[job.attempt]
             if isinstance(answer, str):
-                adopt(job, answer)
+                adopt(job, answer, now)
                 job.listed_s = now
             elif isinstance(answer, NotAccepted):
                 self._refused(job, answer, now, alone=queue_of(job) not in living)
@@ -315,9 +315,9 @@ class Sender:
 
         self.book.change(told, how)
 
-    def find(self, jobs: Sequence[Job]) -> dict[str, list[str]] | None:
-        """Slurm's ids of each, as the queue and accounting know them by name; None when one of
-        them does not answer, or does not answer whole."""
+    def find(self, jobs: Sequence[Job]) -> dict[str, dict[str, int]] | None:
+        """Slurm's ids of each, and when it took them, as the queue and accounting know them by
+        name; None when one of them does not answer, or does not answer whole."""
         names = [job.submission.name for job in jobs]
         since = min(job.first_s for job in jobs) - SKEW_S
         health = self.transport.health()
@@ -330,23 +330,24 @@ class Sender:
         except Unreachable:
             return None
         first = {job.submission.name: job.first_s for job in jobs}
-        found: dict[str, list[str]] = {}
+        found: dict[str, dict[str, int]] = {}
         for row in sorted(rows, key=lambda each: base(each.state) in ENDS):
             ours = row.name in first and (row.submit_s or 0) >= first[row.name] - SKEW_S
-            if ours and row.batch_job not in found.setdefault(row.name, []):
-                found[row.name].append(row.batch_job)
+            if ours:
+                found.setdefault(row.name, {}).setdefault(row.batch_job, row.submit_s or 0)
         return found
 
-    def _judge(self, job: Job, found: dict[str, list[str]], now: int) -> None:
+    def _judge(self, job: Job, found: dict[str, dict[str, int]], now: int) -> None:
         if job.stage is not Stage.SENDING:
             return
         owner = self.spool.owner(job.attempt)
-        ids = found.get(name_of(job.attempt), [])
+        known = found.get(name_of(job.attempt), {})
+        batch_job = next(iter(known), None)
         if owner is not None and owner != FENCED:
-            ids = [owner]  # it runs, or ran: no witness is better
-        if ids:
-            log.info("slurm.adopted", attempt=job.attempt, batch_job=ids[0])
-            adopt(job, ids[0])
+            batch_job = owner  # it runs, or ran: no witness is better
+        if batch_job is not None:
+            log.info("slurm.adopted", attempt=job.attempt, batch_job=batch_job)
+            adopt(job, batch_job, known.get(batch_job) or now)
             job.listed_s = now
             return
         job.looks, job.looked_s = job.looks + 1, now
@@ -364,7 +365,7 @@ class Sender:
             if not job.asked_s:
                 job.first_s = 0  # nobody asked for it before
 
-    def _end_copies(self, jobs: Sequence[Job], found: dict[str, list[str]]) -> None:
+    def _end_copies(self, jobs: Sequence[Job], found: dict[str, dict[str, int]]) -> None:
         """Further copies of one attempt can't run; they need not wait either. Only what the queue
         lists under its name is one: an id that accounting has of a copy which the controller
         forgot may be another job's by now."""

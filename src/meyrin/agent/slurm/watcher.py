@@ -156,7 +156,7 @@ class Watcher:
 
     def _take(self, job: Job, run: Run) -> None:
         if job.stage is Stage.SENDING:
-            adopt(job, run.batch_job)
+            adopt(job, run.batch_job, int(self.clock_s()))
         if job.stage is Stage.SENT:
             self._hear(job, run)
 
@@ -235,7 +235,7 @@ class Watcher:
         def how(job: Job) -> None:
             row = self._rows[job.attempt]
             if job.stage is Stage.SENDING:
-                adopt(job, row.batch_job)
+                adopt(job, row.batch_job, row.submit_s or now)
             if job.stage is Stage.SENT:
                 job.seen = _live(job, row)
                 if job.seen.phase is Phase.QUEUED and base(row.state) in judge.WAITS:

@@ -15,6 +15,7 @@ from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
 from meyrin.engine.model import Candidate, Placement, State
 from meyrin.engine.placement import forecast
+from meyrin.hub.broker import kernels
 from meyrin.hub.broker.service import place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
@@ -29,8 +30,8 @@ from meyrin.hub.jobs.submit import (
 )
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import presence, terms
 from meyrin.hub.sites import service as sites
-from meyrin.hub.sites import terms
 from meyrin.wire.jobs import ExplainView, PlaceView, RefusalView
 
 ITS_TURN = "for room or for its turn in the site's own queue"
@@ -42,6 +43,8 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     row = jobs_service.find(step, actor, label)[0]
     if JobState(row.state) not in WAITING:
         return _explain_placed(step, row)
+    if row.state == JobState.ADMITTED and kernels.preparing():  # to explain would compile here
+        return _in_a_word(row, kernels.WORDS)
     seen = snapshot(step)
     request = jobs_service.specs(step, [row.request_id])[row.request_id]
     job = next(
@@ -107,20 +110,23 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
 
 
+def _in_a_word(row: sa.Row[Any], summary: str) -> ExplainView:
+    return ExplainView(
+        job=row.id,
+        state=row.state,
+        summary=summary,
+        refusals=[],
+        where=None,
+        others=[],
+        helps=[],
+    )
+
+
 def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
     attempt = attempts.attempt(step, row.attempt)
     if attempt is None:
         summary = f"job {row.id} was {row.state} before it was placed"
-        summary += f": {row.reason}" if row.reason else ""
-        return ExplainView(
-            job=row.id,
-            state=row.state,
-            summary=summary,
-            refusals=[],
-            where=None,
-            others=[],
-            helps=[],
-        )
+        return _in_a_word(row, summary + (f": {row.reason}" if row.reason else ""))
     others = [PlaceView(**other) for other in attempt.others]
     where = PlaceView(
         site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s
@@ -135,15 +141,20 @@ def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
         done=True,
     )
     waits = _waits_there(step, row, attempt)
+    summary += f"; it waits there: {waits}" if waits else ""
+    at_site = JobState(row.state) in AT_SITE
+    unheard = presence.unheard(step, attempt.site_id) if at_site else None
+    summary += f"; {unheard.of_job}" if unheard else ""
     return ExplainView(
         job=row.id,
         state=row.state,
-        summary=f"{summary}; it waits there: {waits}" if waits else summary,
+        summary=summary,
         refusals=[],
         where=where,
         others=others,
-        helps=[],
+        helps=[unheard.way_out] if unheard else [],
         waits=waits,
+        unheard=unheard.of_job if unheard else "",
     )
 
 

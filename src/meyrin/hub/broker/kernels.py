@@ -12,6 +12,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -27,12 +28,25 @@ KEPT = 8  # lines: a second checkout, an edit taken back
 LONGEST_S = 30  # on a busy machine the broker does not wait for ever: it compiles what is left
 _COMPILE = f"import os; os.nice({NICE}); from meyrin.engine.timeline import warm; warm()"
 _POLL_S = 0.05
+WORDS = "the hub prepares its engine (first start of this version), which may take a minute"
+_preparing = threading.Event()
+
+
+def preparing() -> bool:
+    """Whether this process has made no decision yet because the engine is compiled."""
+    return _preparing.is_set()
+
+
+def prepared() -> None:
+    """What a decision needs is there, or nobody waits for one."""
+    _preparing.clear()
 
 
 def prepare(wait: Callable[[float], bool]) -> None:
     """Compile what a decision needs, unless that was done; returns when it is there.
 
-    `wait(seconds)` is true once the hub stops. Failing is logged and nothing more.
+    `wait(seconds)` is true once the hub stops. Failing is logged and nothing more: the first
+    decision compiles then, and whoever makes it says `prepared` after it.
     """
     try:
         folder, mark = _cache(), _mark()
@@ -40,6 +54,7 @@ def prepare(wait: Callable[[float], bool]) -> None:
             return
         begun = time.monotonic()
         log.info("engine.compiles")
+        _preparing.set()
         code, words = _compile(wait)
     except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, no process, say
         log.warning("engine.not_prepared", error=str(error))

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import NotFound
-from meyrin.domain.states import HOLDS_HOURS, JobState
+from meyrin.domain.states import AT_SITE, HOLDS_HOURS, JobState
 from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
 from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
@@ -100,6 +100,12 @@ def taken(step: Step) -> dict[tuple[str, str], tuple[int, int, int, int]]:
         )
         for row in step.rows(_TAKEN_TOGETHER)
     }
+
+
+def count_at(step: Step, site: str) -> int:
+    """How many jobs a site has of which it has not told the end."""
+    there = sa.and_(_j.site == site, _j.state.in_(sorted(map(str, AT_SITE))))
+    return int(step.rows(sa.select(sa.func.count().label("n")).where(there))[0].n)
 
 
 def waiting(

@@ -22,6 +22,8 @@ from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut, number, page
+from meyrin.hub.sites import presence
+from meyrin.hub.sites import service as sites
 from meyrin.hub.usage import service as usage
 from meyrin.wire.jobs import (
     AttemptView,
@@ -185,6 +187,8 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         counts[each.state] = counts.get(each.state, 0) + 1
     request = specs(step, [row.request_id])[row.request_id]
     job = views(step, [row])[0]
+    at_site = JobState(row.state) in AT_SITE
+    unheard = presence.unheard(step, attempted[-1].site_id) if at_site else None
     return JobDetail(
         job=job,
         comment=request.comment,
@@ -202,6 +206,7 @@ def detail(step: Step, actor: Actor, label: str) -> JobDetail:
         files=[FileView(name=f.name, sha256=f.sha256, size=f.size) for f in listed],
         energy_j=usage.energy_j(used.values()),
         output=output.kept(step, job, row.attempt, request),
+        unheard="" if unheard is None else unheard.of_job,
     )
 
 
@@ -218,8 +223,20 @@ def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
 
     Cancelling what has ended changes nothing and says so.
     """
-    wanted = [row.id for row in find(step, actor, label)]
-    return end(step, wanted, f"cancelled by {actor.name}")
+    rows = find(step, actor, label)
+    reply = end(step, [row.id for row in rows], f"cancelled by {actor.name}")
+    places = {row.id: row.site for row in rows if row.id in set(reply.asked)}
+    unheard = {
+        name: why
+        for name in sorted(set(places.values()))
+        if (why := presence.unheard(step, sites.id_of(step, name)))
+    }
+    return reply.model_copy(
+        update={
+            "unreached": [job for job, name in places.items() if name in unheard],
+            "unheard": [f"{why.why}; {why.way_out}" for why in unheard.values()],
+        }
+    )
 
 
 def end(step: Step, job_ids: Iterable[int], why: str) -> CancelReply:

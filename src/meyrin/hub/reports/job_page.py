@@ -100,13 +100,14 @@ class JobPage:
     @property
     def first_stream(self) -> str:
         """The one that has something to read: `run` keeps a job's errors apart."""
-        return "stderr" if self._size("stderr") and not self._size("stdout") else "stdout"
+        return "stderr" if self.size("stderr") and not self.size("stdout") else "stdout"
 
     def tail(self, stream: str) -> int:
         """The byte where the live log begins."""
-        return max(0, self._size(stream) - TAIL_BYTES)
+        return max(0, self.size(stream) - TAIL_BYTES)
 
-    def _size(self, stream: str) -> int:
+    def size(self, stream: str) -> int:
+        """How many bytes it printed so far."""
         return self.output[stream].size if stream in self.output else 0
 
 

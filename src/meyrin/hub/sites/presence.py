@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from meyrin.domain.errors import NotFound
+from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing import world
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import capacity, store
-from meyrin.hub.sites.capacity import SILENT_AFTER_S
+from meyrin.hub.sites.capacity import SILENT_AFTER_S, silent_since
 
 HEARD_EVERY_MS = 5_000  # a site that was heard this recently is not written down again
 
@@ -24,6 +26,21 @@ class Standing:
     heard_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Why a site does not tell what becomes of its jobs, and what ends that."""
+
+    why: str
+    way_out: str
+
+    @property
+    def of_job(self) -> str:
+        return (
+            f"{self.why}: what becomes of the job is not known, and its hours stay on hold, until"
+            " its site is heard again"
+        )
+
+
 def incarnation(step: Step, site_id: str) -> str:
     """The start of the site's agent that said hello last; empty before the first."""
     return standing(step, site_id).incarnation
@@ -35,6 +52,25 @@ def standing(step: Step, site_id: str) -> Standing:
     if row is None:
         raise NotFound(f"there is no site {site_id}")
     return Standing(row.name, row.incarnation, row.not_now or "", row.last_heard_ms)
+
+
+def unheard(step: Step, site_id: str) -> Unheard | None:
+    """None while the site's agent answers. Two queries."""
+    row = standing(step, site_id)
+    if identity.credential_made_ms(step, site_id) is None:
+        return Unheard(
+            f"the agent of {row.name} was revoked",
+            f"an operator of {row.name} lets it join again: `meyrin site enrol {row.name} --again`",
+        )
+    if row.heard_ms is None or not silent_since(
+        row.heard_ms, step.now_s, SILENT_AFTER_S, step.started_s
+    ):
+        return None
+    last = datetime.fromtimestamp(row.heard_ms // 1000, UTC)
+    return Unheard(
+        f"the agent of {row.name} was last heard on {last:%Y-%m-%d at %H:%M} UTC",
+        f"an operator of {row.name} starts its agent again",
+    )
 
 
 def heard(step: Step, site_id: str, known: Standing | None = None) -> bool:

@@ -183,15 +183,6 @@ def rotate_agent_token(name: str, response: Response, call: Operator) -> AgentSe
     return AgentSecret(agent_secret=secret)
 
 
-@router.delete("/{name}/agent-token", status_code=204)
-def revoke_agent_token(name: str, call: Operator) -> None:
-    """Refuse the site's agent, and every enrolment, until a new one is made."""
-    with call.write() as step:
-        ended = service.revoke(step, call.actor, name)
-        if ended:
-            audit.note(step, call.actor.name, "site.revoke", name, ended=ended)
-
-
 @router.post("/{name}/operators", status_code=204)
 def add_operator(name: str, body: OperatorBody, call: Operator) -> None:
     """Let a person run a site."""

@@ -23,6 +23,9 @@
   let kept = 0;
   let dropped = false;
   let seen = false; // whether any text came
+  const nothingYet = Number(log.dataset.size)
+    ? "What was printed is on its way."
+    : "Following; nothing was printed yet.";
   let frame = 0;
 
   const last = document.createTextNode("");
@@ -123,7 +126,7 @@
   const open = () => {
     if (source || over) return;
     source = new EventSource(`${log.dataset.follow}&offset=${offset}`);
-    source.addEventListener("open", () => say(seen ? "Following." : "Following; nothing was printed yet."));
+    source.addEventListener("open", () => say(seen ? "Following." : nothingYet));
     source.addEventListener("output", (event) => {
       offset = Number(event.lastEventId);
       add(event.data);
