@@ -13,7 +13,7 @@ from pydantic import Field
 from meyrin.wire.jobs import Body, Milli, Second
 
 MOST_JOBS = 10_000
-MOST_OTHERS = 500  # of one partition
+MOST_OTHERS = 200  # of one partition
 Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Small = Annotated[int, Field(ge=0, le=10**9)]
@@ -42,8 +42,8 @@ class QueuedJob(Body):
 
 
 class OthersJob(Body):
-    """What somebody else's job has, or waits for, of a partition: amounts of each of its nodes.
-    `end_s` is when its wall time ends; None: it waits."""
+    """What others have of a partition, as one job: amounts of each of its nodes. `end_s` is when
+    its wall time ends; None: it waits, for `walltime_s`."""
 
     nodes: Annotated[int, Field(ge=1, le=10**6)]
     cores: Small
@@ -54,8 +54,9 @@ class OthersJob(Body):
 
 
 class Others(Body):
-    """What is on one of our partitions and was not sent by this facility, those that wait in
-    their order. `nodes`: so many of the site's take work there, for whomever."""
+    """What is on one of our partitions and was not sent by this facility; jobs that wait are
+    told one by one, in their order. `nodes`: so many of the site's take work there, for whomever.
+    """
 
     partition: Annotated[str, Field(max_length=200)]
     nodes: Annotated[int, Field(ge=0, le=10**6)]

@@ -7,7 +7,8 @@ import pytest
 from tests.hub.facility import CPU
 
 from meyrin.domain.job import Resources
-from meyrin.wire.queue import ForgetQueueBody, Others, OthersJob, QueueBody
+from meyrin.hub.broker import service as broker
+from meyrin.wire.queue import MOST_OTHERS, ForgetQueueBody, Others, OthersJob, QueueBody
 
 NODE = Resources(nodes_min=1, tasks=1, cores_per_task=8, memory_mb=100)
 
@@ -96,15 +97,38 @@ def test_it_costs_two_statements_however_many_they_are(hub):
         return len(list(statements))
 
     spent(1)
-    assert spent(500) == spent(1)
+    assert spent(MOST_OTHERS) == spent(1)
 
 
 def test_a_flood_is_refused(hub):
     (one,) = full(hub)
     raw = QueueBody(incarnation="first", at_ms=0, jobs=[], others=(one,)).model_dump(mode="json")
-    raw["others"][0]["jobs"] *= 501
+    raw["others"][0]["jobs"] *= MOST_OTHERS + 1
     client = hub.client(secret=hub.agents["alps"].secret)
     assert client.post("/api/v1/agent/queue", json=raw).status_code == 422
+
+
+def test_no_site_is_larger_than_a_site_can_be(hub):
+    """Or one picture could take the broker's time and memory."""
+    (one,) = full(hub)
+    vast = [
+        one.model_copy(
+            update={
+                "nodes": 10**6,
+                "jobs": [one.jobs[0].model_copy(update={"nodes": 10**6})] * MOST_OTHERS,
+                "partition": name,
+            }
+        )
+        for name in ("cpu", "gpu")
+    ]
+    tell(hub, *vast)
+    with hub.read() as step:
+        seen = broker.snapshot(step).state.partitions
+    for each in seen:
+        assert each.others.nodes == 500_000
+        assert sum(job.nodes for job in each.others.jobs) <= 9 * 500_000
+    tell(hub, one.model_copy(update={"nodes": 0}))
+    assert placed(hub).site == "alps"
 
 
 def test_pages_and_metrics_count_them(hub):

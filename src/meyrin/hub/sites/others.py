@@ -14,21 +14,31 @@ from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
 from meyrin.engine.model import Occupied, Others
 from meyrin.hub.plumbing.database import Step
-from meyrin.hub.sites import store
+from meyrin.hub.sites import capacity, store
+from meyrin.wire.queue import MOST_OTHERS
 from meyrin.wire.queue import Others as Told
+
+_TIMES = 8
 
 
 def keep(step: Step, site_id: str, told: Sequence[Told]) -> None:
     """Replace what is known of all partitions of a site. Two statements."""
-    store.put_others(step, site_id, {one.partition: _kept(one) for one in told if one.jobs})
+    most = capacity.MAX_NODES // max(1, len(told))
+    store.put_others(step, site_id, {one.partition: _kept(one, most) for one in told if one.jobs})
 
 
-def _kept(one: Told) -> dict[str, Any]:
-    jobs = [
-        [job.nodes, job.cores, job.memory_mb, job.accelerators, job.walltime_s, job.end_s]
-        for job in one.jobs
-    ]
-    return {"nodes": one.nodes, "jobs": jobs}
+def _kept(one: Told, most: int) -> dict[str, Any]:
+    """As much of it as a site of its size can have: at most `most` nodes, and not many times as
+    many in all jobs together, for each costs the broker time."""
+    nodes = min(one.nodes, most)
+    jobs, left = [], _TIMES * nodes + MOST_OTHERS
+    for job in one.jobs:
+        taken = min(job.nodes, max(nodes, 1), left)
+        if taken:
+            amounts = (job.cores, job.memory_mb, job.accelerators)
+            jobs.append([taken, *amounts, job.walltime_s, job.end_s])
+        left -= taken
+    return {"nodes": nodes, "jobs": jobs}
 
 
 def at(kept: dict[str, Any] | None, now_s: int) -> Others | None:
