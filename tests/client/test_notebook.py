@@ -9,6 +9,7 @@ from tests.client.fakehub import FakeHub
 
 import meyrin
 from meyrin import Client
+from meyrin.domain.errors import Unreachable
 
 
 def test_a_script_as_text_or_as_a_file(client: Client, hub: FakeHub, tmp_path: Path) -> None:
@@ -161,6 +162,13 @@ def test_waiting_no_longer_than_asked(client: Client, hub: FakeHub) -> None:
         job.wait(timeout_s=0)
     client.connection.pause = lambda _: hub.end(hub.jobs[1], "failed", exit_code=3)
     assert job.wait(timeout_s=60) == 3
+
+
+def test_nor_where_no_hub_answers(client: Client, hub: FakeHub) -> None:
+    job = meyrin.submit(SCRIPT, client=client)
+    hub.fail("GET /jobs/1", Unreachable("away"), times=1000)
+    with pytest.raises(TimeoutError, match="no hub tells of job 1: away"):
+        job.wait(timeout_s=0)
 
 
 @pytest.mark.parametrize("value", [{"A": 1}, b"ALL", {"A"}, object()])

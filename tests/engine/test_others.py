@@ -1,4 +1,4 @@
-"""Work of others at a site: it says when a job starts, and so where it goes; it keeps none away."""
+"""Work of others at a site: it says when a job starts, and so where it goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from meyrin.domain.job import Resources
 from meyrin.domain.refusal import Reason
 from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
+from meyrin.engine.admission import Shaped
+from meyrin.engine.amounts import Freed, of_job
 from meyrin.engine.explain import explain
 from meyrin.engine.model import (
     Candidate,
@@ -24,6 +26,7 @@ from meyrin.engine.model import (
     WaitingJob,
 )
 from meyrin.engine.placement import decide, forecast
+from meyrin.engine.timeline import Timelines
 
 GPU = Partition("gpu", 2, 8, 64, 4, "h100", max_walltime_s=10_000)
 FUNDS = (Funds("p", "h100", 10**9, 0, 0, 10**9),)
@@ -131,16 +134,46 @@ def test_others_who_have_nothing_change_nothing(state, policy):
     assert [w.job for w in after.waiting] == [w.job for w in before.waiting]
 
 
+def test_a_job_waits_for_ours_elsewhere_rather_than_for_longer_work_of_others():
+    ours = Occupied(900, 2, GPU.node, 500, NOW + 200)
+    places = [place("alpha", theirs(2, NOW + 7200)), place("beta", occupied=(ours,))]
+    (waiting,) = decided(places).waiting
+    assert waiting.next_start == Candidate("beta", "gpu", NOW + 200)
+
+
+def test_at_pace_none_is_sent_behind_long_work_of_others():
+    """Short jobs of ours end at alpha, where others wait with an hour each; beta is free soon."""
+    ours = Occupied(900, 2, GPU.node, 500, NOW + 300)
+    freed = Freed(of_job(GPU.node, 4), of_job(GPU.node, 2))
+    alpha = replace(place("alpha", theirs(2, None), occupied=(ours,)), freed_lately=freed)
+    beta = place("beta", occupied=(replace(ours, job=901),))
+    (waiting,) = decided([alpha, beta]).waiting
+    assert waiting.next_start == Candidate("beta", "gpu", NOW + 300)
+    alone = replace(alpha, others=None)
+    assert went([alone, beta]) == [("alpha", Policy().pace_ahead_s)]
+    assert went([replace(alpha, others=Others(2, (theirs(2, NOW + 100),))), beta]) == [
+        ("alpha", Policy().pace_ahead_s)
+    ]
+
+
 @settings(max_examples=60, deadline=None)
-@given(states(), policies(), st.integers(1, 500))
-def test_others_take_no_room_that_is_ours(state, policy, length_s):
-    """As many jobs are sent at once as without them, and each has room in what is lent."""
-    jobs = (theirs(1, NOW + length_s),)
-    crowd = tuple(
-        replace(one, others=Others(one.partition.nodes, jobs)) for one in state.partitions
-    )
+@given(states(), st.integers(1, 500), st.integers(0, 3))
+def test_others_give_nobody_more_room(state, length_s, spare):
+    """Whatever others do, what is sent at once has room now, beside ours, in what is lent."""
+    policy = Policy(pace_ahead_s=0)
+
+    def crowded(one):
+        return replace(one, others=Others(one.usable.nodes + spare, (theirs(1, NOW + length_s),)))
+
+    crowd = tuple(crowded(one) for one in state.partitions)
     decision = decide(replace(state, partitions=crowd), policy, NOW)
-    known = {(one.site, one.partition.name): one for one in state.partitions}
+    taken = {}
     for p in decision.placements:
-        assert p.nodes <= known[p.site, p.partition].usable.nodes
-        assert p.expected_start_s >= NOW
+        there = taken.setdefault((p.site, p.partition), [])
+        (one,) = [
+            s for s in state.partitions if (s.site, s.partition.name) == (p.site, p.partition)
+        ]
+        lines = Timelines([replace(one, occupied=(*one.occupied, *there))], NOW)
+        wants = lines.wants([Shaped(p.nodes, p.asked, p.tasks, p.walltime_s, p.charged_type, 1)])
+        assert lines.starts(wants)[0][0] == NOW
+        there.append(Occupied(p.job, p.nodes, p.asked, p.walltime_s, NOW + p.walltime_s))

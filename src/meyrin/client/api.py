@@ -260,21 +260,30 @@ class Client:
         A hub that is away meanwhile is waited for, a minute and a half. Raises TimeoutError when
         the end has not come after `timeout_s`.
         """
-        begun_s = time.monotonic()
-        found = self._patiently(label)
-        if timeout_s is None and not found.array and found.job.state not in ENDED_WORDS:
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        found = self._patiently(label, end_s)
+        if end_s is None and not found.array and found.job.state not in ENDED_WORDS:
             for _ in follow(self.connection, _label(label), "stdout", BEYOND_OUTPUT):
                 pass
             return self._patiently(label)
-        looks = self._looks(label)
+        looks = self._looks(label, end_s)
         while not set(found.array or [found.job.state]) <= ENDED_WORDS:
-            if timeout_s is not None and time.monotonic() - begun_s >= timeout_s:
+            if end_s is not None and time.monotonic() >= end_s:
                 raise TimeoutError(f"job {label} has not ended after {timeout_s} s")
             found = next(looks)
         return found
 
-    def _patiently(self, label: str | int) -> JobDetail:
-        return self._get(JobDetail, _job(label), tries=PATIENCE + 1)
+    def _patiently(self, label: str | int, end_s: float | None = None) -> JobDetail:
+        """The job, also where the hub is away for a while, or until `end_s`."""
+        if end_s is None:
+            return self._get(JobDetail, _job(label), tries=PATIENCE + 1)
+        while True:
+            try:
+                return self._get(JobDetail, _job(label), tries=1)
+            except Unreachable as error:
+                if time.monotonic() >= end_s:
+                    raise TimeoutError(f"no hub tells of job {label}: {error.message}") from error
+            self.connection.pause(LONGEST_LOOK_S)
 
     def results(self, label: str | int) -> JobDetail:
         """Return when the results of an ended job have arrived at the hub, or won't."""
@@ -288,13 +297,13 @@ class Client:
             hint="is its agent running? `meyrin site list` shows when it was heard last",
         )
 
-    def _looks(self, label: str | int) -> Iterator[JobDetail]:
+    def _looks(self, label: str | int, end_s: float | None = None) -> Iterator[JobDetail]:
         """The job again and again, after pauses that grow."""
         pause_s = SHORTEST_LOOK_S
         while True:
             self.connection.pause(pause_s)
             pause_s = min(pause_s * 1.3, LONGEST_LOOK_S)
-            yield self._patiently(label)
+            yield self._patiently(label, end_s)
 
     def exit_status(self, ended: JobDetail) -> int:
         """What a shell would see of an ended job; of an array the largest of its elements."""

@@ -182,7 +182,7 @@ class World:
             return Waiting(job.job, look.refusals)
         later = best.room_s > self.now_s
         if later and not self._send_ahead(best):
-            paced = self._at_pace(look)
+            paced = self._at_pace(look, best)
             if paced is None:
                 self._wait_for(best, look)
                 return Waiting(job.job, look.refusals, self.candidate(best))
@@ -346,8 +346,9 @@ class World:
         soon = option.room_s - self.now_s <= self.policy.send_ahead_s
         return soon and self.timelines.queued[option.at] < self.policy.queue_ahead
 
-    def _at_pace(self, look: Look) -> Option | None:
-        """Where the job is sent ahead because jobs there are short; paid work is not."""
+    def _at_pace(self, look: Look, best: Option) -> Option | None:
+        """Where the job is sent ahead because jobs there are short; paid work is not, nor a job
+        that others would let start there later than it does at `best`."""
         if not self._ahead.any:
             return None
         open_to = (
@@ -356,12 +357,12 @@ class World:
             if not (option.paid or self._waited_for[option.at])
             and self._ahead.may(option.at, option.shaped)
         )
-        best = min(open_to, key=self._preference, default=None)
-        if best is None:
+        paced = min(open_to, key=self._preference, default=None)
+        if paced is None:
             return None
-        if best.start_s > best.room_s:  # as long as others let it wait
-            return best
-        return best._replace(start_s=min(best.start_s, self.now_s + self.policy.pace_ahead_s))
+        if paced.start_s > paced.room_s:  # as long as others let it wait
+            return paced if paced.start_s <= best.start_s else None
+        return paced._replace(start_s=min(paced.start_s, self.now_s + self.policy.pace_ahead_s))
 
     def _preference(self, option: Option) -> tuple[int, bool, bool, float, int]:
         """Least is best: start, accelerators left idle, away from the jobs that it depends on,

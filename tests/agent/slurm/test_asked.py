@@ -78,6 +78,17 @@ def test_it_counts_from_the_start_on_and_after_the_next_look(site, load):
     made.leave()
 
 
+def test_a_cluster_that_shows_no_partition_has_none(site, load, monkeypatch):
+    bare = replace(facts_of(site), partitions=(), nodes=())
+    seen = []
+    monkeypatch.setattr(site.batch.transport, "describe", lambda: seen.append(1) or bare)
+    made = main.slurm(load(""), site.batch.transport)
+    assert made.partitions() == ()
+    assert made.places() == {}
+    assert len(seen) == 1
+    made.leave()
+
+
 def facts_of(site, **other):
     described = site.batch.transport.describe()
     known = {

@@ -115,6 +115,8 @@ def test_what_is_unknown_is_not_taken_for_nothing():
     ((*amounts, end_s),) = told(bare)["gpu"]
     assert amounts == [1, 1, 0, 0]
     assert end_s >= NOW + 30 * 24 * 3600, "a month"
+    vast = replace(ROW, walltime_s=(2**32 - 3) * 60)
+    assert told(vast)["gpu"][0][4] == end_s, "no further than that"
     over = replace(ROW, start_s=NOW - 5000)
     assert told(over)["gpu"][0][4] == NOW + 60, "it may run on, until the next look"
 

@@ -7,6 +7,7 @@ import pytest
 from tests.hub.facility import CPU
 
 from meyrin.domain.job import Resources
+from meyrin.domain.units import LAST_S
 from meyrin.hub.broker import service as broker
 from meyrin.wire.queue import MOST_OTHERS, ForgetQueueBody, Others, OthersJob, QueueBody
 
@@ -127,8 +128,33 @@ def test_no_site_is_larger_than_a_site_can_be(hub):
     for each in seen:
         assert each.others.nodes == 500_000
         assert sum(job.nodes for job in each.others.jobs) <= 9 * 500_000
+        assert len(each.others.jobs) <= 4, "each is a look at every node"
     tell(hub, one.model_copy(update={"nodes": 0}))
     assert placed(hub).site == "alps"
+
+
+def test_no_time_is_further_away_than_a_year(hub):
+    """Or no page could show when a job starts."""
+    (one,) = full(hub)
+    runs = one.jobs[0].model_copy(update={"end_s": LAST_S})
+    waits = one.jobs[0].model_copy(update={"end_s": None, "walltime_s": 2**31})
+    tell(hub, one.model_copy(update={"jobs": [runs, waits]}))
+    job = hub.submit(hub.ask(walltime_s=600, resources=NODE))
+    hub.step()
+    assert hub.detail(job).attempts[-1].expected_start_s <= hub.clock.now_s + 2 * 366 * 86_400
+    assert hub.client("ada").get(f"/jobs/{job}").status_code == 200
+
+
+def test_those_of_whom_nothing_is_heard_wait_ahead_for_a_while(hub):
+    (one,) = full(hub, left_s=7200)
+    tell(hub, one.model_copy(update={"jobs": [one.jobs[0].model_copy(update={"end_s": None})]}))
+    first = placed(hub)
+    assert first.expected_start_s == hub.clock.now_s + 3600
+    hub.clock.pass_s(901)
+    hub.agents["alps"].lease()
+    hub.cancel(hub.submit())  # nothing but a step
+    later = placed(hub)
+    assert later.expected_start_s <= hub.clock.now_s + 600
 
 
 def test_pages_and_metrics_count_them(hub):

@@ -8,8 +8,9 @@ import pytest
 import structlog
 
 from meyrin.domain import errors
+from meyrin.domain.errors import InvalidInput
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.hub.plumbing import http
+from meyrin.hub.plumbing import http, texts
 
 
 def tree(root=errors.MeyrinError):
@@ -163,6 +164,42 @@ def test_a_text_that_is_none_is_refused_by_its_field(hub, odd):
     assert error["facts"] == {"field": "submissions.0.idempotency_key"}
     body = json.dumps({"name": "é\U0001f600", "days": 1}).encode()
     assert ada.post("/api/v1/tokens", content=body, headers=said).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"a": [0, {"b": "x\0"}]}, "a.1.b"),
+        ({"a": {"\ud83d": 1}}, "a"),
+        (["\ude00"], "0"),
+        ("\0", "the body"),
+        ({"k" * 300: ["\0"]}, "k" * 80),
+        ({"a": ["\U0001f600", "\\u0000", 0, None]}, ""),
+        ([[]] * 1000, ""),
+    ],
+)
+def test_the_place_of_a_text_that_is_none(body, field):
+    if not field:
+        texts.check_body(body)
+        return
+    with pytest.raises(InvalidInput) as refused:
+        texts.check_body(body)
+    assert refused.value.facts["field"] == field
+
+
+def test_only_a_body_that_has_one_is_looked_through(hub, monkeypatch):
+    looked = []
+    monkeypatch.setattr(texts, "check_body", looked.append)
+    ada = hub.client("ada")
+    for kind in ("application/json", "Application/JSON"):
+        said = {"content-type": kind}
+        for name in ("\U0001f600", "é", "ud83d"):
+            ada.post("/api/v1/tokens", content=json.dumps({"name": name}).encode(), headers=said)
+        assert looked == []
+        for name in ("\ud83d", "\ude00", "\ud83dx", "\0"):
+            ada.post("/api/v1/tokens", content=json.dumps({"name": name}).encode(), headers=said)
+        assert len(looked) == 4
+        looked.clear()
 
 
 def test_a_nul_in_an_address_is_refused_by_its_field(hub):

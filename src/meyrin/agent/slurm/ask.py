@@ -175,12 +175,13 @@ def named(
 def as_said(places: Mapping[str, Place], chosen: Mapping[str, SlurmPartition]) -> dict[str, Place]:
     """These, asked as the settings say of those that they name."""
     return {
-        name: place if (how := chosen.get(name)) is None else _asked_as(place, how)
+        name: place if (how := chosen.get(name)) is None else asked_as(place, how)
         for name, place in places.items()
     }
 
 
-def _asked_as(place: Place, how: SlurmPartition) -> Place:
+def asked_as(place: Place, how: SlurmPartition) -> Place:
+    """The same partition, asked so."""
     return replace(
         place,
         slurm=how.partition,

@@ -170,9 +170,10 @@ class SlurmBatch:
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
                 self.sender.renew()
-            self._short = shortages(self.places(), facts)
-            self._lying = {name: lies(place, facts) for name, place in self.places().items()}
-        return tuple(place.partition for place in self.places().values())
+            known = self._known()
+            self._short = shortages(known, facts)
+            self._lying = {name: lies(place, facts) for name, place in known.items()}
+        return tuple(place.partition for place in self._known().values())
 
     def shortages(self) -> tuple[Shortage, ...]:
         return self._short
@@ -184,7 +185,7 @@ class SlurmBatch:
 
     def places(self) -> dict[str, Place]:
         """Our partitions by name, and how each is asked of Slurm."""
-        if not self._known():
+        if self._given is None and self._last_found() is None:
             self.partitions()
         return self._known()
 
@@ -192,9 +193,20 @@ class SlurmBatch:
         """Them as they were known last: nobody is asked."""
         if self._given is not None:
             return self._given
+        return ask.as_said(self._last_found() or {}, self._chosen)
+
+    def _known_as(self, name: str) -> Place | None:
+        """One of them."""
+        if self._given is not None:
+            return self._given.get(name)
+        place, how = (self._last_found() or {}).get(name), self._chosen.get(name)
+        return ask.asked_as(place, how) if place and how else place
+
+    def _last_found(self) -> dict[str, Place] | None:
+        """As the cluster described them last; None where it never did."""
         if self._found is None and (kept := self.store.recall("places")) is not None:
             self._found = {name: _place(body) for name, body in json.loads(kept).items()}
-        return ask.as_said(self._found or {}, self._chosen)
+        return self._found
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
@@ -272,8 +284,9 @@ class SlurmBatch:
         """As the settings that hold now say that it is asked."""
         if not job.place:  # an earlier version took it and noted no more
             return job.submission
-        place = self._known().get(job.place)
-        return ask.renewed(job.submission, place, self._accounts.account(job.project))
+        return ask.renewed(
+            job.submission, self._known_as(job.place), self._accounts.account(job.project)
+        )
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)
@@ -354,6 +367,8 @@ class SlurmBatch:
 
     def whole_queue(self) -> WholeQueue:
         """What waits and runs on the cluster, anybody's."""
+        if not self._lying:  # the agent started while nobody could say where partitions lie
+            self.partitions()
         with self._silence.asked():
             rows = self.transport.whole_queue()
         ours = {job.seen.batch_job for job in list(self.book.jobs.values())}

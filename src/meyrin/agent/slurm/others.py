@@ -25,7 +25,7 @@ from meyrin.domain.site import Partition
 from meyrin.domain.units import NodeShape
 from meyrin.wire.queue import MOST_OTHERS, Others, OthersJob
 
-_NO_LIMIT_S = 30 * 24 * 3600  # what has no wall time is not known to end
+_LONGEST_S = 30 * 24 * 3600  # what has no wall time is not known to end
 _AGAIN_S = 60  # what is over its wall time is taken to run until the next look
 _MOST_WAITING = 64
 _PARTS = 8
@@ -167,13 +167,13 @@ def _of_a_node(row: QueueRow) -> NodeShape:
 
 
 def _walltime_s(row: QueueRow) -> int:
-    return min(row.walltime_s or _NO_LIMIT_S, _NO_LIMIT_S)
+    return min(row.walltime_s or _LONGEST_S, _LONGEST_S)
 
 
 def _end_s(row: QueueRow, now_s: int) -> int:
     start_s = now_s if row.start_s is None else row.start_s
-    end_s = start_s + row.walltime_s if row.walltime_s else now_s + _NO_LIMIT_S
-    left_s = max(end_s - now_s, _AGAIN_S)
+    end_s = start_s + (row.walltime_s or _LONGEST_S)
+    left_s = min(max(end_s - now_s, _AGAIN_S), _LONGEST_S)
     step_s = _AGAIN_S
     while step_s * 2 * _PARTS <= left_s:
         step_s *= 2

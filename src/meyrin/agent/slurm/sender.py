@@ -95,7 +95,7 @@ class Sender:
 
         def how(job: Job) -> None:
             if job.stage is Stage.WAITING:
-                job.submission = self._renewed(job)
+                job.submission, job.unsure = self._renewed(job), 0
 
         with self.book.changed:
             waiting = self.book.of(Stage.WAITING)

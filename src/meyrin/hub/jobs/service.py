@@ -225,7 +225,11 @@ def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
     """
     rows = find(step, actor, label)
     reply = end(step, [row.id for row in rows], f"cancelled by {actor.name}")
-    places = {row.id: row.site for row in rows if row.id in set(reply.asked)}
+    if not reply.asked:
+        return reply
+    # one may have gone to its site since it was looked for
+    asked = step.rows(sa.select(jobs.c.id, jobs.c.site).where(step.among(jobs.c.id, reply.asked)))
+    places = {row.id: row.site for row in asked}
     unheard = {
         name: why
         for name in sorted(set(places.values()))

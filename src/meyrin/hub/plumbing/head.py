@@ -35,6 +35,8 @@ class Head:
                 begun.set()
 
         whole = [each for each in scope["headers"] if each[0] != b"range"]
-        await self.app({**scope, "method": "GET", "headers": whole}, bodiless, head)
+        await self.app(
+            {**scope, "method": "GET", "asked": "HEAD", "headers": whole}, bodiless, head
+        )
         if begun.is_set():
             await send({"type": "http.response.body", "body": b""})

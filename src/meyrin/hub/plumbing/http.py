@@ -112,7 +112,8 @@ def install(app: FastAPI) -> None:
             return respond(errors.InvalidInput(f"the body: {error.detail}", hint=hint))
         if error.status_code == 405:
             takes = ", ".join(_methods(app, request)) or "GET, HEAD"
-            wrong = f"{request.method} is nothing that {request.url.path[:200]} takes"
+            asked = request.scope.get("asked", request.method)
+            wrong = f"{asked} is nothing that {request.url.path[:200]} takes"
             other = errors.InvalidInput(wrong, hint=f"it takes {takes}")
             return JSONResponse(error_body(other), 405, headers={"Allow": takes})
         body = error_body(errors.Failed(str(error.detail)))

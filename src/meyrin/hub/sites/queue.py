@@ -37,23 +37,24 @@ def keep(
     by_others: Sequence[Others] = (),
 ) -> None:
     """Replace the site's picture; an earlier one that comes late is dropped."""
+    # an agent's clock that runs ahead must not keep later pictures out
+    at_ms = min(at_ms, step.now_ms)
     told = json.dumps([each.model_dump(mode="json") for each in jobs], separators=(",", ":"))
     row = {
         "site_id": site_id,
-        # an agent's clock that runs ahead must not keep later pictures out
-        "at_ms": min(at_ms, step.now_ms),
+        "at_ms": at_ms,
         "left_out": left_out,
         "summary": [each.model_dump(mode="json") for each in summary(jobs)],
         "jobs": zlib.compress(told.encode(), 6),
     }
     if store.put_latest(step, store.site_queues, row):
-        others.keep(step, site_id, by_others)
+        others.keep(step, site_id, by_others, at_ms // 1000)
 
 
 def forget(step: Step, site_id: str) -> None:
     """The site shares its queue no longer."""
     store.drop_latest(step, store.site_queues, site_id)
-    others.keep(step, site_id, ())
+    others.keep(step, site_id, (), step.now_s)
 
 
 def summary(jobs: Sequence[QueuedJob]) -> list[PartitionQueue]:
