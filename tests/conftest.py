@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # what a check in a helper of these compared is told, as if it stood in the test
 pytest.register_assert_rewrite(
-    "tests.walk.books", "tests.walk.slurm_books", "tests.walk.slurm_ends"
+    "tests.agent.contract", "tests.walk.books", "tests.walk.slurm_books", "tests.walk.slurm_ends"
 )
 
 T = TypeVar("T")

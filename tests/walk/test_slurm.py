@@ -44,7 +44,7 @@ from tests.walk.slurm_ends import (
     show,
     tend,
 )
-from tests.walk.slurm_site import site, way
+from tests.walk.slurm_site import USER, site, way
 from tests.walk.test_kill import seed
 
 from meyrin import Client
@@ -167,6 +167,58 @@ class Killer:
             self.outages.append(Outage(cluster, killed_s, time.time()))
 
 
+@pytest.mark.timeout(600)
+def test_a_job_goes_to_the_cluster_that_others_leave_room(
+    slurm: Slurm, tmp_path: Path, folder: Path
+) -> None:
+    """Others fill one of two equal clusters by plain sbatch, then the other too."""
+    fill = ("sbatch", "--parsable", "--output=/dev/null", "--partition=gpu", "--nodes=2",
+            "--exclusive", "--gres=gpu:8", "--wrap=sleep 600")  # fmt: skip
+    filled: list[tuple[str, str]] = []
+    for name in CLUSTERS:
+        clear(slurm, name)
+    with facility(tmp_path) as place:
+        place.hub.start()
+        place.grant(10_000_000, charged_type="h100")
+        for name in CLUSTERS:
+            site(place, slurm, name, folder).start()
+        place.joined(*CLUSTERS)
+        one = Resources(cores_per_task=1, memory_mb=100, accelerators=1, accelerators_per="node")
+        with place.hub.client() as client:
+
+            def fill_up(name: str, minutes: int) -> None:
+                number = slurm.command(name, *fill, f"--time={minutes}").strip()
+                filled.append((name, number))
+                wait_for(lambda: told(name), f"the agent of {name} to tell it", 60)
+
+            def told(name: str) -> bool | str:
+                page = place.hub.page(f"/sites/{name}")
+                return f"0 of {GPUS} h100 accelerators free" in page or page[:1500]
+
+            def went(hours: int) -> JobDetail:
+                asked = replace(request(place.mark, "true", resources=one), walltime_s=hours * 3600)
+                job = client.submit(asked, f"{len(filled)}-{hours}-of-the-walk").job
+                wait_for(lambda: bool(client.job(job).job.site), f"job {job} to go somewhere")
+                return client.job(job)
+
+            try:
+                fill_up("alpha", 9)
+                assert [went(1).job.site for _ in range(3)] == ["beta"] * 3
+                fill_up("beta", 5)
+                last = went(1)
+                (attempt,) = last.attempts
+                assert attempt.site == "beta", "it is to end before alpha's"
+                assert (
+                    60 < attempt.expected_start_s - attempt.placed_ms // 1000 <= 400
+                )  # rounded up
+                said = client.explain(last.job.job).summary
+                assert said.startswith("went to beta/gpu, where it was to start in about 00:0")
+            finally:
+                for name, number in filled:
+                    slurm.command(name, "scancel", number)
+            wait_for(lambda: client.job(last.job.job).job.state == "completed", "the last job")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_says(
@@ -211,54 +263,6 @@ def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_
 
 
 @pytest.mark.timeout(600)
-def test_a_job_goes_to_the_cluster_that_others_leave_room(
-    slurm: Slurm, tmp_path: Path, folder: Path
-) -> None:
-    """Others fill one of two equal clusters by plain sbatch, then the other too."""
-    fill = ("sbatch", "--parsable", "--output=/dev/null", "--partition=gpu", "--nodes=2",
-            "--exclusive", "--gres=gpu:8", "--wrap=sleep 600")  # fmt: skip
-    filled: list[tuple[str, str]] = []
-    with facility(tmp_path) as place:
-        place.hub.start()
-        place.grant(10_000_000, charged_type="h100")
-        for name in CLUSTERS:
-            site(place, slurm, name, folder).start()
-        place.joined(*CLUSTERS)
-        one = Resources(cores_per_task=1, memory_mb=100, accelerators=1, accelerators_per="node")
-        with place.hub.client() as client:
-
-            def fill_up(name: str, minutes: int) -> None:
-                number = slurm.command(name, *fill, f"--time={minutes}").strip()
-                filled.append((name, number))
-                wait_for(lambda: told(name), f"the agent of {name} to tell it", 60)
-
-            def told(name: str) -> bool | str:
-                page = place.hub.page(f"/sites/{name}")
-                return f"0 of {GPUS} h100 accelerators free" in page or page[:1500]
-
-            def went(hours: int) -> JobDetail:
-                asked = replace(request(place.mark, "true", resources=one), walltime_s=hours * 3600)
-                job = client.submit(asked, f"{len(filled)}-{hours}-of-the-walk").job
-                wait_for(lambda: bool(client.job(job).job.site), f"job {job} to go somewhere")
-                return client.job(job)
-
-            try:
-                fill_up("alpha", 9)
-                assert [went(1).job.site for _ in range(3)] == ["beta"] * 3
-                fill_up("beta", 5)
-                last = went(1)
-                (attempt,) = last.attempts
-                assert attempt.site == "beta", "it is to end before alpha's"
-                assert 60 < attempt.expected_start_s - attempt.placed_ms // 1000 <= 300
-                said = client.explain(last.job.job).summary
-                assert said.startswith("went to beta/gpu, where it was to start in about 00:0")
-            finally:
-                for name, number in filled:
-                    slurm.command(name, "scancel", number)
-            wait_for(lambda: client.job(last.job.job).job.state == "completed", "the last job")
-
-
-@pytest.mark.timeout(600)
 def test_a_new_person_runs_a_first_job(
     slurm: Slurm, tmp_path: Path, folder: Path, page: Page
 ) -> None:
@@ -269,6 +273,13 @@ def test_a_new_person_runs_a_first_job(
         assert walked.clicks <= MOST_CLICKS
         assert len(walked.typed) <= MOST_TYPED
         ended_well(page, place, walked)
+
+
+def clear(slurm: Slurm, name: str) -> None:
+    """What other tests left on a cluster is gone."""
+    for user in {USER, "root"}:
+        slurm.command(name, "scancel", f"--user={user}")
+    wait_for(lambda: not slurm.command(name, "squeue", "--noheader").strip(), f"{name} to be empty")
 
 
 def play(load: Load, strikes: list[Callable[[], None]]) -> None:

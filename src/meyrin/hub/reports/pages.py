@@ -24,7 +24,6 @@ from meyrin import __version__
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotLoggedIn
 from meyrin.domain.job import MAX_SCRIPT_BYTES
 from meyrin.domain.units import show_count
-from meyrin.hub.plumbing import texts
 from meyrin.hub.plumbing.authz import STRANGER, Actor
 from meyrin.hub.plumbing.http import STATUS
 from meyrin.hub.reports import show
@@ -170,8 +169,7 @@ class PageRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 if request.method == "POST":  # read once, here; FastAPI allows 1 MiB a field
-                    form = await request.form(max_part_size=MAX_FIELD_BYTES)
-                    texts.check(form.multi_items())
+                    await request.form(max_part_size=MAX_FIELD_BYTES)
                 return await handle(request)
             except (MeyrinError, RequestValidationError, HTTPException) as error:
                 page = _told(request, error) if wants_page(request) else None
