@@ -167,6 +167,49 @@ class Killer:
             self.outages.append(Outage(cluster, killed_s, time.time()))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_says(
+    slurm: Slurm, tmp_path: Path, folder: Path
+) -> None:
+    number = seed()
+    print(f"MEYRIN_SEED={number}")
+    chance = random.Random(number)
+    marks = folder / "marks"
+    marks.mkdir()
+    marks.chmod(0o777)
+    (folder / "arrays").touch()
+    (folder / "arrays").chmod(0o666)
+    url = f"sqlite:///{tmp_path / 'hub.sqlite'}"
+    with facility(tmp_path, url) as place:
+        place.hub.environ["MEYRIN_HUB_LEASE_S"] = "2"
+        place.hub.start()
+        place.grant(10_000_000, charged_type="h100")
+        agents = [site(place, slurm, name, folder) for name in CLUSTERS]
+        for agent in agents:
+            agent.start()
+        place.joined(*CLUSTERS)
+        load = Load(place, random.Random(chance.random()), marks)
+        killer = Killer(place, slurm, agents, chance)
+        play(load, [killer.strike] * (3 if JOBS < 100 else 10))
+        books = Books(url)
+        try:
+            finish(books, slurm, place)
+            check_histories(books)
+            check_balances(books)
+            check_runs(books, load)
+            said, excused = settle(slurm, agents, books, killer.outages)
+            print(check_charged_as_accounted(slurm, books, said, excused))
+            states = {row.id: row.state for row in books.rows("SELECT id, state FROM jobs")}
+        finally:
+            books.close()
+            heal(slurm)
+        check_kinds(place, load, slurm)
+        check_arrays(load, {job for job, state in states.items() if state == "completed"})
+        print(check_late_records(slurm, place, agents[0], url, excused))
+    print(f"{dict(Counter(states.values()))} after {dict(killer.kills)}, jobs ran as {way().user}")
+
+
 @pytest.mark.timeout(600)
 def test_a_job_goes_to_the_cluster_that_others_leave_room(
     slurm: Slurm, tmp_path: Path, folder: Path
@@ -217,49 +260,6 @@ def test_a_job_goes_to_the_cluster_that_others_leave_room(
                 for name, number in filled:
                     slurm.command(name, "scancel", number)
             wait_for(lambda: client.job(last.job.job).job.state == "completed", "the last job")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_two_clusters_through_kills_every_job_ends_once_and_is_charged_as_sacct_says(
-    slurm: Slurm, tmp_path: Path, folder: Path
-) -> None:
-    number = seed()
-    print(f"MEYRIN_SEED={number}")
-    chance = random.Random(number)
-    marks = folder / "marks"
-    marks.mkdir()
-    marks.chmod(0o777)
-    (folder / "arrays").touch()
-    (folder / "arrays").chmod(0o666)
-    url = f"sqlite:///{tmp_path / 'hub.sqlite'}"
-    with facility(tmp_path, url) as place:
-        place.hub.environ["MEYRIN_HUB_LEASE_S"] = "2"
-        place.hub.start()
-        place.grant(10_000_000, charged_type="h100")
-        agents = [site(place, slurm, name, folder) for name in CLUSTERS]
-        for agent in agents:
-            agent.start()
-        place.joined(*CLUSTERS)
-        load = Load(place, random.Random(chance.random()), marks)
-        killer = Killer(place, slurm, agents, chance)
-        play(load, [killer.strike] * (3 if JOBS < 100 else 10))
-        books = Books(url)
-        try:
-            finish(books, slurm, place)
-            check_histories(books)
-            check_balances(books)
-            check_runs(books, load)
-            said, excused = settle(slurm, agents, books, killer.outages)
-            print(check_charged_as_accounted(slurm, books, said, excused))
-            states = {row.id: row.state for row in books.rows("SELECT id, state FROM jobs")}
-        finally:
-            books.close()
-            heal(slurm)
-        check_kinds(place, load, slurm)
-        check_arrays(load, {job for job, state in states.items() if state == "completed"})
-        print(check_late_records(slurm, place, agents[0], url, excused))
-    print(f"{dict(Counter(states.values()))} after {dict(killer.kills)}, jobs ran as {way().user}")
 
 
 @pytest.mark.timeout(600)
