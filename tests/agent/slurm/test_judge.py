@@ -357,3 +357,31 @@ def test_what_slurm_launched_anew_and_ended_before_it_began_is_no_word_on_the_sc
     accounting = (acct("REQUEUED", 100, 104), anew)
     again = ending(replace(QUEUED, run=1), Witnesses(accounting=accounting, runs=runs))
     assert again.end == "cancelled"
+
+
+WELL = Run(0, "7", 100, "n1", end_s=110, code=0)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+@pytest.mark.parametrize("first", [acct("COMPLETED"), acct("RUNNING", end_s=None)])
+def test_a_cancel_of_what_waited_again_after_a_good_end_is_no_end_of_it(first, cancelled):
+    """The controller had forgotten the end and queued the job again; then its person cancelled."""
+    late = acct("CANCELLED by 1000", start_s=None, end_s=150)
+    w = Witnesses(
+        queue=row("CANCELLED", end_s=150), accounting=(first, late), runs=(WELL,),
+        cancelled=cancelled,
+    )  # fmt: skip
+    told = ending(RUNNING, w)
+    assert (told.end, told.exit_code) == ("exit", 0)
+    assert ending(RUNNING, replace(w, queue=None)).end == "exit"
+
+
+def test_a_script_that_ends_well_because_it_was_cancelled_was_cancelled():
+    for end_s in (110, 111):
+        late = acct("CANCELLED by 1000", start_s=None, end_s=end_s)
+        w = Witnesses(accounting=(acct("RUNNING", end_s=None), late), runs=(WELL,), cancelled=True)
+        assert ending(RUNNING, w).end == "cancelled"
+    bad = replace(WELL, code=3)
+    late = acct("CANCELLED by 1000", start_s=None, end_s=150)
+    w = Witnesses(accounting=(acct("FAILED"), late), runs=(bad,), cancelled=True)
+    assert ending(RUNNING, w).end == "cancelled"

@@ -122,11 +122,11 @@ def _times_of(seen: BatchJob, row: QueueRow) -> tuple[int | None, int | None]:
 def ending(seen: BatchJob, w: Witnesses) -> BatchJob | None:
     """The attempt as ended; None while no witness says surely that it is over."""
     # what became of a further copy is no word on the run that goes on beside it
-    real = [row for row in w.accounting if not is_of_a_copy(row, w)]
+    real = [row for row in w.accounting if not (is_of_a_copy(row, w) or _came_late(row, w))]
     last = real[-1] if real else None
     if w.queue is not None and base(w.queue.state) not in ENDS:
         return None
-    if w.queue is not None and is_of_a_copy(w.queue, w):
+    if w.queue is not None and (is_of_a_copy(w.queue, w) or _came_late(w.queue, w)):
         w = replace(w, queue=None)
     word = ""
     if last is not None and base(last.state) in ENDS:
@@ -184,6 +184,17 @@ def _ended_well(w: Witnesses) -> bool:
     if said is None or not said.ended or said.code != 0 or not rows:
         return False
     return base(rows[-1].state) == "COMPLETED" or _goes_on(rows[-1])
+
+
+def _came_late(row: QueueRow | AccountingRow, w: Witnesses) -> bool:
+    """Whether this is a cancel of what never ran, after the good end of what did: a controller
+    that had forgotten that end had queued the job again."""
+    if base(row.state) not in ("CANCELLED", "DEADLINE") or row.start_s is not None:
+        return False
+    said = _said(w)
+    if said is None or said.end_s is None or row.end_s is None or not _ended_well(w):
+        return False
+    return said.end_s + 1 < row.end_s
 
 
 def _goes_on(row: AccountingRow) -> bool:
