@@ -1,8 +1,8 @@
 """What is on a partition that Meyrin did not send: kept by partition, and read by the broker.
 
-It comes with the site's picture of its queue, and goes where the site shares that no longer. A
-picture is up to a minute old: nothing is kept from anybody for it. It says when a job would start,
-and so where it goes.
+It comes with the site's queue snapshot, and goes where the site shares that no longer. It says when
+a job would start, and so where the job goes; as a snapshot is up to a minute old, it keeps no job
+from being sent.
 """
 
 from __future__ import annotations
