@@ -322,6 +322,7 @@ def test_elements_that_have_not_ended_are_said(
     assert meyrin("fetch", "2", "--json") == 1
     said = capsys.readouterr()
     assert [file["job"] for file in json.loads(said.out)["files"]] == ["2_0"]
+    assert "2 elements of job 2" in json.loads(said.out)["error"]["message"]
     assert "2 elements of job 2 not ended yet" in said.err
 
 

@@ -120,6 +120,27 @@ def test_each_error_as_words_code_and_object(
     assert said.err.splitlines() == ["meyrin: what�[2J", "hint: the way out"]
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("jobs --json --bogus", "--bogus"),
+        ("jobs --state foo --json", "foo"),
+        ("show --json", "JOB"),
+        ("nosuch --json", "nosuch"),
+    ],
+)
+def test_wrong_usage_is_an_object_too(
+    meyrin: Meyrin, capsys: Capture, words: str, named: str
+) -> None:
+    assert meyrin(*words.split()) == exits.USAGE
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert (error["code"], named in error["message"]) == ("invalid_input", True)
+    assert named in said.err
+    assert meyrin("show", "--", "--json", "x") == exits.USAGE
+    assert capsys.readouterr().out == ""
+
+
 def test_ctrl_c_is_no_traceback(
     meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

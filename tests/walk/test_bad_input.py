@@ -177,6 +177,10 @@ def test_a_second_hub_or_agent_on_the_same_folder(town: Facility) -> None:
     assert town.hub.process.running is not None
     assert f"(process {town.hub.process.running.pid})" in done.stderr
     assert str(town.hub.folder) in done.stderr
+    same = f"sqlite:///{town.hub.folder / 'hub.sqlite'}"
+    done = town.meyrin("up", "--dir", str(town.root / "beside"), "--db", same, "--port", "0")
+    assert done.returncode == 1
+    assert "hub.sqlite already" in done.stderr
     done = town.meyrin("agent", "--config", str(town.agents["alps"].folder / "agent.toml"))
     assert done.returncode == 1
     assert "works in" in done.stderr

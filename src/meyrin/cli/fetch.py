@@ -41,20 +41,23 @@ def command(session: Session, job: str, names: tuple[str, ...], into: str | None
     folder = Path(into or f"job-{job}")
     with session.client() as hub, closing(ProgressLine(session.clock)) as progress:
         brought, trouble = bring(hub, job, folder, names, progress)
-    _tell(session, job, brought, whole=not trouble)
-    if trouble:
+    failed = Failed("; ".join(trouble), hint="what could be brought is here") if trouble else None
+    _tell(session, job, brought, failed)
+    if failed:
         session.json = False  # that was the one object
-        raise Failed("; ".join(trouble), hint="what could be brought is here")
+        raise failed
 
 
-def _tell(session: Session, job: str, brought: list[Brought], *, whole: bool) -> None:
+def _tell(session: Session, job: str, brought: list[Brought], failed: Failed | None) -> None:
     if session.json:
+        from meyrin.client.errors import as_body  # noqa: PLC0415
+
         files = [{**asdict(each), "path": str(each.path)} for each in brought]
-        data_json({"files": files, "next": ""})
+        data_json({"files": files, "next": "", **(as_body(failed) if failed else {})})
         return
     for each in brought:
         data(str(each.path))
     if brought:
         say(f"{show_count(len(brought), 'file')}, {amount(sum(each.size for each in brought))}")
-    elif whole:
+    elif not failed:
         say(f"job {job} kept no results; say what to keep with `meyrin submit --output-files`")

@@ -21,7 +21,8 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from meyrin.agent.lock import hold_lock
+from meyrin.agent.credential import before_of, next_of, read_secret
+from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
 from meyrin.client.place import CLIENT_FILE
 from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused, Unreachable
@@ -39,6 +40,7 @@ from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.relay import Relay
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import service as sites
+from meyrin.hub.sites.capacity import SILENT_AFTER_S
 from meyrin.hub.worker import Worker
 from meyrin.suites import keys
 
@@ -67,7 +69,7 @@ class Machine:
         self.broken = False
         self._stopping = threading.Event()
         private_folder(settings.dir)
-        self._lock = hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)
+        self._locks = [hold_lock(settings.dir / "hub.lock", "a hub", settings.dir)]
         keep_private(settings)
         self.socket = listen(settings.host, settings.port)
         self.database = Database(
@@ -76,6 +78,7 @@ class Machine:
             entropy=lambda: os.urandom(16),
             bell=Bell(),
         )
+        self._locks += _hold_file(self.database)
         _upgrade(self.database)
         blobs = Blobs(settings.store_url, settings.unused_days)
         self.worker = Worker(
@@ -147,7 +150,8 @@ class Machine:
             self.relay.stop()
         self.database.close()
         self.socket.close()
-        self._lock.close()
+        for lock in self._locks:
+            lock.close()
 
     def _on_bug(self) -> None:
         self.broken = True
@@ -179,10 +183,7 @@ class Machine:
             person, home, _ = identity.bootstrap(step, getpass.getuser())
             actor = Actor(person=person.id, name=person.name, admin=True)
             try:
-                sites.site_by_name(step, site.name)
-                secret = None if credential.exists() else sites.rotate_agent_token(
-                    step, actor, site.name
-                )  # fmt: skip
+                secret = _credential_anew(step, actor, site.name, credential)
             except NotFound:
                 _, secret = sites.enrol(step, site.name, site.title)
                 sites.lend(step, site.name, site.partition.name, site.owners, start_s=step.now_s)
@@ -252,6 +253,41 @@ class Machine:
                         self._start_agent(name)
                     except (OSError, MeyrinError) as error:
                         log.error("agent.start_failed", site=name, error=str(error))
+
+
+def _hold_file(database: Database) -> list[Lock]:
+    """One hub at a time works on a file of SQLite, from whichever folder: the others would not
+    hear of what it writes. Replicas share a PostgreSQL."""
+    file = database.engine.url.database or ""
+    if not database.is_sqlite or not file or file.startswith((":", "file:")):
+        return []
+    path = Path(file).absolute()
+    if not path.parent.is_dir():
+        return []  # said with the way out when it is opened
+    return [hold_lock(path.with_name(f"{path.name}.lock"), "a hub", path)]
+
+
+def _credential_anew(step: Step, actor: Actor, name: str, kept: Path) -> str | None:
+    """What a site that the hub knows is to log in with; None while what this folder keeps counts,
+    or an operator revoked it. Conflict while the agent of another folder serves the site: a new
+    credential would end that one's."""
+    known = sites.site_by_name(step, name)
+    for path in (kept, next_of(kept), before_of(kept)):
+        if (secret := read_secret(path)) and identity.counts(step, secret, identity.AGENT_KINDS):
+            return None
+    if kept.exists() and identity.credential_made_ms(step, known.id) is None:
+        say(f"the agent of {name} was revoked, and takes no jobs until an operator lets it in")
+        return None
+    since_s = step.now_s - (known.last_heard_ms or 0) // 1000
+    if 0 <= since_s < SILENT_AFTER_S:
+        raise Conflict(
+            f"the site {name} of this database is served from another folder: its agent was heard "
+            f"{since_s} s ago",
+            hint="add --no-local-site to be one more hub beside it; or end the other, and try "
+            f"again {SILENT_AFTER_S} s later",
+            site=name,
+        )
+    return sites.rotate_agent_token(step, actor, name)
 
 
 def _upgrade(database: Database) -> None:

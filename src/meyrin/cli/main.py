@@ -106,6 +106,8 @@ def run(argv: Sequence[str], session: Session) -> int:
         return exit_code(error)
     except click.ClickException as error:
         error.show()
+        if session.json or "--json" in list(argv)[: _end_of_options(argv)]:
+            _as_data(InvalidInput(error.format_message()))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
@@ -159,9 +161,17 @@ def report(error: MeyrinError, session: Session) -> None:
     if error.hint:
         say(f"{paint('hint:', BOLD, colour)} {_lines(error.hint)}")
     if session.json:
-        from meyrin.client.errors import as_body  # noqa: PLC0415
+        _as_data(error)
 
-        data_json(as_body(error))
+
+def _as_data(error: MeyrinError) -> None:
+    from meyrin.client.errors import as_body  # noqa: PLC0415
+
+    data_json(as_body(error))
+
+
+def _end_of_options(argv: Sequence[str]) -> int:
+    return list(argv).index("--") if "--" in argv else len(argv)
 
 
 def _clash(asked: object, limit: object) -> str:

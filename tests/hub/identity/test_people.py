@@ -245,7 +245,7 @@ def words(ask, project):
 def test_the_only_project_is_the_default(house):
     secret = house.person("ada")
     with house.write() as step:
-        with pytest.raises(InvalidInput, match="no open project"):
+        with pytest.raises(Refused, match="no open project"):
             identity.default_project(step, house.actor(secret))
         ada = identity.person_by_name(step, "ada")
         one = identity.new_project(step, "one", lead=ada.id)

@@ -204,7 +204,7 @@ def test_a_project_of_others_is_not_there(hub):
     hub.person("eve")
     with pytest.raises(NotFound):
         hub.submit(by="eve")
-    with pytest.raises(InvalidInput, match="no open project"):
+    with pytest.raises(Refused, match="no open project"):
         hub.submit(by="eve", project=None)
     hub.submit(by="ada", project=None)
     hub.project("other", "ada")

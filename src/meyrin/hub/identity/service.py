@@ -305,17 +305,14 @@ def visible_projects(step: Step, actor: Actor, after: str, limit: int) -> tuple[
 
 
 def default_project(step: Step, actor: Actor) -> Project:
-    """The only open project of `actor`; else InvalidInput that names the choices."""
+    """The only open project of `actor`. Refused where there is none, InvalidInput that names the
+    choices where there are several."""
     mine = projects_of(step, actor.person) if actor.person else []
     open_ones = [found for found in mine if found.closed_ms is None]
     if len(open_ones) == 1:
         return open_ones[0]
     if not open_ones:
-        raise InvalidInput(
-            "you are in no open project",
-            hint="ask the lead of a project to add you",
-            field="project",
-        )
+        raise Refused("you are in no open project", hint="ask the lead of a project to add you")
     names = ", ".join(found.name for found in open_ones)
     raise InvalidInput(
         f"say which project: {names}",

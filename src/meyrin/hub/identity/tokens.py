@@ -80,10 +80,10 @@ def authenticate(step: Step, secret: str, kinds: frozenset[TokenKind]) -> Actor:
     )
 
 
-def counts(step: Step, secret: str) -> bool:
-    """Whether a person's token still counts."""
+def counts(step: Step, secret: str, kinds: frozenset[TokenKind] = PERSON_KINDS) -> bool:
+    """Whether a token still counts, and is of one of these kinds: a person's, if none are said."""
     try:
-        authenticate(step, secret, PERSON_KINDS)
+        authenticate(step, secret, kinds)
     except NotLoggedIn:
         return False
     return True
