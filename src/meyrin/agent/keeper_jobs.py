@@ -123,9 +123,9 @@ class Jobs:
             if why := self._impossible(job):
                 self.state.end(job, End("not_started", why=why))
                 continue
-            job.waiting = Waiting(
-                job.serial, job.nodes, job.asked, claimed=0 if job.claimed else -1
-            )
+            # its claim may be on its way to the disk still
+            claimed = self.state.journal.want() if job.claimed else -1
+            job.waiting = Waiting(job.serial, job.nodes, job.asked, claimed=claimed)
             self.parts[job.partition].push(job.waiting)
             self._queued += 1
             if not job.seq:
@@ -242,8 +242,7 @@ class Jobs:
         def last_moment(script: str) -> None:
             """From here on it may have started, whatever happens to this keeper."""
             at = ["at", job.serial, start_ms, began, place.nodes, place.devices, script]
-            self.state.record(at)
-            self.state.journal.flush()
+            self.state.record_with_room(at)
 
         outcome = spawn(start, self.scripts, env, (job.stdout, job.stderr), last_moment)
         if isinstance(outcome, Started):
@@ -253,8 +252,9 @@ class Jobs:
             self.scripts.use(job.script)
             self._recent.append(began)
         elif outcome.again:
-            self.state.record(["back", job.serial])  # still claimed, by this keeper
-            self.state.journal.flush()
+            if job.place is not None:
+                self.state.record(["back", job.serial])  # still claimed, by this keeper
+                self.state.journal.flush()
             return False
         else:
             self.state.end(job, End("not_started", why=outcome.why))
