@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from meyrin.agent import keeper_jobs, keeper_process
 from meyrin.agent.batch import Phase, Start
 from meyrin.agent.keeper_jobs import Jobs
 from meyrin.agent.keeper_journal import Journal
@@ -22,7 +26,7 @@ def config(grace_s: int, nodes: int = 1) -> Body:
     return {"partitions": [partition], "grace_s": grace_s, "cluster": "c", "devices": {}}
 
 
-def one_start(folder: Path, attempt: str = "a1", **other: str) -> Start:
+def one_start(folder: Path, attempt: str = "a1") -> Start:
     return Start(
         attempt=attempt,
         job=1,
@@ -34,7 +38,6 @@ def one_start(folder: Path, attempt: str = "a1", **other: str) -> Start:
         walltime_s=60,
         script="#!/bin/sh\nexit 3\n",
         workdir=str(folder),
-        **other,
     )
 
 
@@ -102,4 +105,58 @@ def test_nothing_starts_while_its_last_moment_can_not_be_on_record(
     jobs.tick()
     jobs.schedule()
     assert state.jobs["a1"].phase is Phase.RUNNING
+    finished(jobs)
+
+
+@pytest.mark.parametrize("noun", ["stdout", "workdir"])
+def test_a_full_disk_of_one_job_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noun: str
+) -> None:
+    full = tmp_path / "full"
+    fields: dict[str, Any] = {noun: str(full), "create_workdir": noun == "workdir"}
+    bad = replace(one_start(tmp_path, "bad"), **fields)
+    jobs = submitted(tmp_path, bad, one_start(tmp_path, "good"))
+    found, opened, made = jobs.state.jobs, os.open, os.makedirs
+
+    def refused(call: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(path: object, *others: Any, **more: Any) -> Any:
+            if str(path) == str(full):
+                raise OSError(errno.EDQUOT, "Disk quota exceeded")
+            return call(path, *others, **more)
+
+        return asked
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused(opened))
+        patch.setattr(os, "makedirs", refused(made))
+        for _ in range(4):
+            jobs.schedule()
+            jobs.state.journal.sync()
+        assert found["good"].phase is Phase.RUNNING
+        assert found["bad"].phase is Phase.QUEUED
+        now_ns = keeper_jobs.up_ns()
+        assert now_ns < jobs.due_ns() <= now_ns + keeper_jobs.FULL_NS
+    monkeypatch.setattr(keeper_jobs, "up_ns", lambda: now_ns + keeper_jobs.FULL_NS)
+    jobs.tick()
+    jobs.schedule()
+    assert found["bad"].phase is Phase.RUNNING
+    finished(jobs)
+
+
+def test_what_is_cancelled_while_its_disk_is_full_never_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = submitted(tmp_path, replace(one_start(tmp_path), stdout="/dev/full/out"))
+    job = jobs.state.jobs["a1"]
+    monkeypatch.setattr(keeper_process, "_FULL", (errno.ENOTDIR,))
+    for _ in range(2):
+        jobs.schedule()
+        jobs.state.journal.sync()
+    assert job.phase is Phase.QUEUED
+    jobs.cancel(["a1"])
+    monkeypatch.setattr(keeper_jobs, "up_ns", jobs.due_ns)
+    jobs.tick()
+    jobs.schedule()
+    assert job.end == "cancelled"
+    assert jobs.idle
     finished(jobs)
