@@ -43,7 +43,7 @@ def made(
     one = Start(script=f"#!/bin/bash\n{script}\n", **(fields | other))
     environment = environment_of(one)
     text = job_file(one, spool.own_output(one.attempt), 1, environment, words or {})
-    spool.prepare(one.attempt, one.script, text)
+    assert spool.prepare({one.attempt: (one.script, text)}) == {}
     return one
 
 
@@ -306,3 +306,38 @@ def test_scripts_that_can_never_run(spool, tmp_path, script, words):
     from dataclasses import replace
 
     assert words in objection(replace(one, script=script), {})
+
+
+def test_an_emptied_script_is_never_taken_for_a_success(spool, tmp_path):
+    """As a power cut leaves it on a disk that lies about what it has."""
+    one = made(spool, tmp_path, "exit 3")
+    os.truncate(f"{spool.folder(one.attempt)}/script", 0)
+    assert run(spool, one) == 64
+    (found,) = spool.runs(one.attempt)
+    assert found.never == f"what it needs in {spool.folder(one.attempt)} is damaged"
+    assert found.code is None
+
+
+def test_what_a_wrapper_needs_is_on_disk_before_slurm_hears_of_it(spool, tmp_path, monkeypatch):
+    synced, renamed = set(), []
+
+    def fsync(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+
+    def rename(old: str, new: str) -> None:
+        renamed.append((new, Path(old).stat().st_ino in synced))
+        Path(old).replace(new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    one = made(spool, tmp_path, "exit 3")
+    folder = Path(spool.folder(one.attempt))
+    assert sorted(renamed) == [(f"{folder}/job", True), (f"{folder}/script", True)]
+    assert {folder.stat().st_ino, folder.parent.stat().st_ino} <= synced
+
+
+def test_what_can_not_be_written_is_said_of_that_attempt_alone(spool):
+    Path(spool.folder("b")).write_text("a file where its folder should be")
+    failed = spool.prepare({"a": ("#!/bin/sh\n", "whole=yes\n"), "b": ("#!/bin/sh\n", "")})
+    assert isinstance(failed.pop("b"), FileExistsError)
+    assert failed == {}

@@ -18,6 +18,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -25,6 +26,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from meyrin.agent.batch import Start
+from meyrin.agent.durable import sync_folder, write
 from meyrin.domain.errors import InvalidInput
 
 _TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
@@ -44,6 +46,7 @@ _PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
+_SYNCS = 16  # at the same time: a disk takes them together
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
 
 
@@ -97,6 +100,7 @@ class Spool:
         self._news = str(self.root / "news")
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+        sync_folder(self.root)
 
     def folder(self, attempt: str) -> str:
         return f"{self._attempts}/{attempt}"
@@ -105,12 +109,28 @@ class Spool:
         """Where a job prints that named no file."""
         return f"{self.folder(attempt)}/output"
 
-    def prepare(self, attempt: str, script: str, job: str) -> None:
-        """Write what the wrapper needs; the same again is no harm. Raises OSError."""
+    def prepare(self, needs: Mapping[str, tuple[str, str]]) -> dict[str, OSError]:
+        """Write what wrappers need, by attempt its script and job file; on disk when it returns.
+        The same again is no harm. Returns for which it could not be done, and why."""
+        with ThreadPoolExecutor(_SYNCS, "spool") as hands:
+            answers = zip(needs, hands.map(self._prepare, needs, needs.values()), strict=True)
+            failed = {attempt: error for attempt, error in answers if error is not None}
+        try:
+            sync_folder(self._attempts)
+        except OSError as error:
+            return dict.fromkeys(needs, error)
+        return failed
+
+    def _prepare(self, attempt: str, needs: tuple[str, str]) -> OSError | None:
         folder = self.folder(attempt)
-        os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
-        _write(f"{folder}/job", job, 0o600)
-        _write(f"{folder}/script", script, 0o700)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+            for name, text, mode in zip(("script", "job"), needs, (0o700, 0o600), strict=True):
+                write(f"{folder}/{name}", text.encode("utf-8", "surrogateescape"), mode)
+            sync_folder(folder)
+        except OSError as error:
+            return error
+        return None
 
     def wrapper(self, attempt: str) -> str:
         """The batch script: it goes to Slurm as text."""
@@ -122,7 +142,7 @@ class Spool:
         """Say where wrappers tell their news to, as bash opens it; nowhere when there is none."""
         text = "".join(f"{place}\n" for place in places)
         if text:
-            _write(str(self.root / "push"), text, 0o600)
+            write(str(self.root / "push"), text.encode(), 0o600)
         else:
             (self.root / "push").unlink(missing_ok=True)
 
@@ -229,19 +249,6 @@ class Spool:
 
     def forget(self, attempt: str) -> None:
         shutil.rmtree(self.folder(attempt), ignore_errors=True)
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    """A whole new file: a copy that runs already keeps the one that it opened."""
-    part = f"{path}.new"
-    data = text.encode("utf-8", "surrogateescape")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        while data:
-            data = data[os.write(fd, data) :]
-    finally:
-        os.close(fd)
-    os.rename(part, path)  # noqa: PTH104
 
 
 @lru_cache(maxsize=1)
