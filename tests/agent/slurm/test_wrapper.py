@@ -341,3 +341,40 @@ def test_what_can_not_be_written_is_said_of_that_attempt_alone(spool):
     failed = spool.prepare({"a": ("#!/bin/sh\n", "whole=yes\n"), "b": ("#!/bin/sh\n", "")})
     assert isinstance(failed.pop("b"), FileExistsError)
     assert failed == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("start.²", "5\n1\nn\n\n.\n"),
+        ("start.100001", "5\n1\nn\n\n.\n"),
+        (f"start.{'9' * 200}", "5\n1\nn\n\n.\n"),
+        ("start.1", "5\n-5\nn\n\n.\n"),
+        ("start.1", "5\n²\nn\n\n.\n"),
+        ("start.1", f"5\n{'9' * 5000}\nn\n\n.\n"),
+        ("never.1", "5\n999999999999\nwhy\n.\n"),
+        ("end.1", "5\n1\n2\n-9\nno\n0m0.1s 0m0.1s\n0m0.1s 0m0.1s\n.\n"),
+        ("start.1", "5\n1\n" + "n" * (1 << 17) + "\n\n.\n"),
+        ("second.²", ""),
+        ("second.-1", ""),
+        ("second.999999999999", ""),
+    ],
+)
+def test_what_no_wrapper_writes_says_nothing(spool, name, text):
+    """A job runs as the same user, and can write there."""
+    Path(spool.folder("a")).mkdir()
+    Path(spool.folder("a"), name).write_text(text)
+    assert spool.runs("a") == []
+    assert spool.seconds("a") == []
+    number, _, kind = name[::-1].partition(".")
+    news = News("a", kind[::-1], f"a.{number[::-1]}.{kind[::-1]}")
+    assert spool.told(news) is None
+
+
+def test_a_pipe_or_a_folder_in_place_of_a_fact_holds_up_nobody(spool):
+    folder = Path(spool.folder("a"))
+    folder.mkdir()
+    os.mkfifo(folder / "start.0")
+    (folder / "end.0").mkdir()
+    assert spool.runs("a") == []
+    assert spool.told(News("a", "", "noise")) is None

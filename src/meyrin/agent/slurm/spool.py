@@ -28,8 +28,9 @@ from types import MappingProxyType
 from meyrin.agent.batch import Start
 from meyrin.agent.durable import sync_folder, write
 from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import LAST_S
 
-_TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
+_TIMES = re.compile(r"(\d{1,9})m(\d\d?)[.,](\d+)s (\d{1,9})m(\d\d?)[.,](\d+)s", re.ASCII)
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
 _SLURM_KEEPS = re.compile(
     r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$"
@@ -46,6 +47,8 @@ _PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
+_MOST_RUNS = 100_000  # as reports have it
+_LONGEST = 1 << 16  # of a fact, in characters
 _SYNCS = 16  # at the same time: a disk takes them together
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
 
@@ -165,20 +168,21 @@ class Spool:
         except OSError:
             return []
         for name in sorted(names, reverse=True):  # start before never before end
-            kind, _, number = name.partition(".")
-            if kind in _READ and number.isdigit():
-                run = self._fact(attempt, kind, int(number), found.get(int(number)))
+            kind, _, text = name.partition(".")
+            number = _number(text, _MOST_RUNS)
+            if kind in _READ and number is not None:
+                run = self._fact(attempt, kind, number, found.get(number))
                 if run is not None:
-                    found[int(number)] = run
+                    found[number] = run
         return [found[number] for number in sorted(found)]
 
     def told(self, news: News) -> Run | None:
         """What one piece of news says, read by its name: a folder's list may be seen late on a
         shared file system, a file that is opened is not."""
-        number = news.file.rsplit(".", 2)[1]
-        if news.kind not in _READ or not number.isdigit():
+        if news.kind not in _READ:
             return None
-        return self._fact(news.attempt, news.kind, int(number))
+        number = _number(news.file.rsplit(".", 2)[1], _MOST_RUNS)
+        return None if number is None else self._fact(news.attempt, news.kind, number)
 
     def seconds(self, attempt: str) -> list[int]:
         """When further copies came and ended at once."""
@@ -186,8 +190,8 @@ class Spool:
             names = os.listdir(self.folder(attempt))  # noqa: PTH208
         except OSError:
             return []
-        found = [name.partition(".")[2] for name in names if name.startswith("second.")]
-        return sorted(int(moment) for moment in found if moment.isdigit())
+        words = [name.partition(".")[2] for name in names if name.startswith("second.")]
+        return sorted(second for word in words if (second := _number(word, LAST_S)) is not None)
 
     def fence(self, attempt: str) -> bool:
         """Claim it for nobody: from now on no copy runs. False when one has begun already."""
@@ -216,8 +220,8 @@ class Spool:
         system that was full may have kept some lines of it."""
         path = f"{self.folder(attempt)}/{kind}.{number}"
         try:
-            with open(path, errors="replace") as file:  # noqa: PTH123
-                lines = file.read().split("\n")
+            with open(path, errors="replace", opener=_unblocked) as file:
+                lines = file.read(_LONGEST).split("\n")
             if lines[-2:] != [".", ""]:
                 return None
             return _READ[kind](known or Run(number, lines[0]), lines[:-2])
@@ -259,12 +263,31 @@ def _wrapper() -> str:
 # --- facts
 
 
+def _unblocked(path: str, flags: int) -> int:
+    """Nobody is waited for who has not opened the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _number(text: str, most: int) -> int | None:
+    """As a shell writes it. A job can write here too, so that anything may stand in its place."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
+        return None
+    return number if (number := int(text)) <= most else None
+
+
+def _fact_number(text: str, most: int) -> int:
+    number = _number(text, most)
+    if number is None:
+        raise ValueError(text)
+    return number
+
+
 def _started(run: Run, lines: list[str]) -> Run:
-    return replace(run, start_s=int(lines[1]), node=lines[2])
+    return replace(run, start_s=_fact_number(lines[1], LAST_S), node=lines[2])
 
 
 def _never(run: Run, lines: list[str]) -> Run:
-    return replace(run, never="\n".join(lines[2:]), end_s=int(lines[1]))
+    return replace(run, never="\n".join(lines[2:]), end_s=_fact_number(lines[1], LAST_S))
 
 
 def _ended(run: Run, lines: list[str]) -> Run:
@@ -276,9 +299,9 @@ def _ended(run: Run, lines: list[str]) -> Run:
         cpu = (minutes * 60 + seconds) * 1000 + part
     return replace(
         run,
-        start_s=int(lines[1]),
-        end_s=int(lines[2]),
-        code=int(lines[3]) if lines[3] else None,
+        start_s=_fact_number(lines[1], LAST_S),
+        end_s=_fact_number(lines[2], LAST_S),
+        code=_fact_number(lines[3], 255) if lines[3] else None,
         over_time=lines[4] == "yes",
         cpu_ms=cpu,
     )
@@ -386,6 +409,4 @@ def _script_objection(script: str) -> str:
 
 def known_signal(name: str) -> bool:
     plain = name.upper().removeprefix("SIG")
-    return (
-        plain.isdigit() and 1 <= int(plain) <= 64
-    ) or f"SIG{plain}" in signal.Signals.__members__
+    return bool(_number(plain, 64)) or f"SIG{plain}" in signal.Signals.__members__
