@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.agent.slurm.test_status import Site
 
 from meyrin.agent.batch import BatchJob, Phase
 from meyrin.agent.slurm.book import Book, adopt, end
@@ -80,3 +81,21 @@ def test_a_cursor_counts_nothing_that_was_not_kept(book, store, monkeypatch):
         book.add([(over, "#!/bin/sh\n", "")])
     assert book.since("").cursor == Book(store).since("").cursor
     assert "b" not in book.jobs
+
+
+def test_what_a_killed_agent_began_to_forget_is_forgotten(tmp_path, monkeypatch):
+    """Else script and variables stay for ever."""
+    site = Site(tmp_path / "site")
+    site.batch.partitions()
+    site.submit("a")
+    site.job("a").state, site.job("a").end_s = "CANCELLED", site.cluster.now_s
+    site.pass_s(300)
+    assert site.seen("a").phase is Phase.ENDED
+    monkeypatch.setattr(site.batch.spool, "forget", lambda _: None)
+    site.batch.forget(("a",))
+    site.batch.store.close()
+    batch = site.open()
+    folder = Path(batch.spool.folder("a"))
+    assert folder.exists()
+    batch.forget(("a",))
+    assert not folder.exists()

@@ -378,3 +378,15 @@ def test_a_pipe_or_a_folder_in_place_of_a_fact_holds_up_nobody(spool):
     (folder / "end.0").mkdir()
     assert spool.runs("a") == []
     assert spool.told(News("a", "", "noise")) is None
+
+
+def test_a_name_among_the_news_that_stays_holds_up_no_other(spool, tmp_path):
+    """A folder, or what another machine of an NFS holds open."""
+    (spool.root / "news" / "x.0.start").mkdir()
+    spool.put_away(spool.news())
+    assert spool.news() == []
+    one = made(spool, tmp_path, "exit 3")
+    assert run(spool, one) == 3
+    assert {news.attempt for news in spool.news()} == {one.attempt}
+    spool.put_away(spool.news())
+    assert spool.news() == []

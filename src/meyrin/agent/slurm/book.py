@@ -90,8 +90,8 @@ class Book:
 
     def forget(
         self, attempts: Sequence[str], now_s: int, keep: Callable[[Job], PutAway | None]
-    ) -> list[str]:
-        """Those that have ended are dropped; returns them. `keep` says what stays of each."""
+    ) -> None:
+        """Those that have ended are dropped. `keep` says what stays of each."""
         with self.changed:
             over = [a for a in attempts if a in self.jobs and self.jobs[a].stage is Stage.ENDED]
             if over:
@@ -99,7 +99,6 @@ class Book:
                 self.store.forget(over, now_s, kept)
             for attempt in over:
                 del self.jobs[attempt]
-            return over
 
 
 def _news(job: Job, before: BatchJob, was: Stage) -> bool:

@@ -25,11 +25,14 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
+import structlog
+
 from meyrin.agent.batch import Start
 from meyrin.agent.durable import sync_folder, write
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import LAST_S
 
+log = structlog.get_logger("meyrin.slurm")
 _TIMES = re.compile(r"(\d{1,9})m(\d\d?)[.,](\d+)s (\d{1,9})m(\d\d?)[.,](\d+)s", re.ASCII)
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
 _SLURM_KEEPS = re.compile(
@@ -101,6 +104,7 @@ class Spool:
             )
         self._attempts = str(self.root / "a")
         self._news = str(self.root / "news")
+        self._stuck: set[str] = set()  # names in there that can't be removed
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
         sync_folder(self.root)
@@ -240,6 +244,8 @@ class Spool:
             return []
         with entries:
             for entry in entries:
+                if entry.name in self._stuck:
+                    continue
                 attempt, _, rest = entry.name.partition(".")
                 found.append(News(attempt, rest.rpartition(".")[2], entry.name))
                 if len(found) >= most:
@@ -247,9 +253,14 @@ class Spool:
         return found
 
     def put_away(self, news: Iterable[News]) -> None:
-        """They are in the journal now."""
+        """They are in the journal now. What can't be removed is passed over from now on."""
         for each in news:
-            Path(self._news, each.file).unlink(missing_ok=True)
+            path = Path(self._news, each.file)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._stuck.add(each.file)
+                log.warning("slurm.news_stay", file=str(path), error=str(error))
 
     def forget(self, attempt: str) -> None:
         shutil.rmtree(self.folder(attempt), ignore_errors=True)
