@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 
 import pytest
@@ -94,6 +95,17 @@ def test_a_folder_of_its_own_is_its_owners_alone_and_has_the_inputs(tmp_path):
     assert (folder / "a/b/c").stat().st_mode & 0o777 == 0o600
     assert [name for _, name, _ in fetched] == ["bin/run", "a/b/c"]
     prepare.start_of(settings, "alps", job, nothing)  # what is there is not brought again
+
+
+def test_the_names_of_inputs_outlive_a_power_cut(tmp_path, monkeypatch):
+    """A job that Slurm has by then would run without them."""
+    synced = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.fstat(fd).st_ino))
+    job = item(JobRequest(script="x", inputs=(InputFile("a/b/c", DIGEST, 4),)))
+    prepare.start_of(config(tmp_path), "alps", job, lambda *call: call[-1].write_bytes(DATA))
+    folder = tmp_path / "work" / job.work.attempt
+    named = (folder.parent, folder, folder / "a", folder / "a/b")
+    assert {each.stat().st_ino for each in named} <= synced
 
 
 @pytest.mark.parametrize("error", [Unreachable("hub is away"), OSError(28, "disk full")])

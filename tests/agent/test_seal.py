@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.suites.test_facts import RUN, a_sample
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.results import bring_back, sealing
+from meyrin.agent.seal import seal
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.suites import bundle, handed, job, keys
 from meyrin.suites.environment import model_files, weights_digest
@@ -67,6 +69,24 @@ def test_it_is_signed_for_its_attempt_with_a_key_that_the_job_never_had(
     assert found.word.handed_in == hashlib.sha256((folder / handed.FILE).read_bytes()).hexdigest()
     assert found.word.key == bundle.SHARED
     assert not (tmp_path / "evidence").exists() or not list((tmp_path / "evidence").iterdir())
+
+
+def test_what_is_signed_is_on_disk_before_the_hub_hears_of_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed again after a power cut it would be another file."""
+    synced: dict[int, int] = {}
+
+    def fsync(fd: int) -> None:
+        synced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    request = asked()
+    item = Item(StoryHub().add(request), request)
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path)
+    target = seal(config, "alps", item, folder / handed.FILE)
+    assert synced[target.stat().st_ino] == target.stat().st_size
+    assert {target.parent.stat().st_ino, tmp_path.stat().st_ino} <= synced.keys()
 
 
 def test_a_gigabyte_is_not_signed_nor_read(tmp_path: Path, folder: Path) -> None:

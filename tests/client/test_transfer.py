@@ -111,6 +111,22 @@ def test_results_come_down_whole(client: Client, hub: FakeHub, tmp_path: Path) -
     assert not [call for call in hub.calls if "/files/" in call], "what is right stays"
 
 
+def test_a_file_is_on_disk_before_it_has_its_name(
+    client: Client, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent takes an input that is there for whole."""
+    synced: dict[int, int] = {}
+
+    def fsync(fd: int) -> None:
+        assert not (tmp_path / "a").exists()
+        synced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    (place,) = client.fetch(1, tmp_path)
+    assert synced[place.stat().st_ino] == len(DATA)
+
+
 def test_a_fetch_goes_on_where_it_stopped(client: Client, hub: FakeHub, tmp_path: Path) -> None:
     hub.job(1, state="completed", results="complete", files={"a": DATA})
     for after in (0, 10, 250, 1, 0):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from meyrin.agent.config import AgentConfig
+from meyrin.agent.durable import sync_folder, write
 from meyrin.client.connection import Connection
 from meyrin.domain.errors import NotAllowed
 
@@ -45,23 +45,14 @@ def read_secret(path: Path) -> str:
 
 def keep(path: Path, text: str) -> None:
     """Write a file of mode 600 that outlives a power cut, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    replace(part, path)
+    write(str(path), text.encode(), 0o600)
+    sync_folder(path.parent)
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename, and have the folder know it on disk."""
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)
 
 
 def next_of(path: Path) -> Path:

@@ -41,6 +41,7 @@ SECOND = 1_000_000_000
 AHEAD = 64  # jobs claimed at once while jobs are so short that each claim would cost a sync
 SHORT = 16  # so many starts within a second are short jobs
 AT_ONCE = 16  # starts before the keeper looks again who asks something, and what has ended
+FULL_NS = 10 * SECOND  # until a job is tried again for whose files there was no room
 QUEUED_NS = SECOND  # a job is told to be queued once it has been for so long
 NEVER = 1 << 62
 
@@ -85,6 +86,7 @@ class Jobs:
         self._dirty = False
         self._picked: list[tuple[Part, Waiting, Place]] = []
         self._recent: deque[int] = deque(maxlen=SHORT)
+        self._aside: deque[tuple[int, Part, Waiting]] = deque()  # until when, of which partition
         self._untold: deque[tuple[int, Job]] = deque()  # until when, which queued job
         me = os.getpid()
         self._children = open_children(me)
@@ -105,6 +107,7 @@ class Jobs:
                 part.retake(run.job.place, run.job.asked)
         self._queued = 0
         self._picked = []  # their places were in the partitions before
+        self._aside.clear()
         queued = [job for job in self.state.jobs.values() if job.phase is Phase.QUEUED]
         self._enqueue(sorted(queued, key=lambda job: job.serial))
 
@@ -123,9 +126,9 @@ class Jobs:
             if why := self._impossible(job):
                 self.state.end(job, End("not_started", why=why))
                 continue
-            job.waiting = Waiting(
-                job.serial, job.nodes, job.asked, claimed=0 if job.claimed else -1
-            )
+            # its claim may be on its way to the disk still
+            claimed = self.state.journal.want() if job.claimed else -1
+            job.waiting = Waiting(job.serial, job.nodes, job.asked, claimed=claimed)
             self.parts[job.partition].push(job.waiting)
             self._queued += 1
             if not job.seq:
@@ -204,6 +207,7 @@ class Jobs:
             else:
                 left -= 1
         self._picked = waits
+        self.more = self.more or self._dirty
 
     def _pick(self) -> None:
         claims: list[int] = []
@@ -232,7 +236,8 @@ class Jobs:
         return AHEAD if len(recent) == SHORT and recent[-1] - recent[0] < SECOND else 1
 
     def _start(self, part: Part, waiting: Waiting, place: Place) -> bool:
-        """Start one; False when the machine has no room for a process just now."""
+        """Start one, or set it aside or end it; False when the machine has no room for a process
+        just now."""
         job = self.state.by_serial[waiting.serial]
         start = job.start
         assert start is not None, "a queued job has its start"
@@ -242,8 +247,7 @@ class Jobs:
         def last_moment(script: str) -> None:
             """From here on it may have started, whatever happens to this keeper."""
             at = ["at", job.serial, start_ms, began, place.nodes, place.devices, script]
-            self.state.record(at)
-            self.state.journal.flush()
+            self.state.record_with_room(at)
 
         outcome = spawn(start, self.scripts, env, (job.stdout, job.stderr), last_moment)
         if isinstance(outcome, Started):
@@ -253,9 +257,16 @@ class Jobs:
             self.scripts.use(job.script)
             self._recent.append(began)
         elif outcome.again:
-            self.state.record(["back", job.serial])  # still claimed, by this keeper
-            self.state.journal.flush()
+            if job.place is not None:
+                self.state.record(["back", job.serial])  # still claimed, by this keeper
+                self.state.journal.flush()
             return False
+        elif outcome.full:
+            part.release(place, job.asked)
+            waiting.passed = 0
+            self._aside.append((up_ns() + FULL_NS, part, waiting))
+            self._dirty = True
+            return True
         else:
             self.state.end(job, End("not_started", why=outcome.why))
             part.release(place, job.asked)
@@ -268,12 +279,15 @@ class Jobs:
     def due_ns(self) -> int:
         """When `tick` has something to do, by the boot clock."""
         due = min((run.due_ns() for run in self.running.values()), default=NEVER)
+        if self._aside:
+            due = min(due, self._aside[0][0])
         return min(due, self._untold[0][0]) if self._untold else due
 
     def tick(self) -> None:
         now = up_ns()
         if now >= self.retry_ns:
             self.retry_ns = NEVER
+        self._again(now)
         while self._untold and (self._untold[0][1].seq or self._untold[0][0] <= now):
             job = self._untold.popleft()[1]
             if not job.seq:  # what started or ended meanwhile is told of as that
@@ -291,6 +305,13 @@ class Jobs:
             elif run.warn_ns <= now:
                 run.warn_ns = NEVER
                 self._warn(run)
+
+    def _again(self, now_ns: int) -> None:
+        """What was set aside stands in its line again when its time has come."""
+        while self._aside and self._aside[0][0] <= now_ns:
+            _, part, waiting = self._aside.popleft()
+            part.push_again(waiting)
+            self._dirty = True
 
     def stop(self, run: Run, reason: str) -> None:
         """TERM to its whole group now, KILL after the grace."""

@@ -27,13 +27,13 @@ from meyrin.agent.keeper_slots import Part, Place, compress
 from meyrin.domain.units import NodeShape
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # somebody makes room; no accepted job is given up for it
 _TEMPORARY = (
     errno.EAGAIN,
     errno.ENOMEM,
     errno.EMFILE,
     errno.ENFILE,
-    errno.ENOSPC,  # somebody makes room; an accepted job is not given up for it
-    errno.EDQUOT,
+    *_FULL,
 )
 _START_TIMES = StartTimes()
 _RESET = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
@@ -47,13 +47,19 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """No process ran. `again`: the machine had no room for one just then."""
+    """No process ran. `again`: the machine had no room for one just then; `full`: a place that
+    its own request names had none, which says nothing of other jobs."""
 
     why: str
     again: bool = False
+    full: bool = False
 
 
 class _CannotStart(Exception):
+    pass
+
+
+class _Full(_CannotStart):
     pass
 
 
@@ -182,7 +188,7 @@ def spawn(
         )
         after_ns = up_ns()
     except _CannotStart as error:
-        return NotStarted(str(error))
+        return NotStarted(str(error), full=isinstance(error, _Full))
     except OSError as error:
         if error.errno in _TEMPORARY:
             return NotStarted(f"no process can be started just now: {error.strerror}", again=True)
@@ -216,7 +222,7 @@ def _enter(start: Start) -> None:
             os.makedirs(start.workdir, 0o700, exist_ok=True)  # noqa: PTH103 - any bytes, fast
         os.chdir(start.workdir)
     except OSError as error:
-        raise _CannotStart(f"working directory {start.workdir}: {_word(error)}") from error
+        raise _of_path(f"working directory {start.workdir}", error) from error
 
 
 def _open_streams(start: Start, stdout: str, stderr: str, fds: list[int]) -> None:
@@ -244,12 +250,17 @@ def _open(noun: str, path: str, flags: int) -> int:
     try:
         fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno in _TEMPORARY:
+        if error.errno in _TEMPORARY and error.errno not in _FULL:
             raise
-        raise _CannotStart(f"{noun} {path}: {_word(error)}") from error
+        raise _of_path(f"{noun} {path}", error) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.set_blocking(fd, True)
     return fd
+
+
+def _of_path(what: str, error: OSError) -> _CannotStart:
+    kind = _Full if error.errno in _FULL else _CannotStart
+    return kind(f"{what}: {_word(error)}")
 
 
 def _word(error: OSError) -> str:

@@ -134,6 +134,10 @@ class Part:
     def push(self, job: Waiting) -> None:
         self.lines.setdefault((job.nodes, job.asked), deque()).append(job)
 
+    def push_again(self, job: Waiting) -> None:
+        """One that was picked before those which stand in its line now."""
+        self.lines.setdefault((job.nodes, job.asked), deque()).appendleft(job)
+
     def _heads(self) -> list[tuple[int, int, deque[Waiting]]]:
         heads = []
         for key, line in list(self.lines.items()):

@@ -10,6 +10,7 @@ starts, and before an end is told.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,20 @@ class State:
     def record(self, record: Record) -> None:
         self.journal.append(dump(record))
         self._apply(record)
+
+    def record_with_room(self, record: Record) -> None:
+        """As `record`, and in the kernel when it returns; not from the reserve, which is for ends.
+        Raises OSError when there is no room."""
+        payload = dump(record)
+        self._flush()  # what had no room before: it shall not grow in memory
+        self.journal.room(len(payload))
+        self.journal.append(payload)
+        self._apply(record)
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self.journal.flush():
+            raise OSError(errno.ENOSPC, "the journal has no room")
 
     def submit(self, raw: bytes, starts: Sequence[Start]) -> list[Job]:
         """Accept; returns the new jobs. Raises OSError, accepting none, when there is no room."""

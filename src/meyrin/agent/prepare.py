@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
+from meyrin.agent.durable import sync_folder
 from meyrin.agent.journal import Item
 from meyrin.domain.errors import StorageFull
 from meyrin.domain.job import JobRequest, Resources
@@ -61,10 +62,12 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         for file in request.inputs:
             target = folder.path / file.name
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not target.exists():
+            if not target.exists():  # else it is whole, or its job has begun to change it
                 view = FileView(name=file.name, sha256=file.sha256, size=file.size)
                 fetch(work.attempt, view, target)
             target.chmod(0o700 if file.executable else 0o600)
+        if request.inputs:
+            _sync_names(folder.path, request)
     workdir = os.path.normpath(os.path.join(folder.path, request.chdir or "."))  # noqa: PTH118
     return Start(
         attempt=work.attempt,
@@ -89,6 +92,13 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
         cores_per_task=request.resources.cores_per_task,
         exclusive=request.resources.exclusive,
     )
+
+
+def _sync_names(folder: Path, request: JobRequest) -> None:
+    """The inputs outlive a power cut, each with its name."""
+    inside = {folder / above for file in request.inputs for above in PurePath(file.name).parents}
+    for place in inside | {folder.parent}:
+        sync_folder(place)
 
 
 def of_site(config: AgentConfig) -> dict[str, str]:

@@ -230,6 +230,8 @@ def _fill(connection: Connection, address: str, file: FileView, part: Path, told
                 raise broken or Failed(f"the hub sends no more of {file.name} after byte {have}")
             if broken:
                 connection.back_off(barren + 1)
+        sink.flush()
+        os.fsync(sink.fileno())  # before it has its name: what is there is whole
     told(file.size)
 
 

@@ -17,6 +17,7 @@ from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import Done
 from meyrin.agent.slurm.rest import Rest
 from meyrin.agent.slurm.transport import AssociationFacts, QosFacts
+from meyrin.domain.job import WarnSignal
 from meyrin.testing.slurmrestd import NEW, FakeRestd
 
 TEXT = """
@@ -273,3 +274,13 @@ def test_a_token_that_is_mended_is_asked_by_at_once(tmp_path):
     made.pass_s(4)
     assert made.seen().phase is Phase.QUEUED
     assert [job.name for job in made.cluster.jobs] == ["meyrin-a"]
+
+
+@pytest.mark.parametrize(
+    ("walltime_s", "before_s", "asked_s"), [(600, 20, 20), (90, 20, 50), (61, 65_500, 65_535)]
+)
+def test_a_warning_is_counted_back_from_the_wall_time_itself(site, walltime_s, before_s, asked_s):
+    """Slurm counts it from the end of the last whole minute."""
+    warned = WarnSignal("USR1", before_s, shell_only=True)
+    site.submit("a", walltime_s=walltime_s, warn_signal=warned)
+    assert site.batch.book.jobs["a"].submission.signal == replace(warned, before_s=asked_s)

@@ -43,7 +43,7 @@ def made(
     one = Start(script=f"#!/bin/bash\n{script}\n", **(fields | other))
     environment = environment_of(one)
     text = job_file(one, spool.own_output(one.attempt), 1, environment, words or {})
-    spool.prepare(one.attempt, one.script, text)
+    assert spool.prepare({one.attempt: (one.script, text)}) == {}
     return one
 
 
@@ -306,3 +306,87 @@ def test_scripts_that_can_never_run(spool, tmp_path, script, words):
     from dataclasses import replace
 
     assert words in objection(replace(one, script=script), {})
+
+
+def test_an_emptied_script_is_never_taken_for_a_success(spool, tmp_path):
+    """As a power cut leaves it on a disk that lies about what it has."""
+    one = made(spool, tmp_path, "exit 3")
+    os.truncate(f"{spool.folder(one.attempt)}/script", 0)
+    assert run(spool, one) == 64
+    (found,) = spool.runs(one.attempt)
+    assert found.never == f"what it needs in {spool.folder(one.attempt)} is damaged"
+    assert found.code is None
+
+
+def test_what_a_wrapper_needs_is_on_disk_before_slurm_hears_of_it(spool, tmp_path, monkeypatch):
+    synced, renamed = set(), []
+
+    def fsync(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+
+    def rename(old: str, new: str) -> None:
+        renamed.append((new, Path(old).stat().st_ino in synced))
+        Path(old).replace(new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    one = made(spool, tmp_path, "exit 3")
+    folder = Path(spool.folder(one.attempt))
+    assert sorted(renamed) == [(f"{folder}/job", True), (f"{folder}/script", True)]
+    assert {folder.stat().st_ino, folder.parent.stat().st_ino} <= synced
+
+
+def test_what_can_not_be_written_is_said_of_that_attempt_alone(spool):
+    Path(spool.folder("b")).write_text("a file where its folder should be")
+    failed = spool.prepare({"a": ("#!/bin/sh\n", "whole=yes\n"), "b": ("#!/bin/sh\n", "")})
+    assert isinstance(failed.pop("b"), FileExistsError)
+    assert failed == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("start.²", "5\n1\nn\n\n.\n"),
+        ("start.100001", "5\n1\nn\n\n.\n"),
+        (f"start.{'9' * 200}", "5\n1\nn\n\n.\n"),
+        ("start.1", "5\n-5\nn\n\n.\n"),
+        ("start.1", "5\n²\nn\n\n.\n"),
+        ("start.1", f"5\n{'9' * 5000}\nn\n\n.\n"),
+        ("never.1", "5\n999999999999\nwhy\n.\n"),
+        ("end.1", "5\n1\n2\n-9\nno\n0m0.1s 0m0.1s\n0m0.1s 0m0.1s\n.\n"),
+        ("start.1", "5\n1\n" + "n" * (1 << 17) + "\n\n.\n"),
+        ("second.²", ""),
+        ("second.-1", ""),
+        ("second.999999999999", ""),
+    ],
+)
+def test_what_no_wrapper_writes_says_nothing(spool, name, text):
+    """A job runs as the same user, and can write there."""
+    Path(spool.folder("a")).mkdir()
+    Path(spool.folder("a"), name).write_text(text)
+    assert spool.runs("a") == []
+    assert spool.seconds("a") == []
+    number, _, kind = name[::-1].partition(".")
+    news = News("a", kind[::-1], f"a.{number[::-1]}.{kind[::-1]}")
+    assert spool.told(news) is None
+
+
+def test_a_pipe_or_a_folder_in_place_of_a_fact_holds_up_nobody(spool):
+    folder = Path(spool.folder("a"))
+    folder.mkdir()
+    os.mkfifo(folder / "start.0")
+    (folder / "end.0").mkdir()
+    assert spool.runs("a") == []
+    assert spool.told(News("a", "", "noise")) is None
+
+
+def test_a_name_among_the_news_that_stays_holds_up_no_other(spool, tmp_path):
+    """A folder, or what another machine of an NFS holds open."""
+    (spool.root / "news" / "x.0.start").mkdir()
+    spool.put_away(spool.news())
+    assert spool.news() == []
+    one = made(spool, tmp_path, "exit 3")
+    assert run(spool, one) == 3
+    assert {news.attempt for news in spool.news()} == {one.attempt}
+    spool.put_away(spool.news())
+    assert spool.news() == []

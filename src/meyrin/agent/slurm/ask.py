@@ -22,10 +22,12 @@ from meyrin.agent.slurm.transport import (
     PartitionFacts,
     Submission,
 )
+from meyrin.domain.job import WarnSignal
 from meyrin.domain.site import Partition
 from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
+_MOST_BEFORE_S = 65_535  # Slurm keeps it in 16 bits
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
@@ -107,10 +109,19 @@ def submission(
         reservation=place.reservation,
         features=place.features,
         requeue=start.requeue,
-        signal=start.warn_signal,
+        signal=_warning(start),
         comment=f"Meyrin job {start.job} {start.name}"[:200],
         environment=tuple((name, base[name]) for name in _KEEP if name in base),
     )
+
+
+def _warning(start: Start) -> WarnSignal | None:
+    """Slurm counts it back from the end of a whole minute, where the wrapper ends what ends within
+    one."""
+    warn = start.warn_signal
+    if warn is None:
+        return None
+    return replace(warn, before_s=min(warn.before_s + -start.walltime_s % 60, _MOST_BEFORE_S))
 
 
 def renewed(asked: Submission, place: Place | None, account: str | None) -> Submission:

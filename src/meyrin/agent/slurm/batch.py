@@ -355,8 +355,10 @@ class SlurmBatch:
             one = late.ended(job, runs, seconds, now_s)
             return None if one is None else self.second.keep(one)
 
-        for attempt in self.book.forget(attempts, now_s, keep):
-            self.spool.forget(attempt)
+        self.book.forget(attempts, now_s, keep)
+        for attempt in attempts:
+            if attempt not in self.book.jobs:  # also what an agent that was killed began to forget
+                self.spool.forget(attempt)
 
     def late(self) -> tuple[Late, ...]:
         self.second.look_once()

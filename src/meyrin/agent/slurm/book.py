@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from meyrin.agent.batch import BatchJob, Changes, Phase
@@ -20,7 +21,7 @@ class Book:
         self._number = int(store.recall("number") or 0)
 
     def add(self, new: Sequence[tuple[Job, str, str]]) -> None:
-        with self.changed:
+        with self._kept():
             for job, _, _ in new:
                 if job.stage is Stage.ENDED:
                     self._tell(job)
@@ -29,21 +30,36 @@ class Book:
             self.changed.notify_all()
 
     def change(self, attempts: Iterable[str], how: Callable[[Job], None]) -> None:
-        """Change some and keep it, in one transaction. What is ended stays as it is."""
-        with self.changed:
-            touched = []
+        """Change some and keep it, in one transaction; none is changed where that fails. What is
+        ended stays as it is."""
+        with self._kept() as touched:
             for attempt in attempts:
                 job = self.jobs.get(attempt)
                 if job is None or job.stage is Stage.ENDED:
                     continue
-                before, was = job.seen, job.stage
+                before = replace(job)
+                touched.append((job, before))
                 how(job)
-                if _news(job, before, was):
+                if _news(job, before.seen, before.stage):
                     self._tell(job)
-                touched.append(job)
             if touched:
-                self.store.save(touched)
+                self.store.save([job for job, _ in touched])
                 self.changed.notify_all()
+
+    @contextmanager
+    def _kept(self) -> Iterator[list[tuple[Job, Job]]]:
+        """Nobody sees what is not on disk: what fails in here leaves the jobs of the list as they
+        were before, and no number is taken."""
+        touched: list[tuple[Job, Job]] = []
+        with self.changed:
+            number = self._number
+            try:
+                yield touched
+            except BaseException:
+                self._number = number
+                for job, before in reversed(touched):
+                    job.become(before)
+                raise
 
     def _tell(self, job: Job) -> None:
         self._number += 1
@@ -74,8 +90,8 @@ class Book:
 
     def forget(
         self, attempts: Sequence[str], now_s: int, keep: Callable[[Job], PutAway | None]
-    ) -> list[str]:
-        """Those that have ended are dropped; returns them. `keep` says what stays of each."""
+    ) -> None:
+        """Those that have ended are dropped. `keep` says what stays of each."""
         with self.changed:
             over = [a for a in attempts if a in self.jobs and self.jobs[a].stage is Stage.ENDED]
             if over:
@@ -83,7 +99,6 @@ class Book:
                 self.store.forget(over, now_s, kept)
             for attempt in over:
                 del self.jobs[attempt]
-            return over
 
 
 def _news(job: Job, before: BatchJob, was: Stage) -> bool:

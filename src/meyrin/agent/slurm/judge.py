@@ -19,6 +19,7 @@ from signal import SIGKILL, SIGTERM
 from meyrin.agent.batch import BatchJob, Phase, Usage
 from meyrin.agent.slurm.spool import Run
 from meyrin.agent.slurm.transport import AccountingRow, QueueRow
+from meyrin.domain.units import LAST_S
 
 WAITS = frozenset({
     "PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT",
@@ -393,7 +394,8 @@ def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage |
 
 def _length(runs: Sequence[Run]) -> int:
     """The seconds of these runs; 0 for one over whose length the clock stepped back."""
-    return sum(max(0, (run.end_s or 0) - (run.start_s or run.end_s or 0)) for run in runs)
+    lengths = [max(0, (run.end_s or 0) - (run.start_s or run.end_s or 0)) for run in runs]
+    return min(sum(lengths), LAST_S)
 
 
 def _cpu(runs: Sequence[Run]) -> int | None:

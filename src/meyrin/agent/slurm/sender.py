@@ -152,13 +152,20 @@ class Sender:
 
     def _ask_all(self, attempts: Sequence[str]) -> list[tuple[str, object]]:
         hands = self._hands()
-        answers = list((hands.map if hands else map)(self._ask, attempts))
-        return list(zip(attempts, answers, strict=True))
+        noted = [a for a in attempts if self._noted(a)]
+        failed = self.spool.prepare({a: self.book.store.needs(a) for a in noted})
+        asked = [attempt for attempt in noted if attempt not in failed]
+        answers = (hands.map if hands else map)(self._ask, asked)
+        return [*failed.items(), *zip(asked, answers, strict=True)]
+
+    def _noted(self, attempt: str) -> Job | None:
+        job = self.book.jobs.get(attempt)
+        return job if job and job.stage is Stage.SENDING else None
 
     def _ask(self, attempt: str) -> object:
         """Slurm's id, or the exception that was the answer; None: it was not asked after all."""
-        job = self.book.jobs.get(attempt)
-        if job is None or job.stage is not Stage.SENDING:
+        job = self._noted(attempt)
+        if job is None:
             return None
         said: Exception | None = self._no_more.get(queue_of(job))
         if self._silent(self.clock_s()):
@@ -166,7 +173,6 @@ class Sender:
         if said is not None:
             return said
         try:
-            self.spool.prepare(attempt, *self.book.store.needs(attempt))
             return self.transport.submit(
                 replace(job.submission, script=self.spool.wrapper(attempt))
             )

@@ -18,16 +18,22 @@ import re
 import shutil
 import signal
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from meyrin.agent.batch import Start
-from meyrin.domain.errors import InvalidInput
+import structlog
 
-_TIMES = re.compile(r"(\d+)m(\d+)[.,](\d+)s (\d+)m(\d+)[.,](\d+)s")
+from meyrin.agent.batch import Start
+from meyrin.agent.durable import sync_folder, write
+from meyrin.domain.errors import InvalidInput
+from meyrin.domain.units import LAST_S
+
+log = structlog.get_logger("meyrin.slurm")
+_TIMES = re.compile(r"(\d{1,9})m(\d\d?)[.,](\d+)s (\d{1,9})m(\d\d?)[.,](\d+)s", re.ASCII)
 # what Slurm itself decides about the run, and the job's tools (srun) rely on
 _SLURM_KEEPS = re.compile(
     r"SLURM_(?!ARRAY_|SUBMIT_DIR$|SUBMIT_HOST$|JOB_NAME$|GPUS$|GPUS_PER_|MEM_PER_[CG]PU$"
@@ -44,6 +50,9 @@ _PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
+_MOST_RUNS = 100_000  # as reports have it
+_LONGEST = 1 << 16  # of a fact, in characters
+_SYNCS = 16  # at the same time: a disk takes them together
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
 
 
@@ -95,8 +104,10 @@ class Spool:
             )
         self._attempts = str(self.root / "a")
         self._news = str(self.root / "news")
+        self._stuck: set[str] = set()  # names in there that can't be removed
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+        sync_folder(self.root)
 
     def folder(self, attempt: str) -> str:
         return f"{self._attempts}/{attempt}"
@@ -105,12 +116,28 @@ class Spool:
         """Where a job prints that named no file."""
         return f"{self.folder(attempt)}/output"
 
-    def prepare(self, attempt: str, script: str, job: str) -> None:
-        """Write what the wrapper needs; the same again is no harm. Raises OSError."""
+    def prepare(self, needs: Mapping[str, tuple[str, str]]) -> dict[str, OSError]:
+        """Write what wrappers need, by attempt its script and job file; on disk when it returns.
+        The same again is no harm. Returns for which it could not be done, and why."""
+        with ThreadPoolExecutor(_SYNCS, "spool") as hands:
+            answers = zip(needs, hands.map(self._prepare, needs, needs.values()), strict=True)
+            failed = {attempt: error for attempt, error in answers if error is not None}
+        try:
+            sync_folder(self._attempts)
+        except OSError as error:
+            return dict.fromkeys(needs, error)
+        return failed
+
+    def _prepare(self, attempt: str, needs: tuple[str, str]) -> OSError | None:
         folder = self.folder(attempt)
-        os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
-        _write(f"{folder}/job", job, 0o600)
-        _write(f"{folder}/script", script, 0o700)
+        try:
+            os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
+            for name, text, mode in zip(("script", "job"), needs, (0o700, 0o600), strict=True):
+                write(f"{folder}/{name}", text.encode("utf-8", "surrogateescape"), mode)
+            sync_folder(folder)
+        except OSError as error:
+            return error
+        return None
 
     def wrapper(self, attempt: str) -> str:
         """The batch script: it goes to Slurm as text."""
@@ -122,7 +149,7 @@ class Spool:
         """Say where wrappers tell their news to, as bash opens it; nowhere when there is none."""
         text = "".join(f"{place}\n" for place in places)
         if text:
-            _write(str(self.root / "push"), text, 0o600)
+            write(str(self.root / "push"), text.encode(), 0o600)
         else:
             (self.root / "push").unlink(missing_ok=True)
 
@@ -145,20 +172,21 @@ class Spool:
         except OSError:
             return []
         for name in sorted(names, reverse=True):  # start before never before end
-            kind, _, number = name.partition(".")
-            if kind in _READ and number.isdigit():
-                run = self._fact(attempt, kind, int(number), found.get(int(number)))
+            kind, _, text = name.partition(".")
+            number = _number(text, _MOST_RUNS)
+            if kind in _READ and number is not None:
+                run = self._fact(attempt, kind, number, found.get(number))
                 if run is not None:
-                    found[int(number)] = run
+                    found[number] = run
         return [found[number] for number in sorted(found)]
 
     def told(self, news: News) -> Run | None:
         """What one piece of news says, read by its name: a folder's list may be seen late on a
         shared file system, a file that is opened is not."""
-        number = news.file.rsplit(".", 2)[1]
-        if news.kind not in _READ or not number.isdigit():
+        if news.kind not in _READ:
             return None
-        return self._fact(news.attempt, news.kind, int(number))
+        number = _number(news.file.rsplit(".", 2)[1], _MOST_RUNS)
+        return None if number is None else self._fact(news.attempt, news.kind, number)
 
     def seconds(self, attempt: str) -> list[int]:
         """When further copies came and ended at once."""
@@ -166,8 +194,8 @@ class Spool:
             names = os.listdir(self.folder(attempt))  # noqa: PTH208
         except OSError:
             return []
-        found = [name.partition(".")[2] for name in names if name.startswith("second.")]
-        return sorted(int(moment) for moment in found if moment.isdigit())
+        words = [name.partition(".")[2] for name in names if name.startswith("second.")]
+        return sorted(second for word in words if (second := _number(word, LAST_S)) is not None)
 
     def fence(self, attempt: str) -> bool:
         """Claim it for nobody: from now on no copy runs. False when one has begun already."""
@@ -196,8 +224,8 @@ class Spool:
         system that was full may have kept some lines of it."""
         path = f"{self.folder(attempt)}/{kind}.{number}"
         try:
-            with open(path, errors="replace") as file:  # noqa: PTH123
-                lines = file.read().split("\n")
+            with open(path, errors="replace", opener=_unblocked) as file:
+                lines = file.read(_LONGEST).split("\n")
             if lines[-2:] != [".", ""]:
                 return None
             return _READ[kind](known or Run(number, lines[0]), lines[:-2])
@@ -216,6 +244,8 @@ class Spool:
             return []
         with entries:
             for entry in entries:
+                if entry.name in self._stuck:
+                    continue
                 attempt, _, rest = entry.name.partition(".")
                 found.append(News(attempt, rest.rpartition(".")[2], entry.name))
                 if len(found) >= most:
@@ -223,25 +253,17 @@ class Spool:
         return found
 
     def put_away(self, news: Iterable[News]) -> None:
-        """They are in the journal now."""
+        """They are in the journal now. What can't be removed is passed over from now on."""
         for each in news:
-            Path(self._news, each.file).unlink(missing_ok=True)
+            path = Path(self._news, each.file)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._stuck.add(each.file)
+                log.warning("slurm.news_stay", file=str(path), error=str(error))
 
     def forget(self, attempt: str) -> None:
         shutil.rmtree(self.folder(attempt), ignore_errors=True)
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    """A whole new file: a copy that runs already keeps the one that it opened."""
-    part = f"{path}.new"
-    data = text.encode("utf-8", "surrogateescape")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        while data:
-            data = data[os.write(fd, data) :]
-    finally:
-        os.close(fd)
-    os.rename(part, path)  # noqa: PTH104
 
 
 @lru_cache(maxsize=1)
@@ -252,12 +274,31 @@ def _wrapper() -> str:
 # --- facts
 
 
+def _unblocked(path: str, flags: int) -> int:
+    """Nobody is waited for who has not opened the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _number(text: str, most: int) -> int | None:
+    """As a shell writes it. A job can write here too, so that anything may stand in its place."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most))):
+        return None
+    return number if (number := int(text)) <= most else None
+
+
+def _fact_number(text: str, most: int) -> int:
+    number = _number(text, most)
+    if number is None:
+        raise ValueError(text)
+    return number
+
+
 def _started(run: Run, lines: list[str]) -> Run:
-    return replace(run, start_s=int(lines[1]), node=lines[2])
+    return replace(run, start_s=_fact_number(lines[1], LAST_S), node=lines[2])
 
 
 def _never(run: Run, lines: list[str]) -> Run:
-    return replace(run, never="\n".join(lines[2:]), end_s=int(lines[1]))
+    return replace(run, never="\n".join(lines[2:]), end_s=_fact_number(lines[1], LAST_S))
 
 
 def _ended(run: Run, lines: list[str]) -> Run:
@@ -269,9 +310,9 @@ def _ended(run: Run, lines: list[str]) -> Run:
         cpu = (minutes * 60 + seconds) * 1000 + part
     return replace(
         run,
-        start_s=int(lines[1]),
-        end_s=int(lines[2]),
-        code=int(lines[3]) if lines[3] else None,
+        start_s=_fact_number(lines[1], LAST_S),
+        end_s=_fact_number(lines[2], LAST_S),
+        code=_fact_number(lines[3], 255) if lines[3] else None,
         over_time=lines[4] == "yes",
         cpu_ms=cpu,
     )
@@ -379,6 +420,4 @@ def _script_objection(script: str) -> str:
 
 def known_signal(name: str) -> bool:
     plain = name.upper().removeprefix("SIG")
-    return (
-        plain.isdigit() and 1 <= int(plain) <= 64
-    ) or f"SIG{plain}" in signal.Signals.__members__
+    return bool(_number(plain, 64)) or f"SIG{plain}" in signal.Signals.__members__

@@ -91,6 +91,10 @@ class Job:
     def attempt(self) -> str:
         return self.seen.attempt
 
+    def become(self, other: Job) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
+
 
 @dataclass(frozen=True, slots=True)
 class PutAway:

@@ -34,7 +34,7 @@ fi
 
 whole=
 . "$a/job"
-[ "$whole" = yes ] || not_started "what it needs in $a is damaged"
+[ "$whole" = yes ] && [ -s "$a/script" ] || not_started "what it needs in $a is damaged"
 
 check() { # WHAT PATH MODE
     local folder=${2%/*}
