@@ -153,7 +153,8 @@ class Sender:
     def _ask_all(self, attempts: Sequence[str]) -> list[tuple[str, object]]:
         hands = self._hands()
         noted = [a for a in attempts if self._noted(a)]
-        failed = self.spool.prepare({a: self.book.store.needs(a) for a in noted})
+        needs = {attempt: self.book.store.needs(attempt) for attempt in noted}
+        failed = self.spool.prepare(needs, together=hands is not None)
         asked = [attempt for attempt in noted if attempt not in failed]
         answers = (hands.map if hands else map)(self._ask, asked)
         return [*failed.items(), *zip(asked, answers, strict=True)]

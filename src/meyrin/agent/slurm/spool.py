@@ -17,8 +17,9 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -52,7 +53,7 @@ MAX_ALL = 1_500_000
 FENCED = "nobody"
 _MOST_RUNS = 100_000  # as reports have it
 _LONGEST = 1 << 16  # of a fact, in characters
-_SYNCS = 16  # at the same time: a disk takes them together
+_SYNCS = 16  # at the same time
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
 
 
@@ -116,11 +117,17 @@ class Spool:
         """Where a job prints that named no file."""
         return f"{self.folder(attempt)}/output"
 
-    def prepare(self, needs: Mapping[str, tuple[str, str]]) -> dict[str, OSError]:
+    def prepare(
+        self, needs: Mapping[str, tuple[str, str]], *, together: bool = True
+    ) -> dict[str, OSError]:
         """Write what wrappers need, by attempt its script and job file; on disk when it returns.
-        The same again is no harm. Returns for which it could not be done, and why."""
-        with ThreadPoolExecutor(_SYNCS, "spool") as hands:
-            answers = zip(needs, hands.map(self._prepare, needs, needs.values()), strict=True)
+        The same again is no harm. Returns for which it could not be done, and why. `together`:
+        many at the same time, which a disk takes as one."""
+        with ExitStack() as stack:
+            each: Callable[..., Iterable[OSError | None]] = map
+            if together and len(needs) > 1:
+                each = stack.enter_context(ThreadPoolExecutor(_SYNCS, "spool")).map
+            answers = zip(needs, each(self._prepare, needs, needs.values()), strict=True)
             failed = {attempt: error for attempt, error in answers if error is not None}
         try:
             sync_folder(self._attempts)
