@@ -16,7 +16,7 @@ from meyrin.agent.credential import own_files
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.output import Tail
-from meyrin.agent.prepare import clear_away, folder_of
+from meyrin.agent.prepare import clear_away, folder_of, own_folder
 from meyrin.agent.results import bring_back
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
@@ -356,10 +356,10 @@ def test_a_file_that_can_not_be_read_leaves_the_others(folder):
     hub, job = item("*.txt", "b.bin")
     real = hub.upload
 
-    def picky(path):
+    def picky(path, opener):
         if path.name == "a.txt":
             raise InvalidInput("a.txt changed while it was sent")
-        return real(path)
+        return real(path, opener)
 
     hub.upload = picky
     bring_back(hub, job, folder)
@@ -372,13 +372,84 @@ def test_a_file_that_can_not_be_read_leaves_the_others(folder):
 def test_what_passes_is_waited_out_and_loses_no_result(folder, passing):
     hub, job = item("*")
 
-    def refuses(_):
+    def refuses(*_):
         raise passing("not now")
 
     hub.upload = refuses
     with pytest.raises(passing):
         bring_back(hub, job, folder)
     assert hub.left == {}
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A folder of the agent's machine that jobs on nodes can't read."""
+    made = tmp_path / "etc"
+    made.mkdir()
+    (made / "credential").write_text("secret")
+    return made
+
+
+@pytest.mark.parametrize("place", ["", ".."])
+def test_a_link_in_the_place_of_the_jobs_folder_brings_nothing_back(tmp_path, secret, place):
+    """Its own, or the one above it: the agent follows it to what only the agent can read."""
+    hub, job = item("credential*", "**")
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
+    folder = own_folder(config, job)
+    folder.parent.mkdir(parents=True)
+    put = Path(os.path.normpath(folder / place))
+    if place:
+        put.rmdir()
+        secret.rename(tmp_path / folder.name)
+        secret = tmp_path
+    put.symlink_to(secret)
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "not found: . (a link is in the place of the job's folder)"
+    assert files == []
+    assert hub.files == {}
+    if not place:
+        clear_away(config, job)
+        assert not put.is_symlink()
+        assert (secret / "credential").exists()
+
+
+def test_an_operators_link_above_the_folder_of_the_agent_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "agent").symlink_to("disk")
+    hub, job = item("a.txt")
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
+    folder_of(config, job).path.mkdir(parents=True)
+    (folder_of(config, job).path / "a.txt").write_text("a")
+    bring_back(hub, job, own_folder(config, job))
+    assert hub.left[job.work.attempt][0] == "complete"
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "pipe"])
+def test_what_becomes_a_link_after_it_was_found_is_not_sent(folder, secret, what):
+    """A process that a job left behind on a node goes on while the agent looks."""
+    hub, job = item("out/credential", "a.txt")
+    (folder / "out" / "credential").write_text("mine")
+    real = hub.upload
+
+    def late(path, opener):
+        if path.name == "credential":
+            path.unlink()
+            if what == "file":
+                path.symlink_to(secret / "credential")
+            elif what == "folder":
+                path.parent.rename(folder / "was")
+                path.parent.symlink_to(secret)
+            else:
+                os.mkfifo(path)
+        return real(path, opener)
+
+    hub.upload = late
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert [file.name for file in files] == ["a.txt"]
+    assert state.startswith("not found: out/credential (")
+    assert list(hub.files.values()) == [b"a.txt"]
 
 
 def test_names_of_results_are_text_on_the_wire(folder):

@@ -40,7 +40,7 @@ from meyrin.agent.journal import Item, Journal
 from meyrin.agent.notes import Notes
 from meyrin.agent.output import Tail
 from meyrin.agent.patience import MANY, Patience, gather_s
-from meyrin.agent.prepare import clear_away, folder_of, no_room, start_of
+from meyrin.agent.prepare import clear_away, no_room, own_folder, start_of
 from meyrin.agent.queue import tell_queue
 from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
@@ -342,7 +342,7 @@ class Agent:
     def _bring_back(self, attempt: str) -> None:
         item = self._items[attempt]
         seal = sealing(self.config, self.site, item)
-        bring_back(self.hub, item, folder_of(self.config, item).path, seal)
+        bring_back(self.hub, item, own_folder(self.config, item), seal)
         self.journal.results_sent(attempt)
 
     def tell_queue_once(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem, Output
 from meyrin.agent.hub import Hub
+from meyrin.agent.within import at_once, place_of
 from meyrin.wire.agents import Chunk
 
 _PIECE = 256 * 1024
@@ -117,16 +118,11 @@ class Tail:
             # may have no end
             if not stat.S_ISREG(os.stat(file.path).st_mode):  # noqa: PTH116 - a hot path
                 return b""
-            with open(file.path, "rb", opener=_at_once) as stream:
-                really = os.readlink(f"/proc/self/fd/{stream.fileno()}")  # noqa: PTH115
+            with open(file.path, "rb", opener=at_once) as stream:
+                really = place_of(stream.fileno())
                 if really in self._own or os.path.dirname(really) in self._own:  # noqa: PTH120
                     return b""
                 stream.seek(file.offset)
                 return stream.read(_PIECE)
         except OSError:
             return b""  # not there yet, or taken away by its owner
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting, should it have become a pipe meanwhile."""
-    return os.open(path, flags | os.O_NONBLOCK)

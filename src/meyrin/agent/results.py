@@ -10,21 +10,25 @@ from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.seal import seal
+from meyrin.agent.within import Opener, only_in
 from meyrin.domain.errors import MeyrinError, NotLoggedIn
 from meyrin.wire.jobs import FileView
 
 EVIDENCE = "evidence.zip"
-Seal = Callable[[Path], Path]  # what a job left under that name → what is brought back
+# what a job left under that name, and how to open it → what is brought back
+Seal = Callable[[Path, Opener], Path]
 
 
 def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None) -> None:
     """Upload the results of one ended attempt and say which there are. May be repeated.
 
+    `folder` is the job's, named without links: one in it is the job's own, and leads nowhere else.
     Where `sealed_by` is given, the evidence goes as what it makes of it, or not at all. Raises
     what may pass (a hub that is away, has no room or knows this agent no longer) before anything
     is told, so that nothing is given up for it.
     """
     sealed: list[Path] = []
+    opener = only_in(folder)
     views: list[FileView] = []
     patterns = item.request.output_files
     each = {pattern: matches(folder, (pattern,)) for pattern in patterns}
@@ -39,10 +43,10 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
             continue
         try:
             if sealed_by is not None and name == EVIDENCE:
-                sealed.append(sealed_by(path))
-                sent = hub.upload(sealed[-1])
+                sealed.append(sealed_by(path, opener))
+                sent = hub.upload(sealed[-1], only_in(sealed[-1].parent))
             else:
-                sent = hub.upload(path)
+                sent = hub.upload(path, opener)
         except (OSError, MeyrinError) as error:
             if isinstance(error, MeyrinError) and (error.retry or isinstance(error, NotLoggedIn)):
                 raise
@@ -67,4 +71,4 @@ def sealing(config: AgentConfig, site: str, item: Item) -> Seal | None:
 
     if not handed.is_run(item.request):
         return None
-    return lambda path: seal(config, site, item, path)
+    return lambda path, opener: seal(config, site, item, path, opener)
