@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -281,8 +281,10 @@ class Agent:
     def watch_once(self, wait_s: float) -> None:
         """Note what changed in the batch system; all that lives, once the hub is back."""
         if self._tell_all:
-            lives = self.batch.look_up(tuple(self._items)).values()
-            self.journal.note([self._of_batch(j) for j in lives if j.phase is not Phase.ENDED])
+            there = self.batch.look_up(tuple(self._items)).values()
+            lives = [job for job in there if job.phase is not Phase.ENDED]
+            self.journal.note([self._of_batch(job) for job in lives])
+            self._follow(lives)  # no change tells an agent that starts again of what runs already
             self._tell_all = False
             self._news.set()
         before = self.journal.cursor()
@@ -292,15 +294,19 @@ class Agent:
         if ours or changes.cursor != before:
             self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
         self.door.left(job.attempt for job in ours if job.phase is Phase.ENDED)
-        for job in ours:
-            if job.phase is Phase.RUNNING:
-                self.tail.watch(job.attempt)
+        self._follow(ours)
         if ours:
             self._news.set()
             if changes.idle and len(ours) >= MANY:
                 self._rush.set()  # the last of many: nothing more comes that could go with them
             else:
                 self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
+
+    def _follow(self, jobs: Iterable[BatchJob]) -> None:
+        """From now on send what those print that run."""
+        for job in jobs:
+            if job.phase is Phase.RUNNING:
+                self.tail.watch(job.attempt)
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
