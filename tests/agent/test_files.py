@@ -14,7 +14,7 @@ from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.prepare import clear_away, folder_of, own_folder
 from meyrin.agent.results import bring_back
-from meyrin.domain.errors import InvalidInput, NotLoggedIn, StorageFull, Unreachable
+from meyrin.domain.errors import InvalidInput, NotFound, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
 from meyrin.wire.agents import ResultsBody
 
@@ -255,6 +255,36 @@ def test_what_becomes_a_link_after_it_was_found_is_not_sent(folder, secret, what
     assert [file.name for file in files] == ["a.txt"]
     assert state.startswith("not found: out/credential (")
     assert list(hub.files.values()) == [b"a.txt"]
+
+
+def test_what_the_hub_does_not_take_is_said_to_it(folder):
+    """A body of too many files, say: the same again would be refused again, for ever."""
+    hub, job = item("*")
+    real = hub.results
+
+    def small(attempt, epoch, state, files):
+        if files:
+            raise InvalidInput("the body is larger than 16 MiB")
+        real(attempt, epoch, state, files)
+
+    hub.results = small
+    bring_back(hub, job, folder)
+    words = "not found: * (the hub does not take it: the body is larger than 16 MiB)"
+    assert hub.left[job.work.attempt] == (words, [])
+
+
+def test_results_of_an_attempt_that_the_hub_does_not_know_are_given_up_if_a_hub_says_so(folder):
+    """It came back from a backup. A proxy may say the same while the hub is away."""
+    hub, job = item("*")
+
+    def unknown(*_):
+        raise NotFound("there is no such attempt")
+
+    hub.results = unknown
+    bring_back(hub, job, folder)
+    hub.who = unknown
+    with pytest.raises(NotFound):
+        bring_back(hub, job, folder)
 
 
 def test_names_of_results_are_text_on_the_wire(folder):

@@ -321,16 +321,23 @@ class Agent:
         self.tail.pump(last=ended)
         if not reports:
             return False
-        stale = self.hub.report(reports)
-        self.journal.sent(reports)
+        stale = set(self.hub.report(reports))
+        self.journal.sent(each for each in reports if each.attempt not in stale)
         if stale:
             log.warning("agent.stale", attempts=len(stale))
-            self.batch.cancel(tuple(self.batch.look_up(tuple(stale))))
+            # before that is noted: where the batch system gives no answer, the hub says it again
+            self._cancel(tuple(a for a in stale if a in self._items and a not in self._never))
+            self.journal.sent(each for each in reports if each.attempt in stale)
         return True
 
     def results_once(self) -> None:
         """Bring back the files that ended jobs left, and forget what is wholly told."""
-        self.results.go(self.journal.results_due)
+        try:
+            self.results.go(self.journal.results_due)
+        finally:  # what the hub can't take of one job keeps nothing of others
+            self._forget_told()
+
+    def _forget_told(self) -> None:
         done = self.journal.forgettable()
         if not done:
             return

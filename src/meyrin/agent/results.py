@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.seal import seal
 from meyrin.agent.within import Opener, only_in
-from meyrin.domain.errors import MeyrinError, NotLoggedIn
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, NotLoggedIn
 from meyrin.wire.jobs import FileView
 
+log = structlog.get_logger("meyrin.agent")
 EVIDENCE = "evidence.zip"
 # what a job left under that name, and how to open it → what is brought back
 Seal = Callable[[Path, Opener], Path]
@@ -54,9 +57,25 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
             continue
         views.append(sent.model_copy(update={"name": name}))
     state = "complete" if not missing else "not found: " + ", ".join(missing)
-    hub.results(item.work.attempt, item.work.epoch, state, views)
+    _tell(hub, item, state, views)
     for path in sealed:
         path.unlink(missing_ok=True)
+
+
+def _tell(hub: Hub, item: Item, state: str, views: list[FileView]) -> None:
+    """Say it, or that the hub does not take it; to a hub that knows no such attempt, nothing."""
+    attempt, epoch = item.work.attempt, item.work.epoch
+    try:
+        try:
+            hub.results(attempt, epoch, state, views)
+        except InvalidInput as error:  # and would be so each time
+            log.warning("agent.results_not_taken", attempt=attempt, error=error.message)
+            asked = ", ".join(item.request.output_files)
+            words = f"not found: {asked} (the hub does not take it: {error.message})"
+            hub.results(attempt, epoch, words, [])
+    except NotFound as error:
+        hub.who()  # raises where no hub said it, such as a proxy before one that is away
+        log.warning("agent.results_unknown", attempt=attempt, error=error.message)
 
 
 def _shown(path: Path, folder: Path) -> str:
