@@ -1,7 +1,8 @@
 """Follows the files that jobs print to and sends what is new, by offset.
 
 Offsets live at the hub: its answer says how much it has, so nothing is kept here that a crash
-could lose, and a piece sent twice is no harm.
+could lose, and a piece sent twice is no harm. For the same reason a file that its job empties or
+replaces is read on from the old offset, once it is that long: where it began anew is known nowhere.
 """
 
 from __future__ import annotations
