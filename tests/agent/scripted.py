@@ -12,6 +12,7 @@ from typing import Any
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Journal
 from meyrin.agent.loop import Agent
+from meyrin.agent.within import Opener
 from meyrin.domain.job import JobRequest
 from meyrin.domain.site import Partition
 from meyrin.testing.batch import FakeBatch
@@ -132,10 +133,11 @@ class StoryHub:
     def results(self, attempt: str, _epoch: int, state: str, files: list[FileView]) -> None:
         self.left[attempt] = (state, files)
 
-    def upload(self, path: Path) -> FileView:
+    def upload(self, path: Path, opener: Opener) -> FileView:
         import hashlib
 
-        data = path.read_bytes()
+        with open(path, "rb", opener=opener) as file:
+            data = file.read()
         digest = hashlib.sha256(data).hexdigest()
         self.files[digest] = data
         self.uploads[digest] += 1

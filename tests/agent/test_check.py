@@ -47,7 +47,7 @@ def test_the_log_says_so_too(tmp_path):
     agent = site.agent()
     agent.stop()
     with capture_logs() as lines:
-        agent._guarded(revoked)
+        agent.steps.once(revoked)
     (line,) = [each for each in lines if each["event"] == "agent.not_known"]
     assert "meyrin site enrol NAME --again" in line["hint"]
     site.close()

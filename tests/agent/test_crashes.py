@@ -9,11 +9,16 @@ import pytest
 from tests.agent.scripted import Crash, Fuse, Site
 
 from meyrin.agent.config import Rules
-from meyrin.domain.errors import Unreachable
+from meyrin.domain.errors import Failed, Unreachable
 from meyrin.domain.job import InputFile, JobRequest
 
 INPUT = b"data\n"
 DIGEST = hashlib.sha256(INPUT).hexdigest()
+BRINGS = JobRequest(
+    script="#!/bin/sh\n",
+    inputs=(InputFile("in/data.txt", DIGEST, len(INPUT)),),
+    output_files=("result.txt",),
+)
 
 
 def prepare(folder):
@@ -21,12 +26,7 @@ def prepare(folder):
     folder.mkdir()
     site = Site(folder, rules={"max_walltime_s": 1000})
     site.hub.files[DIGEST] = INPUT
-    brings = JobRequest(
-        script="#!/bin/sh\n",
-        inputs=(InputFile("in/data.txt", DIGEST, len(INPUT)),),
-        output_files=("result.txt",),
-    )
-    plain, files = site.hub.add(), site.hub.add(brings)
+    plain, files = site.hub.add(), site.hub.add(BRINGS)
     refused = site.hub.add(walltime_s=1001)
     return site, plain, files, refused
 
@@ -201,6 +201,65 @@ def test_a_stale_attempt_is_ended_and_forgotten(site):
         site.go_on()
     assert site.journal.everything() == []
     assert site.batch.look_up((work.attempt,)) == {}
+
+
+def test_a_stale_attempt_that_waits_here_never_starts(site):
+    """Another attempt of its job may run elsewhere by now."""
+    work, other = site.hub.add(BRINGS), site.hub.add(BRINGS)
+
+    def away(*_):
+        raise Unreachable("away")
+
+    fetch, site.hub.fetch_input = site.hub.fetch_input, away
+    agent = site.agent()
+    agent.hello()
+    site.hub.stale.add(work.attempt)
+    agent.lease_once(0)
+    look_up, site.batch.look_up = site.batch.look_up, away
+    with pytest.raises(Unreachable):
+        agent.send_once()
+    site.batch.look_up = look_up
+    agent.send_once()
+    site.hub.fetch_input = fetch
+    site.hub.files[DIGEST] = INPUT
+    for _ in range(3):
+        agent.recover_once()
+        agent.watch_once(0)
+        agent.send_once()
+        agent.results_once()
+    assert site.batch.submits[work.attempt] == 0
+    assert site.batch.submits[other.attempt] == 1
+    assert [item.work for item in site.journal.everything()] == [other]
+    assert site.journal.unsent(10) == []
+
+
+def test_results_that_the_hub_can_not_take_keep_nothing_of_other_jobs(site):
+    stuck, works = site.hub.add(BRINGS), []
+    site.hub.files[DIGEST] = INPUT
+    real = site.hub.results
+
+    def broken(attempt, *rest):
+        if attempt == stuck.attempt:
+            raise Failed("a bug")
+        real(attempt, *rest)
+
+    site.hub.results = broken
+    agent = site.agent()
+    agent.hello()
+    for number in range(8):
+        if number == 4:
+            works.append(site.hub.add())
+        agent.lease_once(0)
+        agent.recover_once()
+        agent.watch_once(0)
+        agent.send_once()
+        with contextlib.suppress(Failed):
+            agent.results_once()
+        site.go_on()
+    with pytest.raises(Failed):
+        agent.results_once()
+    assert site.hub.ends(*works)
+    assert [item.work for item in site.journal.everything()] == [stuck]
 
 
 def test_a_word_of_the_site_travels_as_it_is(site):

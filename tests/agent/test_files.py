@@ -7,211 +7,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.agent.scripted import CPU, Clock, StoryHub
+from tests.agent.scripted import StoryHub
 
-from meyrin.agent import output as output_module
-from meyrin.agent.batch import Output
-from meyrin.agent.config import AgentConfig, SlurmConfig
-from meyrin.agent.credential import own_files
+from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
-from meyrin.agent.output import Tail
-from meyrin.agent.prepare import clear_away, folder_of
+from meyrin.agent.prepare import clear_away, folder_of, own_folder
 from meyrin.agent.results import bring_back
-from meyrin.domain.errors import InvalidInput, NotLoggedIn, StorageFull, Unreachable
+from meyrin.domain.errors import InvalidInput, NotFound, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
-from meyrin.testing.batch import FakeBatch
 from meyrin.wire.agents import ResultsBody
-
-# --- output
-
-
-@pytest.fixture
-def world(tmp_path):
-    """A running job's batch system, hub, tail and attempt."""
-    from meyrin.agent.prepare import start_of
-
-    hub = StoryHub()
-    (tmp_path / "printed").mkdir()
-    batch = FakeBatch(tmp_path, (CPU,), Clock())
-    request = JobRequest(script="x")
-    item = Item(hub.add(request), request)
-    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path)
-    batch.submit((start_of(config, "alps", item, lambda *_: None),))
-    attempt = item.work.attempt
-    batch.begin(attempt)
-    return batch, hub, Tail(batch, hub), attempt
-
-
-def test_what_is_new_is_sent(world):
-    batch, hub, tail, attempt = world
-    tail.pump(last=[])
-    assert not tail.watched()
-    tail.watch(attempt)
-    assert tail.watched()
-    tail.pump(last=[])
-    assert hub.printed == {}
-    batch.say(attempt, b"one\n")
-    tail.pump(last=[])
-    batch.say(attempt, b"two\n")
-    batch.say(attempt, b"oops\n", "stderr")
-    tail.pump(last=[])
-    assert hub.printed == {(attempt, "stdout"): b"one\ntwo\n", (attempt, "stderr"): b"oops\n"}
-
-
-def test_a_pipe_for_a_name_is_not_waited_for(world):
-    """Jobs may print to a pipe, or put one where they print: that stopped all that is told."""
-    batch, hub, tail, attempt = world
-    path = Path(batch.output(attempt).stdout)
-    path.unlink(missing_ok=True)
-    os.mkfifo(path)
-    tail.watch(attempt)
-    pumping = threading.Thread(target=tail.pump, args=([],), daemon=True)
-    pumping.start()
-    pumping.join(20)
-    assert not pumping.is_alive()
-    assert hub.printed == {}
-    path.unlink()
-    path.write_text("again a file\n")
-    tail.pump(last=[attempt])
-    assert hub.printed == {(attempt, "stdout"): b"again a file\n"}
-
-
-def test_a_link_to_what_is_the_agents_own_is_not_sent(world, tmp_path):
-    """A job on another machine can't read the site's key; the agent could be made to."""
-    batch, hub, _, attempt = world
-    home = tmp_path / "agent"
-    home.mkdir()
-    secrets = tmp_path / "credential", tmp_path / "credential.next", tmp_path / "token"
-    for secret in (home / "journal.sqlite", *secrets):
-        secret.write_text("secret")
-    slurm = SlurmConfig(rest_token_file=secrets[2])
-    own = own_files(
-        AgentConfig(hub="http://hub", credential_file=secrets[0], dir=home, slurm=slurm)
-    )
-    (tmp_path / "to").symlink_to(home)
-    path = Path(batch.output(attempt).stdout)
-    for target in (home / "journal.sqlite", tmp_path / "to" / "journal.sqlite", *secrets):
-        path.unlink(missing_ok=True)
-        path.symlink_to(target)
-        tail = Tail(batch, hub, own)
-        tail.pump(last=[attempt])
-        assert hub.printed == {}
-    path.unlink()
-    (home / "work").mkdir()
-    (home / "work" / "out").write_text("mine")
-    path.symlink_to(home / "work" / "out")
-    Tail(batch, hub, own).pump(last=[attempt])
-    assert hub.printed == {(attempt, "stdout"): b"mine"}
-
-
-def test_what_was_named_is_not_asked_for_until_it_is_forgotten(world, tmp_path):
-    _, hub, tail, attempt = world
-    named = tmp_path / "named"
-    named.write_bytes(b"here\n")
-    tail.name(attempt, Output(str(named), os.devnull))
-    tail.pump(last=[attempt])
-    assert hub.printed == {(attempt, "stdout"): b"here\n"}
-    tail.name(attempt, Output(str(named), str(named)))
-    tail.forget(attempt)
-    tail.forget("never-heard-of")
-    hub.printed.clear()
-    tail.pump(last=[attempt])
-    assert hub.printed == {}
-
-
-def test_the_end_sends_all_that_is_left(world, monkeypatch):
-    batch, hub, tail, attempt = world
-    monkeypatch.setattr(output_module, "_PIECE", 10)
-    monkeypatch.setattr(output_module, "_ROUND", 25)
-    text = bytes(range(97, 123)) * 20
-    batch.say(attempt, text)
-    tail.pump(last=[attempt])
-    assert hub.printed[attempt, "stdout"] == text
-    assert not tail.watched()
-
-
-def test_the_hub_says_where_to_go_on(world):
-    """Another start of the agent sends nothing twice and leaves nothing out."""
-    batch, hub, tail, attempt = world
-    batch.say(attempt, b"one\ntwo\n")
-    hub.printed[attempt, "stdout"] = b"one\n"
-    tail.pump(last=[attempt])
-    assert hub.printed[attempt, "stdout"] == b"one\ntwo\n"
-
-
-def test_a_hub_that_lost_some_gets_it_again(world):
-    batch, hub, tail, attempt = world
-    tail.watch(attempt)
-    batch.say(attempt, b"one\ntwo\n")
-    tail.pump(last=[])
-    hub.printed[attempt, "stdout"] = b"one\n"
-    batch.say(attempt, b"three\n")
-    tail.pump(last=[attempt])
-    assert hub.printed[attempt, "stdout"] == b"one\ntwo\nthree\n"
-
-
-def test_a_hub_that_wants_no_more_gets_no_more(world):
-    batch, hub, tail, attempt = world
-    hub.limit = 4
-    tail.watch(attempt)
-    batch.say(attempt, b"123456")
-    tail.pump(last=[])
-    calls = []
-    hub.output = lambda chunks: calls.append(chunks) or {}
-    batch.say(attempt, b"789")
-    tail.pump(last=[attempt])
-    assert calls == []
-
-
-def test_a_hub_that_is_just_full_hears_whether_there_is_more(world):
-    """Else nobody would know that what it keeps is not all."""
-    batch, hub, tail, attempt = world
-    hub.limit = 4
-    tail.watch(attempt)
-    batch.say(attempt, b"1234")
-    tail.pump(last=[])
-    offsets = []
-    real = hub.output
-    hub.output = lambda chunks: offsets.extend(each.offset for each in chunks) or real(chunks)
-    tail.pump(last=[])
-    assert offsets == [], "all was sent"
-    batch.say(attempt, b"5")
-    tail.pump(last=[])
-    batch.say(attempt, b"6")
-    tail.pump(last=[attempt])
-    assert offsets == [4]
-    assert hub.printed[attempt, "stdout"] == b"1234"
-
-
-def test_a_call_that_failed_is_made_again(world):
-    batch, hub, tail, attempt = world
-    real = hub.output
-
-    def away(_):
-        raise Unreachable("hub is away")
-
-    batch.say(attempt, b"text")
-    hub.output = away
-    with pytest.raises(Unreachable):
-        tail.pump(last=[attempt])
-    hub.output = real
-    tail.pump(last=[attempt])
-    assert hub.printed[attempt, "stdout"] == b"text"
-
-
-def test_files_that_vanish_break_nothing(world):
-    batch, hub, tail, attempt = world
-    tail.watch(attempt)
-    tail.watch("00000000-0000-4000-8000-000000000000")
-    batch.say(attempt, b"text")
-    tail.pump(last=[])
-    Path(batch.output(attempt).stdout).unlink()
-    tail.pump(last=[attempt])
-    assert hub.printed[attempt, "stdout"] == b"text"
-
-
-# --- results
 
 
 @pytest.fixture
@@ -356,10 +161,10 @@ def test_a_file_that_can_not_be_read_leaves_the_others(folder):
     hub, job = item("*.txt", "b.bin")
     real = hub.upload
 
-    def picky(path):
+    def picky(path, opener):
         if path.name == "a.txt":
             raise InvalidInput("a.txt changed while it was sent")
-        return real(path)
+        return real(path, opener)
 
     hub.upload = picky
     bring_back(hub, job, folder)
@@ -372,13 +177,114 @@ def test_a_file_that_can_not_be_read_leaves_the_others(folder):
 def test_what_passes_is_waited_out_and_loses_no_result(folder, passing):
     hub, job = item("*")
 
-    def refuses(_):
+    def refuses(*_):
         raise passing("not now")
 
     hub.upload = refuses
     with pytest.raises(passing):
         bring_back(hub, job, folder)
     assert hub.left == {}
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A folder of the agent's machine that jobs on nodes can't read."""
+    made = tmp_path / "etc"
+    made.mkdir()
+    (made / "credential").write_text("secret")
+    return made
+
+
+@pytest.mark.parametrize("place", ["", ".."])
+def test_a_link_in_the_place_of_the_jobs_folder_brings_nothing_back(tmp_path, secret, place):
+    """Its own, or the one above it: the agent follows it to what only the agent can read."""
+    hub, job = item("credential*", "**")
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
+    folder = own_folder(config, job)
+    folder.parent.mkdir(parents=True)
+    put = Path(os.path.normpath(folder / place))
+    if place:
+        put.rmdir()
+        secret.rename(tmp_path / folder.name)
+        secret = tmp_path
+    put.symlink_to(secret)
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert state == "not found: . (a link is in the place of the job's folder)"
+    assert files == []
+    assert hub.files == {}
+    if not place:
+        clear_away(config, job)
+        assert not put.is_symlink()
+        assert (secret / "credential").exists()
+
+
+def test_an_operators_link_above_the_folder_of_the_agent_is_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "agent").symlink_to("disk")
+    hub, job = item("a.txt")
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
+    folder_of(config, job).path.mkdir(parents=True)
+    (folder_of(config, job).path / "a.txt").write_text("a")
+    bring_back(hub, job, own_folder(config, job))
+    assert hub.left[job.work.attempt][0] == "complete"
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "pipe"])
+def test_what_becomes_a_link_after_it_was_found_is_not_sent(folder, secret, what):
+    """A process that a job left behind on a node goes on while the agent looks."""
+    hub, job = item("out/credential", "a.txt")
+    (folder / "out" / "credential").write_text("mine")
+    real = hub.upload
+
+    def late(path, opener):
+        if path.name == "credential":
+            path.unlink()
+            if what == "file":
+                path.symlink_to(secret / "credential")
+            elif what == "folder":
+                path.parent.rename(folder / "was")
+                path.parent.symlink_to(secret)
+            else:
+                os.mkfifo(path)
+        return real(path, opener)
+
+    hub.upload = late
+    bring_back(hub, job, folder)
+    state, files = hub.left[job.work.attempt]
+    assert [file.name for file in files] == ["a.txt"]
+    assert state.startswith("not found: out/credential (")
+    assert list(hub.files.values()) == [b"a.txt"]
+
+
+def test_what_the_hub_does_not_take_is_said_to_it(folder):
+    """A body of too many files, say: the same again would be refused again, for ever."""
+    hub, job = item("*")
+    real = hub.results
+
+    def small(attempt, epoch, state, files):
+        if files:
+            raise InvalidInput("the body is larger than 16 MiB")
+        real(attempt, epoch, state, files)
+
+    hub.results = small
+    bring_back(hub, job, folder)
+    words = "not found: * (the hub does not take it: the body is larger than 16 MiB)"
+    assert hub.left[job.work.attempt] == (words, [])
+
+
+def test_results_of_an_attempt_that_the_hub_does_not_know_are_given_up_if_a_hub_says_so(folder):
+    """It came back from a backup. A proxy may say the same while the hub is away."""
+    hub, job = item("*")
+
+    def unknown(*_):
+        raise NotFound("there is no such attempt")
+
+    hub.results = unknown
+    bring_back(hub, job, folder)
+    hub.who = unknown
+    with pytest.raises(NotFound):
+        bring_back(hub, job, folder)
 
 
 def test_names_of_results_are_text_on_the_wire(folder):

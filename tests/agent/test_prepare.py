@@ -13,7 +13,7 @@ from meyrin.agent import prepare
 from meyrin.agent.config import AgentConfig, Rules
 from meyrin.agent.journal import Item
 from meyrin.agent.rules import objection
-from meyrin.domain.errors import MeyrinError, Unreachable
+from meyrin.domain.errors import InvalidInput, MeyrinError, Unreachable
 from meyrin.domain.job import ArraySpec, InputFile, JobRequest, Resources
 from meyrin.domain.patterns import NODE
 
@@ -106,6 +106,34 @@ def test_the_names_of_inputs_outlive_a_power_cut(tmp_path, monkeypatch):
     folder = tmp_path / "work" / job.work.attempt
     named = (folder.parent, folder, folder / "a", folder / "a/b")
     assert {each.stat().st_ino for each in named} <= synced
+
+
+@pytest.mark.parametrize("place", ["", "bin", "bin/run"])
+def test_inputs_are_written_through_no_link(tmp_path, place):
+    """As a job of others with the same log-in may put there, while the inputs come."""
+    (tmp_path / "agent").mkdir()
+    settings, elsewhere = config(tmp_path / "agent"), tmp_path / "etc"
+    job = item(JobRequest(script="x", inputs=(InputFile("bin/run", DIGEST, 4, executable=True),)))
+    (elsewhere / "bin").mkdir(parents=True)
+    (elsewhere / "run").write_text("theirs")
+    (elsewhere / "run").chmod(0o600)
+    put = prepare.own_folder(settings, job) / place
+    put.parent.mkdir(parents=True)
+    put.symlink_to(elsewhere / "run" if place == "bin/run" else elsewhere)
+
+    def fetch(_attempt, _file, target):
+        (tmp_path / "part").write_bytes(DATA)
+        (tmp_path / "part").replace(target)
+
+    if place == "bin/run":
+        prepare.start_of(settings, "alps", job, fetch)
+        assert put.read_bytes() == DATA
+    else:
+        with pytest.raises(InvalidInput, match=r"a link leads .* out of the job's folder"):
+            prepare.start_of(settings, "alps", job, fetch)
+    assert (elsewhere / "run").read_text() == "theirs"
+    assert (elsewhere / "run").stat().st_mode & 0o777 == 0o600
+    assert not (elsewhere / "bin" / "run").exists()
 
 
 @pytest.mark.parametrize("error", [Unreachable("hub is away"), OSError(28, "disk full")])

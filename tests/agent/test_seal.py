@@ -16,6 +16,7 @@ from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.seal import seal
+from meyrin.agent.within import only_in
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.suites import bundle, handed, job, keys
 from meyrin.suites.environment import model_files, weights_digest
@@ -84,7 +85,7 @@ def test_what_is_signed_is_on_disk_before_the_hub_hears_of_it(
     request = asked()
     item = Item(StoryHub().add(request), request)
     config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path)
-    target = seal(config, "alps", item, folder / handed.FILE)
+    target = seal(config, "alps", item, folder / handed.FILE, only_in(folder))
     assert synced[target.stat().st_ino] == target.stat().st_size
     assert {target.parent.stat().st_ino, tmp_path.stat().st_ino} <= synced.keys()
 
@@ -150,6 +151,37 @@ def test_junk_is_not_signed_and_stops_no_agent(
     state, raw = brought(tmp_path, folder, asked())
     assert "can't be signed" in state
     assert raw == b""
+
+
+@pytest.mark.parametrize("place", ["evidence", "zip", "part", "draft", "model"])
+def test_links_of_a_job_lead_the_signing_to_no_other_file(
+    tmp_path: Path, folder: Path, place: str
+) -> None:
+    """The agent's folder may be one that jobs can write to, and the secret one that only it has."""
+    secret, attempt = tmp_path / "etc", "00000000-0000-0000-0000-000000000001"
+    secret.mkdir()
+    (secret / f"{attempt}.zip").write_bytes(b"secret")
+    (secret / handed.FILE).write_bytes((folder / handed.FILE).read_bytes())
+    if place != "evidence":
+        (tmp_path / "evidence").mkdir()
+    at = {
+        "evidence": (tmp_path / "evidence", secret),
+        "zip": (tmp_path / "evidence" / f"{attempt}.zip", secret / f"{attempt}.zip"),
+        "part": (tmp_path / "evidence" / f"{attempt}.zip.new", secret / f"{attempt}.zip"),
+        "draft": (folder / handed.FILE, secret / handed.FILE),
+        "model": (folder / "model", secret),
+    }
+    link, target = at[place]
+    if link.exists():
+        link.rename(tmp_path / "moved")
+    link.symlink_to(target)
+    state, raw = brought(tmp_path, folder, asked())
+    assert (secret / f"{attempt}.zip").read_bytes() == b"secret"
+    if place == "part":
+        assert state == "complete"
+    else:
+        assert raw == b""
+        assert "link" in state or state == "not found: evidence.zip"
 
 
 def test_other_jobs_bring_back_a_file_of_that_name_as_it_is(tmp_path: Path, folder: Path) -> None:

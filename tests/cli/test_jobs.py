@@ -205,6 +205,14 @@ def test_output_once_and_live(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> 
     assert "without --stderr" in capsys.readouterr().err
 
 
+def test_words_of_a_site_steer_no_terminal_that_follows(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    hub.end(hub.job(1), "failed", exit_code=1, reason="no folder /tmp/\x1b[2J")
+    assert meyrin("logs", "-f", "1") == 0
+    assert "failed (no folder /tmp/\ufffd[2J)" in capsys.readouterr().err
+
+
 NOTE = "note: job 1 printed more than the hub keeps of it (13 bytes): "
 MISSING = NOTE + "what came after is missing here\n"
 BACK = "hint: submit with --output NAME --output-files NAME to bring all of it back\n"

@@ -93,6 +93,24 @@ def test_a_lost_hub_leaves_the_job_and_says_so(
     assert b"job 1 goes on without us; `meyrin logs -f 1`" in capfdbinary.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_ctrl_c_between_the_hubs_yes_and_the_first_look_says_the_number(
+    meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The job is there and goes on: whoever left must be able to find it."""
+
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meyrin.cli.streaming.Streaming.run", interrupted)
+    monkeypatch.setattr("meyrin.cli.submit._tell", interrupted)
+    asked = ["--", "true"] if verb == "run" else ["--wrap=true"]
+    assert meyrin(verb, *asked) == 130
+    said = capfdbinary.readouterr().err
+    assert b"interrupted; job 1 was submitted: `meyrin logs -f 1` comes back to it" in said
+    assert list(hub.jobs) == [1]
+
+
 def test_dry_run_and_forecast(meyrin: Meyrin, hub: FakeHub, capfdbinary: Capture) -> None:
     assert meyrin("run", "--dry-run", "--", "x") == 0
     assert b'"arguments"' in capfdbinary.readouterr().out

@@ -113,7 +113,10 @@ def test_memory_sizes(text, memory_mb):
     assert parse_memory_mb(text) == memory_mb
 
 
-@pytest.mark.parametrize("text", ["", "G", "-1", "1P", "1e3", "1,5G", "16 GG", "1\n2", "٣G"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "G", "-1", "1P", "1e3", "1,5G", "16 GG", "1\n2", "٣G", "1" * 5000, "1." + "1" * 5000],
+)
 def test_what_is_no_memory_size_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_memory_mb(text)
@@ -138,8 +141,10 @@ def test_wall_times(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "abc", "1:2:3:4", "1-", "-2", "1-2-3", "1.5", "1h", ":30", "1:", "1-1:1:1:1", "٣"]
-)
+    "text",
+    ["", "abc", "1:2:3:4", "1-", "-2", "1-2-3", "1.5", "1h", ":30", "1:", "1-1:1:1:1", "٣",
+     "1" * 5000, "1-" + "1" * 5000],
+)  # fmt: skip
 def test_what_is_no_wall_time_is_refused(text):
     with pytest.raises(InvalidInput):
         parse_walltime_s(text)

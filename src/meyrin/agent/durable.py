@@ -20,9 +20,15 @@ def sync_folder(path: Path | str) -> None:
 
 
 def write(path: str, data: bytes, mode: int) -> None:
-    """A whole new file, its data on disk; who has the one before open keeps that."""
+    """A whole new file, its data on disk; who has the one before open keeps that. What lies in the
+    place of its draft, of an earlier try or a link of a job's, is never written to."""
     part = f"{path}.new"
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        fd = os.open(part, how, mode)
+    except FileExistsError:
+        os.unlink(part)  # noqa: PTH108
+        fd = os.open(part, how, mode)
     try:
         while data:
             data = data[os.write(fd, data) :]

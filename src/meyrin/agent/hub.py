@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from meyrin import __version__
 from meyrin.agent.batch import Late
+from meyrin.agent.within import Opener
 from meyrin.client import transfer
 from meyrin.client.connection import Connection, read
 from meyrin.domain.site import Partition
@@ -178,9 +179,9 @@ class Hub:
     def results(self, attempt: str, epoch: int, state: str, files: list[FileView]) -> None:
         self._post("results", ResultsBody(attempt=attempt, epoch=epoch, state=state, files=files))
 
-    def upload(self, path: Path) -> FileView:
+    def upload(self, path: Path, opener: Opener) -> FileView:
         """Bring a file to the content store; goes on where an earlier try stopped."""
-        sent = transfer.upload(self.connection, path)
+        sent = transfer.upload(self.connection, path, opener=opener)
         return FileView(name=path.name, sha256=sent.sha256, size=sent.size)
 
     def fetch_input(self, attempt: str, file: FileView, target: Path) -> None:

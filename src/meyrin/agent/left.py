@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path, PurePosixPath
 
+from meyrin.agent.within import leads_out
+
 _Part = re.Pattern[str] | None
 
 
@@ -26,14 +28,16 @@ class Left:
 
 
 def matches(folder: Path, patterns: tuple[str, ...]) -> Left:
-    """What is below `folder` that a pattern matches (`**` crosses folders); never a link that
-    leads out of it. A folder stands for all in it, links to files of the job included."""
+    """What is below `folder`, which is named without links, that a pattern matches (`**` crosses
+    folders); never a link that leads out of it, and nothing where one was put in its place. A
+    folder stands for all in it, links to files of the job included."""
     files: set[Path] = set()
     closed: dict[Path, str] = {}
+    if leads_out(folder, folder):
+        return Left([], [(folder, "a link is in the place of the job's folder")])
     if folder.is_dir():
-        root = folder.resolve()
         for pattern in patterns:
-            walk = _Walk(root, _parts(pattern))
+            walk = _Walk(folder, _parts(pattern))
             walk.all_from(folder)
             files |= walk.files
             closed |= walk.closed

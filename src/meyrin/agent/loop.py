@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ from meyrin.agent.batch import (
     Start,
     TakesSettings,
 )
-from meyrin.agent.check import NEW_ONE, newly_wrong
+from meyrin.agent.check import newly_wrong
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.credential import Credential, own_files
 from meyrin.agent.door import Door, Way
@@ -39,13 +39,14 @@ from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item, Journal
 from meyrin.agent.notes import Notes
 from meyrin.agent.output import Tail
-from meyrin.agent.patience import MANY, Patience, gather_s
-from meyrin.agent.prepare import clear_away, folder_of, no_room, start_of
+from meyrin.agent.patience import MANY, gather_s
+from meyrin.agent.prepare import clear_away, no_room, own_folder, start_of
 from meyrin.agent.queue import tell_queue
 from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
+from meyrin.agent.steps import Steps
 from meyrin.agent.watched import Watched
-from meyrin.domain.errors import MeyrinError, NotLoggedIn, StaleEpoch, Unreachable
+from meyrin.domain.errors import MeyrinError, StaleEpoch, Unreachable
 from meyrin.domain.patterns import NODE
 from meyrin.domain.site import Partition
 from meyrin.wire.agents import Report
@@ -80,7 +81,6 @@ class Agent:
         self.watched, self.credential = watched, credential
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
-        self.patience = Patience()
         self.batch, self.hub, self.journal, self.clock_ms = batch, hub, journal, clock_ms
         self.notes = Notes(journal, hub, clock_ms)
         self.site = ""
@@ -98,7 +98,7 @@ class Agent:
         self._said: tuple[Any, ...] = ()  # partitions and words that the hub has
         self._news, self._rush, self._limits, self._queue = (threading.Event() for _ in range(4))
         self._stop = threading.Event()
-        self._broken: BaseException | None = None
+        self.steps = Steps(self._stop, self.stop, self._logged_in_again)
         self._staged = ThreadPoolExecutor(4, thread_name_prefix="stage")
 
     def remember(self) -> None:
@@ -281,8 +281,10 @@ class Agent:
     def watch_once(self, wait_s: float) -> None:
         """Note what changed in the batch system; all that lives, once the hub is back."""
         if self._tell_all:
-            lives = self.batch.look_up(tuple(self._items)).values()
-            self.journal.note([self._of_batch(j) for j in lives if j.phase is not Phase.ENDED])
+            there = self.batch.look_up(tuple(self._items)).values()
+            lives = [job for job in there if job.phase is not Phase.ENDED]
+            self.journal.note([self._of_batch(job) for job in lives])
+            self._follow(lives)  # no change tells an agent that starts again of what runs already
             self._tell_all = False
             self._news.set()
         before = self.journal.cursor()
@@ -292,15 +294,19 @@ class Agent:
         if ours or changes.cursor != before:
             self.journal.note([self._of_batch(job) for job in ours], changes.cursor)
         self.door.left(job.attempt for job in ours if job.phase is Phase.ENDED)
-        for job in ours:
-            if job.phase is Phase.RUNNING:
-                self.tail.watch(job.attempt)
+        self._follow(ours)
         if ours:
             self._news.set()
             if changes.idle and len(ours) >= MANY:
                 self._rush.set()  # the last of many: nothing more comes that could go with them
             else:
                 self._stop.wait(gather_s(self.batch.gather_s, time.monotonic() - began))
+
+    def _follow(self, jobs: Iterable[BatchJob]) -> None:
+        """From now on send what those print that run."""
+        for job in jobs:
+            if job.phase is Phase.RUNNING:
+                self.tail.watch(job.attempt)
 
     def _of_batch(self, job: BatchJob) -> Report:
         now_ms = self.clock_ms()
@@ -315,16 +321,23 @@ class Agent:
         self.tail.pump(last=ended)
         if not reports:
             return False
-        stale = self.hub.report(reports)
-        self.journal.sent(reports)
+        stale = set(self.hub.report(reports))
+        self.journal.sent(each for each in reports if each.attempt not in stale)
         if stale:
             log.warning("agent.stale", attempts=len(stale))
-            self.batch.cancel(tuple(self.batch.look_up(tuple(stale))))
+            # before that is noted: where the batch system gives no answer, the hub says it again
+            self._cancel(tuple(a for a in stale if a in self._items and a not in self._never))
+            self.journal.sent(each for each in reports if each.attempt in stale)
         return True
 
     def results_once(self) -> None:
         """Bring back the files that ended jobs left, and forget what is wholly told."""
-        self.results.go(self.journal.results_due)
+        try:
+            self.results.go(self.journal.results_due)
+        finally:  # what the hub can't take of one job keeps nothing of others
+            self._forget_told()
+
+    def _forget_told(self) -> None:
         done = self.journal.forgettable()
         if not done:
             return
@@ -342,7 +355,7 @@ class Agent:
     def _bring_back(self, attempt: str) -> None:
         item = self._items[attempt]
         seal = sealing(self.config, self.site, item)
-        bring_back(self.hub, item, folder_of(self.config, item).path, seal)
+        bring_back(self.hub, item, own_folder(self.config, item), seal)
         self.journal.results_sent(attempt)
 
     def tell_queue_once(self) -> None:
@@ -366,27 +379,27 @@ class Agent:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)  # its work is many small values that refer to nothing
         threads = [
-            self._thread("watch", lambda: self.watch_once(1.0)),
-            self._thread("settings", self._settings_or_wait),
-            self._thread("credential", self._every(60.0, self.credential_once)),
+            self.steps.thread("watch", lambda: self.watch_once(1.0)),
+            self.steps.thread("settings", self._settings_or_wait),
+            self.steps.thread("credential", self.steps.every(60.0, self.credential_once)),
         ]
-        self._until_done(self.hello)
+        self.steps.until_done(self.hello)
         threads += [
-            self._thread("send", self._send_or_wait),
-            self._thread("results", self._every(0.5, self.results_once)),
-            self._thread("recover", self._every(2.0, self.recover_once)),
-            self._thread("queue", self._queue_or_wait),
-            self._thread("limits", self._limits_or_wait),
-            self._thread("revoke", self._every(_REVOKE_EVERY_S, self.revoke_once)),
-            self._thread("late", self._late_or_wait),
+            self.steps.thread("send", self._send_or_wait),
+            self.steps.thread("results", self.steps.every(0.5, self.results_once)),
+            self.steps.thread("recover", self.steps.every(2.0, self.recover_once)),
+            self.steps.thread("queue", self._queue_or_wait),
+            self.steps.thread("limits", self._limits_or_wait),
+            self.steps.thread("revoke", self.steps.every(_REVOKE_EVERY_S, self.revoke_once)),
+            self.steps.thread("late", self._late_or_wait),
         ]
-        self._thread("lease", self._lease_or_wait)
+        self.steps.thread("lease", self._lease_or_wait)
         self._stop.wait()
         for thread in threads:  # `lease` may wait at the hub: work given then comes again
             thread.join(5)
         self._staged.shutdown(wait=False, cancel_futures=True)
-        if self._broken is not None:
-            raise self._broken
+        if self.steps.broken is not None:
+            raise self.steps.broken
 
     def stop(self) -> None:
         """End the agent's own work; jobs go on."""
@@ -415,18 +428,6 @@ class Agent:
         else:
             self._news.wait(_LOOK_EVERY_S if self.tail.watched() else 5.0)
 
-    def _thread(self, name: str, once: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=self._repeat, args=(once,), name=name, daemon=True)
-        thread.start()
-        return thread
-
-    def _every(self, seconds: float, once: Callable[[], None]) -> Callable[[], None]:
-        def one() -> None:
-            once()
-            self._stop.wait(seconds)
-
-        return one
-
     def _settings_or_wait(self) -> None:
         self.settings_once()
         (self._stop if self.watched is None else self.watched).wait(2.0)
@@ -453,47 +454,6 @@ class Agent:
         if isinstance(self.batch, LooksAgain):
             late.tell(self.batch, self.hub)
         self._stop.wait(late.EVERY_S)
-
-    def _until_done(self, once: Callable[[], None]) -> None:
-        """Once, however long the hub stays away."""
-        done = threading.Event()
-
-        def one() -> None:
-            once()
-            done.set()
-
-        while not done.is_set() and not self._stop.is_set():
-            self._guarded(one)
-
-    def _repeat(self, once: Callable[[], None]) -> None:
-        try:
-            while not self._stop.is_set():
-                self._guarded(once)
-        except BaseException as error:  # noqa: BLE001 - raised again by `run`, in the main thread
-            self._broken = self._broken or error
-            self.stop()
-
-    def _guarded(self, once: Callable[[], None]) -> None:
-        """Run a step; what time can mend is waited out and said, anything else stops the agent.
-
-        The longer it lasts the longer the waits, and the fewer the words."""
-        who = threading.current_thread().name
-        try:
-            once()
-        except StaleEpoch:
-            raise
-        except (OSError, MeyrinError) as error:
-            if isinstance(error, NotLoggedIn) and self._logged_in_again():
-                return
-            wait_s, said = self.patience.failed(who)
-            if said:
-                hint = {"hint": NEW_ONE} if isinstance(error, NotLoggedIn) else {}
-                event = "agent.not_known" if hint else "agent.waits"
-                log.warning(event, step=who, error=str(error), again_in_s=round(wait_s, 1), **hint)
-            self._stop.wait(wait_s)
-        else:
-            if self.patience.worked(who):
-                log.info("agent.goes_on", step=who)
 
     def _logged_in_again(self) -> bool:
         """Whether there is another credential to try: one that follows, or the operator's."""

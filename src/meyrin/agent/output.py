@@ -1,7 +1,8 @@
 """Follows the files that jobs print to and sends what is new, by offset.
 
 Offsets live at the hub: its answer says how much it has, so nothing is kept here that a crash
-could lose, and a piece sent twice is no harm.
+could lose, and a piece sent twice is no harm. For the same reason a file that its job empties or
+replaces is read on from the old offset, once it is that long: where it began anew is known nowhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from meyrin.agent.batch import BatchSystem, Output
 from meyrin.agent.hub import Hub
-from meyrin.wire.agents import Chunk
+from meyrin.agent.within import at_once, place_of
+from meyrin.wire.agents import MOST_CHUNKS, Chunk
 
 _PIECE = 256 * 1024
 _ROUND = 4 * 2**20  # of all files together, in one call
@@ -26,6 +28,8 @@ class _File:
     stream: str
     path: str
     offset: int = 0
+    ended: bool = False
+    until: int | None = None  # its size when it was first read after the end: others may go on
 
 
 class Tail:
@@ -42,6 +46,7 @@ class Tail:
         self._files: dict[str, list[_File]] = {}
         self._asked: list[str] = []
         self._named: dict[str, Output] = {}
+        self._first = 0  # of the files, in the next round: one has no room for those of all
 
     def name(self, attempt: str, output: Output) -> None:
         """Where it will print: then the batch system need not be asked. May be left out."""
@@ -64,8 +69,12 @@ class Tail:
             self._open(self._asked.pop())
         for attempt in last:
             self._open(attempt)
-        self._round([file for files in self._files.values() for file in files])
         ending = [file for attempt in last for file in self._files.get(attempt, [])]
+        for file in ending:
+            file.ended = True
+        files = [file for files in self._files.values() for file in files]
+        first = self._first % len(files) if files else 0
+        self._first = first + self._round(files[first:] + files[:first])
         while self._round(ending):
             pass
         for attempt in last:
@@ -85,11 +94,13 @@ class Tail:
             _File(attempt, stream, path) for stream, path in streams.items() if path != os.devnull
         ]
 
-    def _round(self, files: list[_File]) -> bool:
-        """One call to the hub with what is new in the files; False when there was nothing."""
+    def _round(self, files: list[_File]) -> int:
+        """One call to the hub with what is new in the files, as far as it has room; for how many
+        it had. 0 when there was nothing."""
         chunks: list[Chunk] = []
         total = 0
-        for file in files:
+        ahead = iter(files)
+        for file in ahead:
             data = self._read(file)
             if data:
                 total += len(data)
@@ -98,16 +109,16 @@ class Tail:
                         attempt=file.attempt, stream=file.stream, offset=file.offset, data=data
                     )
                 )
-            if total >= _ROUND:
+            if total >= _ROUND or len(chunks) == MOST_CHUNKS:
                 break
         if not chunks:
-            return False
+            return 0
         sizes = self.hub.output(chunks)
         for file in files:
             size = sizes.get(f"{file.attempt}/{file.stream}")
             if size is not None:
                 file.offset = size
-        return True
+        return len(files) - len(list(ahead))
 
     def _read(self, file: _File) -> bytes:
         if file.offset == _NO_MORE:
@@ -117,16 +128,14 @@ class Tail:
             # may have no end
             if not stat.S_ISREG(os.stat(file.path).st_mode):  # noqa: PTH116 - a hot path
                 return b""
-            with open(file.path, "rb", opener=_at_once) as stream:
-                really = os.readlink(f"/proc/self/fd/{stream.fileno()}")  # noqa: PTH115
+            with open(file.path, "rb", opener=at_once) as stream:
+                really = place_of(stream.fileno())
                 if really in self._own or os.path.dirname(really) in self._own:  # noqa: PTH120
                     return b""
+                if file.ended and file.until is None:
+                    file.until = os.fstat(stream.fileno()).st_size
+                left = _PIECE if file.until is None else max(file.until - file.offset, 0)
                 stream.seek(file.offset)
-                return stream.read(_PIECE)
+                return stream.read(min(_PIECE, left))
         except OSError:
             return b""  # not there yet, or taken away by its owner
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting, should it have become a pipe meanwhile."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -17,7 +17,8 @@ from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.durable import sync_folder
 from meyrin.agent.journal import Item
-from meyrin.domain.errors import StorageFull
+from meyrin.agent.within import leads_out
+from meyrin.domain.errors import InvalidInput, StorageFull
 from meyrin.domain.job import JobRequest, Resources
 from meyrin.domain.patterns import NODE, expand_pattern
 from meyrin.domain.units import NodeShape
@@ -48,6 +49,12 @@ def folder_of(config: AgentConfig, item: Item) -> Folder:
     return Folder(config.dir / "work" / item.work.attempt, own=True)
 
 
+def own_folder(config: AgentConfig, item: Item) -> Path:
+    """A job's own folder, named without links: those above `dir` are the operator's, and only a
+    job puts one below it."""
+    return config.dir.resolve() / "work" / item.work.attempt
+
+
 @lru_cache(maxsize=256)
 def _shared(path: str) -> Folder:
     return Folder(Path(path), own=False)
@@ -59,10 +66,14 @@ def start_of(config: AgentConfig, site: str, item: Item, fetch: Fetch) -> Start:
     folder = folder_of(config, item)
     if folder.own:
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        root = own_folder(config, item)
         for file in request.inputs:
             target = folder.path / file.name
+            if leads_out(target.parent, root):
+                raise InvalidInput(f"a link leads {target.parent} out of the job's folder")
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not target.exists():  # else it is whole, or its job has begun to change it
+            if target.is_symlink() or not target.exists():
+                # else it is whole, or its job has begun to change it
                 view = FileView(name=file.name, sha256=file.sha256, size=file.size)
                 fetch(work.attempt, view, target)
             target.chmod(0o700 if file.executable else 0o600)
@@ -130,6 +141,8 @@ def clear_away(config: AgentConfig, item: Item) -> None:
     folder = folder_of(config, item)
     if folder.own:
         try:
+            if folder.path.is_symlink():
+                folder.path.unlink(missing_ok=True)
             shutil.rmtree(folder.path, ignore_errors=True)
         except RecursionError:  # a thousand folders in each other
             command = ["rm", "-rf", "--", str(folder.path)]

@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.hub import Hub
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
 from meyrin.agent.seal import seal
-from meyrin.domain.errors import MeyrinError, NotLoggedIn
+from meyrin.agent.within import Opener, only_in
+from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, NotLoggedIn
 from meyrin.wire.jobs import FileView
 
+log = structlog.get_logger("meyrin.agent")
 EVIDENCE = "evidence.zip"
-Seal = Callable[[Path], Path]  # what a job left under that name → what is brought back
+# what a job left under that name, and how to open it → what is brought back
+Seal = Callable[[Path, Opener], Path]
 
 
 def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None) -> None:
     """Upload the results of one ended attempt and say which there are. May be repeated.
 
+    `folder` is the job's, named without links: one in it is the job's own, and leads nowhere else.
     Where `sealed_by` is given, the evidence goes as what it makes of it, or not at all. Raises
     what may pass (a hub that is away, has no room or knows this agent no longer) before anything
     is told, so that nothing is given up for it.
     """
     sealed: list[Path] = []
+    opener = only_in(folder)
     views: list[FileView] = []
     patterns = item.request.output_files
     each = {pattern: matches(folder, (pattern,)) for pattern in patterns}
@@ -39,10 +46,10 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
             continue
         try:
             if sealed_by is not None and name == EVIDENCE:
-                sealed.append(sealed_by(path))
-                sent = hub.upload(sealed[-1])
+                sealed.append(sealed_by(path, opener))
+                sent = hub.upload(sealed[-1], only_in(sealed[-1].parent))
             else:
-                sent = hub.upload(path)
+                sent = hub.upload(path, opener)
         except (OSError, MeyrinError) as error:
             if isinstance(error, MeyrinError) and (error.retry or isinstance(error, NotLoggedIn)):
                 raise
@@ -50,9 +57,25 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
             continue
         views.append(sent.model_copy(update={"name": name}))
     state = "complete" if not missing else "not found: " + ", ".join(missing)
-    hub.results(item.work.attempt, item.work.epoch, state, views)
+    _tell(hub, item, state, views)
     for path in sealed:
         path.unlink(missing_ok=True)
+
+
+def _tell(hub: Hub, item: Item, state: str, views: list[FileView]) -> None:
+    """Say it, or that the hub does not take it; to a hub that knows no such attempt, nothing."""
+    attempt, epoch = item.work.attempt, item.work.epoch
+    try:
+        try:
+            hub.results(attempt, epoch, state, views)
+        except InvalidInput as error:  # and would be so each time
+            log.warning("agent.results_not_taken", attempt=attempt, error=error.message)
+            asked = ", ".join(item.request.output_files)
+            words = f"not found: {asked} (the hub does not take it: {error.message})"
+            hub.results(attempt, epoch, words, [])
+    except NotFound as error:
+        hub.who()  # raises where no hub said it, such as a proxy before one that is away
+        log.warning("agent.results_unknown", attempt=attempt, error=error.message)
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -67,4 +90,4 @@ def sealing(config: AgentConfig, site: str, item: Item) -> Seal | None:
 
     if not handed.is_run(item.request):
         return None
-    return lambda path: seal(config, site, item, path)
+    return lambda path, opener: seal(config, site, item, path, opener)

@@ -8,27 +8,34 @@ another model than the one that came with the job, is not signed.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.journal import Item
+from meyrin.agent.within import Opener, leads_out
 from meyrin.domain.errors import MeyrinError, NotAllowed
 
 
-def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
+def seal(config: AgentConfig, site: str, item: Item, path: Path, opener: Opener) -> Path:
     """The signed bundle of this draft, as a file of the agent's. Raises MeyrinError, OSError.
+
+    `opener` opens what lies in the job's folder, and nothing that a link there leads to.
 
     The same attempt again gives the same file, until `forget`.
     """
     from meyrin.suites import bundle, facts, handed, keys  # noqa: PLC0415
 
     target = sealed_file(config, item)
+    if leads_out(target, target.parent):
+        raise NotAllowed(f"what the job handed in can't be signed: a link leads {target} elsewhere")
     if target.exists():
         return target
     try:
-        bundle.check_size(path.stat().st_size)
-        raw = path.read_bytes()
+        with open(path, "rb", opener=opener) as file:
+            bundle.check_size(os.fstat(file.fileno()).st_size)
+            raw = file.read()
         members = bundle.unzipped(raw)
         found = facts.parse(members[bundle.FACTS])
     except (ValueError, KeyError, MeyrinError) as error:
@@ -37,6 +44,8 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
         raise NotAllowed("what the job handed in can't be signed: it has signatures already")
     handed.check(item.request, found, site)
     model = path.parent / handed.MODEL if bundle.MODEL in members else None
+    if model is not None and leads_out(model, path.parent):
+        raise NotAllowed("what the job handed in can't be signed: its model is a link")
     keys.make(config.evidence_key_file)
     key = keys.read(config.evidence_key_file)
     try:
@@ -51,4 +60,5 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path) -> Path:
 
 
 def sealed_file(config: AgentConfig, item: Item) -> Path:
-    return config.dir / "evidence" / f"{item.work.attempt}.zip"
+    """Named without links: one that is there was put there by a job."""
+    return config.dir.resolve() / "evidence" / f"{item.work.attempt}.zip"

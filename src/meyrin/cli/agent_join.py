@@ -174,7 +174,9 @@ def _try(at: Place, config: AgentConfig, wait_min: int) -> None:
         trial = Trial(batch, config.dir / "trial", part, project)
         attempt = trial.send()
         until_s = time.monotonic() + wait_min * 60
-        outcome = trial.wait(attempt, until_s, time.monotonic, lambda word: say(f"      {word}"))
+        outcome = trial.wait(
+            attempt, until_s, time.monotonic, lambda word: say(clean(f"      {word}"))
+        )
         if outcome is None:
             raise Failed(
                 f"the test job has not ended after {wait_min} min; it stays in the queue",

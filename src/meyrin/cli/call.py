@@ -14,7 +14,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.reading import FILE
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.table import columns, table
-from meyrin.cli.terminal import data, data_json, moment, say
+from meyrin.cli.terminal import clean, data, data_json, moment, say
 from meyrin.domain.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -207,11 +207,11 @@ def _from_hub(
                 by = "at once or in order" if each.due_s is None else moment(each.due_s * 1000)
                 data(f"{each.mode}: answered by {by}" + (", to be paid for" if each.pays else ""))
             else:
-                say(f"not {each.mode}: {words}")
+                say(clean(f"not {each.mode}: {words}"))
         for place in found.places:
             data(f"at {place.site}/{place.partition}: {place.free:,} free now")
         for other in found.not_there:
-            say(f"not at {other.place}: {other.why}")
+            say(clean(f"not at {other.place}: {other.why}"))
     first = found.modes[0]
     if not first.fits:
         raise _none_fits(first.mode, first.objections[0].words)

@@ -50,7 +50,15 @@ def act(session: Session, parsed: Submission, then: Callable[[Client, Accepted],
         except Interrupted as interrupted:
             say(str(interrupted))
             return INTERRUPTED
-        return then(hub, accepted)
+        try:
+            return then(hub, accepted)
+        except KeyboardInterrupt:
+            label = accepted.job
+            say(
+                f"interrupted; job {label} was submitted: `meyrin logs -f {label}` comes back to"
+                f" it, `meyrin cancel {label}` ends it"
+            )
+            return INTERRUPTED
 
 
 def folder() -> Path:

@@ -66,7 +66,8 @@ def _follow(hub: Client, job: str, stream: Stream, offset: int) -> int | None:
             _write(event.data)
         elif event.shown != shown or event.ended:
             if event.shown != shown or event.reason:
-                say(f"job {job}: {event.shown}{f' ({event.reason})' if event.reason else ''}")
+                because = f" ({event.reason})" if event.reason else ""
+                say(clean(f"job {job}: {event.shown}{because}"))
             shown, cut_bytes = event.shown, event.cut_bytes
     return cut_bytes
 

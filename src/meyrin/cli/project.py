@@ -127,7 +127,7 @@ def show(session: Session, name: str) -> None:
     parts = tranche_table(granted)
     data("\n".join([*lines, "", parts] if parts else lines))
     for words in [*next_words(granted), *pause_words(granted), *pace_words(paced)]:
-        say(words)
+        say(clean(words))
 
 
 @click.command(

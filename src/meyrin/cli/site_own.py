@@ -6,7 +6,7 @@ import click
 
 from meyrin.cli.listing import show_list
 from meyrin.cli.session import Session, lists
-from meyrin.cli.terminal import moment, say
+from meyrin.cli.terminal import clean, moment, say
 from meyrin.domain.units import show_duration
 
 
@@ -81,7 +81,7 @@ def drift(session: Session, name: str, limit: int, after: str) -> None:
     if page.at_ms is None:
         empty = f'{name} does not compare: its agent\'s settings say [limits] mode = "off".'
     else:
-        empty = page.words or f"{name} was in step at {moment(page.at_ms)}."
+        empty = clean(page.words) or f"{name} was in step at {moment(page.at_ms)}."
     show_list(session, page, "KIND ACCOUNT USER FOUND~ WANTED~ OUTCOME WHY~", rows, empty)
     if rows and not session.json:
         say(f"as {name} saw it at {moment(page.at_ms)}, mode {page.mode}")

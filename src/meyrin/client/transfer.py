@@ -59,52 +59,59 @@ def ignore(_: Progress) -> None:
 
 
 def upload(
-    connection: Connection, path: Path, name: str | None = None, progress: OnProgress = ignore
+    connection: Connection,
+    path: Path,
+    name: str | None = None,
+    progress: OnProgress = ignore,
+    opener: Callable[[str, int], int] | None = None,
 ) -> InputFile:
     """Make sure that the hub has this file; returns it as an input called `name` in the job.
 
-    Goes on where an earlier upload stopped and sends nothing that is there already. Raises
+    It is opened once, by `opener` where one is given (as `open` has it). Goes on where an earlier
+    upload stopped and sends nothing that is there already. Raises
     InvalidInput when the file can't be read or changes meanwhile.
     """
     shown = name or path.name
     with _reading(path):
-        before = path.stat()
-        if not stat.S_ISREG(before.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):  # asked first: who opens a pipe waits for it
             raise InvalidInput(
                 f"{path} is no plain file", hint="pack a folder with tar first", field="input"
             )
+        with open(path, "rb", opener=opener) as source:
+            before = os.fstat(source.fileno())
 
-        def told(step: str) -> Told:
-            return lambda done: progress(Progress(shown, step, done, before.st_size))
+            def told(step: str) -> Told:
+                return lambda done: progress(Progress(shown, step, done, before.st_size))
 
-        digest = _digest(path, before.st_size, told("reading"))
-        file = InputFile(shown, digest, before.st_size, os.access(path, os.X_OK))
-        _send(connection, path, file, told("sending"))
-        after = path.stat()
+            digest = _digest(source, before.st_size, told("reading"))
+            file = InputFile(shown, digest, before.st_size, os.access(path, os.X_OK))
+            _send(connection, path, source, file, told("sending"))
+            after = os.fstat(source.fileno())
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise InvalidInput(f"{path} changed while it was sent", hint="run the same command again")
     return file
 
 
-def _send(connection: Connection, path: Path, file: InputFile, told: Told) -> None:
+def _send(
+    connection: Connection, path: Path, source: BinaryIO, file: InputFile, told: Told
+) -> None:
     address = f"/uploads/{file.sha256}"
     state = _upload_state(connection, address, file)
     stalled = 0
-    with path.open("rb") as source:
-        while not state.complete:
-            told(state.offset)
-            source.seek(state.offset)
-            piece = source.read(min(PIECE_BYTES, max(file.size - state.offset, 0)))
-            if not piece and file.size > state.offset:
-                raise InvalidInput(f"{path} became shorter while it was sent")
-            before = state.offset
-            state = _put(connection, address, file, state.offset, piece)
-            stalled = 0 if state.offset > before or state.complete else stalled + 1
-            if stalled >= STALLED:
-                raise Failed(
-                    f"the hub takes no more of {file.name} after byte {state.offset}",
-                    hint="is its store full? `meyrin submit` again goes on from there",
-                )
+    while not state.complete:
+        told(state.offset)
+        source.seek(state.offset)
+        piece = source.read(min(PIECE_BYTES, max(file.size - state.offset, 0)))
+        if not piece and file.size > state.offset:
+            raise InvalidInput(f"{path} became shorter while it was sent")
+        before = state.offset
+        state = _put(connection, address, file, state.offset, piece)
+        stalled = 0 if state.offset > before or state.complete else stalled + 1
+        if stalled >= STALLED:
+            raise Failed(
+                f"the hub takes no more of {file.name} after byte {state.offset}",
+                hint="is its store full? `meyrin submit` again goes on from there",
+            )
     told(file.size)
 
 
@@ -204,7 +211,7 @@ def fetch_file(
         return
     for _ in range(2):
         _fill(connection, address, file, part, told)
-        if _digest(part, file.size, _nobody) == file.sha256:
+        if _digest_at(part, file.size) == file.sha256:
             part.replace(target)
             return
         part.unlink()
@@ -259,7 +266,7 @@ def _pour(
 def _is_whole(target: Path, file: FileView) -> bool:
     if target.is_symlink() or not target.is_file() or target.stat().st_size != file.size:
         return False
-    return _digest(target, file.size, _nobody) == file.sha256
+    return _digest_at(target, file.size) == file.sha256
 
 
 # --- both
@@ -269,15 +276,20 @@ def _nobody(_: int) -> None:
     """For digests that nobody waits for."""
 
 
-def _digest(path: Path, size: int, told: Told) -> str:
+def _digest(file: BinaryIO, size: int, told: Told) -> str:
     digest = hashlib.sha256()
     done = 0
-    with path.open("rb") as file:
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
-            done += len(piece)
-            told(min(done, size))
+    while piece := file.read(READ_BYTES):
+        digest.update(piece)
+        done += len(piece)
+        told(min(done, size))
     return digest.hexdigest()
+
+
+def _digest_at(path: Path, size: int) -> str:
+    """The digest of a file that nobody waits for."""
+    with path.open("rb") as file:
+        return _digest(file, size, _nobody)
 
 
 @contextmanager

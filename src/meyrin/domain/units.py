@@ -96,7 +96,7 @@ def charge_s(rate: Fraction, elapsed_s: int) -> int:
     return -((-rate.numerator * elapsed_s) // rate.denominator)
 
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def parse_memory_mb(text: str) -> int:
@@ -117,6 +117,9 @@ def parse_memory_mb(text: str) -> int:
     return -(-exact.numerator // exact.denominator)
 
 
+_WALLTIME = re.compile(r"(?:([0-9]{1,10})-)?([0-9]{1,10})(?::([0-9]{1,10}))?(?::([0-9]{1,10}))?")
+
+
 def parse_walltime_s(text: str) -> int | None:
     """Slurm's time formats (sbatch(1), --time) in seconds; None for UNLIMITED.
 
@@ -125,7 +128,7 @@ def parse_walltime_s(text: str) -> int | None:
     word = text.strip()
     if word.lower() in {"unlimited", "infinite", "-1"}:
         return None
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", word, re.ASCII)
+    match = _WALLTIME.fullmatch(word)
     if not match:
         raise InvalidInput(
             f"{text!r} is no wall time",

@@ -30,6 +30,7 @@ Small = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 LONGEST_REASON = 500  # why a site takes nothing new
+MOST_CHUNKS = 1000  # in one call
 
 
 class JoinBody(Body):
@@ -239,7 +240,7 @@ class Chunk(Body):
 
 
 class OutputBody(Body):
-    chunks: Annotated[list[Chunk], Field(max_length=1000)]
+    chunks: Annotated[list[Chunk], Field(max_length=MOST_CHUNKS)]
 
 
 class OutputReply(Body):

@@ -183,6 +183,7 @@ def test_only_blanks_of_ascii_part_words():
         ({"SBATCH_EXCLUSIVE": "user"}, "--exclusive"),
         ({"SBATCH_OVERCOMMIT": ""}, "--overcommit"),
         ({"SLURM_HINT": "multithread"}, "--hint"),
+        ({"SBATCH_SIGNAL": "1" * 5000}, "--signal"),
         ({"SBATCH_MEM_PER_NODE": "1G", "SBATCH_MEM_PER_CPU": "1G"}, "--mem-per-cpu"),
     ],
 )
@@ -200,6 +201,11 @@ def test_variables_that_set_nothing():
     found = submission(environ=environ)
     assert found == submission()
     assert found.client == ClientOptions()
+
+
+def test_a_number_of_any_length_sets_a_flag_but_zero():
+    assert submission(environ={"SBATCH_EXCLUSIVE": "1" * 5000}).request.resources.exclusive
+    assert submission(environ={"SBATCH_EXCLUSIVE": "0" * 5000}) == submission()
 
 
 # --- the command line -------------------------------------------------------------------------

@@ -30,6 +30,7 @@ import structlog
 
 from meyrin.agent.batch import Start
 from meyrin.agent.durable import sync_folder, write
+from meyrin.agent.within import at_once
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import LAST_S
 
@@ -231,7 +232,7 @@ class Spool:
         system that was full may have kept some lines of it."""
         path = f"{self.folder(attempt)}/{kind}.{number}"
         try:
-            with open(path, errors="replace", opener=_unblocked) as file:
+            with open(path, errors="replace", opener=at_once) as file:
                 lines = file.read(_LONGEST).split("\n")
             if lines[-2:] != [".", ""]:
                 return None
@@ -279,11 +280,6 @@ def _wrapper() -> str:
 
 
 # --- facts
-
-
-def _unblocked(path: str, flags: int) -> int:
-    """Nobody is waited for who has not opened the other end of a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _number(text: str, most: int) -> int | None:

@@ -149,7 +149,7 @@ def _counts(option: Option, value: str) -> bool:
 
 
 def _is_yes(value: str) -> bool:
-    return value in {"", "yes"} or (value.isdecimal() and int(value) != 0)
+    return value in {"", "yes"} or (value.isdecimal() and value.strip("0") != "")
 
 
 def _is_text(word: str) -> bool:

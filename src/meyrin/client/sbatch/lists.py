@@ -106,7 +106,7 @@ def _condition(kind: DependencyKind, job: str) -> Dependency:
 
 def parse_signal(text: str) -> WarnSignal:
     """`[B:]NAME_OR_NUMBER[@SECONDS]`."""
-    match = re.fullmatch(r"(?:([A-Za-z]{1,2}):)?([A-Za-z0-9]+)(?:@([0-9]{1,5}))?", text)
+    match = re.fullmatch(r"(?:([A-Za-z]{1,2}):)?([A-Za-z0-9]{1,20})(?:@([0-9]{1,5}))?", text)
     if not match:
         raise InvalidInput(f"{text!r} is no signal", hint="write B:USR1@120 or TERM@60")
     flags, word, seconds = (match[1] or "").upper(), match[2].upper(), int(match[3] or 60)
