@@ -7,6 +7,7 @@ from tests.hub.facility import CPU
 
 from meyrin.domain.errors import InvalidInput, Refused
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind
+from meyrin.domain.states import MEANING, JobState
 from meyrin.hub.jobs import eligible
 from meyrin.hub.jobs import service as jobs
 from meyrin.hub.plumbing.database import Step
@@ -102,6 +103,21 @@ def test_a_deadline_does_not_touch_what_runs(hub):
     hub.clock.pass_s(800)
     hub.step()
     assert hub.state(job) == "running"
+
+
+def test_a_job_whose_allocation_has_ended_waits_for_hours_and_says_so(empty_hub):
+    """More hours, or a longer end, may come at any time: it is not for the hub to give it up."""
+    empty_hub.site("alps", CPU)
+    empty_hub.award("lab", days=2)
+    job = empty_hub.submit(begin_s=empty_hub.clock.now_s + 3 * 86_400)
+    empty_hub.clock.pass_s(30 * 86_400)
+    empty_hub.agents["alps"].lease()
+    empty_hub.steps()
+    assert empty_hub.state(job) == "admitted"
+    assert "has ended" in empty_hub.explain(job).summary
+    empty_hub.award("lab")
+    assert empty_hub.step() == 1
+    assert "allocation" not in MEANING[JobState.EXPIRED]
 
 
 # --- dependencies on single jobs
