@@ -38,7 +38,7 @@ MEANING: dict[JobState, str] = {
     _S.COMPLETED: "ended with exit code 0",
     _S.FAILED: "ended without success",
     _S.CANCELLED: "ended by a person or by a rule that a person set",
-    _S.EXPIRED: "its deadline or its allocation ended before it could run",
+    _S.EXPIRED: "could not end before its deadline any more",
 }
 
 LEGAL: dict[JobState, frozenset[JobState]] = {

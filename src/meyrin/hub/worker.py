@@ -16,7 +16,7 @@ from meyrin.hub.broker import service as broker
 from meyrin.hub.calls import pace, proposals, reclaiming, tranches
 from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
-from meyrin.hub.jobs import attempts, keeping, leaving
+from meyrin.hub.jobs import attempts, keeping, leaving, sweeping
 from meyrin.hub.owners import service as owners
 from meyrin.hub.plumbing import collector, turns
 from meyrin.hub.plumbing.blobs import Blobs
@@ -114,6 +114,8 @@ class Worker:
             return
         self._swept_ms = now_ms
         for part in (
+            self._take_back,
+            self._deadlines,
             self._expire,
             self._release,
             self._watch,
@@ -129,6 +131,20 @@ class Worker:
     def _waits(self, part: str, error: MeyrinError) -> None:
         """The next minute tries it again."""
         log.warning("sweep.waits", part=part, error=error.message)
+
+    def _take_back(self) -> None:
+        """Placed jobs that their sites do not fetch can go elsewhere."""
+        with self._alone("sweep") as step:
+            back = sweeping.take_back(step)
+        if back:
+            log.info("jobs.taken_back", jobs=back)
+
+    def _deadlines(self) -> None:
+        """Deadlines of jobs that were placed and have not begun."""
+        with self._alone("sweep") as step:
+            late = sweeping.end_late(step)
+        if late:
+            log.info("jobs.late", jobs=late)
 
     def _expire(self) -> None:
         """What allocations that are over still had expires; first jobs are noted."""

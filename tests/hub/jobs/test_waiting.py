@@ -7,7 +7,10 @@ from tests.hub.facility import CPU
 
 from meyrin.domain.errors import InvalidInput, Refused
 from meyrin.domain.job import ArraySpec, Dependency, DependencyKind
+from meyrin.domain.states import MEANING, JobState
+from meyrin.hub.jobs import eligible
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.plumbing.database import Step
 
 OK, ANY, NOT_OK = DependencyKind.AFTER_OK, DependencyKind.AFTER_ANY, DependencyKind.AFTER_NOT_OK
 SINGLETON = DependencyKind.SINGLETON
@@ -100,6 +103,21 @@ def test_a_deadline_does_not_touch_what_runs(hub):
     hub.clock.pass_s(800)
     hub.step()
     assert hub.state(job) == "running"
+
+
+def test_a_job_whose_allocation_has_ended_waits_for_hours_and_says_so(empty_hub):
+    """More hours, or a longer end, may come at any time: it is not for the hub to give it up."""
+    empty_hub.site("alps", CPU)
+    empty_hub.award("lab", days=2)
+    job = empty_hub.submit(begin_s=empty_hub.clock.now_s + 3 * 86_400)
+    empty_hub.clock.pass_s(30 * 86_400)
+    empty_hub.agents["alps"].lease()
+    empty_hub.steps()
+    assert empty_hub.state(job) == "admitted"
+    assert "has ended" in empty_hub.explain(job).summary
+    empty_hub.award("lab")
+    assert empty_hub.step() == 1
+    assert "allocation" not in MEANING[JobState.EXPIRED]
 
 
 # --- dependencies on single jobs
@@ -324,3 +342,62 @@ def test_an_array_is_cancelled_where_each_element_is(hub):
     one = hub.submit(array=ArraySpec((4, 5)))
     assert hub.cancel(f"{one}_5").ended == [one + 1]
     assert hub.state(f"{one}_4") == "admitted"
+
+
+def test_who_waits_for_a_held_job_hides_nobody(hub, monkeypatch):
+    """More requests than one step looks at, and none of them can go on."""
+    monkeypatch.setattr(eligible, "_MOST", 3)
+    root = hub.submit(held=True)
+    first = hub.submit()
+    for _ in range(7):
+        after(hub, on(OK, root), by="bob")
+    mine, begins = after(hub, on(ANY, first)), hub.submit(begin_s=hub.clock.now_s + 10)
+    end(hub, (first, 0), work=run(hub))
+    hub.clock.pass_s(10)
+    assert hub.step() == 1
+    assert hub.state(begins) == "placed"
+    for _ in range(3):
+        hub.step()
+    assert hub.state(mine) == "placed"
+    hub.client("ada").post(f"/api/v1/jobs/{root}/release")
+    assert hub.step() == 1  # and round again: nobody before is forgotten
+
+
+def work_of(hub, look):
+    """How much SQLite does for a look, in thousands of its steps."""
+    ticks = []
+    with hub.read() as step:
+        raw = step.conn.connection.driver_connection
+        raw.set_progress_handler(lambda: ticks.append(1), 1000)
+        look(step)
+        raw.set_progress_handler(None, 0)
+    return len(ticks)
+
+
+@pytest.mark.parametrize("look", [eligible.near, eligible.conditions])
+def test_many_after_a_large_array_cost_little_more_than_a_few(sqlite_hub, look):
+    first = sqlite_hub.submit(array=ArraySpec(tuple(range(1000))))
+    sqlite_hub.steps()
+    waiting = after(sqlite_hub, on(OK, first), array=ArraySpec(tuple(range(200))))
+    numbers = list(range(waiting, waiting + 200))
+    few = work_of(sqlite_hub, lambda step: look(step, numbers[:20]))
+    many = work_of(sqlite_hub, lambda step: look(step, numbers))
+    assert many < 3 * few
+
+
+def test_no_element_of_a_large_array_is_read_by_itself(sqlite_hub, monkeypatch):
+    read = []
+    real = Step.rows
+
+    def rows(step, statement, **values):
+        found = real(step, statement, **values)
+        read.append(len(found))
+        return found
+
+    first = sqlite_hub.submit(array=ArraySpec(tuple(range(100))))
+    waiting = after(sqlite_hub, on(OK, first))
+    monkeypatch.setattr(Step, "rows", rows)
+    with sqlite_hub.read() as step:
+        assert not eligible.conditions(step, [waiting])[waiting][0].met
+        assert not eligible.near(step, [waiting])
+    assert max(read) <= 2

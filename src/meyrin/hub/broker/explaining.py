@@ -14,9 +14,9 @@ from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
 from meyrin.engine.model import Candidate, Placement, State
-from meyrin.engine.placement import forecast
+from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import kernels
-from meyrin.hub.broker.service import place_view, snapshot
+from meyrin.hub.broker.service import WINDOWS, Snapshot, place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
 from meyrin.hub.jobs import service as jobs_service
@@ -45,7 +45,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
         return _explain_placed(step, row)
     if row.state == JobState.ADMITTED and kernels.preparing():  # to explain would compile here
         return _in_a_word(row, kernels.WORDS)
-    seen = snapshot(step)
+    seen, ahead = _up_to(step, row)
     request = jobs_service.specs(step, [row.request_id])[row.request_id]
     job = next(
         (job for job in seen.state.waiting if job.job == row.id),
@@ -57,6 +57,9 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
     say = _words_of_sites(lacking, row.reason, _why_shut(step, state))
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
+    if ahead and said.next_start:
+        first = f"at least {ahead} jobs are ahead of it, and the hub looks at these first"
+        said = replace(said, summary=f"{first}; then it {said.summary}", next_start=None)
     return _view(row.id, row.state, said, lacking, say)
 
 
@@ -95,6 +98,18 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
 
 
 # --- inside
+
+
+def _up_to(step: Step, row: sa.Row[Any]) -> tuple[Snapshot, int]:
+    """The world as a waiting job meets it, behind those ahead of it as the broker reads them; and
+    how many were read, if it is behind them all."""
+    _, first, most = WINDOWS
+    seen, read = snapshot(step, first), 0
+    if row.state == JobState.ADMITTED and not seen.has(row.id):
+        passed = seen.passed(decide(seen.state, seen.policy, step.now_s))
+        seen = snapshot(step, most, passed)
+        read = 0 if seen.window.last or seen.has(row.id) else first + most
+    return seen, read
 
 
 def _why_shut(step: Step, state: State) -> dict[tuple[str, str], str]:

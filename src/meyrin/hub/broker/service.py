@@ -7,7 +7,7 @@ written by `apply`, which is refused when the world has moved in between.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -31,7 +31,7 @@ from meyrin.engine.model import (
     WaitingJob,
 )
 from meyrin.engine.placement import decide
-from meyrin.hub.broker import doors, store
+from meyrin.hub.broker import doors, store, windows
 from meyrin.hub.broker.fits import fitting
 from meyrin.hub.calls import paying
 from meyrin.hub.calls import service as calls
@@ -45,16 +45,26 @@ from meyrin.hub.sites import refusals, terms
 from meyrin.hub.sites import service as sites
 from meyrin.wire.jobs import PlaceView
 
-# how many waiting jobs are looked at: the first ones, and more while those find no place
+# how many waiting jobs one step looks at: the first ones, then the next ones while those find no
+# place; the next step goes on behind them
 WINDOWS = (250, 1000, 4000)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world as one decision sees it, and the policy in force."""
+    """The world as one decision sees it, the policy in force, and which jobs it looks at."""
 
     state: State
     policy: Policy
+    window: windows.Window
+
+    def has(self, job: int) -> bool:
+        """Whether it looks at this waiting job."""
+        return any(one.job == job for one in self.state.waiting)
+
+    def passed(self, decision: Decision) -> windows.Passed:
+        """What is left in sight once this decision has placed nobody."""
+        return windows.over(self.window, self.state, self.policy, decision)
 
 
 def step_once(database: Database) -> int:
@@ -66,24 +76,36 @@ def step_once(database: Database) -> int:
             eligible.advance(step)
     elif not waiting:  # as after most reports: the world need not be read for nobody
         return 0
-    for window in WINDOWS:
+    far, passed = windows.take_far(database.engine), windows.Passed()
+    for most in WINDOWS:
         with database.read() as step:
-            seen = snapshot(step, window, when_full=False)
+            seen = snapshot(step, most, passed, when_full=False)
             now_s = step.now_s
         if not seen.state.waiting:
             return 0
         decision = decide(seen.state, seen.policy, now_s)
-        if decision.placements:
+        mine = windows.in_turn(decision, passed)
+        if mine.placements:
             with database.write() as step:
-                return apply(step, seen.state, decision, seen.policy, seen_s=now_s)
-        if len(seen.state.waiting) < window:
+                placed = apply(step, seen.state, mine, seen.policy, seen_s=now_s)
+            if placed or mine is not decision:
+                return placed
+        if seen.window.last:
             return 0
+        passed = windows.go_on(seen.passed(decision), far)
+    windows.stop_at(database.engine, passed)
     return 0
 
 
-def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) -> Snapshot:
-    """Read the world in a fixed number of queries. Not `when_full`: no waiting jobs are read
-    while there is no room for any."""
+def snapshot(
+    step: Step,
+    most: int = WINDOWS[1],
+    passed: windows.Passed = windows.Passed(),  # noqa: B008 - frozen
+    *,
+    when_full: bool = True,
+) -> Snapshot:
+    """Read the world in a fixed number of queries, with the first `most` waiting jobs that were
+    not `passed` over. Not `when_full`: none are read while there is no room for any."""
     version = world.version(step)
     policy = store.current(step)
     occupied = _occupied(step, paid_counts=policy.paid_percent > 0)
@@ -93,20 +115,10 @@ def snapshot(step: Step, window: int = WINDOWS[1], *, when_full: bool = True) ->
     sends_ahead = policy.queue_ahead > 0
     room = when_full or sends_ahead
     room = room or any(_has_room(state) or ahead.is_open(state, policy) for state in states)
-    rows, more = _waiting(step, window) if room else ([], False)
-    funds = paying.funds(step, sorted({row.project_id for row in rows}))
-    waiting = _as_waiting_jobs(step, rows)
-    return Snapshot(State(version, states, tuple(funds), waiting, more), policy)
-
-
-def _waiting(step: Step, window: int) -> tuple[list[sa.Row[Any]], bool]:
-    """The first waiting jobs, those of projects that can only pay apart, and whether there may be
-    more of the others: paid work must not hide them."""
-    payers = paying.payers(step)
-    if not payers:
-        return attempts.waiting(step, window), False
-    others = attempts.waiting(step, window, but=payers)
-    return [*others, *attempts.waiting(step, window, of=payers)], len(others) == window
+    window = windows.read(step, most, passed) if room else windows.Window()
+    funds = paying.funds(step, sorted({row.project_id for row in window.rows}))
+    waiting = _as_waiting_jobs(step, window.rows)
+    return Snapshot(State(version, states, tuple(funds), waiting, window.more), policy, window)
 
 
 def _has_room(state: PartitionState) -> bool:
@@ -159,7 +171,7 @@ class _Asked:
 _asked: WeakKeyDictionary[sa.Engine, dict[int, _Asked]] = WeakKeyDictionary()
 
 
-def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
+def _read_requests(step: Step, rows: Sequence[sa.Row[Any]]) -> dict[int, _Asked]:
     """What was asked, by request; at most one query, for those not read before."""
     asked = _asked.setdefault(step.conn.engine, {})
     missing = {row.request_id: row for row in rows if row.request_id not in asked}
@@ -174,7 +186,7 @@ def _read_requests(step: Step, rows: list[sa.Row[Any]]) -> dict[int, _Asked]:
     return asked
 
 
-def _as_waiting_jobs(step: Step, rows: list[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
+def _as_waiting_jobs(step: Step, rows: Sequence[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
     """The rows as waiting jobs; of an array with a limit, the elements over it are blocked."""
     asked = _read_requests(step, rows)
     limits = {

@@ -43,9 +43,15 @@ _TAKEN_TOGETHER = (
     .where(IS_LIVE, _TAKES_ROOM)
     .group_by(_a.site, _a.partition)
 )
+Place = tuple[int, int]  # in the order in which waiting jobs are read: nice, number
+FIRST: Place = (-(2**31), 0)  # before everybody
+_ALL_ADMITTED = sa.select(jobs).where(IS_WAITING, _j.state == str(JobState.ADMITTED))
+_STILL_ADMITTED = _ALL_ADMITTED.where(one_of(_j.id, "ids")).order_by(_j.nice, _j.id)
+_AFTER = sa.tuple_(
+    sa.bindparam("after_nice", type_=sa.Integer), sa.bindparam("after_id", type_=sa.BigInteger)
+)
 _ADMITTED = (
-    sa.select(jobs)
-    .where(IS_WAITING, _j.state == str(JobState.ADMITTED))
+    _ALL_ADMITTED.where(sa.tuple_(_j.nice, _j.id) > _AFTER)
     .order_by(_j.nice, _j.id)
     .limit(sa.bindparam("most"))
 )
@@ -109,15 +115,27 @@ def count_at(step: Step, site: str) -> int:
 
 
 def waiting(
-    step: Step, most: int, *, of: Collection[str] = (), but: Collection[str] = ()
+    step: Step,
+    most: int,
+    *,
+    after: Place = FIRST,
+    of: Collection[str] = (),
+    but: Collection[str] = (),
 ) -> list[sa.Row[Any]]:
-    """Admitted jobs, the first in order; only `of` these projects, or of all `but` these."""
+    """Admitted jobs, the first in order after a place in it; only `of` these projects, or of all
+    `but` these."""
     assert not (of and but), "one or the other"
+    known = {"most": most, "after_nice": after[0], "after_id": after[1]}
     if of:
-        return step.rows(_ADMITTED_OF, most=most, of=of)
+        return step.rows(_ADMITTED_OF, of=of, **known)
     if but:
-        return step.rows(_ADMITTED_BUT, most=most, but=but)
-    return step.rows(_ADMITTED, most=most)
+        return step.rows(_ADMITTED_BUT, but=but, **known)
+    return step.rows(_ADMITTED, **known)
+
+
+def still_waiting(step: Step, job_ids: Collection[int]) -> list[sa.Row[Any]]:
+    """Those of the jobs that are admitted, in order."""
+    return step.rows(_STILL_ADMITTED, ids=sorted(job_ids))
 
 
 def active_in_arrays(step: Step, families: Iterable[int]) -> dict[int, int]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -16,8 +17,11 @@ from meyrin.hub.jobs import change
 from meyrin.hub.jobs.store import IS_WAITING, dependencies, jobs, requests
 from meyrin.hub.plumbing.database import Step
 
-_ENDED = [str(state) for state in ENDED]
+_ENDED = frozenset(str(state) for state in ENDED)
 _MOST = 20_000  # requests, and jobs, looked at in one step
+
+
+_Earlier = tuple[int, int | None]  # an array and one of its elements, or None for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,16 @@ _OUTLOOK = sa.select(
     sa.select(jobs.c.id).where(IS_WAITING, jobs.c.state == "admitted").exists().label("waiting"),
 )
 _FIRST = sa.func.min(jobs.c.id).label("id")
+_DEPENDS = sa.select(dependencies.c.job_id).where(dependencies.c.job_id == jobs.c.id).exists()
+_FREE = sa.select(jobs.c.id).where(_LET_GO, ~_DEPENDS).order_by(jobs.c.id)
 _CANDIDATES = (
     sa.select(_FIRST, jobs.c.request_id)
-    .where(_LET_GO)
+    .where(_LET_GO, _DEPENDS, jobs.c.id > sa.bindparam("after", type_=sa.BigInteger))
     .group_by(jobs.c.request_id)
     .order_by(_FIRST)
-    .limit(_MOST)
 )
+# the last job that was looked at, by database: the next step goes on behind it
+_looked: WeakKeyDictionary[sa.Engine, int] = WeakKeyDictionary()
 
 
 def outlook(step: Step) -> tuple[bool, bool]:
@@ -76,21 +83,10 @@ def advance(step: Step) -> int:
     """
     late = step.rows(_LATE, now_s=step.now_s)
     _end(step, [row.id for row in late], JobState.EXPIRED, "deadline")
-    candidates = step.rows(_CANDIDATES, now_s=step.now_s)
-    if not candidates:
-        return len(late)
-    found = conditions(step, [row.id for row in candidates])
-    flags = _flags(step, {row.request_id for row in candidates if row.id in found})
-    ready, doomed = [], []
-    for row in candidates:
-        mine = found.get(row.id, [])
-        any_one, kill = flags.get(row.request_id, (False, True))
-        join = any if any_one else all
-        if not mine or join(each.met for each in mine):
-            ready.append(row.request_id)
-        elif kill and (all if any_one else any)(each.never for each in mine):
-            doomed.append(row.request_id)
-    rows = change.locked(step, _jobs_of(step, ready))
+    free = step.rows(_FREE.limit(_MOST), now_s=step.now_s)
+    ready, doomed = _looked_at(step)
+    let_in = [*(row.id for row in free), *_jobs_of(step, ready)]
+    rows = change.locked(step, let_in)
     change.apply(
         step,
         [
@@ -102,6 +98,29 @@ def advance(step: Step) -> int:
     lost = _jobs_of(step, doomed)
     _end(step, lost, JobState.CANCELLED, "dependency never satisfied")
     return len(late) + len(rows) + len(lost)
+
+
+def _looked_at(step: Step) -> tuple[list[int], list[int]]:
+    """Which requests may go on as what they depend on has ended, and which never can. As many are
+    looked at as one step takes, the next ones at the next: none hides those behind it."""
+    after = _looked.pop(step.conn.engine, 0)
+    candidates = step.rows(_CANDIDATES.limit(_MOST), now_s=step.now_s, after=after)
+    if len(candidates) == _MOST:
+        _looked[step.conn.engine] = candidates[-1].id
+    if not candidates:
+        return [], []
+    found = conditions(step, [row.id for row in candidates])
+    flags = _flags(step, {row.request_id for row in candidates})
+    ready, doomed = [], []
+    for row in candidates:
+        mine = found.get(row.id, [])
+        any_one, kill = flags.get(row.request_id, (False, True))
+        join = any if any_one else all
+        if join(each.met for each in mine):
+            ready.append(row.request_id)
+        elif kill and (all if any_one else any)(each.never for each in mine):
+            doomed.append(row.request_id)
+    return ready, doomed
 
 
 def _jobs_of(step: Step, request_ids: list[int]) -> list[int]:
@@ -141,21 +160,22 @@ def _flags(step: Step, request_ids: set[int]) -> dict[int, tuple[bool, bool]]:
 
 
 def conditions(step: Step, job_ids: list[int]) -> dict[int, list[Condition]]:
-    """How far each dependency of the given jobs is, in three queries whatever their number."""
+    """How far each dependency of the given jobs is, in four queries whatever their number."""
     wanted = step.rows(
         sa.select(dependencies, jobs.c.name, jobs.c.project_id, jobs.c.person_id, jobs.c.family)
         .join(jobs, jobs.c.id == dependencies.c.job_id)
         .where(step.among(dependencies.c.job_id, job_ids))
         .order_by(dependencies.c.job_id, dependencies.c.number)
     )
-    ends = _ends(step, {row.on_family for row in wanted if row.on_family is not None})
+    asked = {(row.on_family, row.on_task) for row in wanted if row.on_family is not None}
+    states = _told(step, jobs.c.state, asked)
     alone = _earlier_namesakes(step, [row for row in wanted if row.on_family is None])
     result: defaultdict[int, list[Condition]] = defaultdict(list)
     for row in wanted:
         if row.kind == DependencyKind.SINGLETON:
             met, never = row.job_id not in alone, False
         else:
-            met, never = _judge(row.kind, ends, row.on_family, row.on_task)
+            met, never = _judge(row.kind, _of(states, row.on_family, row.on_task))
         result[row.job_id].append(
             Condition(row.job_id, row.kind, row.on_family, row.on_task, met, never)
         )
@@ -163,48 +183,64 @@ def conditions(step: Step, job_ids: list[int]) -> dict[int, list[Condition]]:
 
 
 def near(step: Step, job_ids: list[int]) -> dict[int, tuple[str, ...]]:
-    """Sites where jobs that the given ones depend on ran or were placed, by name; one query."""
-    earlier = jobs.alias("earlier")
-    found: defaultdict[int, set[str]] = defaultdict(set)
-    rows = step.rows(
-        sa.select(dependencies.c.job_id, earlier.c.site)
-        .join(earlier, earlier.c.family == dependencies.c.on_family)
-        .where(
-            step.among(dependencies.c.job_id, job_ids),
-            earlier.c.site.is_not(None),
-            sa.or_(dependencies.c.on_task.is_(None), dependencies.c.on_task == earlier.c.task),
+    """Sites where jobs that the given ones depend on ran or were placed, by name; three queries
+    at most."""
+    asked = step.rows(
+        sa.select(dependencies.c.job_id, dependencies.c.on_family, dependencies.c.on_task).where(
+            step.among(dependencies.c.job_id, job_ids), dependencies.c.on_family.is_not(None)
         )
-        .distinct()
     )
-    for row in rows:
-        found[row.job_id].add(row.site)
-    return {job: tuple(sorted(sites)) for job, sites in found.items()}
+    ran_at = _told(step, jobs.c.site, {(row.on_family, row.on_task) for row in asked})
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    for row in asked:
+        found[row.job_id] |= ran_at[row.on_family, row.on_task]
+    return {job: tuple(sorted(sites)) for job, sites in found.items() if sites}
 
 
-def _ends(step: Step, families: set[int]) -> dict[int, dict[int | None, str]]:
-    """State of every job of the families, by family and task."""
-    ends: defaultdict[int, dict[int | None, str]] = defaultdict(dict)
-    if families:
-        statement = sa.select(jobs.c.family, jobs.c.task, jobs.c.state)
-        for row in step.rows(statement.where(step.among(jobs.c.family, sorted(families)))):
-            ends[row.family][row.task] = row.state
-    return ends
+def _told(
+    step: Step, column: sa.Column[str], wanted: set[_Earlier]
+) -> defaultdict[_Earlier, set[str]]:
+    """Which values a column has among the jobs of each array, or for one element of it. Two
+    queries at most; of an array as a whole no element is read by itself."""
+    found: defaultdict[_Earlier, set[str]] = defaultdict(set)
+    whole = sorted({family for family, task in wanted if task is None})
+    if whole:
+        of_whole = sa.select(jobs.c.family, column.label("value")).where(
+            step.among(jobs.c.family, whole), column.is_not(None)
+        )
+        for row in step.rows(of_whole.distinct()):
+            found[row.family, None].add(row.value)
+    single = {(family, task) for family, task in wanted if task is not None}
+    if single:
+        of_one = sa.select(jobs.c.family, jobs.c.task, column.label("value")).where(
+            step.among(jobs.c.family, sorted({family for family, _ in single})),
+            step.among(jobs.c.task, sorted({task for _, task in single})),
+            column.is_not(None),
+        )
+        for row in step.rows(of_one):
+            found[row.family, row.task].add(row.value)
+    return found
 
 
-def _judge(
-    kind: str, ends: dict[int, dict[int | None, str]], family: int, task: int | None
-) -> tuple[bool, bool]:
-    of_family = ends.get(family, {})
-    states = list(of_family.values()) if task is None else [of_family.get(task, "cancelled")]
-    over = all(state in _ENDED for state in states)
-    good = [state == JobState.COMPLETED for state in states]
-    bad = [state in _ENDED and state != JobState.COMPLETED for state in states]
+def _of(
+    states: defaultdict[_Earlier, set[str]], family: int | None, task: int | None
+) -> frozenset[str]:
+    """The states of what is depended on; an element that there never was counts as cancelled."""
+    assert family is not None, "singleton depends on no number"
+    none = () if task is None else (str(JobState.CANCELLED),)
+    return frozenset(states[family, task] or none)
+
+
+def _judge(kind: str, states: frozenset[str]) -> tuple[bool, bool]:
+    """Whether a dependency on jobs in these states is met, and whether it never can be."""
+    over = states <= _ENDED
+    bad = states & _ENDED - {JobState.COMPLETED}
     if kind == DependencyKind.AFTER_ANY:
         return over, False
     if kind == DependencyKind.AFTER_OK:
-        return all(good), any(bad)
+        return states <= {JobState.COMPLETED}, bool(bad)
     # afternotok: sbatch(1) asks for an end "in some failed state"; of an array, one is enough
-    return over and any(bad), over and not any(bad)
+    return over and bool(bad), over and not bad
 
 
 def _earlier_namesakes(step: Step, rows: list[Any]) -> set[int]:
@@ -246,7 +282,12 @@ def blocked(step: Step, row: sa.Row[Any]) -> tuple[Refusal, ...]:
 def would_block(step: Step, person: str | None, request: JobRequest) -> tuple[Refusal, ...]:
     """Why a request would not be looked at yet if this person submitted it now."""
     named = families(step, [d.job for d in request.dependencies if d.job is not None])
-    ends = _ends(step, {family for family, _ in named.values()})
+    on = {
+        d: (named[d.job][0], named[d.job][1] if d.element is None else d.element)
+        for d in request.dependencies
+        if d.job is not None
+    }
+    states = _told(step, jobs.c.state, set(on.values()))
     found: list[Condition] = []
     for each in request.dependencies:
         if each.job is None:
@@ -258,10 +299,8 @@ def would_block(step: Step, person: str | None, request: JobRequest) -> tuple[Re
             met = step.one(alone.limit(1)) is None
             found.append(Condition(0, each.kind, None, None, met, never=False))
             continue
-        family, task = named[each.job]
-        task = task if each.element is None else each.element
-        met, never = _judge(each.kind, ends, family, task)
-        found.append(Condition(0, each.kind, family, task, met, never))
+        met, never = _judge(each.kind, _of(states, *on[each]))
+        found.append(Condition(0, each.kind, *on[each], met, never))
     if request.any_dependency and any(each.met for each in found):
         found = []
     return _in_the_way(step, request.begin_s, found, held=request.held)

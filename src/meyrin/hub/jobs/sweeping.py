@@ -1,0 +1,99 @@
+"""What becomes of placed jobs in time: taken back where no agent takes them, ended when too late.
+
+Under the lock that an agent's lease takes: what an agent has heard of is only ever asked to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from meyrin.domain.states import JobState
+from meyrin.hub.jobs import attempts as tries
+from meyrin.hub.jobs import change
+from meyrin.hub.jobs.store import IS_LIVE, attempts, jobs
+from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing.bulk import one_of
+from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import service as sites
+
+_MOST = 5_000  # in one sweep; whoever is over it comes at the next
+_a = attempts.c
+_PLACED_ELSEWHERE = (
+    sa.select(_a.id, _a.job_id)
+    .where(IS_LIVE, _a.state == "placed", sa.not_(one_of(_a.site + "/" + _a.partition, "open")))
+    .order_by(_a.job_id)
+    .limit(_MOST)
+)
+_TOO_LATE = (
+    sa.select(_a.id, _a.job_id)
+    .join(jobs, jobs.c.id == _a.job_id)
+    .where(
+        IS_LIVE,
+        _a.cancel_ms.is_(None),
+        sa.or_(
+            _a.state == "placed",
+            sa.and_(_a.state.in_(("leased", "queued")), one_of(_a.site, "heard")),
+        ),
+        jobs.c.deadline_s < sa.bindparam("now_s", type_=sa.BigInteger) + _a.walltime_s,
+    )
+    .order_by(_a.job_id)
+    .limit(_MOST)
+)
+
+
+def take_back(step: Step) -> int:
+    """Placed jobs whose site is silent or no longer lends the partition wait at the hub again, to
+    be placed elsewhere; returns how many."""
+    places = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
+    lent = [
+        f"{p.site}/{p.partition.name}" for p in places if p.offered and p.silent_since_s is None
+    ]
+    found = step.rows(_PLACED_ELSEWHERE, open=lent)
+    values = {"attempt": None, "site": None, "partition": None}
+    return len(_end_placed(step, found, JobState.ADMITTED, "no agent took it", values))
+
+
+def end_late(step: Step) -> int:
+    """Placed jobs that can't end before their deadline any more expire (sbatch(1), --deadline);
+    of those that wait at a site the end is asked. What runs goes on: also where a silent site has
+    not told so. Returns how many were ended or asked to end."""
+    places = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
+    heard = sorted({p.site for p in places if p.silent_since_s is None})
+    found = step.rows(_TOO_LATE, heard=heard, now_s=step.now_s)
+    ended = _end_placed(step, found, JobState.EXPIRED, "deadline", {"reason": "deadline"})
+    rows = change.locked(step, [row.job_id for row in found if row.id not in ended])
+    asked = [row for row in rows.values() if row.state in (JobState.LEASED, JobState.QUEUED)]
+    if asked:
+        tries.ask_end(step, [row.attempt for row in asked], "deadline")
+    for row in asked:
+        step.ring(f"site:{row.site}")
+    return len(ended) + len(asked)
+
+
+def _end_placed(
+    step: Step,
+    found: list[sa.Row[tuple[str, int]]],
+    state: JobState,
+    why: str,
+    values: Mapping[str, str | None],
+) -> frozenset[str]:
+    """End those of the attempts that no agent has taken, give their hours back, and move their
+    jobs; which were."""
+    wanted = {row.id for row in found}
+    rows = [
+        row
+        for row in change.locked(step, [one.job_id for one in found]).values()
+        if row.state == JobState.PLACED and row.attempt in wanted
+    ]
+    ended = [row.attempt for row in rows]
+    if ended:
+        tries.close_unleased(step, ended, why)
+        ledger.void(step, ended, why)
+    moves = [
+        change.Move(row, ((state, step.now_ms),), row.attempt, detail=why, values=dict(values))
+        for row in rows
+    ]
+    change.apply(step, moves)
+    return frozenset(ended)
