@@ -76,6 +76,16 @@ def test_whatever_the_order_the_last_word_of_the_site_holds(ended):
     hub.books_balance()
 
 
+@pytest.mark.parametrize("order", [(1, 2, 1), (2, 1, 2)])
+def test_a_last_word_that_equals_the_first_holds(ended, order):
+    hub, agent, work, job = ended
+    said = {1: correction(work, 12, 1), 2: correction(work, 10, 2)}
+    for revision in order:
+        tell(agent, said[revision])
+    assert hub.detail(job).used_s == 10
+    hub.books_balance()
+
+
 def test_told_by_many_at_once_it_counts_once(ended):
     hub, agent, work, job = ended
     at_once(6, lambda _: tell(agent, correction(work, 33, 1)))

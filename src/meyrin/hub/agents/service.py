@@ -257,8 +257,11 @@ def _apply(step: Step, current: list[_Said]) -> list[_Said]:
             voided.append((attempt.id, _why_nothing(each)))
     change.apply(step, [move for move in moves if move.states or move.values])
     attempts.note_reported(step, updates)
+    reasons = sorted({why for _, why in voided})
+    if len(reasons) + bool(measured) > 1:
+        ledger.lock_of(step, [one.attempt for one in measured] + [one for one, _ in voided])
     usage.record(step, measured)
-    for why in {why for _, why in voided}:
+    for why in reasons:
         ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
     return counted
 
