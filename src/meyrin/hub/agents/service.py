@@ -23,6 +23,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing import texts
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import capacity, drift, joining, presence, queue, refusals, turnover
 from meyrin.hub.sites import service as sites
@@ -86,9 +87,10 @@ def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloRe
 
 
 def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
-    about = None if body.about is None else body.about.model_dump(mode="json")
+    said = body.model_dump(mode="json", include={"partitions", "about"})
+    texts.check_body(said)  # names; the site's words came with a mark in place of what is none
     return sites.announce(
-        step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
+        step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, said["about"]
     )
 
 
