@@ -151,6 +151,30 @@ def test_use_that_nobody_had_measured_is_charged_in_the_end(hub):
     hub.books_balance()
 
 
+def test_use_that_can_not_be_is_charged_to_nobody(hub):
+    allocation = hub.award("lab", hours=1, days=1)
+    job = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    hub.clock.pass_s(50)
+    never = UsageBody(elapsed_s=253_370_764_799)
+    agent.report(agent.ended(work, elapsed_s=40, usage=never))
+    found = hub.detail(job)
+    assert (found.job.state, found.held_s, found.used_s) == ("completed", 0, 0)
+    assert found.job.reason == (
+        "its use is unknown: its site said 253370764799 s, and from its placement until now there"
+        " were 50 s"
+    )
+    assert hub.balance(allocation).used_s == 0
+    assert tell(agent, correction(work, 90_000, 1)).taken == [work.attempt]
+    assert counted(agent).counted[0].measured_by is None
+    tell(agent, correction(work, 40, 2))
+    assert tell(agent, correction(work, 90_000, 3)).taken == [work.attempt]
+    assert hub.detail(job).used_s == 40, "what was known stays"
+    hub.books_balance()
+
+
 def test_a_correction_to_nothing_gives_all_back(ended):
     hub, agent, work, job = ended
     tell(agent, correction(work, 0, 1))

@@ -229,10 +229,18 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
         if attempt is None or job is None or job.attempt != attempt_id or job.epoch != each.epoch:
             stale.append(attempt_id)
         else:
-            current.append((each, attempt, job))
+            current.append((_possible(step, each, attempt), attempt, job))
     counted = _apply(step, current)
     turnover.note(step, site_id, _freed(step, counted))
     return stale
+
+
+def _possible(step: Step, each: Report, attempt: sa.Row[Any]) -> Report:
+    """The report, where its use can't be without it: that is as unknown as what nobody measured,
+    and said."""
+    why = usage.impossible(step, attempt, each.usage)
+    words = "; ".join(filter(None, (each.why, why)))
+    return each.model_copy(update={"usage": None, "why": words}) if why else each
 
 
 def _apply(step: Step, current: list[_Said]) -> list[_Said]:

@@ -3,7 +3,8 @@
 A record is keyed on (site, batch job, attempt). The same record again changes nothing; one with
 other facts, or a later word, is kept beside the first, and the ledger gets new entries where the
 amount differs. Messages may come twice and in any order: each carries the site's own number of
-its word (`revision`), and one that is behind what is known is left out.
+its word (`revision`), and one that is behind what is known is left out. Use that can't be is
+unknown, and charged to nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from meyrin.domain.units import charge_s
 from meyrin.hub.ledger import service as ledger
@@ -23,6 +25,8 @@ from meyrin.hub.sites import shares
 from meyrin.hub.usage.store import usage_records
 from meyrin.wire.agents import UsageBody
 
+_CLOCKS_APART_S = 86_400  # a site's from the hub's, generously
+log = structlog.get_logger("meyrin.hub")
 _FACTS = ("elapsed_s", "used_s", "cpu_ms", "max_rss_kb", "energy_j", "source")
 
 
@@ -104,6 +108,20 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
                 each.ended_ms,
             )
     return len(later)
+
+
+def impossible(step: Step, attempt: sa.Row[Any], used: UsageBody | None) -> str:
+    """Why this is no use of the attempt, in words; empty where it can be."""
+    if used is None:
+        return ""
+    most_s = max(0, step.now_s - attempt.placed_ms // 1000) + _CLOCKS_APART_S
+    if used.elapsed_s <= most_s:
+        return ""
+    log.warning("usage.impossible", attempt=attempt.id, elapsed_s=used.elapsed_s, most_s=most_s)
+    return (
+        f"its use is unknown: its site said {used.elapsed_s} s, and from its placement until now"
+        f" there were {most_s - _CLOCKS_APART_S} s"
+    )
 
 
 def known(step: Step, attempts: Collection[str]) -> dict[str, Known]:
