@@ -6,8 +6,9 @@ import threading
 
 from tests.hub.facility import at_once
 
-from meyrin.domain.job import Dependency, DependencyKind
+from meyrin.domain.job import ArraySpec, Dependency, DependencyKind
 from meyrin.hub.jobs import service as jobs
+from meyrin.hub.jobs.find import find, find_first
 from meyrin.wire.jobs import Submission
 
 ALONE = {"name": "one", "dependencies": (Dependency(DependencyKind.SINGLETON),)}
@@ -37,3 +38,18 @@ def test_of_two_singletons_sent_at_once_one_waits(hub):
     at_once(2, send)
     hub.steps()
     assert hub.states(1, 2) == ["placed", "submitted"]
+
+
+def test_one_row_is_read_where_one_is_wanted(sqlite_hub):
+    array = sqlite_hub.submit(array=ArraySpec((3, 4, 5)))
+    plain = sqlite_hub.submit()
+    actor, client = sqlite_hub.actor("ada"), sqlite_hub.client("ada")
+    with sqlite_hub.read() as step:
+        for label in (array, array + 1, f"{array}_4", plain):
+            assert find_first(step, actor, str(label)).id == find(step, actor, str(label))[0].id
+    with sqlite_hub.counting() as statements:
+        assert client.get(f"/api/v1/jobs/{array}/output").status_code == 200
+        sqlite_hub.explain(array)
+    assert not [each for each in statements if "OR jobs.family" in each], "the whole array"
+    for label in (f"{array}_6", plain + 1):
+        assert client.get(f"/api/v1/jobs/{label}/output").status_code == 404
