@@ -11,6 +11,9 @@ from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import CORE, NodeShape, charged_per_second
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+# of what a partition's nodes have, in words of the site's own: more than any site has
+MOST_FEATURES = 1000
+LONGEST_FEATURE = 100
 _FORBID = {"extra": "forbid"}
 _LIMITS = (
     "max_walltime_s",

@@ -83,7 +83,7 @@ class HelloBody(Body):
     """`incarnation` is new at each start of the agent; `version` is Meyrin's."""
 
     incarnation: str
-    version: str
+    version: Words
     batch_kind: str
     partitions: Annotated[list[Partition], Field(max_length=1000)]
     about: About | None = None
@@ -143,7 +143,7 @@ class UsageBody(Body):
     cpu_ms: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     max_rss_kb: Annotated[int, Field(ge=0, lt=2**62)] | None = None
     energy_j: Annotated[int, Field(ge=0, lt=2**62)] | None = None
-    source: str = "batch"
+    source: Words = "batch"
 
 
 class Report(Body):
@@ -161,10 +161,10 @@ class Report(Body):
     epoch: int
     phase: Phase
     at_ms: Milli
-    batch_job: str | None = None
+    batch_job: Words | None = None
     start_ms: Milli | None = None
     end_ms: Milli | None = None
-    end: str | None = None
+    end: Words | None = None
     exit_code: Small | None = None
     signal: Small | None = None
     why: Words = ""
@@ -193,7 +193,7 @@ class CorrectionBody(Body):
     """
 
     attempt: AttemptId
-    batch_job: str
+    batch_job: Words
     usage: UsageBody
     revision: Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -254,5 +254,5 @@ class ResultsBody(Body):
 
     attempt: AttemptId
     epoch: int
-    state: str
+    state: Words
     files: list[FileView]

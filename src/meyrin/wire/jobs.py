@@ -83,7 +83,7 @@ class SubmitBody(Body):
 
 
 class Accepted(Body):
-    """The job's number; an array has `elements` jobs from that number on."""
+    """The job's number; of an array the first of `elements` rising ones, which may have gaps."""
 
     job: int
     elements: int

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from meyrin.wire.jobs import Body, Milli
+from meyrin.wire.jobs import Body, Milli, Words
 
 MOST_LINES = 5000
-Word = Annotated[str, Field(max_length=300)]
+Word = Annotated[Words, Field(max_length=300)]
 
 
 class ProjectLimits(Body):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from meyrin.wire.jobs import Body, Milli, Second
+from meyrin.wire.jobs import Body, Milli, Second, Words
 
 MOST_JOBS = 10_000
 MOST_OTHERS = 200  # of one partition
@@ -26,10 +26,10 @@ class QueuedJob(Body):
     key: Pseudonym
     user: Pseudonym
     account: Pseudonym | None
-    partition: Annotated[str, Field(max_length=200)]
+    partition: Annotated[Words, Field(max_length=200)]
     waits: bool
-    state: Annotated[str, Field(max_length=40)]
-    reason: Annotated[str, Field(max_length=40)] = ""
+    state: Annotated[Words, Field(max_length=40)]
+    reason: Annotated[Words, Field(max_length=40)] = ""
     count: Annotated[int, Field(ge=1, le=10**7)] = 1
     nodes: Count | None = None
     cores: Count | None = None
@@ -58,7 +58,7 @@ class Others(Body):
     told one by one, in their order. `nodes`: so many of the site's take work there, for whomever.
     """
 
-    partition: Annotated[str, Field(max_length=200)]
+    partition: Annotated[Words, Field(max_length=200)]
     nodes: Annotated[int, Field(ge=0, le=10**6)]
     jobs: Annotated[list[OthersJob], Field(max_length=MOST_OTHERS)]
 

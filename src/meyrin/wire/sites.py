@@ -85,14 +85,16 @@ class About(Body):
     for.
     """
 
-    version: str = ""
-    scheduler: Annotated[str, Field(max_length=200)] = ""
-    transport: Annotated[str, Field(max_length=200)] = ""
-    rules: Annotated[tuple[Annotated[str, Field(max_length=500)], ...], Field(max_length=100)] = ()
+    version: Annotated[Words, Field(max_length=200)] = ""
+    scheduler: Annotated[Words, Field(max_length=200)] = ""
+    transport: Annotated[Words, Field(max_length=200)] = ""
+    rules: Annotated[
+        tuple[Annotated[Words, Field(max_length=500)], ...], Field(max_length=100)
+    ] = ()
     offers: Annotated[tuple[ProposedOffer, ...], Field(max_length=1000)] = ()
-    trouble: Annotated[str, Field(max_length=2000)] = ""
+    trouble: Annotated[Words, Field(max_length=2000)] = ""
     rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
-    news: Annotated[str, Field(max_length=300)] = ""
+    news: Annotated[Words, Field(max_length=300)] = ""
     shortages: Annotated[tuple[Shortage, ...], Field(max_length=1000)] = ()
 
 

@@ -109,3 +109,11 @@ def test_the_batch_system_tells_it_and_takes_it_back(tmp_path) -> None:
     fake.drained = {}
     batch.partitions()
     assert batch.shortages() == ()
+
+
+def test_features_beyond_what_a_hub_takes_are_left_out() -> None:
+    facts = cluster("IDLE")
+    names = ("x" * 101, *(f"f{n:04}" for n in range(1500)))
+    facts = replace(facts, nodes=(replace(facts.nodes[0], features=names),))
+    (place,) = discovered(facts).values()
+    assert place.partition.features == tuple(f"f{n:04}" for n in range(1000))

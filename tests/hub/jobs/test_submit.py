@@ -330,6 +330,24 @@ def test_more_jobs_than_one_call_makes_in_memory_are_refused(sqlite_hub, monkeyp
     assert sqlite_hub.submit_all(arrays[:1])[0].elements == 3
 
 
+@pytest.mark.parametrize(
+    ("elements", "dependencies", "words"),
+    [
+        (1, 1001, "a job with 1001 dependencies"),
+        (1001, 200, "1,001 jobs with 200,200 dependencies in one call"),
+    ],
+)
+def test_more_dependencies_than_one_call_keeps_are_refused(
+    sqlite_hub, elements, dependencies, words
+):
+    first = sqlite_hub.submit(held=True)
+    after = (Dependency(DependencyKind.AFTER_ANY, first),) * dependencies
+    with pytest.raises(InvalidInput, match=words) as no:
+        sqlite_hub.submit(array=ArraySpec(tuple(range(elements))), dependencies=after)
+    assert "depend on" in no.value.hint
+    assert sqlite_hub.submit(dependencies=after[:1000])
+
+
 def test_an_array_of_ten_thousand(hub):
     array = hub.submit(array=ArraySpec(tuple(range(10_000))), resources=ONE_CORE)
     assert hub.detail(array).array == {"admitted": 10_000}

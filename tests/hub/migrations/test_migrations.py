@@ -121,3 +121,21 @@ def test_equal_hubs_that_start_at_once_migrate_once(fresh_postgres):
         assert connection.execute(sa.text("SELECT count(*) FROM world")).scalar_one() == 1
     for engine in engines:
         engine.dispose()
+
+
+def test_returns_to_a_queue_that_events_tell_are_counted(tmp_path):
+    made = sa.create_engine(f"sqlite:///{tmp_path / 'hub.sqlite'}")
+    run.upgrade(made)
+    with made.connect() as connection, connection.begin():
+        command.downgrade(run.config(connection), "0024")
+    events, attempts = (metadata.tables[name] for name in ("events", "attempts"))
+    kept = [c for c in attempts.c if not (c.nullable or c.server_default)]
+    row = {c.name: 1 if isinstance(c.type, (sa.Integer, sa.BigInteger)) else "a" for c in kept}
+    told = [{"job_id": 1, "attempt": "a", "state": s, "at_ms": 0} for s in ("preempted", "queued")]
+    with made.begin() as connection:
+        connection.execute(sa.insert(attempts).values(row | {"state": "running"}))
+        connection.execute(sa.insert(events), told * 2)
+    run.upgrade(made)
+    with made.connect() as connection:
+        assert connection.execute(sa.select(attempts.c.run)).scalar_one() == 2
+    made.dispose()

@@ -76,6 +76,16 @@ def test_whatever_the_order_the_last_word_of_the_site_holds(ended):
     hub.books_balance()
 
 
+@pytest.mark.parametrize("order", [(1, 2, 1), (2, 1, 2)])
+def test_a_last_word_that_equals_the_first_holds(ended, order):
+    hub, agent, work, job = ended
+    said = {1: correction(work, 12, 1), 2: correction(work, 10, 2)}
+    for revision in order:
+        tell(agent, said[revision])
+    assert hub.detail(job).used_s == 10
+    hub.books_balance()
+
+
 def test_told_by_many_at_once_it_counts_once(ended):
     hub, agent, work, job = ended
     at_once(6, lambda _: tell(agent, correction(work, 33, 1)))
@@ -138,6 +148,30 @@ def test_use_that_nobody_had_measured_is_charged_in_the_end(hub):
     assert hub.detail(job).used_s == 44
     (one,) = counted(agent).counted
     assert (one.elapsed_s, one.used_s, one.measured_by) == (44, 44, "batch")
+    hub.books_balance()
+
+
+def test_use_that_can_not_be_is_charged_to_nobody(hub):
+    allocation = hub.award("lab", hours=1, days=1)
+    job = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    hub.clock.pass_s(50)
+    never = UsageBody(elapsed_s=253_370_764_799)
+    agent.report(agent.ended(work, elapsed_s=40, usage=never))
+    found = hub.detail(job)
+    assert (found.job.state, found.held_s, found.used_s) == ("completed", 0, 0)
+    assert found.job.reason == (
+        "its use is unknown: its site said 253370764799 s, and from its placement until now there"
+        " were 50 s"
+    )
+    assert hub.balance(allocation).used_s == 0
+    assert tell(agent, correction(work, 90_000, 1)).taken == [work.attempt]
+    assert counted(agent).counted[0].measured_by is None
+    tell(agent, correction(work, 40, 2))
+    assert tell(agent, correction(work, 90_000, 3)).taken == [work.attempt]
+    assert hub.detail(job).used_s == 40, "what was known stays"
     hub.books_balance()
 
 

@@ -23,7 +23,7 @@ from meyrin.agent.slurm.transport import (
     Submission,
 )
 from meyrin.domain.job import WarnSignal
-from meyrin.domain.site import Partition
+from meyrin.domain.site import LONGEST_FEATURE, MOST_FEATURES, Partition
 from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
@@ -274,6 +274,7 @@ def _place(
     label: str, part: PartitionFacts, cores: int, gpu: Gres | None, nodes: list[NodeFacts]
 ) -> Place:
     common = set.intersection(*(set(node.features) for node in nodes))
+    features = sorted(each for each in common if len(each) <= LONGEST_FEATURE)
     default_s = part.default_walltime_s
     accelerators, its_type = _accelerators(nodes[0])
     ours = Partition(
@@ -288,6 +289,6 @@ def _place(
         max_nodes_per_job=part.max_nodes_per_job or None,
         default_memory_mb_per_core=part.default_memory_mb_per_core or None,
         whole_node=part.whole_node,
-        features=tuple(sorted(common)),
+        features=tuple(features[:MOST_FEATURES]),
     )
     return Place(ours, part.name, ":".join(filter(None, ("gpu", gpu.type))) if gpu else None)

@@ -36,7 +36,9 @@ def correct(step: Step, site_id: str, said: Sequence[CorrectionBody]) -> Correct
     # read again now that their jobs are locked: reports may have come between
     known = attempts.of_site(step, site_id, known)
     over = {name: row for name, row in known.items() if row.state == "ended"}
-    usage.record(step, [_measured(row, last[name].usage, last[name]) for name, row in over.items()])
+    # use that can't be is not asked for again, and what was known stays
+    possible = [n for n, row in over.items() if not usage.impossible(step, row, last[n].usage)]
+    usage.record(step, [_measured(over[n], last[n].usage, last[n]) for n in possible])
     return CorrectionsReply(
         taken=[name for name in last if name in over],
         unknown=[name for name in last if name not in over],

@@ -23,6 +23,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import attempts, change, files
 from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.ledger import service as ledger
+from meyrin.hub.plumbing import texts
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import capacity, drift, joining, presence, queue, refusals, turnover
 from meyrin.hub.sites import service as sites
@@ -42,6 +43,8 @@ from meyrin.wire.limits import DriftBody, RevokedBody
 from meyrin.wire.queue import QueueBody
 
 _ENDS = ("exit", "signal", "timeout", "cancelled", "lost", "not_started")
+_Said = tuple[Report, sa.Row[Any], sa.Row[Any]]  # a report, its attempt and its job
+_RETURNS_SHOWN = 3  # of one report: a site may count as many as it likes
 _RANK = {"held": -1, "leased": -1, "queued": 0, "running": 1, "refused": 2, "ended": 3}
 
 
@@ -84,9 +87,10 @@ def hello(step: Step, site_id: str, body: HelloBody, token: str = "") -> HelloRe
 
 
 def _announce(step: Step, site_id: str, body: HelloBody) -> sites.Site:
-    about = None if body.about is None else body.about.model_dump(mode="json")
+    said = body.model_dump(mode="json", include={"partitions", "about"})
+    texts.check_body(said)  # names; the site's words came with a mark in place of what is none
     return sites.announce(
-        step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, about
+        step, site_id, body.batch_kind, tuple(body.partitions), body.incarnation, said["about"]
     )
 
 
@@ -225,31 +229,37 @@ def report(step: Step, site_id: str, reports: Sequence[Report]) -> list[str]:
         if attempt is None or job is None or job.attempt != attempt_id or job.epoch != each.epoch:
             stale.append(attempt_id)
         else:
-            current.append((each, attempt, job))
-    _apply(step, current)
-    turnover.note(step, site_id, _freed(step, current))
+            current.append((_possible(step, each, attempt), attempt, job))
+    counted = _apply(step, current)
+    turnover.note(step, site_id, _freed(step, counted))
     return stale
 
 
-def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> None:
-    moves, updates, measured, voided = [], [], [], []
-    runs = _runs_known(step, current)
+def _possible(step: Step, each: Report, attempt: sa.Row[Any]) -> Report:
+    """The report, where its use can't be without it: that is as unknown as what nobody measured,
+    and said."""
+    why = usage.impossible(step, attempt, each.usage)
+    words = "; ".join(filter(None, (each.why, why)))
+    return each.model_copy(update={"usage": None, "why": words}) if why else each
+
+
+def _apply(step: Step, current: list[_Said]) -> list[_Said]:
+    """Returns those that said something new."""
+    moves, updates, measured, voided, counted = [], [], [], [], []
     refused = [a.site_id for each, a, _ in current if each.phase == "refused"]
     version = refusals.version(step, refused[0]) if refused else 0
     for each, attempt, job in current:
-        again = each.run - runs.get(attempt.id, 0)
+        again = each.run - attempt.run
         if attempt.state in ("ended", "refused"):
             if each.phase == "ended":
                 measured += _measured(each, attempt)  # a corrected record, or the same again
             continue
-        if _is_behind(each, attempt, again):
+        if _is_behind(each, attempt, job, again):
             continue
-        path = _path(JobState(job.state), each, again)
-        moves.append(
-            change.Move(
-                job, path, attempt.id, detail=each.why, values=_values(each, job, attempt, version)
-            )
-        )
+        counted.append((each, attempt, job))
+        path = _path(JobState(job.state), each, attempt, again)
+        values = _values(each, job, attempt, version)
+        moves.append(change.Move(job, path, attempt.id, detail=_detail(each, again), values=values))
         updates.append(_attempt_update(each, attempt))
         if each.phase == "ended" and each.usage is not None and _started(each):
             measured += _measured(each, attempt)
@@ -257,27 +267,22 @@ def _apply(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -
             voided.append((attempt.id, _why_nothing(each)))
     change.apply(step, [move for move in moves if move.states or move.values])
     attempts.note_reported(step, updates)
+    reasons = sorted({why for _, why in voided})
+    if len(reasons) + bool(measured) > 1:
+        ledger.lock_of(step, [one.attempt for one in measured] + [one for one, _ in voided])
     usage.record(step, measured)
-    for why in {why for _, why in voided}:
+    for why in reasons:
         ledger.void(step, [attempt for attempt, reason in voided if reason == why], why)
+    return counted
 
 
-def _runs_known(
-    step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]
-) -> dict[str, int]:
-    """How often each went back to its site's queue, as far as the hub knows; asked only where
-    one of them ever did."""
-    ids = [a.id for each, a, _ in current if each.run or a.state == "preempted"]
-    return attempts.taken_back(step, ids) if ids else {}
-
-
-def _is_behind(each: Report, attempt: sa.Row[Any], again: int) -> bool:
+def _is_behind(each: Report, attempt: sa.Row[Any], job: sa.Row[Any], again: int) -> bool:
     """Whether more is known already, or a no comes after the batch system had the job.
 
     `again` is how many more returns to the queue the report knows of than the hub.
     """
-    if each.phase == "refused":
-        return bool(attempt.state != "leased")
+    if each.phase in ("held", "refused"):
+        return bool(job.state != JobState.LEASED)
     if again:
         return again < 0
     return _RANK[each.phase] < _RANK.get(attempt.state, 0)
@@ -295,16 +300,26 @@ def _why_nothing(each: Report) -> str:
     return f"no use: {each.end}" if each.end in _ENDS else "no use"
 
 
-def _path(state: JobState, each: Report, again: int) -> tuple[tuple[JobState, int], ...]:
+def _detail(each: Report, again: int) -> str:
+    """Of the events: returns to the queue beyond those that are shown are at least counted."""
+    told = f"its site took it back {again} times" if again > _RETURNS_SHOWN else ""
+    return "; ".join(filter(None, (told, each.why)))
+
+
+def _path(
+    state: JobState, each: Report, attempt: sa.Row[Any], again: int
+) -> tuple[tuple[JobState, int], ...]:
     """The states that a job in `state` still goes through to be where the report says."""
     if each.phase == "held":
         return ()
-    if each.phase == "refused":
-        return ((JobState.ADMITTED, each.at_ms),) if state is JobState.LEASED else ()
+    if each.phase == "refused":  # where its end was asked for, nobody wants it elsewhere
+        asked = attempt.cancel_ms is not None
+        return ((JobState.CANCELLED if asked else JobState.ADMITTED, each.at_ms),)
     path: list[tuple[JobState, int]] = []
     if state in (JobState.LEASED, JobState.PREEMPTED):
         path.append((JobState.QUEUED, each.start_ms or each.at_ms))
-    for _ in range(again):  # it ran, and its site took it back: the same job, the same attempt
+    # it ran, and its site took it back: the same job, the same attempt
+    for _ in range(min(again, _RETURNS_SHOWN)):
         if state is not JobState.RUNNING:
             path.append((JobState.RUNNING, each.at_ms))
         path += [(JobState.PREEMPTED, each.at_ms), (JobState.QUEUED, each.at_ms)]
@@ -327,7 +342,9 @@ def _final(each: Report) -> JobState:
 
 def _values(each: Report, job: sa.Row[Any], attempt: sa.Row[Any], version: int) -> dict[str, Any]:
     values: dict[str, Any] = {"site_word": each.site_word}
-    if each.phase == "refused":
+    if each.phase == "refused" and attempt.cancel_ms is not None:
+        values["reason"] = attempt.why
+    elif each.phase == "refused":
         refused_by = job.refused_by
         if not each.for_now:
             refused_by = refusals.with_no(refused_by, attempt.site, version, each.rules_mark)
@@ -385,6 +402,7 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": attempt.id,
         "state": _state(each),
+        "run": attempt.run if each.phase == "held" else each.run,
         "start_ms": each.start_ms or attempt.start_ms,
         "end_ms": each.end_ms or (each.at_ms if each.phase == "ended" else None),
         "batch_job": each.batch_job or attempt.batch_job,
@@ -394,10 +412,10 @@ def _attempt_update(each: Report, attempt: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _freed(step: Step, current: list[tuple[Report, sa.Row[Any], sa.Row[Any]]]) -> dict[str, Freed]:
+def _freed(step: Step, counted: list[_Said]) -> dict[str, Freed]:
     """By partition, what short jobs had that ended just now."""
     freed: defaultdict[str, Freed] = defaultdict(Freed)
-    for each, attempt, _ in current:
+    for each, attempt, _ in counted:
         if each.end_ms is None or attempt.end_ms is not None:
             continue
         ran_ms = each.end_ms - (each.start_ms or attempt.start_ms or 0)

@@ -20,6 +20,7 @@ from meyrin.hub.broker.service import WINDOWS, Snapshot, place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
 from meyrin.hub.jobs import service as jobs_service
+from meyrin.hub.jobs.find import find_first
 from meyrin.hub.jobs.submit import (
     as_waiting,
     check_deadline,
@@ -40,7 +41,7 @@ _LATE_MS = 60_000  # a batch system starts jobs in rounds
 
 def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     """Why a job waits, or where it went and why, as data and in words."""
-    row = jobs_service.find(step, actor, label)[0]
+    row = find_first(step, actor, label)
     if JobState(row.state) not in WAITING:
         return _explain_placed(step, row)
     if row.state == JobState.ADMITTED and kernels.preparing():  # to explain would compile here

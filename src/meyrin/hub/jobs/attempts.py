@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import NotFound
 from meyrin.domain.states import AT_SITE, HOLDS_HOURS, JobState
-from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, events, files, jobs, requests
+from meyrin.hub.jobs.store import IS_LIVE, IS_WAITING, attempts, files, jobs, requests
 from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import page
@@ -252,16 +252,6 @@ def ended_between(
         .where(a.site_id == site_id, a.state == "ended", a.end_ms >= from_ms, a.end_ms < until_ms)
     )
     return step.rows(page(statement, a.id, after, limit, newest=False))
-
-
-def taken_back(step: Step, attempt_ids: Iterable[str]) -> dict[str, int]:
-    """How often each of them was known to go back to its site's queue after it had run."""
-    rows = step.rows(
-        sa.select(events.c.attempt, sa.func.count().label("times"))
-        .where(step.among(events.c.attempt, attempt_ids), events.c.state == str(JobState.PREEMPTED))
-        .group_by(events.c.attempt)
-    )
-    return {row.attempt: row.times for row in rows}
 
 
 def note_reported(step: Step, updates: list[dict[str, Any]]) -> None:

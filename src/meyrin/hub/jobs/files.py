@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput, NotFound
 from meyrin.hub.jobs import brought, keeping
-from meyrin.hub.jobs.find import find
+from meyrin.hub.jobs.find import find_first
 from meyrin.hub.jobs.store import files, uploads
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.blobs import Blobs
@@ -104,7 +104,7 @@ def check_brought(step: Step, by: str, named: Sequence[FileView]) -> None:
 
 def result(step: Step, actor: Actor, label: str, name: str) -> sa.Row[Any]:
     """The result file of a job; NotFound when the job left none of this name."""
-    row = find(step, actor, label)[0]
+    row = find_first(step, actor, label)
     found = step.one(sa.select(files).where(files.c.attempt == row.attempt, files.c.name == name))
     if found is None:
         raise NotFound(

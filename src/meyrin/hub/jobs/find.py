@@ -21,21 +21,41 @@ def find(step: Step, actor: Actor, label: str) -> list[sa.Row[Any]]:
     Raises NotFound when there is none or the caller may not see it, InvalidInput for a label
     that can't be one.
     """
+    number, task = _read(label)
+    if task is not None:
+        return [find_first(step, actor, label)]
+    where = sa.or_(jobs.c.id == number, jobs.c.family == number)
+    rows = step.rows(sa.select(jobs).where(where).order_by(jobs.c.id))
+    rows = [row for row in rows if actor.in_project(row.project_id)]
+    if not rows:
+        raise _no_job(label)
+    return rows
+
+
+def find_first(step: Step, actor: Actor, label: str) -> sa.Row[Any]:
+    """The first of those that `find` finds; an array's other elements are not read."""
+    number, task = _read(label)
+    if task is None:  # an array has the number of its first element
+        where = jobs.c.id == number
+    else:
+        where = sa.and_(jobs.c.family == number, jobs.c.task == task)
+    row = step.one(sa.select(jobs).where(where))
+    if row is None or not actor.in_project(row.project_id):
+        raise _no_job(label)
+    return row
+
+
+def _read(label: str) -> tuple[int, int | None]:
     match = _LABEL.match(label)
     if not match:
         raise InvalidInput(
             f"{label!r} is no job", hint="write its number, or NUMBER_TASK in an array", field="job"
         )
-    number, task = int(match[1]), match[2]
-    if task is None:
-        where = sa.or_(jobs.c.id == number, jobs.c.family == number)
-    else:
-        where = sa.and_(jobs.c.family == number, jobs.c.task == int(task))
-    rows = step.rows(sa.select(jobs).where(where).order_by(jobs.c.id))
-    rows = [row for row in rows if actor.in_project(row.project_id)]
-    if not rows:
-        raise NotFound(f"there is no job {label}", hint="`meyrin jobs` lists yours", job=label)
-    return rows
+    return int(match[1]), None if match[2] is None else int(match[2])
+
+
+def _no_job(label: str) -> NotFound:
+    return NotFound(f"there is no job {label}", hint="`meyrin jobs` lists yours", job=label)
 
 
 def label_of(row: sa.Row[Any]) -> str:

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound, Unreachable
 from meyrin.domain.states import ENDED, JobState, shown
 from meyrin.hub.jobs import brought, files, output, service
+from meyrin.hub.jobs.find import find_first
 from meyrin.hub.plumbing.any_name import NAME
 from meyrin.hub.plumbing.authz import Access, Allow, Call
 from meyrin.hub.plumbing.blobs import PIECE_BYTES, check_digest
@@ -99,7 +100,7 @@ def output_bytes(
     `X-Meyrin-Cut` says how many bytes are kept of a stream that printed more.
     """
     with call.read() as step:
-        attempt = service.find(step, call.actor, label)[0].attempt
+        attempt = find_first(step, call.actor, label).attempt
         data = output.read(step, attempt, stream, offset) if attempt else b""
         headers = output.cut_header(step, attempt, stream)
     headers["X-Meyrin-Next-Offset"] = str(offset + len(data))
@@ -168,7 +169,7 @@ async def _events(
 
 def _topics(call: Call, label: str) -> list[str]:
     with call.read() as step:
-        row = service.find(step, call.actor, label)[0]
+        row = find_first(step, call.actor, label)
     topics = [f"job:{row.family}"]
     return [*topics, f"output:{row.attempt}"] if row.attempt else topics
 
@@ -176,7 +177,7 @@ def _topics(call: Call, label: str) -> list[str]:
 def _look(call: Call, label: str, stream: Stream, offset: int) -> tuple[bytes, str, bool]:
     """New bytes, the state as JSON, and whether nothing more will come."""
     with call.read() as step:
-        row = service.find(step, call.actor, label)[0]
+        row = find_first(step, call.actor, label)
         # an agent sends the output before it reports the end, so an end means all is here
         over = JobState(row.state) in ENDED
         data = output.read(step, row.attempt, stream, offset) if row.attempt else b""

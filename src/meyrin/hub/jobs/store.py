@@ -114,6 +114,8 @@ attempts = sa.Table(
     sa.Column("start_ms", sa.BigInteger),
     sa.Column("end_ms", sa.BigInteger),
     sa.Column("batch_job", sa.String),
+    # how often it went back to its site's queue after it had run
+    sa.Column("run", sa.Integer, nullable=False, server_default="0"),
     sa.Column("end", sa.String),
     sa.Column("why", sa.String, nullable=False, server_default=""),
     # results of the job: none, pending, complete, or words that say why they are not

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
-from meyrin.domain.job import MAX_ARRAY, JobRequest, check_input_names
+from meyrin.domain.job import MAX_ARRAY, DependencyKind, JobRequest, check_input_names
 from meyrin.domain.states import JobState
 from meyrin.domain.units import LAST_S, show_count, show_duration
 from meyrin.engine import explain
@@ -22,6 +22,7 @@ from meyrin.hub.calls import paying
 from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import eligible, files
 from meyrin.hub.jobs.store import dependencies, events, jobs, requests, scripts
+from meyrin.hub.plumbing import turns
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.bulk import JsonText, one_of
 from meyrin.hub.plumbing.database import Step
@@ -112,6 +113,8 @@ _NUL = b"\\u0000"  # as JSON writes it
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _MOST_NICE = 2**31 - 4  # as sbatch(1) has it
 _MOST_INDEX = 10**9 - 1  # nine digits in a label
+_MOST_DEPENDENCIES = 1000
+_MOST_CONDITIONS = 200_000  # rows, of one call
 
 
 def _check_numbers(request: JobRequest) -> None:
@@ -122,6 +125,14 @@ def _check_numbers(request: JobRequest) -> None:
         "deadline_s": (request.deadline_s or 0, LAST_S),
         "array": (request.array.indices[-1] if request.array else 0, _MOST_INDEX),
     }
+    count = len(request.dependencies)
+    if count > _MOST_DEPENDENCIES:
+        raise InvalidInput(
+            f"a job with {count} dependencies",
+            hint=f"at most {_MOST_DEPENDENCIES}: let some jobs depend on a part of them each, and"
+            " this one on those; the number of an array stands for all its elements",
+            field="dependency",
+        )
     for dependency in request.dependencies:
         numbers["dependency"] = (max(dependency.job or 0, dependency.element or 0), _MOST_INDEX)
         if numbers["dependency"][0] > _MOST_INDEX:
@@ -144,14 +155,22 @@ def _check_inputs(request: JobRequest) -> None:
             )
 
 
-def _check_elements_together(asked: Iterable[_Kept]) -> None:
-    """Raise InvalidInput for more jobs than one call may make: they are all made in memory."""
+def _check_elements_together(asked: Sequence[_Kept]) -> None:
+    """Raise InvalidInput for more than one call may make: it is all made in memory."""
     count = sum(len(kept.tasks) for kept in asked)
     if count > MAX_ARRAY:
         raise InvalidInput(
             f"{show_count(count, 'job')} in one call",
             hint=f"at most {MAX_ARRAY}, elements of arrays counted: send them in several calls",
             field="submissions",
+        )
+    conditions = sum(len(kept.tasks) * len(kept.request.dependencies) for kept in asked)
+    if conditions > _MOST_CONDITIONS:  # each element keeps its own
+        raise InvalidInput(
+            f"{show_count(count, 'job')} with {conditions:,} dependencies in one call",
+            hint=f"at most {_MOST_CONDITIONS}, of each element counted: let one small job depend on"
+            " them, and the others on that one",
+            field="dependency",
         )
 
 
@@ -362,6 +381,9 @@ def _insert(step: Step, actor: Actor, news: list[_Kept]) -> dict[str, sa.Row[Any
             for sha, text in sorted({k.script_sha256: k.request.script for k in news}.items())
         ],
     )
+    kinds = {each.kind for kept in news for each in kept.request.dependencies}
+    if DependencyKind.SINGLETON in kinds:  # of the same name the first number is the first seen
+        turns.alone(step, f"singletons of {actor.person}")
     request_ids = step.next_ids(requests, len(news))
     job_ids = iter(step.next_ids(jobs, sum(len(kept.tasks) for kept in news)))
     numbered = [(kept, [next(job_ids) for _ in kept.tasks]) for kept in news]

@@ -12,6 +12,7 @@ from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.broker import explaining
 from meyrin.hub.jobs import output
 from meyrin.hub.jobs import service as jobs_service
+from meyrin.hub.jobs.find import find_first
 from meyrin.hub.plumbing.authz import Actor, Call
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.reports import show, store, suite_runs
@@ -162,7 +163,7 @@ def stoppable(step: Step, actor: Actor, label: str) -> tuple[Line, int]:
 def whole_output(call: Call, label: str, stream: str) -> tuple[Iterator[bytes], dict[str, str]]:
     """A stream of a job's output from its beginning, and headers that say whether it was cut."""
     with call.read() as step:
-        attempt = jobs_service.find(step, call.actor, label)[0].attempt
+        attempt = find_first(step, call.actor, label).attempt
         headers = output.cut_header(step, attempt, stream)
     return _pieces(call, attempt, stream), headers
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.site import Partition
+from meyrin.domain.site import LONGEST_FEATURE, MOST_FEATURES, Partition
 from meyrin.domain.units import show_count
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import store
@@ -25,6 +25,7 @@ MAX_NODES = 1_000_000  # of a site: the engine keeps a row for each
 # of anything else, and of a partition's cores or accelerators: a rate that is made of two such
 # numbers still fits where it is kept
 MAX_NUMBER = 10**9
+MAX_FEATURES = 50_000  # of a site's partitions together: the broker reads them at each look
 
 
 def check_announced(partitions: Sequence[Partition]) -> None:
@@ -43,7 +44,15 @@ def check_announced(partitions: Sequence[Partition]) -> None:
             hint=f"at most {MAX_NODES}",
             field="partitions",
         )
+    features = sum(len(one.features) for one in partitions)
+    if features > MAX_FEATURES:
+        raise InvalidInput(
+            f"{features} features of all partitions",
+            hint=f"at most {MAX_FEATURES}: announce those that jobs ask for",
+            field="features",
+        )
     for one in partitions:
+        _check_words(one)
         units = one.nodes * max(one.cores_per_node, one.accelerators_per_node)
         for name, value in {**asdict(one), "nodes times cores or accelerators": units}.items():
             if isinstance(value, int) and value > MAX_NUMBER:
@@ -52,6 +61,23 @@ def check_announced(partitions: Sequence[Partition]) -> None:
                     hint=f"at most {MAX_NUMBER}, or leave it out",
                     field=name,
                 )
+
+
+def _check_words(one: Partition) -> None:
+    if len(one.features) > MOST_FEATURES:
+        raise InvalidInput(
+            f"partition {one.name}: {len(one.features)} features",
+            hint=f"at most {MOST_FEATURES}: announce those that jobs ask for",
+            field="features",
+        )
+    words = [("features", each) for each in one.features]
+    for name, word in [*words, ("accelerator_type", one.accelerator_type or "")]:
+        if len(word) > LONGEST_FEATURE:
+            raise InvalidInput(
+                f"partition {one.name}: {name} has {word[:20]!r}… of {len(word)} characters",
+                hint=f"at most {LONGEST_FEATURE}, or leave it out",
+                field=name,
+            )
 
 
 def note(step: Step) -> int:

@@ -215,9 +215,9 @@ def offers_after(step: Step, site: str, now_s: int) -> list[sa.Row[Any]]:
 def site_where(
     step: Step, condition: sa.ColumnElement[bool], *, hold: bool = False
 ) -> sa.Row[Any] | None:
-    """`hold` keeps others from changing the row until the step ends."""
+    """`hold` keeps others from changing the row until the step ends; attempts may be added."""
     statement = sa.select(sites).where(condition)
-    return step.one(statement.with_for_update() if hold else statement)
+    return step.one(statement.with_for_update(key_share=True) if hold else statement)
 
 
 _IDS = sa.select(sites.c.id, sites.c.name).where(one_of(sites.c.name, "names"))
@@ -356,7 +356,8 @@ def set_announced(
 
 def set_field(step: Step, site: str, column: sa.Column[Any], value: Any) -> bool:
     """Set one column of a site; whether that changed anything."""
-    before = step.one(sa.select(column).where(sites.c.id == site).with_for_update())
+    asked = sa.select(column).where(sites.c.id == site)
+    before = step.one(asked.with_for_update(key_share=True))  # attempts may be added
     if before is None or before[0] == value:
         return False
     step.change(

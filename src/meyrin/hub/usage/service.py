@@ -1,9 +1,10 @@
 """Measured use becomes a charge, once.
 
 A record is keyed on (site, batch job, attempt). The same record again changes nothing; one with
-other facts is a correction: it is kept beside the first, and the ledger gets new entries where
-the amount differs. Messages may come twice and in any order: each carries the site's own number
-of its word (`revision`), and one that is behind what is known is left out.
+other facts, or a later word, is kept beside the first, and the ledger gets new entries where the
+amount differs. Messages may come twice and in any order: each carries the site's own number of
+its word (`revision`), and one that is behind what is known is left out. Use that can't be is
+unknown, and charged to nobody.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from meyrin.domain.units import charge_s
 from meyrin.hub.ledger import service as ledger
@@ -23,6 +25,8 @@ from meyrin.hub.sites import shares
 from meyrin.hub.usage.store import usage_records
 from meyrin.wire.agents import UsageBody
 
+_CLOCKS_APART_S = 86_400  # a site's from the hub's, generously
+log = structlog.get_logger("meyrin.hub")
 _FACTS = ("elapsed_s", "used_s", "cpu_ms", "max_rss_kb", "energy_j", "source")
 
 
@@ -64,7 +68,7 @@ class Known:
 def record(step: Step, measured: Sequence[Measured]) -> int:
     """Keep new records and settle their attempts; correct those that came with other facts.
 
-    Returns how many corrections there were.
+    Returns how many records were kept beside earlier ones.
     """
     if not measured:
         return 0
@@ -72,6 +76,9 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
     before = _latest(step, list(first))
     owned = shares.shares_at(step, {(each.offer_id, each.placed_s) for each in measured})
     new = [each for each in first.values() if each.attempt not in before]
+    later = [each for each in first.values() if _is_news(each, before.get(each.attempt))]
+    if later:  # each is posted by itself: all accounts are locked before, in their one order
+        ledger.lock_of(step, list(first))
     step.add(usage_records, [_row(step, each, 0) for each in new])
     ledger.settle(
         step,
@@ -87,12 +94,8 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
             for each in new
         ],
     )
-    corrected = 0
-    for each in first.values():
-        known = before.get(each.attempt)
-        if known is None or each.revision < known.revision or not _differs(each, known):
-            continue
-        corrected += 1
+    for each in later:
+        known = before[each.attempt]
         step.add(usage_records, [_row(step, each, known.version + 1)])
         if known.used_s != each.used_s:
             ledger.correct(
@@ -104,7 +107,21 @@ def record(step: Step, measured: Sequence[Measured]) -> int:
                 "the site corrected its record",
                 each.ended_ms,
             )
-    return corrected
+    return len(later)
+
+
+def impossible(step: Step, attempt: sa.Row[Any], used: UsageBody | None) -> str:
+    """Why this is no use of the attempt, in words; empty where it can be."""
+    if used is None:
+        return ""
+    most_s = max(0, step.now_s - attempt.placed_ms // 1000) + _CLOCKS_APART_S
+    if used.elapsed_s <= most_s:
+        return ""
+    log.warning("usage.impossible", attempt=attempt.id, elapsed_s=used.elapsed_s, most_s=most_s)
+    return (
+        f"its use is unknown: its site said {used.elapsed_s} s, and from its placement until now"
+        f" there were {most_s - _CLOCKS_APART_S} s"
+    )
 
 
 def known(step: Step, attempts: Collection[str]) -> dict[str, Known]:
@@ -135,9 +152,15 @@ def _latest(step: Step, attempts: list[str]) -> dict[str, sa.Row[Any]]:
     return {row.attempt: row for row in step.rows(_LATEST, attempts=attempts)}
 
 
-def _differs(each: Measured, known: sa.Row[Any]) -> bool:
+def _is_news(each: Measured, known: sa.Row[Any] | None) -> bool:
+    """Whether it says otherwise than what is known, or the same in a later word: that is kept
+    too, so that one between the two is seen to be behind."""
+    if known is None or each.revision < known.revision:
+        return False
     facts = _facts(each)
-    return any(facts[name] != getattr(known, name) for name in _FACTS)
+    return each.revision > known.revision or any(
+        facts[name] != getattr(known, name) for name in _FACTS
+    )
 
 
 def _facts(each: Measured) -> dict[str, Any]:
