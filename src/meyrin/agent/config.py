@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import date
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,6 +27,9 @@ from meyrin.agent.wrong import explained, line_of
 from meyrin.client.place import check_url, expanded
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
+
+LowerCase = Annotated[str, AfterValidator(str.lower)]
+"""A name that may be written with capitals, as Slurm's own, and that we know without."""
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
@@ -55,7 +59,7 @@ class Rules(BaseModel):
     """Why no new job starts here; empty lets them start."""
     allowed_projects: tuple[str, ...] | None = None
     """Projects that may run here; absent means all."""
-    partitions_shown: tuple[str, ...] | None = None
+    partitions_shown: tuple[LowerCase, ...] | None = None
     """Partitions that the hub hears of; absent means all."""
     max_walltime_s: int | None = Field(default=None, ge=1)
     """The longest job, in seconds."""
@@ -95,7 +99,7 @@ class Offer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    partition: str
+    partition: LowerCase
     """Which partition."""
     owners: dict[str, int] = Field(min_length=1, max_length=200)
     """Who paid for it, with the weights of their parts, such as { uni = 3, state = 1 }."""
@@ -153,7 +157,7 @@ class SlurmConfig(BaseModel):
     """Slurm's account of each project, such as { lab = "astro" }."""
     default_account: str | None = None
     """The account of all other projects; absent: the one that Slurm takes by itself."""
-    partitions: dict[str, SlurmPartition] = {}
+    partitions: dict[LowerCase, SlurmPartition] = {}
     """How our partitions are asked of Slurm, by our names of them, which are Slurm's where there
     is no [[partition]]; one that is not named here is asked by its name."""
     poll_min_s: float = Field(default=2.0, ge=0.2, le=600)
