@@ -304,6 +304,20 @@ def test_who_left_is_out_of_the_account_and_of_no_other():
     assert len(cluster.done) == 1
 
 
+def test_a_hub_that_names_nobody_who_stays_is_no_reason_to_take_somebody_out():
+    """As while the site announces no partition: bob is still in sea, which shares the account."""
+    mapped = {"lab": "shared", "sea": "shared"}
+    cluster = Cluster()
+    keeper = keep(cluster, mapped=mapped)
+    keeper.once([project("lab", "ada", "bob"), project("sea", "bob")])
+    cluster.done.clear()
+    for projects in ([], [project("lab"), project("sea")]):
+        (found,) = keeper.revoke([gone("bob")], projects)
+        assert (found.outcome, cluster.done) == ("failed", [])
+        assert "nobody who stays" in found.words
+    assert "u-bob" in cluster.seen["shared"].users
+
+
 def test_it_counts_against_no_share_of_removals():
     cluster = with_two()
     found = said(cluster, [gone("bob")], [project("lab", "ada")], most_removed_percent=0)
