@@ -29,7 +29,8 @@ from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
-"""A name that may be written with capitals, as Slurm's own, and that we know without."""
+"""A name that may be written with capitals, and that is known without: a partition of ours, and
+an account, which Slurm itself keeps so."""
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
@@ -153,9 +154,9 @@ class SlurmConfig(BaseModel):
     """slurm.conf, where the commands do not find it by themselves (SLURM_CONF)."""
     bin: Path | None = None
     """The folder of Slurm's commands; absent: as PATH has them."""
-    accounts: dict[str, str] = {}
+    accounts: dict[str, LowerCase] = {}
     """Slurm's account of each project, such as { lab = "astro" }."""
-    default_account: str | None = None
+    default_account: LowerCase | None = None
     """The account of all other projects; absent: the one that Slurm takes by itself."""
     partitions: dict[LowerCase, SlurmPartition] = {}
     """How our partitions are asked of Slurm, by our names of them, which are Slurm's where there
@@ -216,9 +217,9 @@ class LimitsConfig(BaseModel):
     accounting or a coordinator of the parent account."""
     every_s: int = Field(default=300, ge=10, le=86_400)
     """Seconds between two passes, 10 at least."""
-    parent: str = "meyrin"
+    parent: LowerCase = "meyrin"
     """The account that all of ours stand below; nothing else is touched."""
-    prefix: str = "m_"
+    prefix: LowerCase = "m_"
     """What comes before a project's name in its account's, where `slurm.accounts` names none."""
     people: dict[str, str] = {}
     """The log-in here of each person who may use the accounts, such as { ada = "lovelace" }."""
