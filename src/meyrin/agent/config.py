@@ -227,7 +227,8 @@ class LimitsConfig(BaseModel):
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
     """How much of what is there one pass may take away (log-ins removed, accounts closed, limits
-    brought to nothing), but always one thing; 0 takes nothing away."""
+    that leave less than a minute, or less than a tenth of what they left), but always one thing;
+    0 takes nothing away."""
     tolerance_percent: int = Field(default=5, ge=0, le=50)
     """How far a limit may be off, in hundredths of what is left, before it is set anew."""
 

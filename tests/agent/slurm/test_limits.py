@@ -226,6 +226,10 @@ def test_a_balance_that_ends_counts_as_taking_away():
     cluster = Cluster(many(20))
     done = keep(cluster, most_removed_percent=5).once([project(f"p{n}", h100=0) for n in range(20)])
     assert sum(line.outcome == "done" for line in done.lines) == 2
+    nearly = keep(Cluster(many(20)), most_removed_percent=0)
+    for left_s, outcome in ((1, "later"), (359, "later"), (360, "done")):
+        done = nearly.once([project(f"p{n}", h100=left_s) for n in range(20)])
+        assert {line.outcome for line in done.lines} == {outcome}, left_s
     none = keep(Cluster(many(20)), most_removed_percent=0).once([project("p1")])
     assert {line.outcome for line in none.lines} == {"later"}
 
