@@ -66,7 +66,8 @@ class Hearing:
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them, and asked as `chosen` says.
+    `places` None: partitions are as the cluster describes them, and asked as `chosen` says; `said`
+    are the names of ours that the settings have.
     `second_look` is for how many days accounting is asked again about what ended, and every how
     many hours. `start` begins its own work in the background; without it, whoever holds it calls
     `step` (as tests with a clock of their own do).
@@ -83,6 +84,7 @@ class SlurmBatch:
         *,
         places: dict[str, Place] | None = None,
         chosen: Mapping[str, SlurmPartition] = MappingProxyType({}),
+        said: frozenset[str] = frozenset(),
         accounts: Accounts | None = None,
         grace_s: int = 30,
         poll_s: tuple[float, float] = (2.0, 30.0),
@@ -98,6 +100,7 @@ class SlurmBatch:
         self.store = Store(folder / "slurm.sqlite")
         self.book = Book(self.store)
         self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
+        self._said = said
         self._found: dict[str, Place] | None = None
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
@@ -166,7 +169,7 @@ class SlurmBatch:
             self._addresses = (own,) if own else seen_from([n.address for n in facts.nodes])
             self._open_push()
             if self._given is None:
-                self._found = ask.discovered(facts)
+                self._found = ask.discovered(facts, self._last_found() or {}, self._said)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
                 self.sender.renew()
@@ -210,7 +213,8 @@ class SlurmBatch:
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
-        known = tuple(place.partition for place in ask.all_of(config, facts).values())
+        places = ask.all_of(config, facts, self._last_found() or {})
+        known = tuple(place.partition for place in places.values())
         return check.bad(check.site_findings(config, known, facts))
 
     def use(self, config: AgentConfig) -> None:
@@ -220,6 +224,7 @@ class SlurmBatch:
         if listed is None and self._given is not None:
             self._found = None
         self._given, self._chosen, self._given_doubt_s = listed, how.partitions, how.doubt_s
+        self._said = ask.names_in(config)
         self._grace_s = config.grace_s
         self.sender.use(how.submits_at_once)
         least_s, most_s = how.poll_min_s, how.poll_max_s
