@@ -58,7 +58,8 @@ def site_findings(
     yield from _offer_findings(config, names)
     if facts is not None:
         yield from _slurm_findings(config, facts, names)
-        yield from _mixed_nodes(facts)
+        for words in ask.left_out(facts):
+            yield Finding(False, words)
         for one, other in offers.shared(config, _nodes(config, facts)):
             words = f"[[offer]]: {one} and {other} have nodes in common, which count twice if both"
             yield Finding(False, f"{words} are lent", "propose one of the two")
@@ -154,14 +155,6 @@ def _slurm_findings(config: AgentConfig, facts: ClusterFacts, names: set[str]) -
     if not facts.accounting:
         words = "Slurm keeps no accounting: use is measured by our wrapper and marked so"
         yield Finding(False, words)
-
-
-def _mixed_nodes(facts: ClusterFacts) -> Iterator[Finding]:
-    for node in facts.nodes:
-        types = sorted({each.type or "gpu" for each in node.gres if each.name == "gpu"})
-        if len(types) > 1:
-            words = f"node {node.name} has accelerators of several types ({', '.join(types)}): it"
-            yield Finding(False, f"{words} counts with those that it has most of")
 
 
 def _not_allowed(

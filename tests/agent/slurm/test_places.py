@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from structlog.testing import capture_logs
 from tests.agent.slurm.test_status import Site
 
 from meyrin.agent.check import site_findings
@@ -77,6 +78,18 @@ def test_a_node_of_two_types_is_told(tmp_path: Path) -> None:
     assert [(one.accelerators_per_node, one.accelerator_type) for one in parts] == [(3, "h100")]
     found = [each.words for each in site_findings(config, parts, mixed) if not each.bad]
     assert [words for words in found if "gpu0 has accelerators of several types" in words]
+
+
+def test_it_is_in_the_log_once(tmp_path: Path, monkeypatch) -> None:
+    site = Site(tmp_path / "site")
+    facts = site.batch.transport.describe()
+    node = replace(facts.nodes[0], gres=(*facts.nodes[0].gres, Gres("gpu", "a100", 1)))
+    monkeypatch.setattr(site.batch.transport, "describe", lambda: replace(facts, nodes=(node,)))
+    with capture_logs() as logged:
+        for _ in range(2):
+            site.batch.partitions()
+    (told,) = logged
+    assert told["words"].startswith(f"node {node.name} has accelerators of several types (a100, ")
 
 
 def test_a_new_start_of_the_agent_knows_the_names(tmp_path: Path, monkeypatch) -> None:

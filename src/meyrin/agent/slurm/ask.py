@@ -320,6 +320,15 @@ def _gpu(node: NodeFacts) -> Gres | None:
     return max(gpus, key=lambda each: each.count) if gpus else None
 
 
+def left_out(facts: ClusterFacts) -> Iterator[str]:
+    """What of its nodes no partition of ours has."""
+    for node in facts.nodes:
+        types = sorted({each.type or "gpu" for each in node.gres if each.name == "gpu"})
+        if len(types) > 1:
+            words = f"node {node.name} has accelerators of several types ({', '.join(types)}): it"
+            yield f"{words} counts with those that it has most of"
+
+
 def _plain(name: str) -> str:
     """As a partition of ours may be called."""
     return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-")[:63] or "partition"

@@ -39,7 +39,7 @@ from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
-from meyrin.agent.slurm.transport import Submission, Transport
+from meyrin.agent.slurm.transport import ClusterFacts, Submission, Transport
 from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -102,6 +102,7 @@ class SlurmBatch:
         self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
         self._said = said
         self._found: dict[str, Place] | None = None
+        self._told: set[str] = set()
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
         self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
@@ -172,11 +173,19 @@ class SlurmBatch:
                 self._found = ask.discovered(facts, self._last_found() or {}, self._said)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
+                self._tell_left_out(facts)
                 self.sender.renew()
             known = self._known()
             self._short = shortages(known, facts)
             self._lying = {name: lies(place, facts) for name, place in known.items()}
         return tuple(place.partition for place in self._known().values())
+
+    def _tell_left_out(self, facts: ClusterFacts) -> None:
+        """In the log, each once."""
+        for words in ask.left_out(facts):
+            if words not in self._told:
+                log.warning("slurm.left_out", words=words)
+                self._told.add(words)
 
     def shortages(self) -> tuple[Shortage, ...]:
         return self._short
