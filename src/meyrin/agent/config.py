@@ -30,7 +30,7 @@ from meyrin.domain.site import Partition, check_name
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
 """A name that may be written with capitals, and that is known without: a partition of ours, and
-an account, which Slurm itself keeps so."""
+an account or a trackable resource, which Slurm itself keeps so."""
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
@@ -223,7 +223,7 @@ class LimitsConfig(BaseModel):
     """What comes before a project's name in its account's, where `slurm.accounts` names none."""
     people: dict[str, str] = {}
     """The log-in here of each person who may use the accounts, such as { ada = "lovelace" }."""
-    tres: dict[str, str] = {}
+    tres: dict[str, LowerCase] = {}
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
     """How much of what is there one pass may take away (log-ins removed, accounts closed, limits

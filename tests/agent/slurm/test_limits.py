@@ -107,15 +107,15 @@ def test_from_nothing_in_order():
 def test_capitals_in_the_settings_are_no_difference():
     """Slurm keeps the names of accounts without."""
     cluster = Cluster()
-    cluster.counted = frozenset({"gres/gpu:H100"})
-    config = LimitsConfig(mode="apply", people=PEOPLE, parent="Meyrin", prefix="M_")
+    names = {"parent": "Meyrin", "prefix": "M_", "tres": {"h100": "gres/gpu:H100"}}
+    config = LimitsConfig(mode="apply", people=PEOPLE, **names)
     mapped = SlurmConfig(accounts={"sea": "Marine"}, default_account="Astro")
     assert mapped.default_account == "astro"
     keeper = Reconciler(cluster, config, mapped.accounts, "agent")
     projects = [project("lab", "ada"), project("sea", "bob")]
     assert keeper.once(projects).lines
     assert set(cluster.seen) == {"root", "meyrin", "m_lab", "marine"}
-    assert cluster.seen["m_lab"].limits_min == {"gres/gpu:H100": 60}
+    assert cluster.seen["m_lab"].limits_min == {GPU: 60}
     assert keeper.once(projects).lines == ()
 
 

@@ -172,7 +172,7 @@ class Reconciler:
         for project in projects:
             sums = left.setdefault(self._account(project), {})
             for kind, seconds in project.left_s.items():
-                tres = self._tres(kind, counted)
+                tres = self._tres(kind)
                 if not self._why_not(project, kind, counted):
                     sums[tres] = sums.get(tres, 0) + seconds
         return tuple(
@@ -184,7 +184,7 @@ class Reconciler:
     ) -> list[DriftLine]:
         """What can't be limited, with the reason."""
         found = {
-            (self._account(project), self._tres(kind, counted), why)
+            (self._account(project), self._tres(kind), why)
             for project in projects
             for kind in project.left_s
             if (why := self._why_not(project, kind, counted))
@@ -196,7 +196,7 @@ class Reconciler:
 
     def _why_not(self, project: ProjectLimits, kind: str, counted: frozenset[str]) -> str:
         """Why there is no limit of this type on the project's account; empty: there is."""
-        if self._tres(kind, counted) not in counted:
+        if self._tres(kind) not in counted:
             return "the site does not count this (AccountingStorageTRES): nothing can limit it"
         if kind == CORE and kind not in self._config.tres and len(project.left_s) > 1:
             return "jobs that are charged by accelerators use cores too: not limited"
@@ -205,10 +205,8 @@ class Reconciler:
     def _account(self, project: ProjectLimits) -> str:
         return self._mapped.get(project.project, self._config.prefix + project.project)
 
-    def _tres(self, kind: str, counted: frozenset[str]) -> str:
-        """What counts this type, as the site spells it: a type of ours has no capitals."""
-        said = self._config.tres.get(kind) or ("cpu" if kind == CORE else f"gres/gpu:{kind}")
-        return next((each for each in sorted(counted) if each.lower() == said.lower()), said)
+    def _tres(self, kind: str) -> str:
+        return self._config.tres.get(kind) or ("cpu" if kind == CORE else f"gres/gpu:{kind}")
 
 
 def _users_of(seen: Mapping[str, Seen], account: str) -> frozenset[str]:
