@@ -100,9 +100,8 @@ class SlurmBatch:
         self.store = Store(folder / "slurm.sqlite")
         self.book = Book(self.store)
         self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
-        self._said = said
+        self._said, self._told = said, set[str]()
         self._found: dict[str, Place] | None = None
-        self._told: set[str] = set()
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
         self._grace_s, self._given_doubt_s, self._clock_s = grace_s, doubt_s, clock_s
