@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from meyrin.agent.announce import Announcer, shown
 from meyrin.agent.config import AgentConfig, Rules
@@ -50,6 +51,29 @@ def test_only_partitions_shown_are_told_and_as_they_are_where_there_is_no_rule()
     there = [partition("cpu", 600), partition("gpu")]
     assert shown(Rules(), there) == there
     assert shown(Rules(partitions_shown=("gpu",)), there) == there[1:]
+
+
+def test_partitions_that_are_named_and_not_there_are_told(tmp_path):
+    settings = {
+        "hub": "http://hub", "credential_file": tmp_path / "c", "dir": tmp_path,
+        "rules": {"partitions_shown": ["gpu", "cpu"]},
+        "offer": [{"partition": "gpu", "owners": {"uni": 1}}],
+    }  # fmt: skip
+    config, batch = AgentConfig.model_validate(settings), Shut()
+    announcer = Announcer(batch, lambda: 0)
+    assert announcer.saying(config, "")[1].trouble == ""
+    announcer.look()
+    assert announcer.saying(config, "")[1].trouble == ""
+    batch.partitions = lambda: (partition("cpu"),)
+    announcer.look()
+    with capture_logs() as logged:
+        for _ in range(2):
+            trouble = announcer.saying(config, "")[1].trouble
+    assert trouble == (
+        "rules.partitions_shown: there is no partition gpu; [[offer]]: there is no partition gpu"
+        " (there are: cpu)"
+    )
+    assert [each["words"] for each in logged] == [trouble]
 
 
 class Silent:

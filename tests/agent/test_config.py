@@ -49,6 +49,15 @@ def test_settings_are_read_relative_to_their_file(load, tmp_path):
     assert load(GOOD.replace('"state"', '"~/x"')).dir == Path.home() / "x"
 
 
+def test_partitions_may_be_named_as_slurm_spells_them(load):
+    offer = '[[offer]]\npartition = "GPU-shared"\nowners = { uni = 1 }\n'
+    how = '[slurm.partitions.GPU-shared]\npartition = "GPU-shared"\n'
+    shown = GOOD.replace("[rules]", '[rules]\npartitions_shown = ["GPU-shared"]')
+    found = load(f"{shown}\n{offer}\n{how}")
+    assert found.rules.partitions_shown == (found.offer[0].partition,) == ("gpu-shared",)
+    assert found.slurm.partitions["gpu-shared"].partition == "GPU-shared"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -348,6 +349,21 @@ def test_a_no_for_now_is_told_as_such(tmp_path):
     (told,) = site.hub.ends(work)
     assert (told.phase, told.for_now, told.why) == ("refused", True, "floor is wet")
     assert site.hub.not_now == ["floor is wet"]
+    site.close()
+
+
+def test_a_job_for_a_partition_that_is_not_there_any_more_may_be_placed_anew(tmp_path):
+    site = Site(tmp_path)
+    agent = site.agent()
+    agent.hello()
+    site.batch._partitions = (replace(CPU, name="other"),)
+    agent.announcer.look()
+    work = site.hub.add()
+    site.cycle(agent)
+    (said,) = site.hub.reports[work.attempt]
+    assert (said.phase, said.for_now) == ("refused", True)
+    assert said.why == "there is no partition cpu at the site now"
+    assert site.batch.look_up((work.attempt,)) == {}
     site.close()
 
 

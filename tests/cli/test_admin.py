@@ -33,6 +33,7 @@ AWARDS = Path(__file__).parents[2] / "examples" / "awards.csv"
 CASES: list[tuple[str, str, str]] = [
     ("site list", "GET /sites?limit=50", "alps"),
     ("site show alps", "GET /sites/alps", "off_1"),
+    ("site show alps", "GET /sites/alps", "not there, and so gets no jobs: gpu"),
     ("site queue alps", "GET /sites/alps/queue?limit=50", "PENDING (Priority)"),
     ("site drift alps", "GET /sites/alps/drift?limit=50", "lovelace"),
     ("site enrol alps --title Alps", "POST /sites/alps/enrolment", "MEYRIN_ENROLMENT=myr_enrol "),

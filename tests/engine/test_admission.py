@@ -48,6 +48,7 @@ WHOLE = (32, 131072, 4)
         ({"accelerators": 2, "accelerators_per": "node", "nodes_min": 3}, 3, (1, 4096, 2), 3),
         ({"accelerators": 1, "accelerators_per": "task", "tasks": 8}, 2, (4, 16384, 4), 8),
         ({"accelerators": 1, "accelerator_type": "h100"}, 1, (1, 4096, 1), 1),
+        ({"accelerators": 1, "accelerator_type": "H100"}, 1, (1, 4096, 1), 1),
         ({"memory_mb": 9000}, 1, (1, 9000, 0), 1),
         ({"memory_mb": 0}, 1, (1, 131072, 0), 1),
         ({"memory_mb": 3000, "memory_per": "core", "tasks": 4}, 1, (4, 12000, 0), 4),

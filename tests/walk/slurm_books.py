@@ -91,7 +91,7 @@ def forgotten(books: Books, said: dict[str, Said], outages: Sequence[Outage]) ->
 def _is_not_whole(row: Any, known: Said | None) -> bool:
     if known is None:
         return bool(row.elapsed_s)
-    cut = not known.closed or known.elapsed_s == 0 or row.source == "wrapper"
+    cut = not known.closed or known.elapsed_s == 0 or row.source in ("wrapper", "queue")
     return cut and known.elapsed_s != row.elapsed_s
 
 
@@ -104,7 +104,7 @@ def named(slurm: Slurm, books: Books) -> dict[str, Said]:
     def look() -> object:
         rows = books.rows(
             "SELECT DISTINCT a.id, a.site, a.batch_job, a.end_ms FROM usage_records u"
-            " JOIN attempts a ON a.id = u.attempt WHERE u.source = 'batch'"
+            " JOIN attempts a ON a.id = u.attempt WHERE u.source IN ('batch', 'queue')"
         )
         last_s = {row.id: row.end_ms // 1000 for row in rows}
         nameless = {(row.site, row.batch_job, moment(last_s[row.id])): row.id for row in rows}

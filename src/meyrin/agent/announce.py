@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from meyrin import __version__
+from meyrin.agent import check
 from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent, MayRefuse
 from meyrin.agent.config import AgentConfig, Offer, Rules
 from meyrin.agent.offers import first_second
@@ -13,6 +16,7 @@ from meyrin.agent.rules import in_words
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.wire.sites import About, ProposedOffer, Shortage
 
+log = structlog.get_logger("meyrin.agent")
 LOOK_EVERY_MS = 300_000
 LOOK_AGAIN_MS = 60_000  # while a partition takes nothing: it may be open again
 LOOK_SOON_MS = 20_000  # where a job was refused for its partition
@@ -62,6 +66,7 @@ class Announcer:
         self._shortages: tuple[Shortage, ...] = ()
         self._looked_ms: int | None = None
         self._at_once = self._soon = False
+        self._absent = ""
 
     def look(self) -> None:
         """Ask what the site has. Raises Unreachable when its batch system does not answer."""
@@ -95,11 +100,31 @@ class Announcer:
         self, config: AgentConfig, mark: str, *troubles: str
     ) -> tuple[list[Partition], About]:
         refused = self._batch.refusals() if isinstance(self._batch, MayRefuse) else ""
-        trouble = "; ".join(each for each in (*troubles, self._silence(0), refused) if each)
+        absent = self._named_in_vain(config)
+        trouble = "; ".join(each for each in (*troubles, absent, self._silence(0), refused) if each)
         parts = shown(config.rules, self._partitions)
         names = {one.name for one in parts}
         short = tuple(each for each in self._shortages if each.partition in names)
         return parts, about(config, self._batch, trouble, mark, short)
+
+    def gone(self, partition: str) -> str:
+        """Why a job for this partition can't go in now; empty: it is there, as far as is known."""
+        if self._looked_ms is None or any(one.name == partition for one in self._partitions):
+            return ""
+        return f"there is no partition {partition} at the site now"
+
+    def _named_in_vain(self, config: AgentConfig) -> str:
+        """What the settings name that is not there: its jobs stay away, so the operator is told."""
+        if self._looked_ms is None:
+            return ""
+        names = sorted(one.name for one in self._partitions)
+        words = "; ".join(check.absent(config, names))
+        if words:
+            words += f" (there are: {', '.join(names) or 'none'})"
+        if words not in ("", self._absent):
+            log.warning("agent.partition_absent", words=words)
+        self._absent = words
+        return words
 
     def not_now(self) -> str:
         """Why no new job should come, as far as the batch system is concerned; empty: they may."""

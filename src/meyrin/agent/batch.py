@@ -72,7 +72,8 @@ class Phase(StrEnum):
 class Usage:
     """Measured use of one attempt. `elapsed_s` is charged; None elsewhere means not measured.
 
-    `source` is who measured: `batch` the batch system, `wrapper` our own program on the node.
+    `source` is who measured: `batch` the batch system's accounting, `wrapper` our own program on
+    the node, `queue` the controller's own times, where neither of them has the last run's end.
     """
 
     elapsed_s: int

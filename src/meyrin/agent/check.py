@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pwd
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -46,31 +46,39 @@ def site_findings(
     if not names:
         yield Finding(True, "there is no partition to lend", "look at `sinfo`")
     known = f"there are: {', '.join(sorted(names)) or 'none'}"
-    shown = config.rules.partitions_shown
-    for name in shown or ():
-        if name not in names:
-            yield Finding(True, f"rules.partitions_shown: there is no partition {name}", known)
-    if shown == ():
+    for words in absent(config, names):
+        yield Finding(True, words, known)
+    if config.rules.partitions_shown == ():
         yield Finding(True, "rules.partitions_shown is empty: no job can come", known)
     if quiet.never_over(config.rules.quiet_hours):
         words = f"rules.quiet_hours = {list(config.rules.quiet_hours)} never end: no job starts"
         yield Finding(
             False, words, "leave an hour out; to close a site, write why in rules.drained"
         )
-    yield from _offer_findings(config, names, known)
+    yield from _offer_findings(config, names)
     if facts is not None:
         yield from _slurm_findings(config, facts, names)
+        for words in ask.left_out(facts):
+            yield Finding(False, words)
         for one, other in offers.shared(config, _nodes(config, facts)):
             words = f"[[offer]]: {one} and {other} have nodes in common, which count twice if both"
             yield Finding(False, f"{words} are lent", "propose one of the two")
 
 
-def _offer_findings(config: AgentConfig, names: set[str], known: str) -> Iterator[Finding]:
-    shown = config.rules.partitions_shown
+def absent(config: AgentConfig, names: Collection[str]) -> Iterator[str]:
+    """Which partitions the rules and offers name that are not there."""
+    for name in config.rules.partitions_shown or ():
+        if name not in names:
+            yield f"rules.partitions_shown: there is no partition {name}"
     for offer in config.offer:
         if offer.partition not in names:
-            yield Finding(True, f"[[offer]]: there is no partition {offer.partition}", known)
-        elif shown is not None and offer.partition not in shown:
+            yield f"[[offer]]: there is no partition {offer.partition}"
+
+
+def _offer_findings(config: AgentConfig, names: Collection[str]) -> Iterator[Finding]:
+    shown = config.rules.partitions_shown
+    for offer in config.offer:
+        if offer.partition in names and shown is not None and offer.partition not in shown:
             words = f"[[offer]]: partition {offer.partition} is not in rules.partitions_shown"
             yield Finding(True, words, "show it, or take the offer out")
         if offer.start and offer.until and offer.until <= offer.start:

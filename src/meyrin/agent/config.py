@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import date
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,6 +27,10 @@ from meyrin.agent.wrong import explained, line_of
 from meyrin.client.place import check_url, expanded
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import Partition, check_name
+
+LowerCase = Annotated[str, AfterValidator(str.lower)]
+"""A name that may be written with capitals, and that is known without: a partition of ours, and
+an account or a trackable resource, which Slurm itself keeps so."""
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
@@ -55,7 +60,7 @@ class Rules(BaseModel):
     """Why no new job starts here; empty lets them start."""
     allowed_projects: tuple[str, ...] | None = None
     """Projects that may run here; absent means all."""
-    partitions_shown: tuple[str, ...] | None = None
+    partitions_shown: tuple[LowerCase, ...] | None = None
     """Partitions that the hub hears of; absent means all."""
     max_walltime_s: int | None = Field(default=None, ge=1)
     """The longest job, in seconds."""
@@ -95,7 +100,7 @@ class Offer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    partition: str
+    partition: LowerCase
     """Which partition."""
     owners: dict[str, int] = Field(min_length=1, max_length=200)
     """Who paid for it, with the weights of their parts, such as { uni = 3, state = 1 }."""
@@ -149,11 +154,11 @@ class SlurmConfig(BaseModel):
     """slurm.conf, where the commands do not find it by themselves (SLURM_CONF)."""
     bin: Path | None = None
     """The folder of Slurm's commands; absent: as PATH has them."""
-    accounts: dict[str, str] = {}
+    accounts: dict[str, LowerCase] = {}
     """Slurm's account of each project, such as { lab = "astro" }."""
-    default_account: str | None = None
+    default_account: LowerCase | None = None
     """The account of all other projects; absent: the one that Slurm takes by itself."""
-    partitions: dict[str, SlurmPartition] = {}
+    partitions: dict[LowerCase, SlurmPartition] = {}
     """How our partitions are asked of Slurm, by our names of them, which are Slurm's where there
     is no [[partition]]; one that is not named here is asked by its name."""
     poll_min_s: float = Field(default=2.0, ge=0.2, le=600)
@@ -212,17 +217,18 @@ class LimitsConfig(BaseModel):
     accounting or a coordinator of the parent account."""
     every_s: int = Field(default=300, ge=10, le=86_400)
     """Seconds between two passes, 10 at least."""
-    parent: str = "meyrin"
+    parent: LowerCase = "meyrin"
     """The account that all of ours stand below; nothing else is touched."""
-    prefix: str = "m_"
+    prefix: LowerCase = "m_"
     """What comes before a project's name in its account's, where `slurm.accounts` names none."""
     people: dict[str, str] = {}
     """The log-in here of each person who may use the accounts, such as { ada = "lovelace" }."""
-    tres: dict[str, str] = {}
+    tres: dict[str, LowerCase] = {}
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
     """How much of what is there one pass may take away (log-ins removed, accounts closed, limits
-    brought to nothing), but always one thing; 0 takes nothing away."""
+    that leave less than a minute, or less than a tenth of what they left), but always one thing;
+    0 takes nothing away."""
     tolerance_percent: int = Field(default=5, ge=0, le=50)
     """How far a limit may be off, in hundredths of what is left, before it is set anew."""
 

@@ -82,13 +82,14 @@ class Door:
 
     # --- one attempt
 
-    def verdict(self, site: str, item: Item) -> Verdict:
-        """What becomes of an attempt now. One that is let in is counted as inside."""
+    def verdict(self, site: str, item: Item, gone: str = "") -> Verdict:
+        """What becomes of an attempt now; `gone` is why its partition is not there. One that is
+        let in is counted as inside."""
         work = item.work
         no = site_rules.objection(self.config.rules, work)
         if no:
             return self._away(work.attempt, Way.NO, no)
-        shut = self._shut()
+        shut = self._shut() or gone
         if shut:
             return self._away(work.attempt, Way.NOT_NOW, shut)
         full = self._reserve(item)

@@ -253,7 +253,7 @@ class Agent:
     def _start_or_no(self, item: Item) -> Start | Report:
         """Its start, the site's no, or what it waits for: then it is tried again later."""
         attempt, mark = item.work.attempt, self.door.mark()
-        verdict = self.door.verdict(self.site, item)
+        verdict = self.door.verdict(self.site, item, self.announcer.gone(item.work.partition))
         if verdict.way is Way.HELD:
             return self._report(attempt, "held", why=verdict.why)
         if verdict.way is not Way.IN:

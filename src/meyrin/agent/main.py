@@ -55,6 +55,7 @@ def slurm(config: AgentConfig, by: Transport) -> SlurmBatch:
         by,
         places=ask.own(config),
         chosen=how.partitions,
+        said=ask.names_in(config),
         accounts=ask.Accounts(how.accounts, how.default_account),
         grace_s=config.grace_s,
         poll_s=(how.poll_min_s, how.poll_max_s),

@@ -124,6 +124,9 @@ def _words(found: SiteDetail) -> str:
         lines += ["", table(columns(titles), parts)]
     if found.offers:
         lines += ["", table(columns("OFFER PARTITION FROM UNTIL OWNERS~"), _offers(found.offers))]
+        absent = {one.partition for one in found.offers} - {part.name for part in site.partitions}
+        if absent and site.last_heard_ms is not None:
+            lines.append(clean(f"not there, and so gets no jobs: {', '.join(sorted(absent))}"))
     else:
         lines += ["", f"lends nothing: `meyrin site offer {site.name} PARTITION --owner NAME`"]
     return "\n".join(lines)

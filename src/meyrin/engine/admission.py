@@ -61,9 +61,10 @@ def shape(
         refusals.append(Refusal(reason, "", partition.name, asked, limit))
 
     nodes = _count_nodes(resources, partition, refuse)
-    wanted_type = resources.accelerator_type
-    if resources.accelerators and wanted_type not in {None, partition.accelerator_type}:
-        refuse(Reason.ACCELERATOR_TYPE, wanted_type, partition.accelerator_type or "none")
+    wanted_type, its_type = resources.accelerator_type, partition.accelerator_type or "none"
+    # Slurm's own types may have capitals, and a script says them as its site does
+    if resources.accelerators and wanted_type and wanted_type.lower() != its_type.lower():
+        refuse(Reason.ACCELERATOR_TYPE, wanted_type, its_type)
     for feature in features:
         if feature not in partition.features:
             refuse(Reason.FEATURE, feature, ",".join(partition.features))

@@ -136,7 +136,8 @@ class LeaseReply(Body):
 
 
 class UsageBody(Body):
-    """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper).
+    """Measured use; `source` says by whom (`batch` the batch system, `wrapper` our wrapper,
+    `queue` the times of the batch system's queue, where neither has the end of the last run).
     None is what was not measured: unknown, and never nothing."""
 
     elapsed_s: Annotated[int, Field(ge=0, le=LAST_S)]

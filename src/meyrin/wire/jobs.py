@@ -104,7 +104,7 @@ class AttemptView(Body):
     """One try at a site. Times are milliseconds since the epoch; None: not yet, or unknown.
 
     `elapsed_s`, `energy_j` and `measured_by` are of its latest usage record: `batch` is the
-    site's own accounting, `wrapper` our wrapper.
+    site's own accounting, `wrapper` our wrapper, `queue` the times in the site's queue.
     """
 
     attempt: str

@@ -140,6 +140,7 @@ def test_those_that_wait_say_what_for_and_no_longer_once_they_are_in(site):
     [
         "Required partition not available (inactive or drain)",
         "Invalid account or account/partition combination specified",
+        "Access/permission denied",
     ],
 )
 def test_what_the_site_has_in_hand_fails_no_job(tmp_path, monkeypatch, words):

@@ -295,6 +295,21 @@ def test_a_run_that_accounting_never_closed_is_measured_by_the_wrapper():
     assert (none.end, none.exit_code, none.usage.source) == ("exit", 0, "wrapper")
 
 
+def test_without_accounting_the_last_run_counts_though_its_wrapper_was_killed():
+    """It was queued again after a run of 10 s, and then ran into its limit."""
+    runs = (Run(0, "7", 1000, end_s=1010, code=143), Run(1, "7", 2000))
+    over = row("TIMEOUT", start_s=2000, end_s=9200)
+    used = ending(RUNNING, Witnesses(queue=over, runs=runs, has_accounting=False)).usage
+    assert (used.elapsed_s, used.source) == (7210, "queue")
+    # what the wrapper saw the end of counts once, and a run whose end nobody saw not at all
+    seen = (runs[0], replace(runs[1], end_s=9198, code=143))
+    used = usage(Witnesses(queue=over, runs=seen))
+    assert (used.elapsed_s, used.source) == (7208, "wrapper")
+    unseen = (Run(0, "7", 1000), runs[1])
+    assert usage(Witnesses(queue=over, runs=unseen)).elapsed_s == 7200
+    assert usage(Witnesses(runs=unseen)) is None
+
+
 def test_reasons_that_are_usual_are_not_shown_and_others_are_slurms_own_words():
     assert live(QUEUED, row("PENDING", reason="Priority")).why == ""
     odd = "ReqNodeNotAvail, UnavailableNodes:n[1-2]"

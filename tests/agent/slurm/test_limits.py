@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from meyrin.agent.config import LimitsConfig
+from meyrin.agent.config import LimitsConfig, SlurmConfig
 from meyrin.agent.slurm.limits import (
     Manner,
     Seen,
@@ -102,6 +102,21 @@ def test_from_nothing_in_order():
     ]
     assert cluster.seen["m_lab"].limits_min == {GPU: 60}
     assert keep(cluster).once([project("lab", "ada")]).lines == ()
+
+
+def test_capitals_in_the_settings_are_no_difference():
+    """Slurm keeps the names of accounts without."""
+    cluster = Cluster()
+    names = {"parent": "Meyrin", "prefix": "M_", "tres": {"h100": "gres/gpu:H100"}}
+    config = LimitsConfig(mode="apply", people=PEOPLE, **names)
+    mapped = SlurmConfig(accounts={"sea": "Marine"}, default_account="Astro")
+    assert mapped.default_account == "astro"
+    keeper = Reconciler(cluster, config, mapped.accounts, "agent")
+    projects = [project("lab", "ada"), project("sea", "bob")]
+    assert keeper.once(projects).lines
+    assert set(cluster.seen) == {"root", "meyrin", "m_lab", "marine"}
+    assert cluster.seen["m_lab"].limits_min == {GPU: 60}
+    assert keeper.once(projects).lines == ()
 
 
 def test_to_look_changes_nothing():
@@ -211,6 +226,10 @@ def test_a_balance_that_ends_counts_as_taking_away():
     cluster = Cluster(many(20))
     done = keep(cluster, most_removed_percent=5).once([project(f"p{n}", h100=0) for n in range(20)])
     assert sum(line.outcome == "done" for line in done.lines) == 2
+    nearly = keep(Cluster(many(20)), most_removed_percent=0)
+    for left_s, outcome in ((1, "later"), (359, "later"), (360, "done")):
+        done = nearly.once([project(f"p{n}", h100=left_s) for n in range(20)])
+        assert {line.outcome for line in done.lines} == {outcome}, left_s
     none = keep(Cluster(many(20)), most_removed_percent=0).once([project("p1")])
     assert {line.outcome for line in none.lines} == {"later"}
 
@@ -302,6 +321,20 @@ def test_who_left_is_out_of_the_account_and_of_no_other():
     # asked again, nothing is left to do, and the answer is the same
     assert said(cluster, [gone("bob")], stays) == [("revoked", "u-bob is not in m_lab")]
     assert len(cluster.done) == 1
+
+
+def test_a_hub_that_names_nobody_who_stays_is_no_reason_to_take_somebody_out():
+    """As while the site announces no partition: bob is still in sea, which shares the account."""
+    mapped = {"lab": "shared", "sea": "shared"}
+    cluster = Cluster()
+    keeper = keep(cluster, mapped=mapped)
+    keeper.once([project("lab", "ada", "bob"), project("sea", "bob")])
+    cluster.done.clear()
+    for projects in ([], [project("lab"), project("sea")]):
+        (found,) = keeper.revoke([gone("bob")], projects)
+        assert (found.outcome, cluster.done) == ("failed", [])
+        assert "nobody who stays" in found.words
+    assert "u-bob" in cluster.seen["shared"].users
 
 
 def test_it_counts_against_no_share_of_removals():

@@ -136,7 +136,7 @@ class TestSlurm(BatchSystemContract):
         assert marks.read_text().splitlines() == ["ran"] * len(jobs)
 
     def test_what_an_operator_closes_is_told_and_what_he_opens_too(
-        self, batch: SlurmBatch, slurm: Slurm
+        self, batch: SlurmBatch, tmp_path: Path, slurm: Slurm
     ) -> None:
         def told() -> dict[str, tuple[int, str]]:
             assert SlurmBatch.partitions(batch) == there  # the fixture's own asks once
@@ -151,7 +151,13 @@ class TestSlurm(BatchSystemContract):
         try:
             update("PartitionName=short", "State=DRAIN")
             assert told() == {"short": (0, "short is DRAIN")}
-            update("PartitionName=short", "State=UP")
+            update("PartitionName=short", "State=UP", "ReqResv=YES")
+            assert told() == {"short": (0, "short takes jobs in a reservation alone (ReqResv)")}
+            job = start(batch, tmp_path, "true", partition="short", walltime_s=60)
+            batch.submit((job,))
+            until(batch, [job.attempt], lambda seen: seen.phase is Phase.HELD)
+            update("PartitionName=short", "ReqResv=NO")
+            assert until(batch, [job.attempt])[job.attempt].exit_code == 0
             update("NodeName=alpha-n1", "State=DRAIN", "Reason=new cooling")
             found = told()
             assert {name: usable for name, (usable, _) in found.items()} == {
@@ -159,7 +165,7 @@ class TestSlurm(BatchSystemContract):
             }
             assert all(why.endswith("drained: new cooling") for _, why in found.values())
         finally:
-            update("PartitionName=short", "State=UP")
+            update("PartitionName=short", "State=UP", "ReqResv=NO")
             update("NodeName=alpha-n1", "State=RESUME")
         assert told() == {}
 

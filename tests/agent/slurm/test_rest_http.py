@@ -70,6 +70,7 @@ def test_a_no_to_a_submission_whatever_the_status(status):
         (2050, "limit"),
         (2070, "drain"),
         (2045, "Invalid account"),
+        (2002, "Access/permission denied"),
     ],
 )
 def test_some_nos_may_become_a_yes(number, words):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from meyrin.agent.slurm import describe
 from meyrin.agent.slurm.ask import Place, discovered, nodes_of
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
@@ -32,6 +33,23 @@ def said(facts: ClusterFacts, places: dict[str, Place] | None = None) -> list[tu
 @pytest.mark.parametrize("state", ["DOWN", "DRAIN", "INACTIVE"])
 def test_a_partition_that_is_closed_takes_nothing(state: str) -> None:
     assert said(cluster("IDLE", "IDLE", partition=state)) == [(0, f"gpu is {state}")]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("RootOnly=YES ReqResv=NO", "gpu takes jobs of root alone (RootOnly)"),
+        ("RootOnly=NO ReqResv=YES", "gpu takes jobs in a reservation alone (ReqResv)"),
+    ],
+)
+def test_a_partition_that_lets_no_job_of_ours_in_takes_nothing(word: str, told: str) -> None:
+    facts = cluster("IDLE")
+    there = describe.partition(f"PartitionName=gpu {word} State=UP")
+    closed = replace(facts, partitions=(there,))
+    assert said(closed) == [(0, told)]
+    assert not said(facts)
+    places = {n: replace(p, reservation="ours") for n, p in discovered(closed).items()}
+    assert not said(replace(closed, user="root"), places)
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,10 @@ def test_read(word, field, value):
             Resources(accelerators=2, accelerators_per="node", accelerator_type="a30"),
         ),
         (
+            "--gres=gpu:A30:2 --gpus-per-node=a30:2",
+            Resources(accelerators=2, accelerators_per="node", accelerator_type="a30"),
+        ),
+        (
             "--gpus-per-node=4 --gpus-per-task=2",
             Resources(accelerators=2, accelerators_per="task", tasks_per_node=2),
         ),

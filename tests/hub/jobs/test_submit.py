@@ -167,6 +167,7 @@ def test_a_name_that_nothing_here_has_is_told_as_such(hub):
     with pytest.raises(Refused, match="there is no partition gpus here"):
         hub.submit(partitions=("gpus",))
     hub.submit(sites=("apls", "alps"))
+    hub.submit(partitions=(CPU.name.upper(),))  # as a site may spell it
 
 
 def test_a_refusal_travels_with_its_reasons(sqlite_hub):

@@ -304,7 +304,7 @@ def test_a_second_is_lent_once(house):
     with house.write() as step:
         sites.lend(step, "alps", "gpu", US, start_s=100, end_s=200)
         sites.lend(step, "alps", "gpu", US, start_s=200, end_s=300)
-        sites.lend(step, "alps", "cpu", US, start_s=150)
+        assert sites.lend(step, "alps", "CPU", US, start_s=150).partition == "cpu"
         for name, start_s, end_s in (
             ("gpu", 50, 101),
             ("gpu", 150, 160),
@@ -382,7 +382,7 @@ def test_an_offer_can_end_earlier_but_not_in_the_past_nor_later(house, alps):
         ("gpu", (OwnerShare("ours", -1),), 0, None),
         ("gpu", (OwnerShare("Our Bank", 1),), 0, None),
         ("gpu", US * 2, 0, None),
-        ("GPU", US, 0, None),
+        ("the gpu", US, 0, None),
         ("gpu", US, -1, None),
         ("gpu", US, 10, 10),
         ("gpu", US, 10, 9),

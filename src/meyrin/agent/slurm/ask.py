@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
+from types import MappingProxyType
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig, SlurmPartition
@@ -208,27 +210,94 @@ def own(config: AgentConfig) -> dict[str, Place] | None:
     return named(config.partition, config.slurm.partitions) if config.partition else None
 
 
-def all_of(config: AgentConfig, facts: ClusterFacts) -> dict[str, Place]:
+def all_of(
+    config: AgentConfig, facts: ClusterFacts, before: Mapping[str, Place] = MappingProxyType({})
+) -> dict[str, Place]:
     """The partitions of ours on this cluster, by these settings."""
     listed = own(config)
-    return as_said(discovered(facts), config.slurm.partitions) if listed is None else listed
+    if listed is not None:
+        return listed
+    return as_said(discovered(facts, before, names_in(config)), config.slurm.partitions)
 
 
-def discovered(facts: ClusterFacts) -> dict[str, Place]:
+def names_in(config: AgentConfig) -> frozenset[str]:
+    """The partitions of ours that the settings name."""
+    offered = (each.partition for each in config.offer)
+    shown = config.rules.partitions_shown or ()
+    return frozenset((*offered, *shown, *config.slurm.partitions))
+
+
+def discovered(
+    facts: ClusterFacts,
+    before: Mapping[str, Place] = MappingProxyType({}),
+    said: Collection[str] = (),
+) -> dict[str, Place]:
     """Partitions as the cluster describes them, one for each kind of node in each; with nodes that
-    are out at present, which may be back at any time."""
-    places: dict[str, Place] = {}
-    for part in facts.partitions:
-        kinds: defaultdict[tuple[int, Gres | None], list[NodeFacts]] = defaultdict(list)
-        for node in facts.nodes:
-            if part.name in node.partitions and exists(node):
-                kinds[node.cores, _gpu(node)].append(node)
-        many = len(kinds) > 1
-        for (cores, gpu), nodes in sorted(kinds.items(), key=lambda each: -len(each[1])):
-            label = _label(part.name, gpu, cores if many else None, many=many)
-            if cores > 0 and min(n.memory_mb for n in nodes) > 0 and label not in places:
-                places[label] = _place(label, part, cores, gpu, nodes)
-    return places
+    are out at present, which may be back at any time.
+
+    A kind goes on under its name in `before`, which is what was found last: what else there is
+    does not change it. Where no kind has a plain name any more that is in `before`, or that the
+    settings have (`said`), the one with most nodes takes it.
+    """
+    kinds = [each for part in facts.partitions for each in _kinds(part, facts)]
+    kept = {_mark(place.slurm, place.partition): name for name, place in before.items()}
+    names: dict[Mark, str] = {}
+    for each in kinds:
+        if each.mark in kept:
+            names[each.mark] = kept[each.mark]
+    for each in kinds:
+        if each.mark not in names:
+            plain = each.alone or (each.first and _plain(each.part.name) in {*before, *said})
+            taken = names.values()
+            names[each.mark] = next(n for n in _names(each, plain=plain) if n not in taken)
+    return {names[each.mark]: _place(names[each.mark], each) for each in kinds}
+
+
+Mark = tuple[str, int, int, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Equal nodes of a partition of Slurm's: `first` has most nodes there, `alone` all."""
+
+    part: PartitionFacts
+    cores: int
+    gpu: Gres | None
+    nodes: list[NodeFacts]
+    first: bool
+    alone: bool
+
+    @property
+    def mark(self) -> Mark:
+        return self.part.name, self.cores, *_accelerators(self.nodes[0])
+
+
+def _mark(slurm: str, ours: Partition) -> Mark:
+    return slurm, ours.cores_per_node, ours.accelerators_per_node, ours.accelerator_type
+
+
+def _kinds(part: PartitionFacts, facts: ClusterFacts) -> Iterator[_Kind]:
+    found: defaultdict[Mark, list[NodeFacts]] = defaultdict(list)
+    for node in facts.nodes:
+        if part.name in node.partitions and exists(node):
+            found[part.name, node.cores, *_accelerators(node)].append(node)
+    by_size = sorted(found.values(), key=lambda nodes: (-len(nodes), -nodes[0].cores))
+    for at, nodes in enumerate(by_size):
+        if nodes[0].cores > 0 and min(node.memory_mb for node in nodes) > 0:
+            gpu, alone = _gpu(nodes[0]), len(by_size) == 1
+            yield _Kind(part, nodes[0].cores, gpu, nodes, first=at == 0, alone=alone)
+
+
+def _names(kind: _Kind, *, plain: bool) -> Iterator[str]:
+    """What it may be called, the best first."""
+    name, gpu, cores = kind.part.name, kind.gpu, f"{kind.cores}c"
+    label = f"{name}-{gpu.type or 'gpu'}x{gpu.count}" if gpu else f"{name}-{cores}"
+    if plain:
+        yield _plain(name)
+    yield _plain(label)
+    yield _plain(f"{label}-{cores}")
+    for number in count(2):
+        yield f"{_plain(label)[:58]}-{number}"
 
 
 def flags_of(node: NodeFacts) -> frozenset[str]:
@@ -262,17 +331,22 @@ def _gpu(node: NodeFacts) -> Gres | None:
     return max(gpus, key=lambda each: each.count) if gpus else None
 
 
-def _label(name: str, gpu: Gres | None, cores: int | None, *, many: bool) -> str:
-    words = [name]
-    if many:
-        words.append(f"{gpu.type or 'gpu'}x{gpu.count}" if gpu else f"{cores}c")
-    plain = re.sub(r"[^a-z0-9_.-]", "-", "-".join(words).lower()).lstrip("_.-")
-    return plain[:63] or "partition"
+def left_out(facts: ClusterFacts) -> Iterator[str]:
+    """What of its nodes no partition of ours has."""
+    for node in facts.nodes:
+        types = sorted({each.type or "gpu" for each in node.gres if each.name == "gpu"})
+        if len(types) > 1:
+            words = f"node {node.name} has accelerators of several types ({', '.join(types)}): it"
+            yield f"{words} counts with those that it has most of"
 
 
-def _place(
-    label: str, part: PartitionFacts, cores: int, gpu: Gres | None, nodes: list[NodeFacts]
-) -> Place:
+def _plain(name: str) -> str:
+    """As a partition of ours may be called."""
+    return re.sub(r"[^a-z0-9_.-]", "-", name.lower()).lstrip("_.-")[:63] or "partition"
+
+
+def _place(label: str, kind: _Kind) -> Place:
+    part, gpu, nodes = kind.part, kind.gpu, kind.nodes
     common = set.intersection(*(set(node.features) for node in nodes))
     features = sorted(each for each in common if len(each) <= LONGEST_FEATURE)
     default_s = part.default_walltime_s
@@ -280,7 +354,7 @@ def _place(
     ours = Partition(
         name=label,
         nodes=len(nodes),
-        cores_per_node=cores,
+        cores_per_node=kind.cores,
         memory_mb_per_node=min(node.memory_mb for node in nodes),
         accelerators_per_node=accelerators,
         accelerator_type=its_type,

@@ -39,7 +39,7 @@ from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
-from meyrin.agent.slurm.transport import Submission, Transport
+from meyrin.agent.slurm.transport import ClusterFacts, Submission, Transport
 from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
@@ -66,7 +66,8 @@ class Hearing:
 class SlurmBatch:
     """A `BatchSystem` over a `Transport`. Safe to use from several threads at once.
 
-    `places` None: partitions are as the cluster describes them, and asked as `chosen` says.
+    `places` None: partitions are as the cluster describes them, and asked as `chosen` says; `said`
+    are the names of ours that the settings have.
     `second_look` is for how many days accounting is asked again about what ended, and every how
     many hours. `start` begins its own work in the background; without it, whoever holds it calls
     `step` (as tests with a clock of their own do).
@@ -83,6 +84,7 @@ class SlurmBatch:
         *,
         places: dict[str, Place] | None = None,
         chosen: Mapping[str, SlurmPartition] = MappingProxyType({}),
+        said: frozenset[str] = frozenset(),
         accounts: Accounts | None = None,
         grace_s: int = 30,
         poll_s: tuple[float, float] = (2.0, 30.0),
@@ -98,6 +100,7 @@ class SlurmBatch:
         self.store = Store(folder / "slurm.sqlite")
         self.book = Book(self.store)
         self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
+        self._said, self._told = said, set[str]()
         self._found: dict[str, Place] | None = None
         self._short: tuple[Shortage, ...] = ()
         self._lying: dict[str, Lies] = {}
@@ -166,14 +169,22 @@ class SlurmBatch:
             self._addresses = (own,) if own else seen_from([n.address for n in facts.nodes])
             self._open_push()
             if self._given is None:
-                self._found = ask.discovered(facts)
+                self._found = ask.discovered(facts, self._last_found() or {}, self._said)
                 kept = {name: asdict(place) for name, place in self._found.items()}
                 self.store.remember("places", json.dumps(kept))
+                self._tell_left_out(facts)
                 self.sender.renew()
             known = self._known()
             self._short = shortages(known, facts)
             self._lying = {name: lies(place, facts) for name, place in known.items()}
         return tuple(place.partition for place in self._known().values())
+
+    def _tell_left_out(self, facts: ClusterFacts) -> None:
+        """In the log, each once."""
+        for words in ask.left_out(facts):
+            if words not in self._told:
+                log.warning("slurm.left_out", words=words)
+                self._told.add(words)
 
     def shortages(self) -> tuple[Shortage, ...]:
         return self._short
@@ -210,7 +221,8 @@ class SlurmBatch:
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
-        known = tuple(place.partition for place in ask.all_of(config, facts).values())
+        places = ask.all_of(config, facts, self._last_found() or {})
+        known = tuple(place.partition for place in places.values())
         return check.bad(check.site_findings(config, known, facts))
 
     def use(self, config: AgentConfig) -> None:
@@ -220,6 +232,7 @@ class SlurmBatch:
         if listed is None and self._given is not None:
             self._found = None
         self._given, self._chosen, self._given_doubt_s = listed, how.partitions, how.doubt_s
+        self._said = ask.names_in(config)
         self._grace_s = config.grace_s
         self.sender.use(how.submits_at_once)
         least_s, most_s = how.poll_min_s, how.poll_max_s

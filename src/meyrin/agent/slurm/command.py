@@ -296,8 +296,8 @@ _LATER = ("temporarily unable", "resource temporarily", "try again", "retry", "m
 # what the site has in hand, not the job: its partition is drained, its account has ended
 _NOT_NOW = (
     "partition not available", "partition configuration not available", "partition in down state",
-    "invalid partition name", "not permitted to use this partition", "invalid account",
-    "invalid qos", "requested reservation", "maintenance reservation",
+    "invalid partition name", "not permitted to use this partition", "access/permission denied",
+    "invalid account", "invalid qos", "requested reservation", "maintenance reservation",
 )  # fmt: skip
 _NOT_TAKEN = "(connect failure)"  # no connection came about, so nothing was sent
 _NO_ANSWER = (

@@ -72,6 +72,8 @@ def partition(line: str) -> PartitionFacts:
         deny_accounts=words.listed(f.get("DenyAccounts", "")),
         allow_qos=words.listed(f.get("AllowQos", "")),
         qos=words.text(f.get("QoS", "")),
+        root_only=f.get("RootOnly") == "YES",
+        needs_reservation=f.get("ReqResv") == "YES",
     )
 
 

@@ -91,6 +91,7 @@ _REFUSED = {
     "invalid qos": "QoS",
     "invalid partition name": "partition",
     "not permitted to use this partition": "partition",
+    "access/permission denied": "partition",  # RootOnly, ReqResv
 }
 
 

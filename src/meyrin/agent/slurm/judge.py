@@ -359,7 +359,9 @@ def runs_closed(w: Witnesses) -> int:
 
 
 def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage | None:
-    """What all its runs used. The site's accounting where it is closed, else the wrapper.
+    """What all its runs used. The site's accounting where it is closed, else the wrapper, and the
+    controller's own times of a last run whose end the wrapper did not see. Of a run whose end
+    nobody saw nothing is counted: how long it was is not known.
 
     `mended`: accounting may have other ends by now than the wrapper saw, and a run is known by its
     begin. `whole`: accounting is known to have every run.
@@ -384,12 +386,20 @@ def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage |
             source="wrapper" if uncounted else "batch",
         )
     ended = [run for run in w.runs if run.ended]
-    if ended:
-        return Usage(_length(ended), _cpu(w.runs), source="wrapper")
+    more_s = _seen_by_the_controller(ended, w)
+    if more_s is not None:
+        return Usage(_length(ended) + more_s, _cpu(w.runs), source="queue")
+    return Usage(_length(ended), _cpu(w.runs), source="wrapper") if ended else None
+
+
+def _seen_by_the_controller(ended: Sequence[Run], w: Witnesses) -> int | None:
+    """The seconds of the run that the queue has the end of, where that is none of `ended`."""
     row = w.queue
     if row is None or row.start_s is None or row.end_s is None or base(row.state) not in ENDS:
         return None
-    return Usage(max(0, row.end_s - row.start_s))  # the controller's own times, no accounting
+    if any(_within(run.start_s, row) or _within(run.end_s, row) for run in ended):
+        return None
+    return None if is_of_a_copy(row, w) else max(0, row.end_s - row.start_s)
 
 
 def _length(runs: Sequence[Run]) -> int:

@@ -3,8 +3,8 @@
 Pure: it compares two pictures. Only accounts below one parent of ours are touched. An account
 comes before its users, its users before its limits, and it is closed until it has both, so that
 nothing runs that nothing limits; each step stands on what was really seen. What would be taken
-away (a user removed, an account closed, a limit brought to nothing) is counted, and no pass
-takes away more than a set share.
+away (a user removed, an account closed, a limit cut to nothing or nearly) is counted, and no
+pass takes away more than a set share.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _missing_users(wanted: Wanted, there: Seen) -> list[Change]:
 def _limits(wanted: Wanted, there: Seen, manner: Manner) -> list[Change]:
     found = []
     off: dict[str, int] = {}
-    to_nothing = False
+    takes_away = False
     for tres in sorted(set(wanted.left_s) | set(there.limits_min)):
         if tres not in wanted.left_s:
             continue  # a limit of the site's own
@@ -124,13 +124,13 @@ def _limits(wanted: Wanted, there: Seen, manner: Manner) -> list[Change]:
         if now is None or _is_off(target, now, wanted.left_s[tres], manner):
             off[tres] = target
             used = there.used_min.get(tres, 0)
-            to_nothing |= wanted.left_s[tres] == 0 and (now is None or now > used)
+            takes_away |= _cuts(wanted.left_s[tres], None if now is None else now - used)
     if off:
         before = {name: there.limits_min[name] for name in off if name in there.limits_min}
         found.append(
             Change(
                 Stage.LIMITS, "limit", wanted.account, limits_min=off, wanted=in_words(off),
-                found=in_words(before) or "none", takes_away=to_nothing,
+                found=in_words(before) or "none", takes_away=takes_away,
             )
         )  # fmt: skip
     return found
@@ -151,6 +151,14 @@ def _opening(wanted: Wanted, there: Seen, limits: list[Change]) -> list[Change]:
 def limit_min(left_s: int, used_min: int) -> int:
     """The limit that leaves `left_s`: Slurm's counts all use so far against it."""
     return used_min + math.ceil(left_s / 60)
+
+
+def _cuts(left_s: int, before_min: int | None) -> bool:
+    """Whether what a limit leaves comes to less than a job of a minute needs, or to less than a
+    tenth of what it left before (None: there was no limit)."""
+    if before_min is None:
+        return left_s < 60
+    return before_min > 0 and (left_s < 60 or left_s < before_min * 60 // 10)
 
 
 def _is_off(target: int, now: int, left_s: int, manner: Manner) -> bool:

@@ -31,6 +31,8 @@ from meyrin.wire.limits import MOST_LINES, DriftLine, Left, ProjectLimits, Revok
 
 log = structlog.get_logger("meyrin.limits")
 
+_NOBODY_STAYS = "the hub names nobody who stays at this site: nobody is taken out of an account"
+
 
 class Reconciler:
     """Keeps one cluster. `user` is who the agent submits as: it may use every account."""
@@ -66,7 +68,8 @@ class Reconciler:
     def revoke(
         self, left: Sequence[Left], projects: Sequence[ProjectLimits]
     ) -> tuple[Revoked, ...]:
-        """As the seam says; where the settings only let it report, it only looks."""
+        """As the seam says; where the settings only let it report, or the hub names nobody who
+        stays, it only looks: they may be in another project that shares the account."""
         stay = self._users(projects)
         seen = self._accounts.look()
         troubles: dict[str, str] = {}
@@ -76,6 +79,9 @@ class Reconciler:
                 continue
             if self._config.mode == "report":
                 troubles[each.departure] = "limits.mode is report: nothing is changed here"
+                continue
+            if not any(project.people for project in projects):
+                troubles[each.departure] = _NOBODY_STAYS
                 continue
             change = Change(Stage.REMOVALS, "remove", account, user)
             try:

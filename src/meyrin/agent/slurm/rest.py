@@ -38,7 +38,7 @@ _GONE_WORDS = ("invalid job id", "already completing or completed")
 # limits of accounting, too many jobs for now
 _POLICY = 2050  # too many jobs, or a job too large: one number for both
 # partition, account, QoS or reservation: what the site has in hand, not the job
-_NOT_NOW = {2000, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
+_NOT_NOW = {2000, 2002, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
 _LATER = {11, 2016, 2019, 2020, 2027, _POLICY} | _NOT_NOW
 _NOT_TAKEN = 1800  # slurmrestd could not connect to the controller, so nothing was sent
 _COMMUNICATION = {*range(1000, 1100), *range(1800, 1900)}

@@ -182,6 +182,8 @@ class PartitionFacts:
     deny_accounts: tuple[str, ...] = ()
     allow_qos: tuple[str, ...] = ()
     qos: str | None = None
+    root_only: bool = False
+    needs_reservation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

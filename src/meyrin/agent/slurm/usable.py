@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from meyrin.agent.slurm import ask
 from meyrin.agent.slurm.ask import Place, flags_of
-from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts
+from meyrin.agent.slurm.transport import ClusterFacts, NodeFacts, PartitionFacts
 from meyrin.domain.units import show_count
 from meyrin.wire.sites import Shortage
 
@@ -28,12 +28,12 @@ _LONGEST, _MOST = 300, 3
 
 def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortage, ...]:
     """Of our partitions those that take less, in Slurm's own words."""
-    states = {part.name: part.state.upper() for part in facts.partitions}
+    parts = {part.name: part for part in facts.partitions}
     found = []
     for name, place in places.items():
-        state = states.get(place.slurm, "UP")
-        if state and state != "UP":
-            why = f"{place.slurm} is {state}"
+        part = parts.get(place.slurm)
+        why = "" if part is None else _shut(part, place, facts.user)
+        if why:
             found.append(Shortage(partition=name, usable_nodes=0, why=why))
             continue
         nodes = ask.nodes_of(place, facts)
@@ -43,6 +43,18 @@ def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortag
             why = _in_words(nodes, out)
             found.append(Shortage(partition=name, usable_nodes=usable, why=why))
     return tuple(found)
+
+
+def _shut(part: PartitionFacts, place: Place, user: str) -> str:
+    """Why Slurm lets no job of ours in there, whatever its nodes are; empty: it does."""
+    state = part.state.upper()
+    if state not in ("", "UP"):
+        return f"{part.name} is {state}"
+    if part.root_only and user != "root":
+        return f"{part.name} takes jobs of root alone (RootOnly)"
+    if part.needs_reservation and not place.reservation:
+        return f"{part.name} takes jobs in a reservation alone (ReqResv)"
+    return ""
 
 
 def taking(nodes: Sequence[NodeFacts]) -> int:

@@ -97,7 +97,7 @@ def settle_gpus(draft: Draft) -> None:
         nodes = draft.resources["nodes_min"]
         if kinds["gpus"][1] < min(nodes, draft.resources.get("tasks", nodes)):
             raise _clash(draft, "nodes", "gpus", "--gpus counts the whole job: one for each node")
-    types = {kind for kind, _ in draft.gpus.values() if kind}
+    types = {kind.lower(): kind for kind, _ in draft.gpus.values() if kind}
     if len(types) > 1:
         first, second = list(draft.gpus)[:2]
         raise _clash(draft, first, second, _ONE_TYPE)
@@ -106,7 +106,7 @@ def settle_gpus(draft: Draft) -> None:
         draft.resources["accelerators_per"] = {"gpus": "job", "gpus-per-task": "task"}.get(
             name, "node"
         )
-        draft.resources["accelerator_type"] = next(iter(types), None)
+        draft.resources["accelerator_type"] = next(iter(types.values()), None)
     if draft.resources.get("memory_per") == "accelerator" and not kinds:
         raise misread(
             draft.given["mem-per-gpu"], "the job asks for no GPU", "add --gpus, or use --mem"

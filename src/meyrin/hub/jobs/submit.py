@@ -224,7 +224,7 @@ def as_waiting(request: JobRequest, project: str, job: int, submit_s: int) -> Wa
         submit_s=submit_s,
         nice=request.nice,
         sites=request.sites,
-        partitions=request.partitions,
+        partitions=tuple(name.lower() for name in request.partitions),  # as ours are called
         features=request.features,
     )
 

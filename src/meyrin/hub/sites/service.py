@@ -255,9 +255,11 @@ def lend(
     price_cents: int | None = None,
 ) -> Offer:
     """Lend a partition for its owners, from `start_s` until just before `end_s` (None: on and on).
-    It need not be announced yet. Conflict when it is lent in that time already.
+    It need not be announced yet. Conflict when it is lent in that time already. Its name may be
+    Slurm's own, with capitals.
     `price_cents` is what an accelerator-hour (core-hour) costs who comes by the paid door.
     """
+    partition = partition.lower()
     check_name("partition", partition)
     check_owners(owners)
     if start_s < 0 or (end_s is not None and end_s <= start_s):
