@@ -18,6 +18,7 @@ from meyrin.domain.errors import NotAllowed
 from meyrin.domain.states import ENDED, JobState
 from meyrin.hub.identity import leaving
 from meyrin.hub.identity import service as identity
+from meyrin.hub.jobs import change
 from meyrin.hub.jobs.service import end
 from meyrin.hub.jobs.store import IS_LIVE, attempts, jobs
 from meyrin.hub.plumbing.authz import Actor
@@ -57,14 +58,18 @@ def end_jobs(step: Step, grace_s: int) -> int:
     if not gone:
         return 0
     left = _jobs_of(step, gone)
-    ended = 0
+    due: list[tuple[leaving.Departure, list[int]]] = []
     for one in gone:
         mine = [row for row in left if (row.project_id, row.person_id) == _key(one)]
         grace_is_over = step.now_ms - one.at_ms >= grace_s * 1000
-        due = [row.id for row in mine if row.state != JobState.RUNNING or grace_is_over]
-        if due:
-            end(step, due, f"{one.person} left {one.project}")
-            ended += len(due)
+        due.append((one, [r.id for r in mine if r.state != JobState.RUNNING or grace_is_over]))
+    # all of them at once: whoever else locks several jobs does so by their numbers
+    change.locked(step, [job for _, ids in due for job in ids])
+    ended = 0
+    for one, ids in due:
+        if ids:
+            end(step, ids, f"{one.person} left {one.project}")
+            ended += len(ids)
     busy = {(row.project_id, row.person_id) for row in left}
     leaving.over(
         step,
