@@ -219,9 +219,11 @@ def test_a_link_in_the_place_of_the_jobs_folder_brings_nothing_back(tmp_path, se
         assert (secret / "credential").exists()
 
 
-def test_an_operators_link_above_the_folder_of_the_agent_is_followed(tmp_path):
+@pytest.mark.parametrize("place", ["agent", "agent/work"])
+def test_a_link_that_was_there_when_the_agent_started_is_the_operators(tmp_path, place):
     (tmp_path / "disk").mkdir()
-    (tmp_path / "agent").symlink_to("disk")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).symlink_to(tmp_path / "disk")
     hub, job = item("a.txt")
     config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
     folder_of(config, job).path.mkdir(parents=True)

@@ -281,3 +281,15 @@ def test_what_runs_when_the_agent_starts_again_is_followed(site: Site):
     site.batch.say(work.attempt, b"more\n")
     site.cycle(agent)
     assert site.hub.printed[work.attempt, "stdout"] == b"hello\nmore\n"
+
+
+def test_what_was_followed_and_never_began_is_followed_no_more(site: Site):
+    """Slurm may say that it runs before the wrapper says that it could not."""
+    work = site.hub.add()
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    agent.tail.watch(work.attempt)
+    agent.journal.note([agent._report(work.attempt, "ended", end="not_started", why="no folder")])
+    agent.send_once()
+    assert not agent.tail.watched()

@@ -16,7 +16,7 @@ from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.seal import seal
-from meyrin.agent.within import only_in
+from meyrin.agent.within import only_in, really
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.suites import bundle, handed, job, keys
 from meyrin.suites.environment import model_files, weights_digest
@@ -158,6 +158,7 @@ def test_links_of_a_job_lead_the_signing_to_no_other_file(
     tmp_path: Path, folder: Path, place: str
 ) -> None:
     """The agent's folder may be one that jobs can write to, and the secret one that only it has."""
+    really(tmp_path / "evidence")  # as an agent does that starts
     secret, attempt = tmp_path / "etc", "00000000-0000-0000-0000-000000000001"
     secret.mkdir()
     (secret / f"{attempt}.zip").write_bytes(b"secret")

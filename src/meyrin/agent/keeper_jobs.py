@@ -263,6 +263,10 @@ class Jobs:
             return False
         elif outcome.full:
             part.release(place, job.asked)
+            with suppress(OSError):  # where the journal has no room it stays claimed
+                self.state.record_with_room(["unclaim", job.serial])
+            if not job.claimed:  # it can't have started, also not for who finds it later
+                waiting.claimed = -1
             waiting.passed = 0
             self._aside.append((up_ns() + FULL_NS, part, waiting))
             self._dirty = True
@@ -308,8 +312,10 @@ class Jobs:
 
     def _again(self, now_ns: int) -> None:
         """What was set aside stands in its line again when its time has come."""
+        due = []
         while self._aside and self._aside[0][0] <= now_ns:
-            _, part, waiting = self._aside.popleft()
+            due.append(self._aside.popleft())
+        for _, part, waiting in reversed(due):  # each goes before those that are there
             part.push_again(waiting)
             self._dirty = True
 

@@ -218,6 +218,9 @@ class State:
         for serial in record[1]:
             self.by_serial[serial].claimed = self.boot
 
+    def _unclaim(self, record: Record) -> None:
+        self.by_serial[record[1]].claimed = ""
+
     def _back(self, record: Record) -> None:
         job = self.by_serial[record[1]]
         job.start_ms = job.place = None
@@ -301,6 +304,7 @@ class State:
 
 _CHANGES: dict[str, Callable[[State, Record], None]] = {
     "claim": State._claim,  # noqa: SLF001 - its own table
+    "unclaim": State._unclaim,  # noqa: SLF001
     "at": State._at,  # noqa: SLF001
     "back": State._back,  # noqa: SLF001
     "run": State._run,  # noqa: SLF001

@@ -46,6 +46,7 @@ from meyrin.agent.report import Waits, of_batch
 from meyrin.agent.results import bring_back, sealing
 from meyrin.agent.steps import Steps
 from meyrin.agent.watched import Watched
+from meyrin.agent.within import really
 from meyrin.domain.errors import MeyrinError, StaleEpoch, Unreachable
 from meyrin.domain.patterns import NODE
 from meyrin.domain.site import Partition
@@ -82,6 +83,8 @@ class Agent:
         self.door = Door(config, clock_ms)
         self.announcer = Announcer(batch, clock_ms)
         self.batch, self.hub, self.journal, self.clock_ms = batch, hub, journal, clock_ms
+        for name in ("work", "evidence"):
+            really(config.dir / name)  # before a job can put a link there
         self.notes = Notes(journal, hub, clock_ms)
         self.site = ""
         self.results = Errands(self._bring_back, "results")
@@ -317,7 +320,8 @@ class Agent:
         """Tell the hub what is noted, output before the end that it belongs to; returns whether
         there may be more."""
         reports = self.journal.unsent(1000)
-        ended = [each.attempt for each in reports if each.phase == "ended" and each.start_ms]
+        over = [each for each in reports if each.phase == "ended"]
+        ended = [e.attempt for e in over if e.start_ms or self.tail.follows(e.attempt)]
         self.tail.pump(last=ended)
         if not reports:
             return False

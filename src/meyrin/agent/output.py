@@ -60,6 +60,9 @@ class Tail:
         """From now on send what this attempt prints."""
         self._asked.append(attempt)
 
+    def follows(self, attempt: str) -> bool:
+        return attempt in self._files or attempt in self._asked
+
     def watched(self) -> bool:
         return bool(self._files or self._asked)
 

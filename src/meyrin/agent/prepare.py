@@ -17,7 +17,7 @@ from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.durable import sync_folder
 from meyrin.agent.journal import Item
-from meyrin.agent.within import leads_out
+from meyrin.agent.within import leads_out, really
 from meyrin.domain.errors import InvalidInput, StorageFull
 from meyrin.domain.job import JobRequest, Resources
 from meyrin.domain.patterns import NODE, expand_pattern
@@ -50,9 +50,8 @@ def folder_of(config: AgentConfig, item: Item) -> Folder:
 
 
 def own_folder(config: AgentConfig, item: Item) -> Path:
-    """A job's own folder, named without links: those above `dir` are the operator's, and only a
-    job puts one below it."""
-    return config.dir.resolve() / "work" / item.work.attempt
+    """A job's own folder, named without links: only a job puts one there."""
+    return really(config.dir / "work") / item.work.attempt
 
 
 @lru_cache(maxsize=256)

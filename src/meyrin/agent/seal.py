@@ -14,7 +14,7 @@ from pathlib import Path
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.journal import Item
-from meyrin.agent.within import Opener, leads_out
+from meyrin.agent.within import Opener, leads_out, really
 from meyrin.domain.errors import MeyrinError, NotAllowed
 
 
@@ -23,7 +23,7 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path, opener: Opener)
 
     `opener` opens what lies in the job's folder, and nothing that a link there leads to.
 
-    The same attempt again gives the same file, until `forget`.
+    The same attempt again gives the same file, as long as that is there.
     """
     from meyrin.suites import bundle, facts, handed, keys  # noqa: PLC0415
 
@@ -61,4 +61,4 @@ def seal(config: AgentConfig, site: str, item: Item, path: Path, opener: Opener)
 
 def sealed_file(config: AgentConfig, item: Item) -> Path:
     """Named without links: one that is there was put there by a job."""
-    return config.dir.resolve() / "evidence" / f"{item.work.attempt}.zip"
+    return really(config.dir / "evidence") / f"{item.work.attempt}.zip"

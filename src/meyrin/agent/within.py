@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 Opener = Callable[[str, int], int]  # as `open` takes one
@@ -23,6 +24,13 @@ def at_once(path: str, flags: int) -> int:
 def place_of(file: int) -> str:
     """Where an open file really lies."""
     return os.readlink(f"/proc/self/fd/{file}")  # noqa: PTH115 - a hot path
+
+
+@lru_cache(maxsize=64)
+def really(folder: Path) -> Path:
+    """Where a folder of the agent lay when it was first asked for: a link that was there by then is
+    the operator's (to a larger disk), one that comes later is a job's."""
+    return folder.resolve()
 
 
 def leads_out(path: Path, root: Path) -> bool:

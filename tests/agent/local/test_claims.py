@@ -134,13 +134,43 @@ def test_a_full_disk_of_one_job_holds_up_no_other(
             jobs.state.journal.sync()
         assert found["good"].phase is Phase.RUNNING
         assert found["bad"].phase is Phase.QUEUED
+        assert not found["bad"].claimed, "a restart of the machine would lose it"
         now_ns = keeper_jobs.up_ns()
         assert now_ns < jobs.due_ns() <= now_ns + keeper_jobs.FULL_NS
     monkeypatch.setattr(keeper_jobs, "up_ns", lambda: now_ns + keeper_jobs.FULL_NS)
     jobs.tick()
     jobs.schedule()
+    assert found["bad"].phase is Phase.QUEUED, "claimed anew before it starts"
+    assert jobs.state.journal.sync()
+    jobs.schedule()
     assert found["bad"].phase is Phase.RUNNING
     finished(jobs)
+
+
+def test_jobs_that_were_set_aside_come_again_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"a{number}" for number in range(1, 6)]
+    jobs = submitted(tmp_path, *(one_start(tmp_path, name) for name in names))
+    tried: list[str] = []
+
+    def full(start: Start, *_: object) -> keeper_process.NotStarted:
+        tried.append(start.attempt)
+        return keeper_process.NotStarted("no room", full=True)
+
+    monkeypatch.setattr(keeper_jobs, "spawn", full)
+    for _ in range(20):
+        jobs.schedule()
+        jobs.state.journal.sync()
+    assert tried == names
+    now_ns = keeper_jobs.up_ns()
+    monkeypatch.setattr(keeper_jobs, "up_ns", lambda: now_ns + keeper_jobs.FULL_NS)
+    jobs.tick()
+    for _ in range(20):
+        jobs.schedule()
+        jobs.state.journal.sync()
+    assert tried == [*names, *names]
+    jobs.state.journal.close()
 
 
 def test_what_is_cancelled_while_its_disk_is_full_never_starts(

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -107,6 +108,7 @@ class Spool:
         self._attempts = str(self.root / "a")
         self._news = str(self.root / "news")
         self._stuck: set[str] = set()  # names in there that can't be removed
+        self._inviting = threading.Lock()
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
         sync_folder(self.root)
@@ -156,10 +158,11 @@ class Spool:
     def invite(self, places: Iterable[str]) -> None:
         """Say where wrappers tell their news to, as bash opens it; nowhere when there is none."""
         text = "".join(f"{place}\n" for place in places)
-        if text:
-            write(str(self.root / "push"), text.encode(), 0o600)
-        else:
-            (self.root / "push").unlink(missing_ok=True)
+        with self._inviting:
+            if text:
+                write(str(self.root / "push"), text.encode(), 0o600)
+            else:
+                (self.root / "push").unlink(missing_ok=True)
 
     def claimed(self, attempt: str) -> bool:
         """Whether a copy of it ever began on a node."""
