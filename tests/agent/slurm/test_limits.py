@@ -331,11 +331,19 @@ def test_a_hub_that_names_nobody_who_stays_is_no_reason_to_take_somebody_out():
     keeper = keep(cluster, mapped=mapped)
     keeper.once([project("lab", "ada", "bob"), project("sea", "bob")])
     cluster.done.clear()
-    for projects in ([], [project("lab"), project("sea")]):
+    for projects in ([], [project("sea")]):
         (found,) = keeper.revoke([gone("bob")], projects)
         assert (found.outcome, cluster.done) == ("failed", [])
         assert "nobody who stays" in found.words
     assert "u-bob" in cluster.seen["shared"].users
+
+
+def test_the_last_who_leaves_is_taken_out_too():
+    """The hub names the project, and nobody in it."""
+    cluster = Cluster()
+    keep(cluster).once([project("lab", "bob")])
+    assert said(cluster, [gone("bob")], [project("lab")]) == [("revoked", "u-bob is not in m_lab")]
+    assert cluster.seen["m_lab"].users == {"agent"}
 
 
 def test_a_log_in_with_capitals_is_the_one_that_slurm_keeps_without():

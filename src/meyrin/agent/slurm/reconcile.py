@@ -68,12 +68,15 @@ class Reconciler:
     def revoke(
         self, left: Sequence[Left], projects: Sequence[ProjectLimits]
     ) -> tuple[Revoked, ...]:
-        """As the seam says; where the settings only let it report, or the hub names nobody who
-        stays, it only looks: they may be in another project that shares the account."""
+        """As the seam says. It only looks where the settings let it do no more, and where the hub
+        names nobody who stays and not the project either: they may be in another one that shares
+        the account. A project that is named without people is one where nobody stays."""
         stay = {
             account: {user.lower() for user in users}
             for account, users in self._users(projects).items()
         }
+        known = {project.project for project in projects}
+        named = any(project.people for project in projects)
         seen = self._accounts.look()
         troubles: dict[str, str] = {}
         for each in left:
@@ -84,7 +87,7 @@ class Reconciler:
             if self._config.mode == "report":
                 troubles[each.departure] = "limits.mode is report: nothing is changed here"
                 continue
-            if not any(project.people for project in projects):
+            if not named and each.project not in known:
                 troubles[each.departure] = _NOBODY_STAYS
                 continue
             change = Change(Stage.REMOVALS, "remove", account, there)
