@@ -59,6 +59,21 @@ def test_partitions_may_be_named_as_slurm_spells_them(load):
 
 
 @pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        (
+            '[slurm.partitions]\nGPU = {partition = "a"}\ngpu = {partition = "b"}',
+            "slurm.partitions",
+        ),
+        ('[limits.tres]\nGPU = "gres/a"\ngpu = "gres/b"', "limits.tres"),
+    ],
+)
+def test_one_name_in_two_spellings_is_refused_with_both(load, more, field):
+    with pytest.raises(InvalidInput, match=f"{field}.*GPU and gpu are one name"):
+        load(f"{GOOD}\n{more}\n")
+
+
+@pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ('hub = "https://hub.example"', "", "hub"),

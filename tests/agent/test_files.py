@@ -134,6 +134,20 @@ def item(*patterns):
     return hub, Item(hub.add(request), request)
 
 
+def test_results_that_the_hub_takes_in_no_words_are_given_up(folder):
+    """Else they come up again and again, and a few such jobs keep all others' results."""
+    hub, job = item("b.bin")
+    told = []
+
+    def refuses(_attempt, _epoch, state, files):
+        told.append((state.partition(":")[0], len(files)))
+        raise InvalidInput("it is too long")
+
+    hub.results = refuses
+    bring_back(hub, job, folder)
+    assert told == [("complete", 1), ("not found", 0)]
+
+
 def test_results_are_brought_and_named(folder):
     hub, job = item("out/*.txt", "b.bin")
     bring_back(hub, job, folder)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from meyrin.agent import check
-from meyrin.agent.batch import BatchJob, Phase, Usage
+from meyrin.agent import check, late
+from meyrin.agent.batch import BatchJob, Late, Phase, Usage
 from meyrin.agent.report import of_batch
 from meyrin.domain.site import Partition
-from meyrin.wire.agents import Report, UsageBody
+from meyrin.wire.agents import CorrectionsReply, Report, UsageBody
 
 
 def test_a_job_that_waits_again_is_told_as_of_then_and_not_as_of_its_first_turn() -> None:
@@ -54,3 +54,29 @@ def test_an_end_with_an_odd_code_is_no_success(field: str) -> None:
     told = ended(**{field: 10**30})
     assert told.end == "lost"
     assert getattr(told, field) is None
+
+
+def test_a_second_look_at_odd_numbers_ends_no_agent_and_is_not_told_again() -> None:
+    odd, partly, good = (
+        Late(f"00000000-0000-4000-8000-{number:012}", "7", usage, 1)
+        for number, usage in enumerate((Usage(10**30), Usage(5, cpu_ms=-1), Usage(6)))
+    )
+    heard: list[Any] = []
+
+    class Books:
+        def late(self) -> tuple[Late, ...]:
+            return odd, partly, good
+
+        def late_told(self, taken: Any, unknown: Any) -> None:
+            assert (set(taken), list(unknown)) == ({odd, partly, good}, [])
+
+    class Hub:
+        def correct(self, corrections: list[Any]) -> CorrectionsReply:
+            heard.extend(corrections)
+            return CorrectionsReply(taken=[each.attempt for each in corrections], unknown=[])
+
+    assert late.tell(Books(), Hub()) == 2  # type: ignore[arg-type]
+    assert {each.attempt: each.usage for each in heard} == {
+        partly.attempt: UsageBody(elapsed_s=5),
+        good.attempt: UsageBody(elapsed_s=6),
+    }

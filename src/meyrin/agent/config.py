@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyAddress,
@@ -32,6 +33,20 @@ LowerCase = Annotated[str, AfterValidator(str.lower)]
 """A name that may be written with capitals, and that is known without: a partition of ours, and
 an account or a trackable resource, which Slurm itself keeps so."""
 
+
+def _each_once(named: object) -> object:
+    """One name in two spellings would silently be the last of them."""
+    first: dict[str, str] = {}
+    for name in named if isinstance(named, dict) else ():
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} are one name, for capitals do not count here; leave one out"
+            )
+    return named
+
+
+_Once = BeforeValidator(_each_once)
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(9998, 12, 31)  # that can be told and written
 
 
@@ -158,7 +173,7 @@ class SlurmConfig(BaseModel):
     """Slurm's account of each project, such as { lab = "astro" }."""
     default_account: LowerCase | None = None
     """The account of all other projects; absent: the one that Slurm takes by itself."""
-    partitions: dict[LowerCase, SlurmPartition] = {}
+    partitions: Annotated[dict[LowerCase, SlurmPartition], _Once] = {}
     """How our partitions are asked of Slurm, by our names of them, which are Slurm's where there
     is no [[partition]]; one that is not named here is asked by its name."""
     poll_min_s: float = Field(default=2.0, ge=0.2, le=600)
@@ -223,7 +238,7 @@ class LimitsConfig(BaseModel):
     """What comes before a project's name in its account's, where `slurm.accounts` names none."""
     people: dict[str, str] = {}
     """The log-in here of each person who may use the accounts, such as { ada = "lovelace" }."""
-    tres: dict[str, LowerCase] = {}
+    tres: Annotated[dict[LowerCase, LowerCase], _Once] = {}
     """Slurm's word of a charged type, where it is not `gres/gpu:TYPE` (`core` is `cpu`)."""
     most_removed_percent: int = Field(default=10, ge=0, le=100)
     """How much of what is there one pass may take away (log-ins removed, accounts closed, limits

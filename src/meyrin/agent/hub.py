@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from meyrin import __version__
-from meyrin.agent.batch import Late
 from meyrin.agent.within import Opener
 from meyrin.client import transfer
 from meyrin.client.connection import Connection, read
@@ -35,7 +33,6 @@ from meyrin.wire.agents import (
     ReportsReply,
     ResultsBody,
     SelfReply,
-    UsageBody,
 )
 from meyrin.wire.jobs import Body, FileView
 from meyrin.wire.limits import DriftBody, DriftLine, LimitsReply, Revoked, RevokedBody
@@ -116,19 +113,9 @@ class Hub:
         reply = self._post("output", OutputBody.model_construct(chunks=chunks))
         return read(OutputReply, reply).sizes
 
-    def correct(self, late: Sequence[Late]) -> CorrectionsReply:
+    def correct(self, corrections: list[CorrectionBody]) -> CorrectionsReply:
         """Tell what ended attempts used, where that is not what was told before."""
-        body = CorrectionsBody(
-            corrections=[
-                CorrectionBody(
-                    attempt=each.attempt,
-                    batch_job=each.batch_job,
-                    usage=UsageBody(**asdict(each.usage)),
-                    revision=each.revision,
-                )
-                for each in late
-            ]
-        )
+        body = CorrectionsBody(corrections=corrections)
         return read(CorrectionsReply, self._post("usage", body))
 
     def counted(self, from_ms: int, until_ms: int, after: str = "") -> CountedList:

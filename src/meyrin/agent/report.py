@@ -36,7 +36,7 @@ def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
         "signal": job.signal,
         "why": job.why,
         "site_word": job.site_word,
-        "usage": None if job.usage is None else _usage(job.attempt, job.usage),
+        "usage": None if job.usage is None else usage_of(job.attempt, job.usage),
         "results_follow": bool(wanted) and job.phase is Phase.ENDED and job.start_ms is not None,
         "run": job.run,
     }
@@ -55,7 +55,7 @@ def of_batch(job: BatchJob, item: Item, handed_ms: int, now_ms: int) -> Report:
 _MAY_LACK = frozenset({"start_ms", "end_ms", "exit_code", "signal"})
 
 
-def _usage(attempt: str, usage: Usage) -> UsageBody | None:
+def usage_of(attempt: str, usage: Usage) -> UsageBody | None:
     """What of it the hub takes; None, not measured, where that is not even how long it ran."""
     measured = asdict(usage)
     try:

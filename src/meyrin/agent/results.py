@@ -72,7 +72,10 @@ def _tell(hub: Hub, item: Item, state: str, views: list[FileView]) -> None:
             log.warning("agent.results_not_taken", attempt=attempt, error=error.message)
             asked = ", ".join(item.request.output_files)
             words = f"not found: {asked} (the hub does not take it: {error.message})"
-            hub.results(attempt, epoch, words, [])
+            try:
+                hub.results(attempt, epoch, words, [])
+            except InvalidInput as again:  # nor that: nobody is told, and others' are
+                log.warning("agent.results_given_up", attempt=attempt, error=again.message)
     except NotFound as error:
         hub.who()  # raises where no hub said it, such as a proxy before one that is away
         log.warning("agent.results_unknown", attempt=attempt, error=error.message)

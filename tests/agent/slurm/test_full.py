@@ -135,19 +135,28 @@ def test_those_that_wait_say_what_for_and_no_longer_once_they_are_in(site):
     assert {(now[name].phase, now[name].why) for name in held} == {(Phase.QUEUED, "")}
 
 
+DENIED = "Access/permission denied"
+
+
+def no_of(words):
+    return Done(1, "", f"sbatch: error: Batch job submission failed: {words}")
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "state"),
     [
-        "Required partition not available (inactive or drain)",
-        "Invalid account or account/partition combination specified",
-        "Access/permission denied",
+        ("Required partition not available (inactive or drain)", "UP"),
+        ("Invalid account or account/partition combination specified", "UP"),
+        (DENIED, "UP ReqResv=YES"),
+        (DENIED, "UP RootOnly=YES"),
     ],
 )
-def test_what_the_site_has_in_hand_fails_no_job(tmp_path, monkeypatch, words):
+def test_what_the_site_has_in_hand_fails_no_job(tmp_path, monkeypatch, words, state):
     """Else a drained partition would swallow all that waits, one failed job after the other."""
     made = Site(tmp_path / "site")
     made.batch.partitions()
-    no = Done(1, "", f"sbatch: error: Batch job submission failed: {words}")
+    made.cluster.partition_state = state
+    no = no_of(words)
     obey = made.commands._obey
     with monkeypatch.context() as drained:
         drained.setattr(
@@ -163,3 +172,37 @@ def test_what_the_site_has_in_hand_fails_no_job(tmp_path, monkeypatch, words):
         assert made.commands.asked["sbatch"] <= 4
     made.pass_s(60)
     assert len(made.cluster.listed()) == len(NAMES)
+
+
+def test_a_job_that_a_plugin_denies_ends_and_holds_up_no_other(tmp_path, monkeypatch):
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    obey = made.commands._obey
+
+    def plugin(name, options, *more):
+        bad = name == "sbatch" and any("meyrin-bad" in each for each in options)
+        return no_of(DENIED) if bad else obey(name, options, *more)
+
+    monkeypatch.setattr(made.commands, "_obey", plugin)
+    for name in ("bad", *NAMES):
+        made.submit(name)
+    made.pass_s(40)
+    assert made.seen("bad").end == "not_started"
+    assert made.seen("bad").why.endswith(DENIED)
+    assert len(made.cluster.listed()) == len(NAMES)
+
+
+def test_a_job_that_is_denied_while_slurm_says_nothing_of_partitions_waits(tmp_path, monkeypatch):
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    obey = made.commands._obey
+    answers = {"sbatch": no_of(DENIED), "scontrol": Done(1, "", "Unable to contact controller")}
+    with monkeypatch.context() as away:
+        away.setattr(
+            made.commands, "_obey", lambda name, *more: answers.get(name) or obey(name, *more)
+        )
+        made.submit()
+        made.pass_s(40)
+        assert made.seen().phase is Phase.HELD
+    made.pass_s(60)
+    assert len(made.cluster.listed()) == 1

@@ -107,15 +107,16 @@ def test_from_nothing_in_order():
 def test_capitals_in_the_settings_are_no_difference():
     """Slurm keeps the names of accounts without."""
     cluster = Cluster()
-    names = {"parent": "Meyrin", "prefix": "M_", "tres": {"h100": "gres/gpu:H100"}}
+    names = {"parent": "Meyrin", "prefix": "M_", "tres": {"H100": "gres/other:H100"}}
     config = LimitsConfig(mode="apply", people=PEOPLE, **names)
+    cluster.counted |= {"gres/other:h100"}
     mapped = SlurmConfig(accounts={"sea": "Marine"}, default_account="Astro")
     assert mapped.default_account == "astro"
     keeper = Reconciler(cluster, config, mapped.accounts, "agent")
     projects = [project("lab", "ada"), project("sea", "bob")]
     assert keeper.once(projects).lines
     assert set(cluster.seen) == {"root", "meyrin", "m_lab", "marine"}
-    assert cluster.seen["m_lab"].limits_min == {GPU: 60}
+    assert cluster.seen["m_lab"].limits_min == {"gres/other:h100": 60}
     assert keeper.once(projects).lines == ()
 
 
@@ -330,11 +331,31 @@ def test_a_hub_that_names_nobody_who_stays_is_no_reason_to_take_somebody_out():
     keeper = keep(cluster, mapped=mapped)
     keeper.once([project("lab", "ada", "bob"), project("sea", "bob")])
     cluster.done.clear()
-    for projects in ([], [project("lab"), project("sea")]):
+    for projects in ([], [project("sea")]):
         (found,) = keeper.revoke([gone("bob")], projects)
         assert (found.outcome, cluster.done) == ("failed", [])
         assert "nobody who stays" in found.words
     assert "u-bob" in cluster.seen["shared"].users
+
+
+def test_the_last_who_leaves_is_taken_out_too():
+    """The hub names the project, and nobody in it."""
+    cluster = Cluster()
+    keep(cluster).once([project("lab", "bob")])
+    assert said(cluster, [gone("bob")], [project("lab")]) == [("revoked", "u-bob is not in m_lab")]
+    assert cluster.seen["m_lab"].users == {"agent"}
+
+
+def test_a_log_in_with_capitals_is_the_one_that_slurm_keeps_without():
+    cluster = with_two()
+    config = LimitsConfig(mode="apply", people={"ada": "U-Ada", "bob": "U-Bob"})
+    keeper = Reconciler(cluster, config, {}, "Agent")
+    assert keeper.once([project("lab", "ada", "bob"), project("sea", "bob")]).lines == ()
+    (back,) = keeper.revoke([gone("bob")], [project("lab", "ada", "bob")])
+    assert (back.outcome, cluster.done) == ("failed", [])
+    (found,) = keeper.revoke([gone("bob")], [project("lab", "ada")])
+    assert found.outcome == "revoked"
+    assert cluster.seen["m_lab"].users == {"agent", "u-ada"}
 
 
 def test_it_counts_against_no_share_of_removals():

@@ -10,7 +10,7 @@ from tests.agent.slurm.test_status import Site
 
 from meyrin.agent.check import site_findings
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.slurm.ask import Place, all_of, discovered
+from meyrin.agent.slurm.ask import Place, all_of, discovered, left_out
 from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts
 
 H100 = (Gres("gpu", "h100", 4),)
@@ -77,7 +77,12 @@ def test_a_node_of_two_types_is_told(tmp_path: Path) -> None:
     parts = [place.partition for place in discovered(mixed).values()]
     assert [(one.accelerators_per_node, one.accelerator_type) for one in parts] == [(3, "h100")]
     found = [each.words for each in site_findings(config, parts, mixed) if not each.bad]
-    assert [words for words in found if "gpu0 has accelerators of several types" in words]
+    shown = "nodes with accelerators of several types (a100, h100) count with those that each has"
+    assert f"{shown} most of: gpu0" in found
+    names = [f"n{number}" for number in range(50)]
+    nodes = tuple(replace(mixed.nodes[0], name=name) for name in names)
+    (many,) = left_out(replace(mixed, nodes=nodes))
+    assert many == f"{shown} most of: n0, n1, n2 and 47 more"
 
 
 def test_it_is_in_the_log_once(tmp_path: Path, monkeypatch) -> None:
@@ -89,7 +94,8 @@ def test_it_is_in_the_log_once(tmp_path: Path, monkeypatch) -> None:
         for _ in range(2):
             site.batch.partitions()
     (told,) = logged
-    assert told["words"].startswith(f"node {node.name} has accelerators of several types (a100, ")
+    assert told["words"].startswith("nodes with accelerators of several types (a100, ")
+    assert told["words"].endswith(f": {node.name}")
 
 
 def test_a_new_start_of_the_agent_knows_the_names(tmp_path: Path, monkeypatch) -> None:

@@ -70,13 +70,18 @@ def test_a_no_to_a_submission_whatever_the_status(status):
         (2050, "limit"),
         (2070, "drain"),
         (2045, "Invalid account"),
-        (2002, "Access/permission denied"),
     ],
 )
 def test_some_nos_may_become_a_yes(number, words):
     with pytest.raises(NotAccepted) as caught:
         Answers(bad(number, words)).rest().submit(JOB)
     assert caught.value.later
+
+
+def test_a_denied_job_is_told_apart():
+    with pytest.raises(NotAccepted) as caught:
+        Answers(bad(2002, "Access/permission denied")).rest().submit(JOB)
+    assert (caught.value.denied, caught.value.later) == (True, False)
 
 
 def test_a_job_that_was_made_counts_whatever_else_is_said():

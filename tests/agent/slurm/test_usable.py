@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meyrin.agent.slurm import describe
+from meyrin.agent.slurm import describe, rest_facts
 from meyrin.agent.slurm.ask import Place, discovered, nodes_of
 from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.command import CommandTransport
@@ -50,6 +50,14 @@ def test_a_partition_that_lets_no_job_of_ours_in_takes_nothing(word: str, told: 
     assert not said(facts)
     places = {n: replace(p, reservation="ours") for n, p in discovered(closed).items()}
     assert not said(replace(closed, user="root"), places)
+
+
+def test_slurmrestd_up_to_22_05_tells_who_is_let_in() -> None:
+    said = {"root": ["root_only"], "ours": ["reservation_required"], "all": ["default"]}
+    parts = [{"name": name, "flags": flags} for name, flags in said.items()]
+    facts = rest_facts.cluster("mtb1", {}, {"partitions": parts}, {})
+    assert [p.name for p in facts.partitions if p.root_only] == ["root"]
+    assert [p.name for p in facts.partitions if p.needs_reservation] == ["ours"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from meyrin.domain.site import LONGEST_FEATURE, MOST_FEATURES, Partition
 from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
+_MOST_NAMED = 3  # nodes in one line
 _MOST_BEFORE_S = 65_535  # Slurm keeps it in 16 bits
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
@@ -333,11 +334,15 @@ def _gpu(node: NodeFacts) -> Gres | None:
 
 def left_out(facts: ClusterFacts) -> Iterator[str]:
     """What of its nodes no partition of ours has."""
+    nodes: defaultdict[str, list[str]] = defaultdict(list)
     for node in facts.nodes:
         types = sorted({each.type or "gpu" for each in node.gres if each.name == "gpu"})
         if len(types) > 1:
-            words = f"node {node.name} has accelerators of several types ({', '.join(types)}): it"
-            yield f"{words} counts with those that it has most of"
+            nodes[", ".join(types)].append(node.name)
+    for kinds, names in nodes.items():
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        shown = f"nodes with accelerators of several types ({kinds}) count with those that each"
+        yield f"{shown} has most of: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def _plain(name: str) -> str:

@@ -40,7 +40,7 @@ from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import Job, PutAway, Store
 from meyrin.agent.slurm.transport import ClusterFacts, Submission, Transport
-from meyrin.agent.slurm.usable import shortages
+from meyrin.agent.slurm.usable import shortages, shut
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
 from meyrin.domain.patterns import NODE
@@ -116,6 +116,7 @@ class SlurmBatch:
             at_once=at_once,
             silence=self._silence,
             renewed=self._renewed,
+            shut=self._is_shut,
         )
         self.watcher = Watcher(
             self.book,
@@ -137,12 +138,11 @@ class SlurmBatch:
             has_accounting=self._has_accounting,
         )
         key = site_secret(folder / "push.key", secrets.token_bytes)
-        self._hearing = hearing
+        self._hearing, self._next_news_s = hearing, 0.0
         self.push = Push(
             self.spool, key, folder / REACHED, self._heard, clock_s=clock_s, port=hearing.port
         )
         self._addresses: tuple[str, ...] = ()
-        self._next_news_s = 0.0
         self._stop = threading.Event()
         self._to_send, self._to_cancel, self._to_look = (threading.Event() for _ in range(3))
         self._threads: list[threading.Thread] = []
@@ -300,6 +300,16 @@ class SlurmBatch:
         return ask.renewed(
             job.submission, self._known_as(job.place), self._accounts.account(job.project)
         )
+
+    def _is_shut(self, asked: Submission) -> bool:
+        """Whether its partition lets no job of ours in, as Slurm says now; where it says nothing
+        now, it may."""
+        try:
+            facts = self.transport.describe()
+        except Unreachable:
+            return True
+        mine = (part for part in facts.partitions if part.name == asked.partition)
+        return any(shut(part, asked.reservation, facts.user) for part in mine)
 
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)

@@ -296,9 +296,10 @@ _LATER = ("temporarily unable", "resource temporarily", "try again", "retry", "m
 # what the site has in hand, not the job: its partition is drained, its account has ended
 _NOT_NOW = (
     "partition not available", "partition configuration not available", "partition in down state",
-    "invalid partition name", "not permitted to use this partition", "access/permission denied",
-    "invalid account", "invalid qos", "requested reservation", "maintenance reservation",
+    "invalid partition name", "not permitted to use this partition", "invalid account",
+    "invalid qos", "requested reservation", "maintenance reservation",
 )  # fmt: skip
+_DENIED = "access/permission denied"  # to all of a shut partition, or to one by a plugin
 _NOT_TAKEN = "(connect failure)"  # no connection came about, so nothing was sent
 _NO_ANSWER = (
     "unable to contact", "timed out", "zero bytes", "connection", "communication", "transport",
@@ -334,7 +335,7 @@ def _refusal(err: str) -> Exception:
         return Unreachable(why or "sbatch failed without a word")
     if not any(word in plain for word in _A_NO):
         return Unreachable(why, unclear=True)
-    return NotAccepted(why)
+    return NotAccepted(why, denied=_DENIED in plain)
 
 
 # --- rows

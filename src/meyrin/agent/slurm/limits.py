@@ -46,6 +46,11 @@ class Seen:
     used_min: Mapping[str, int] = field(default_factory=dict)
     closed: bool = False
 
+    def spelt(self, user: str) -> str:
+        """The user as accounting spells it, which by itself keeps names without capitals; empty:
+        it may not use the account."""
+        return next((each for each in self.users if each.lower() == user.lower()), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -108,7 +113,8 @@ def most_removals(seen: Mapping[str, Seen], manner: Manner) -> int:
 def _missing_users(wanted: Wanted, there: Seen) -> list[Change]:
     return [
         Change(Stage.USERS, "user", wanted.account, user, wanted="may use it")
-        for user in sorted(wanted.users - there.users)
+        for user in sorted(wanted.users)
+        if not there.spelt(user)
     ]
 
 
@@ -141,7 +147,7 @@ def _opening(wanted: Wanted, there: Seen, limits: list[Change]) -> list[Change]:
     if not there.closed:
         return []
     waits = "its limits are not in place yet" if limits else ""
-    if wanted.submitter not in there.users:
+    if not there.spelt(wanted.submitter):
         waits = "its user is not there yet"
     return [
         Change(Stage.OPENING, "open", wanted.account, wanted="open", found="closed", waits=waits)
@@ -183,12 +189,14 @@ def _surplus(asked: Mapping[str, Wanted], seen: Mapping[str, Seen], manner: Mann
                     )
                 )  # fmt: skip
             continue
+        stay = {user.lower() for user in asked[name].users}
         found += [
             Change(
                 Stage.REMOVALS, "remove", name, user, wanted="not in the project",
                 found="may use it", takes_away=True,
             )
-            for user in sorted(there.users - asked[name].users)
+            for user in sorted(there.users)
+            if user.lower() not in stay
         ]  # fmt: skip
     return found
 

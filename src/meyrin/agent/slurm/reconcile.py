@@ -68,22 +68,29 @@ class Reconciler:
     def revoke(
         self, left: Sequence[Left], projects: Sequence[ProjectLimits]
     ) -> tuple[Revoked, ...]:
-        """As the seam says; where the settings only let it report, or the hub names nobody who
-        stays, it only looks: they may be in another project that shares the account."""
-        stay = self._users(projects)
+        """As the seam says. It only looks where the settings let it do no more, and where the hub
+        names nobody who stays and not the project either: they may be in another one that shares
+        the account. A project that is named without people is one where nobody stays."""
+        stay = {
+            account: {user.lower() for user in users}
+            for account, users in self._users(projects).items()
+        }
+        known = {project.project for project in projects}
+        named = any(project.people for project in projects)
         seen = self._accounts.look()
         troubles: dict[str, str] = {}
         for each in left:
             account, user = self._place(each)
-            if user not in _users_of(seen, account) or user in stay.get(account, {self._user}):
+            there = _spelt(seen, account, user)
+            if not there or there.lower() in stay.get(account, {self._user.lower()}):
                 continue
             if self._config.mode == "report":
                 troubles[each.departure] = "limits.mode is report: nothing is changed here"
                 continue
-            if not any(project.people for project in projects):
+            if not named and each.project not in known:
                 troubles[each.departure] = _NOBODY_STAYS
                 continue
-            change = Change(Stage.REMOVALS, "remove", account, user)
+            change = Change(Stage.REMOVALS, "remove", account, there)
             try:
                 self._accounts.mend(change, self._manner.parent)
             except MeyrinError as error:
@@ -104,9 +111,9 @@ class Reconciler:
         account, user = self._place(each)
         if not user:
             outcome, words = "no-user", "they have no user at this site"
-        elif user not in _users_of(seen, account):
+        elif not _spelt(seen, account, user):
             outcome, words = "revoked", f"{user} is not in {account}"
-        elif user in stay.get(account, {self._user}):
+        elif user.lower() in stay.get(account, {self._user.lower()}):
             outcome, words = "failed", f"{user} is in {account} for another reason, and stays"
         else:
             outcome, words = "failed", troubles.get(each.departure) or f"{user} is in {account}"
@@ -209,8 +216,8 @@ class Reconciler:
         return self._config.tres.get(kind) or ("cpu" if kind == CORE else f"gres/gpu:{kind}")
 
 
-def _users_of(seen: Mapping[str, Seen], account: str) -> frozenset[str]:
-    return seen[account].users if account in seen else frozenset()
+def _spelt(seen: Mapping[str, Seen], account: str, user: str) -> str:
+    return seen[account].spelt(user) if account in seen else ""
 
 
 def keeper(config: AgentConfig) -> Reconciler | None:

@@ -38,7 +38,8 @@ _GONE_WORDS = ("invalid job id", "already completing or completed")
 # limits of accounting, too many jobs for now
 _POLICY = 2050  # too many jobs, or a job too large: one number for both
 # partition, account, QoS or reservation: what the site has in hand, not the job
-_NOT_NOW = {2000, 2002, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
+_NOT_NOW = {2000, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
+_DENIED = 2002  # to all of a shut partition, or to one job by a plugin of the site
 _LATER = {11, 2016, 2019, 2020, 2027, _POLICY} | _NOT_NOW
 _NOT_TAKEN = 1800  # slurmrestd could not connect to the controller, so nothing was sent
 _COMMUNICATION = {*range(1000, 1100), *range(1800, 1900)}
@@ -100,7 +101,8 @@ class Rest:
         self._forget_if_gone(answer)
         if _is_no(answer.numbers):
             later, unsure = bool(answer.numbers & _LATER), _POLICY in answer.numbers
-            raise NotAccepted(answer.words, later=later, unsure=unsure)
+            denied = _DENIED in answer.numbers
+            raise NotAccepted(answer.words, later=later, unsure=unsure, denied=denied)
         words = f"slurmrestd on a submission: {answer.words}"
         away = answer.turned_away(token=bool(self._http.token))
         sent = not away and answer.numbers != {_NOT_TAKEN}

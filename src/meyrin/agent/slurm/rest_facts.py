@@ -91,6 +91,8 @@ def _partition(one: dict[str, Any]) -> PartitionFacts:
         deny_accounts=v.listed(_first(one, "accounts/deny", "denied_accounts")),
         allow_qos=v.listed(_first(one, "qos/allowed", "allowed_qos")),
         qos=_qos_of_partition(one),
+        root_only="ROOT_ONLY" in flags,  # versions without flags do not say it
+        needs_reservation="RESERVATION_REQUIRED" in flags,
     )
 
 

@@ -58,7 +58,8 @@ _OLDEST_S = 35 * 86_400  # a copy of the agent's folder that is still minded
 
 
 class Sender:
-    """`doubt_s` is how long a doubt is left alone."""
+    """`doubt_s` is how long a doubt is left alone, `shut` whether a partition lets no job of ours
+    in."""
 
     def __init__(
         self,
@@ -71,9 +72,10 @@ class Sender:
         at_once: int,
         silence: Silence,
         renewed: Callable[[Job], Submission],
+        shut: Callable[[Submission], bool],
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
-        self._silence, self._renewed = silence, renewed
+        self._silence, self._renewed, self._shut = silence, renewed, shut
         self.clock_s, self._doubt_s = clock_s, doubt_s
         self.width = self._wanted = at_once
         self._flying: set[str] = set()
@@ -177,7 +179,9 @@ class Sender:
             return self.transport.submit(
                 replace(job.submission, script=self.spool.wrapper(attempt))
             )
-        except NotAccepted as no:
+        except NotAccepted as said_no:
+            shut = said_no.denied and self._shut(job.submission)
+            no = NotAccepted(said_no.why, later=True) if shut else said_no
             if no.later:
                 self._no_more[queue_of(job)] = no
             return no

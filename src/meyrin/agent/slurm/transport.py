@@ -27,13 +27,17 @@ from meyrin.domain.job import WarnSignal
 
 class NotAccepted(Exception):
     """Slurm's own no to a submission. `later`: the same may be accepted at another time; with
-    `unsure` the same words may mean that it never is."""
+    `unsure` the same words may mean that it never is. `denied`: so it is where its partition lets
+    no job of ours in, and else it is a no."""
 
-    def __init__(self, why: str, *, later: bool = False, unsure: bool = False) -> None:
+    def __init__(
+        self, why: str, *, later: bool = False, unsure: bool = False, denied: bool = False
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.later = later
         self.unsure = unsure
+        self.denied = denied
 
 
 def own_name() -> str:

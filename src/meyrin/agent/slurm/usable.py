@@ -32,7 +32,7 @@ def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortag
     found = []
     for name, place in places.items():
         part = parts.get(place.slurm)
-        why = "" if part is None else _shut(part, place, facts.user)
+        why = "" if part is None else shut(part, place.reservation, facts.user)
         if why:
             found.append(Shortage(partition=name, usable_nodes=0, why=why))
             continue
@@ -45,14 +45,14 @@ def shortages(places: Mapping[str, Place], facts: ClusterFacts) -> tuple[Shortag
     return tuple(found)
 
 
-def _shut(part: PartitionFacts, place: Place, user: str) -> str:
+def shut(part: PartitionFacts, reservation: str | None, user: str) -> str:
     """Why Slurm lets no job of ours in there, whatever its nodes are; empty: it does."""
     state = part.state.upper()
     if state not in ("", "UP"):
         return f"{part.name} is {state}"
     if part.root_only and user != "root":
         return f"{part.name} takes jobs of root alone (RootOnly)"
-    if part.needs_reservation and not place.reservation:
+    if part.needs_reservation and not reservation:
         return f"{part.name} takes jobs in a reservation alone (ReqResv)"
     return ""
 
