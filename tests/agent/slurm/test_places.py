@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 from tests.agent.slurm.test_status import Site
 
 from meyrin.agent import check, join
+from meyrin.agent.announce import Announcer
 from meyrin.agent.check import site_findings
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.slurm import kinds
 from meyrin.agent.slurm.ask import Mark, Place, all_of, discovered, mark_of
+from meyrin.agent.slurm.batch import SlurmBatch
 from meyrin.agent.slurm.transport import ClusterFacts, Gres, NodeFacts, PartitionFacts
+from meyrin.domain.errors import Unreachable
+from meyrin.domain.site import Partition
 
 H100 = (Gres("gpu", "h100", 4),)
 
@@ -154,6 +159,28 @@ def test_check_calls_the_kinds_as_the_agent_does(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(join, "transport", lambda _: site.batch.transport)
     monkeypatch.setattr(check, "hub_findings", lambda *_, **__: ())
     assert [each for each in join.findings(config, 0) if each.bad] == []
+
+
+def test_where_nobody_could_say_which_partitions_there_are_none_is_gone(tmp_path: Path) -> None:
+    """The settings listed them before, so that the cluster was asked for the rest alone."""
+    site = Site(tmp_path / "site")
+    main = Partition("main", 1, 1, 1)
+    listed = {"main": Place(main, "main")}
+    SlurmBatch(site.folder, site.batch.transport, places=listed).partitions()
+    again = site.open()
+    site.cluster.up = False
+    announcer = Announcer(again, lambda: 0)
+    with pytest.raises(Unreachable):
+        announcer.look()
+    assert announcer.gone("main") == ""
+    site.cluster.up = True
+    announcer.look()
+    site.cluster.up = False
+    announcer.look()
+    assert (announcer.gone("main"), announcer.gone("other")) == (
+        "",
+        "there is no partition other at the site now",
+    )
 
 
 def test_a_node_of_two_types_is_told(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ class SlurmBatch:
             with self._silence.asked():
                 facts = self.transport.describe()
         except Unreachable:
-            if not self._facts:
-                raise
+            if not self._facts or (self._given is None and self._last_found() is None):
+                raise  # that none are known is not that none are there
         else:
             self._facts = {
                 "message_timeout_s": facts.message_timeout_s,
