@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from meyrin.agent import offers, quiet, veto
 from meyrin.agent.batch import BatchSystem, TakesSettings
@@ -39,9 +40,12 @@ class Finding:
 
 
 def site_findings(
-    config: AgentConfig, partitions: Sequence[Partition], facts: ClusterFacts | None
+    config: AgentConfig,
+    partitions: Sequence[Partition],
+    facts: ClusterFacts | None,
+    before: Mapping[ask.Mark, str] = MappingProxyType({}),
 ) -> Iterator[Finding]:
-    """Whether the settings name what there is."""
+    """Whether the settings name what there is; `before` is what kinds of nodes were called."""
     names = {one.name for one in partitions}
     if not names:
         yield Finding(True, "there is no partition to lend", "look at `sinfo`")
@@ -60,7 +64,7 @@ def site_findings(
         yield from _slurm_findings(config, facts, names)
         for words in ask.left_out(facts):
             yield Finding(False, words)
-        for one, other in offers.shared(config, _nodes(config, facts)):
+        for one, other in offers.shared(config, _nodes(config, facts, before)):
             words = f"[[offer]]: {one} and {other} have nodes in common, which count twice if both"
             yield Finding(False, f"{words} are lent", "propose one of the two")
 
@@ -88,12 +92,14 @@ def _offer_findings(config: AgentConfig, names: Collection[str]) -> Iterator[Fin
             yield Finding(True, words, "write a later day, or take the offer out")
 
 
-def _nodes(config: AgentConfig, facts: ClusterFacts) -> dict[str, frozenset[str]]:
+def _nodes(
+    config: AgentConfig, facts: ClusterFacts, before: Mapping[ask.Mark, str]
+) -> dict[str, frozenset[str]]:
     """The names of the nodes of each partition that is offered."""
     return {
         # which of its nodes a feature or a reservation chooses is not known here
         name: frozenset() if one.features or one.reservation else names_of(ask.nodes_of(one, facts))
-        for name, one in ask.all_of(config, facts).items()
+        for name, one in ask.all_of(config, facts, before).items()
     }
 
 

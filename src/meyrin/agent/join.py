@@ -23,7 +23,7 @@ from meyrin.agent.credential import digest_of, draw, keep, read_secret
 from meyrin.agent.hub import Hub
 from meyrin.agent.main import batch_system, transport
 from meyrin.agent.propose import Found
-from meyrin.agent.slurm import ask
+from meyrin.agent.slurm import ask, kinds
 from meyrin.agent.slurm.transport import ClusterFacts
 from meyrin.client.connection import Connection
 from meyrin.client.place import expanded
@@ -213,8 +213,9 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
             by.close()
         if (no := check.no_account(facts)) is not None:
             yield no
-    partitions = _partitions(config, facts)
-    yield from check.site_findings(config, partitions, facts)
+    before = kinds.names_at(config.dir / "slurm")
+    partitions = _partitions(config, facts, before)
+    yield from check.site_findings(config, partitions, facts, before)
     yield from check.veto_findings(config, partitions)
     yield from check.people_findings(config)
     yield from check.push_findings(config)
@@ -226,10 +227,12 @@ def findings(config: AgentConfig, now_ms: int, *, joined: bool = True) -> Iterat
         connection.close()
 
 
-def _partitions(config: AgentConfig, facts: ClusterFacts | None) -> tuple[Partition, ...]:
+def _partitions(
+    config: AgentConfig, facts: ClusterFacts | None, before: Mapping[ask.Mark, str]
+) -> tuple[Partition, ...]:
     if config.partition or facts is None:
         return config.partition
-    return tuple(one.partition for one in ask.all_of(config, facts).values())
+    return tuple(one.partition for one in ask.all_of(config, facts, before).values())
 
 
 def open_batch(config: AgentConfig) -> BatchSystem:

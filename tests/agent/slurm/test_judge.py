@@ -310,6 +310,29 @@ def test_without_accounting_the_last_run_counts_though_its_wrapper_was_killed():
     assert usage(Witnesses(runs=unseen)) is None
 
 
+@pytest.mark.parametrize("apart_s", [-290, -70, -1, 0, 1, 70, 290])
+@pytest.mark.parametrize("restarts", [None, 0])
+def test_without_accounting_a_run_counts_once_though_its_nodes_clock_is_off(apart_s, restarts):
+    ran = Run(0, "7", 1000, end_s=1060, code=0)
+    over = row("COMPLETED", start_s=1000 - apart_s, end_s=1060 - apart_s, restarts=restarts)
+    used = ending(RUNNING, Witnesses(queue=over, runs=(ran,), has_accounting=False)).usage
+    assert (used.elapsed_s, used.source) == (60, "wrapper")
+
+
+def test_without_accounting_a_run_that_left_no_word_counts_after_one_that_did():
+    """By REST its number is told; else it was seen to wait in between, or began far later."""
+    ran = Run(0, "7", 1000, end_s=1100, code=143)
+    at_once = row("NODE_FAIL", start_s=1101, end_s=1601)
+    for seen, over, runs in (
+        (RUNNING, at_once, (ran, Run(1, "7", 1102))),
+        (RUNNING, replace(at_once, restarts=1), (ran,)),
+        (replace(RUNNING, run=1), at_once, (ran,)),
+        (RUNNING, row("NODE_FAIL", start_s=1500, end_s=2000), (ran,)),
+    ):
+        used = ending(seen, Witnesses(queue=over, runs=runs, has_accounting=False)).usage
+        assert (used.elapsed_s, used.source) == (600, "queue")
+
+
 def test_reasons_that_are_usual_are_not_shown_and_others_are_slurms_own_words():
     assert live(QUEUED, row("PENDING", reason="Priority")).why == ""
     odd = "ReqNodeNotAvail, UnavailableNodes:n[1-2]"

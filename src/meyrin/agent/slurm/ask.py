@@ -212,7 +212,7 @@ def own(config: AgentConfig) -> dict[str, Place] | None:
 
 
 def all_of(
-    config: AgentConfig, facts: ClusterFacts, before: Mapping[str, Place] = MappingProxyType({})
+    config: AgentConfig, facts: ClusterFacts, before: Mapping[Mark, str] = MappingProxyType({})
 ) -> dict[str, Place]:
     """The partitions of ours on this cluster, by these settings."""
     listed = own(config)
@@ -230,27 +230,34 @@ def names_in(config: AgentConfig) -> frozenset[str]:
 
 def discovered(
     facts: ClusterFacts,
-    before: Mapping[str, Place] = MappingProxyType({}),
+    before: Mapping[Mark, str] = MappingProxyType({}),
     said: Collection[str] = (),
 ) -> dict[str, Place]:
     """Partitions as the cluster describes them, one for each kind of node in each; with nodes that
     are out at present, which may be back at any time.
 
-    A kind goes on under its name in `before`, which is what was found last: what else there is
-    does not change it. Where no kind has a plain name any more that is in `before`, or that the
-    settings have (`said`), the one with most nodes takes it.
+    A kind goes on under its name in `before`, which has all that were ever found: what else there
+    is does not change it. Where two had the same name one after the other, the one with most nodes
+    has it.
+    Where no kind has a plain name that the settings have (`said`), the one with most nodes takes
+    it of those whose own name they don't have. A plain name that only `before` has goes to the one
+    with most nodes if that is new: a name that jobs know is not given up for another.
     """
     kinds = [each for part in facts.partitions for each in _kinds(part, facts)]
-    kept = {_mark(place.slurm, place.partition): name for name, place in before.items()}
     names: dict[Mark, str] = {}
+    for each in sorted(kinds, key=lambda kind: -len(kind.nodes)):
+        if (kept := before.get(each.mark)) and kept not in names.values():
+            names[each.mark] = kept
     for each in kinds:
-        if each.mark in kept:
-            names[each.mark] = kept[each.mark]
-    for each in kinds:
+        plain, own = _plain(each.part.name), names.get(each.mark)
+        asked_for = plain in said and own not in said
+        new = each.alone or (each.first and plain in before.values())
+        if plain not in names.values() and (asked_for or (own is None and new)):
+            names[each.mark] = plain
+    for each in kinds:  # last, as a label may be the plain name of another partition
         if each.mark not in names:
-            plain = each.alone or (each.first and _plain(each.part.name) in {*before, *said})
             taken = names.values()
-            names[each.mark] = next(n for n in _names(each, plain=plain) if n not in taken)
+            names[each.mark] = next(name for name in _labels(each) if name not in taken)
     return {names[each.mark]: _place(names[each.mark], each) for each in kinds}
 
 
@@ -273,8 +280,11 @@ class _Kind:
         return self.part.name, self.cores, *_accelerators(self.nodes[0])
 
 
-def _mark(slurm: str, ours: Partition) -> Mark:
-    return slurm, ours.cores_per_node, ours.accelerators_per_node, ours.accelerator_type
+def mark_of(place: Place) -> Mark:
+    """By what its kind is known, as long as it is asked as the cluster describes it."""
+    ours = place.partition
+    its_type = ours.accelerator_type
+    return place.slurm, ours.cores_per_node, ours.accelerators_per_node, its_type
 
 
 def _kinds(part: PartitionFacts, facts: ClusterFacts) -> Iterator[_Kind]:
@@ -282,19 +292,21 @@ def _kinds(part: PartitionFacts, facts: ClusterFacts) -> Iterator[_Kind]:
     for node in facts.nodes:
         if part.name in node.partitions and exists(node):
             found[part.name, node.cores, *_accelerators(node)].append(node)
-    by_size = sorted(found.values(), key=lambda nodes: (-len(nodes), -nodes[0].cores))
+    whole = [
+        nodes
+        for nodes in found.values()
+        if nodes[0].cores > 0 and min(node.memory_mb for node in nodes) > 0
+    ]
+    by_size = sorted(whole, key=lambda nodes: (-len(nodes), -nodes[0].cores))
     for at, nodes in enumerate(by_size):
-        if nodes[0].cores > 0 and min(node.memory_mb for node in nodes) > 0:
-            gpu, alone = _gpu(nodes[0]), len(by_size) == 1
-            yield _Kind(part, nodes[0].cores, gpu, nodes, first=at == 0, alone=alone)
+        gpu, alone = _gpu(nodes[0]), len(by_size) == 1
+        yield _Kind(part, nodes[0].cores, gpu, nodes, first=at == 0, alone=alone)
 
 
-def _names(kind: _Kind, *, plain: bool) -> Iterator[str]:
-    """What it may be called, the best first."""
+def _labels(kind: _Kind) -> Iterator[str]:
+    """What it may be called besides the plain name, the best first."""
     name, gpu, cores = kind.part.name, kind.gpu, f"{kind.cores}c"
     label = f"{name}-{gpu.type or 'gpu'}x{gpu.count}" if gpu else f"{name}-{cores}"
-    if plain:
-        yield _plain(name)
     yield _plain(label)
     yield _plain(f"{label}-{cores}")
     for number in count(2):

@@ -18,10 +18,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import structlog
 
@@ -30,7 +29,7 @@ from meyrin.agent.batch import BatchJob, Changes, Late, Output, Phase, Start, Wh
 from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.keeper_process import base_environment
 from meyrin.agent.queue import site_secret
-from meyrin.agent.slurm import ask, late, spool
+from meyrin.agent.slurm import ask, kinds, late, spool
 from meyrin.agent.slurm.ask import Accounts, Place
 from meyrin.agent.slurm.book import Book, end
 from meyrin.agent.slurm.others import Lies, lies, others
@@ -38,7 +37,7 @@ from meyrin.agent.slurm.push import REACHED, Push, seen_from, words_for
 from meyrin.agent.slurm.sender import Sender, doubt_again
 from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
-from meyrin.agent.slurm.store import Job, PutAway, Store
+from meyrin.agent.slurm.store import FILE, Job, PutAway, Store
 from meyrin.agent.slurm.transport import ClusterFacts, Submission, Transport
 from meyrin.agent.slurm.usable import shortages, shut
 from meyrin.agent.slurm.watcher import Watcher
@@ -97,7 +96,7 @@ class SlurmBatch:
     ) -> None:
         self.transport = transport
         self.spool = spool.Spool(folder / "spool")
-        self.store = Store(folder / "slurm.sqlite")
+        self.store = Store(folder / FILE)
         self.book = Book(self.store)
         self._given, self._chosen, self._accounts = places, chosen, accounts or Accounts()
         self._said, self._told = said, set[str]()
@@ -156,8 +155,8 @@ class SlurmBatch:
             with self._silence.asked():
                 facts = self.transport.describe()
         except Unreachable:
-            if not self._facts:
-                raise
+            if not self._facts or (self._given is None and self._last_found() is None):
+                raise  # that none are known is not that none are there
         else:
             self._facts = {
                 "message_timeout_s": facts.message_timeout_s,
@@ -169,9 +168,9 @@ class SlurmBatch:
             self._addresses = (own,) if own else seen_from([n.address for n in facts.nodes])
             self._open_push()
             if self._given is None:
-                self._found = ask.discovered(facts, self._last_found() or {}, self._said)
-                kept = {name: asdict(place) for name, place in self._found.items()}
-                self.store.remember("places", json.dumps(kept))
+                before = kinds.names(self.store.recall)
+                self._found = ask.discovered(facts, before, self._said)
+                kinds.keep(self.store, self._found)
                 self._tell_left_out(facts)
                 self.sender.renew()
             known = self._known()
@@ -215,15 +214,15 @@ class SlurmBatch:
 
     def _last_found(self) -> dict[str, Place] | None:
         """As the cluster described them last; None where it never did."""
-        if self._found is None and (kept := self.store.recall("places")) is not None:
-            self._found = {name: _place(body) for name, body in json.loads(kept).items()}
+        if self._found is None:
+            self._found = kinds.places(self.store.recall)
         return self._found
 
     def wrong(self, config: AgentConfig) -> dict[str, str]:
         facts = self.transport.describe()
-        places = ask.all_of(config, facts, self._last_found() or {})
-        known = tuple(place.partition for place in places.values())
-        return check.bad(check.site_findings(config, known, facts))
+        before = kinds.names(self.store.recall)
+        known = tuple(each.partition for each in ask.all_of(config, facts, before).values())
+        return check.bad(check.site_findings(config, known, facts, before))
 
     def use(self, config: AgentConfig) -> None:
         how = config.slurm
@@ -483,12 +482,6 @@ class SlurmBatch:
             if not busy:
                 wanted.wait(min(_IDLE_S, max(_LEAST_S, soon_s())))
                 wanted.clear()
-
-
-def _place(body: dict[str, Any]) -> Place:
-    ours = body.pop("partition")
-    ours["features"] = tuple(ours["features"])
-    return Place(Partition(**ours), **body)
 
 
 _NOWHERE = Place(Partition("nowhere", 1, 1, 1), "nowhere")

@@ -46,6 +46,7 @@ _ENDED_BY_SITE = {
 }
 _CANCELS = frozenset({SIGTERM, SIGKILL})
 _LONG_BEFORE_S = 10  # a script warned of its end may end a little sooner, and clocks may differ
+_CLOCKS_APART_S = 300  # further apart, munge lets a node and its controller not talk at all
 _OUT_OF_MEMORY = "out of memory, though its script went on and ended with exit code 0"
 UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
 FORGOTTEN = "Slurm had queued it again and then forgot it, as a controller does that was killed"
@@ -272,7 +273,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
         job,
         start_ms=None if start_s is None else start_s * 1000,
         end_ms=None if end_s is None else end_s * 1000,
-        usage=usage(w),
+        usage=usage(w, run=last_run),
         exit_code=code,
         signal=signal,
     )
@@ -358,13 +359,15 @@ def runs_closed(w: Witnesses) -> int:
     return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
 
 
-def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage | None:
-    """What all its runs used. The site's accounting where it is closed, else the wrapper, and the
-    controller's own times of a last run whose end the wrapper did not see. Of a run whose end
-    nobody saw nothing is counted: how long it was is not known.
+def usage(w: Witnesses, *, run: int = 0, mended: bool = False, whole: bool = False) -> Usage | None:
+    """What all its runs used. Where accounting has closed any of them: those by accounting, and
+    others by the wrapper. Else the wrapper, and the controller's own times of a last run whose end
+    it did not see. Of a run whose end none of those saw nothing is counted yet: how long it was is
+    not known.
 
-    `mended`: accounting may have other ends by now than the wrapper saw, and a run is known by its
-    begin. `whole`: accounting is known to have every run.
+    `run`: the number of the last run, as far as the queue showed it. `mended`: accounting may have
+    other ends by now than the wrapper saw, and a run is known by its begin. `whole`: accounting is
+    known to have every run.
     """
     rows = _begun_runs(w)
     closed = [row for row in rows if row.end_s is not None and row.elapsed_s is not None]
@@ -386,20 +389,26 @@ def usage(w: Witnesses, *, mended: bool = False, whole: bool = False) -> Usage |
             source="wrapper" if uncounted else "batch",
         )
     ended = [run for run in w.runs if run.ended]
-    more_s = _seen_by_the_controller(ended, w)
+    more_s = _seen_by_the_controller(ended, run, w)
     if more_s is not None:
         return Usage(_length(ended) + more_s, _cpu(w.runs), source="queue")
     return Usage(_length(ended), _cpu(w.runs), source="wrapper") if ended else None
 
 
-def _seen_by_the_controller(ended: Sequence[Run], w: Witnesses) -> int | None:
-    """The seconds of the run that the queue has the end of, where that is none of `ended`."""
-    row = w.queue
+def _seen_by_the_controller(ended: Sequence[Run], run: int, w: Witnesses) -> int | None:
+    """The seconds of the run that the queue has the end of, where that is none of `ended`. They are
+    told apart by their numbers, as the clock of a node may be minutes off the controller's."""
+    row, said = w.queue, _said(w)
     if row is None or row.start_s is None or row.end_s is None or base(row.state) not in ENDS:
         return None
-    if any(_within(run.start_s, row) or _within(run.end_s, row) for run in ended):
+    number = row.restarts
+    if number is None:  # by commands it is not asked for
+        number = max(run, said.number if said is not None else 0)
+        if said is not None and row.start_s > (said.end_s or row.start_s) + _CLOCKS_APART_S:
+            number = said.number + 1
+    if any(each.number == number for each in ended) or is_of_a_copy(row, w):
         return None
-    return None if is_of_a_copy(row, w) else max(0, row.end_s - row.start_s)
+    return max(0, row.end_s - row.start_s)
 
 
 def _length(runs: Sequence[Run]) -> int:

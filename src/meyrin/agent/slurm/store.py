@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) W
 """
 
 
+FILE = "slurm.sqlite"
+
+
 class Stage(StrEnum):
     """How far an attempt came with Slurm."""
 
@@ -224,12 +227,16 @@ class Store:
 
     def recall(self, name: str) -> str | None:
         with self._lock:
-            row = self._db.execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+            return recall(self._db, name)
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def recall(db: sqlite3.Connection, name: str) -> str | None:
+    row = db.execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
 
 
 def _put(db: sqlite3.Connection, job: Job) -> None:
