@@ -261,7 +261,7 @@ def _hold_file(database: Database) -> list[Lock]:
     file = database.engine.url.database or ""
     if not database.is_sqlite or not file or file.startswith((":", "file:")):
         return []
-    path = Path(file).absolute()
+    path = Path(file).resolve()
     if not path.parent.is_dir():
         return []  # said with the way out when it is opened
     return [hold_lock(path.with_name(f"{path.name}.lock"), "a hub", path)]

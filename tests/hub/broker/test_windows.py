@@ -90,8 +90,21 @@ def test_explain_tells_of_those_ahead_whom_the_broker_looks_at_first(small):
     mine = small.submit()
     small.step()
     said = small.explain(mine)
-    assert said.summary.startswith("at least 7 jobs are ahead of it")
-    assert said.where is None
+    told = "at least 6 jobs are ahead of it, and the hub looks at these first"
+    assert (said.summary, said.where, said.others) == (told, None, [])
+    with small.read() as step:
+        forecast = explaining.test_only(step, small.actor("ada"), small.ask())
+    assert (forecast.summary, forecast.where) == (told, None)
+
+
+def test_explain_tells_the_limit_of_an_array_behind_all_that_is_looked_at(small):
+    array = small.submit(project="two", by="bob", sites=("alps",), **one_at_a_time(small, 20))
+    small.step()
+    said = small.explain(f"{array}_19", "bob")
+    assert said.refusals[0].reason == "array_limit"
+    assert said.summary.endswith("; and at least 6 jobs are ahead of it, and the hub looks at"
+                                 " these first")  # fmt: skip
+    assert "starts" not in said.summary
 
 
 def test_explain_sees_those_ahead_in_the_second_window(small):
@@ -113,6 +126,42 @@ def test_what_is_decided_and_never_kept_hides_nobody(small, monkeypatch):
     mine = small.submit(sites=("alps",))
     assert small.step() == 1
     assert small.states(*never, mine) == ["admitted"] * 3 + ["placed"]
+
+
+def test_what_is_placed_in_front_does_not_start_the_look_anew(small):
+    array = one_at_a_time(small, 60)
+    small.submit(project="two", by="bob", sites=("alps",), **array)
+    mine = small.submit(sites=("jura",))
+    alps = small.agents["alps"]
+    for _ in range(5):  # an element each, and two steps that look further
+        assert sum(small.step() for _ in range(3)) <= 2
+        for work in alps.lease().work:
+            alps.report(alps.running(work))
+            small.clock.pass_s(4)
+            alps.report(alps.ended(work, elapsed_s=4))
+    assert small.state(mine) == "placed"
+
+
+def test_many_that_are_decided_and_never_kept_hide_nobody(empty_hub, monkeypatch):
+    for room in (broker, explaining):
+        monkeypatch.setattr(room, "WINDOWS", (60, 20, 160))
+    fit = broker.fitting
+    monkeypatch.setattr(
+        broker,
+        "fitting",
+        lambda parts, taken, placements, *rest: tuple(
+            one for one in fit(parts, taken, placements, *rest) if one.site != "jura"
+        ),
+    )
+    empty_hub.site("alps", CPU)
+    empty_hub.site("jura", replace(CPU, nodes=40))
+    empty_hub.award("lab")
+    whole = Resources(tasks=1, cores_per_task=8, memory_mb=100)
+    array = ArraySpec(tuple(range(130)))
+    empty_hub.submit(sites=("jura",), resources=whole, array=array)
+    mine = empty_hub.submit(sites=("alps",))
+    assert empty_hub.step() == 1
+    assert empty_hub.state(mine) == "placed"
 
 
 # --- windows against one decision over all
@@ -170,3 +219,6 @@ def test_room_that_comes_meanwhile_is_for_those_who_wait_for_it():
     mine = windows.in_turn(decision, windows.Passed(waited=frozenset({first})))
     assert [one.job for one in mine.placements] == [first]
     assert windows.in_turn(decision, windows.Passed()) == decision
+    elsewhere = replace(decision.placements[1], site="b")
+    both = replace(decision, placements=(decision.placements[0], elsewhere))
+    assert windows.in_turn(both, windows.Passed(waited=frozenset({first}))) == both

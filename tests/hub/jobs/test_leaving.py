@@ -88,6 +88,18 @@ def test_what_waits_ends_at_once_and_what_runs_after_the_grace(hub: Facility, le
     hub.books_balance()
 
 
+def test_accounts_of_all_who_left_are_locked_before_anything_is_written(hub: Facility) -> None:
+    job = hub.submit(by="bob")
+    hub.steps()
+    assert hub.client("bob").post("/api/v1/projects/lab/leave").status_code == 204
+    with hub.counting() as statements:
+        assert sweep(hub) == 1
+        verbs = [one.split(None, 1)[0] for one in statements]
+        before = statements[: verbs.index("UPDATE")]
+    assert any("FROM accounts" in one for one in before)
+    assert hub.state(job) == "cancelled"
+
+
 def test_a_request_that_was_under_way_is_ended_by_the_next_sweep(hub: Facility) -> None:
     late = hub.actor("bob")  # who they were when the request came in
     assert hub.client("bob").post("/api/v1/projects/lab/leave").status_code == 204

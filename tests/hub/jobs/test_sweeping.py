@@ -94,13 +94,22 @@ def test_a_placed_job_that_can_not_end_in_time_expires(two):
     two.books_balance()
 
 
+def minutes_pass(hub, agent, *seconds):
+    """The sweep looks once after each of these times, and finds the agent there."""
+    for each in seconds:
+        hub.clock.pass_s(each)
+        agent.lease()
+        assert sweep(hub, sweeping.end_late) == 0
+
+
 @pytest.mark.parametrize("queued", [False, True])
 def test_the_end_of_one_that_waits_at_its_site_is_asked(two, queued):
     job, agent = late(two)
     (work,) = agent.lease().work
     if queued:
         agent.report(agent.queued(work))
-    two.clock.pass_s(101)
+    minutes_pass(two, agent, 40)
+    two.clock.pass_s(61)
     agent.lease()
     assert sweep(two, sweeping.end_late) == 1
     assert agent.lease().cancel == [work.attempt]
@@ -118,8 +127,41 @@ def test_what_runs_or_may_run_unseen_goes_on(two):
     runs.report(runs.running(work))
     (unseen,) = silent.lease().work
     silent.report(silent.queued(unseen))
-    two.clock.pass_s(200)
-    runs.lease()
+    minutes_pass(two, runs, 60, 60, 80)
     assert sweep(two, sweeping.end_late) == 0
     assert two.states(one, other) == ["running", "queued"]
     assert not runs.lease().cancel
+
+
+def test_what_began_while_the_hub_was_away_goes_on(two):
+    job, agent = late(two)
+    (work,) = agent.lease().work
+    agent.report(agent.queued(work))
+    minutes_pass(two, agent, 0, 60)  # the hub before knew this agent well
+    two.clock.pass_s(30)
+    began_ms = two.clock()
+    two.clock.pass_s(30)
+    other = two.second_hub()
+    for _ in range(2):  # before the agent calls, and after its call before its report
+        with other.write() as step:
+            assert sweeping.end_late(step) == 0
+        assert not agent.lease().cancel
+    agent.report(agent.running(work, start_ms=began_ms))
+    assert two.state(job) == "running"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_began_while_its_agent_was_away_goes_on(two, anew):
+    _, agent = late(two)
+    (work,) = agent.lease().work
+    agent.report(agent.queued(work))
+    minutes_pass(two, agent, 0, 60)
+    two.clock.pass_s(50 if anew else 300)
+    if not anew:
+        assert sweep(two, sweeping.end_late) == 0
+    agent.hello("later" if anew else "first")
+    assert sweep(two, sweeping.end_late) == 0
+    minutes_pass(two, agent, 50)
+    assert not agent.lease().cancel
+    two.clock.pass_s(10)
+    assert sweep(two, sweeping.end_late) == 1, "it had a minute to tell"

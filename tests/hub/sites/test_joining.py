@@ -292,6 +292,11 @@ def test_what_a_site_proposes_as_it_joins_is_lent_where_the_enrolment_says_so(ho
     assert hello(house, [], 2) == [made]  # what is lent stays lent
 
 
+def test_a_proposal_of_what_is_lent_already_under_other_capitals_is_left(house):
+    join(house, enrol(house, lend=True).secret)
+    assert len(hello(house, [*OFFERS, OFFERS[0] | {"partition": "CPU"}])) == 1
+
+
 def test_what_was_ended_stays_ended_and_later_proposals_wait_for_a_word(house):
     join(house, enrol(house, lend=True).secret)
     (made,) = hello(house, OFFERS)

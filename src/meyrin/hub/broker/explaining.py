@@ -13,13 +13,12 @@ from meyrin.domain.job import JobRequest
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
-from meyrin.engine.model import Candidate, Placement, State
+from meyrin.engine.model import Candidate, Placement, State, WaitingJob
 from meyrin.engine.placement import decide, forecast
 from meyrin.hub.broker import kernels
-from meyrin.hub.broker.service import WINDOWS, Snapshot, place_view, snapshot
+from meyrin.hub.broker.service import WINDOWS, Snapshot, as_waiting_jobs, place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
-from meyrin.hub.jobs import service as jobs_service
 from meyrin.hub.jobs.find import find_first
 from meyrin.hub.jobs.submit import (
     as_waiting,
@@ -46,28 +45,22 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
         return _explain_placed(step, row)
     if row.state == JobState.ADMITTED and kernels.preparing():  # to explain would compile here
         return _in_a_word(row, kernels.WORDS)
-    seen, ahead = _up_to(step, row)
-    request = jobs_service.specs(step, [row.request_id])[row.request_id]
-    job = next(
-        (job for job in seen.state.waiting if job.job == row.id),
-        as_waiting(request, row.project_id, row.id, row.submit_ms // 1000),
-    )
+    seen, ahead = _up_to(step, row.project_id, row)
+    found = [job for job in seen.state.waiting if job.job == row.id]
+    (job,) = found or as_waiting_jobs(step, [row])
     state = _with_funds(step, seen.state, row.project_id)
     if row.state == JobState.SUBMITTED:
         job = replace(job, blocked=eligible.blocked(step, row))
     lacking = terms.missing(step, [row.person_id]).get(row.person_id, {})
     say = _words_of_sites(lacking, row.reason, _why_shut(step, state))
     said = words.explain(without(job, lacking), state, seen.policy, step.now_s, say)
-    if ahead and said.next_start:
-        first = f"at least {ahead} jobs are ahead of it, and the hub looks at these first"
-        said = replace(said, summary=f"{first}; then it {said.summary}", next_start=None)
-    return _view(row.id, row.state, said, lacking, say)
+    return _view(row.id, row.state, _behind(said, ahead, job, say), lacking, say)
 
 
 def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     """Where and when a request would start now. Raises Refused when it never could."""
     project_id = project_of(step, actor, request.project)
-    seen = snapshot(step)
+    seen, ahead = _up_to(step, project_id)
     job = as_waiting(request, project_id, 0, step.now_s)
     state = _with_funds(step, seen.state, project_id)
     lacking = terms.missing(step, [actor.key]).get(actor.key, {})
@@ -76,7 +69,7 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     check_deadline(request, step.now_s)
     job = replace(without(job, lacking), blocked=eligible.would_block(step, actor.person, request))
     answer = forecast(state, job, seen.policy, step.now_s)
-    if isinstance(answer, Placement):
+    if isinstance(answer, Placement) and not ahead:
         where = Candidate(answer.site, answer.partition, answer.expected_start_s)
         others = tuple(
             (o.site, o.partition, o.expected_start_s - step.now_s) for o in answer.others
@@ -95,22 +88,41 @@ def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
         )
     say = _words_of_sites(lacking, shut=_why_shut(step, state))
     said = words.explain(job, state, seen.policy, step.now_s, say)
-    return _view(0, "forecast", said, lacking, say)
+    return _view(0, "forecast", _behind(said, ahead, job, say), lacking, say)
 
 
 # --- inside
 
 
-def _up_to(step: Step, row: sa.Row[Any]) -> tuple[Snapshot, int]:
-    """The world as a waiting job meets it, behind those ahead of it as the broker reads them; and
-    how many were read, if it is behind them all."""
-    _, first, most = WINDOWS
-    seen, read = snapshot(step, first), 0
-    if row.state == JobState.ADMITTED and not seen.has(row.id):
-        passed = seen.passed(decide(seen.state, seen.policy, step.now_s))
-        seen = snapshot(step, most, passed)
-        read = 0 if seen.window.last or seen.has(row.id) else first + most
-    return seen, read
+def _up_to(step: Step, project: str, row: sa.Row[Any] | None = None) -> tuple[Snapshot, int]:
+    """The world as a waiting job meets it, or one that comes now, behind those ahead of it as the
+    broker reads them; and how many were read, if it is behind them all."""
+
+    def is_behind(seen: Snapshot) -> bool:
+        if row is not None and (row.state != JobState.ADMITTED or seen.has(row.id)):
+            return False
+        # paid work hides only paid work
+        more, last = seen.window.more, seen.window.last
+        return more or (not last and project in paying.payers(step))
+
+    most = WINDOWS[1]
+    seen = snapshot(step, most)
+    if not is_behind(seen):
+        return seen, 0
+    passed = seen.passed(decide(seen.state, seen.policy, step.now_s))
+    seen = snapshot(step, most, passed)
+    return seen, 2 * most if is_behind(seen) else 0
+
+
+def _behind(
+    said: words.Explanation, ahead: int, job: WaitingJob, say: Callable[[Refusal], tuple[str, str]]
+) -> words.Explanation:
+    """No start is told of a job that has so many ahead of it: it would be without them."""
+    if not ahead or said.next_start is None:
+        return said
+    held = f"{words.summary(job.blocked, say)}; and " if job.blocked else ""
+    summary = f"{held}at least {ahead} jobs are ahead of it, and the hub looks at these first"
+    return replace(said, summary=summary, next_start=None, others=())
 
 
 def _why_shut(step: Step, state: State) -> dict[tuple[str, str], str]:

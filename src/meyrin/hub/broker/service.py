@@ -88,11 +88,14 @@ def step_once(database: Database) -> int:
         if mine.placements:
             with database.write() as step:
                 placed = apply(step, seen.state, mine, seen.policy, seen_s=now_s)
-            if placed or mine is not decision:
+            if placed:
+                windows.stop_at(database.engine, far)
                 return placed
         if seen.window.last:
             return 0
-        passed = windows.go_on(seen.passed(decision), far)
+        passed = seen.passed(decision)
+        if most == WINDOWS[0]:
+            passed = windows.go_on(passed, far)
     windows.stop_at(database.engine, passed)
     return 0
 
@@ -117,7 +120,7 @@ def snapshot(
     room = room or any(_has_room(state) or ahead.is_open(state, policy) for state in states)
     window = windows.read(step, most, passed) if room else windows.Window()
     funds = paying.funds(step, sorted({row.project_id for row in window.rows}))
-    waiting = _as_waiting_jobs(step, window.rows)
+    waiting = as_waiting_jobs(step, window.rows)
     return Snapshot(State(version, states, tuple(funds), waiting, window.more), policy, window)
 
 
@@ -186,7 +189,7 @@ def _read_requests(step: Step, rows: Sequence[sa.Row[Any]]) -> dict[int, _Asked]
     return asked
 
 
-def _as_waiting_jobs(step: Step, rows: Sequence[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
+def as_waiting_jobs(step: Step, rows: Sequence[sa.Row[Any]]) -> tuple[WaitingJob, ...]:
     """The rows as waiting jobs; of an array with a limit, the elements over it are blocked."""
     asked = _read_requests(step, rows)
     limits = {

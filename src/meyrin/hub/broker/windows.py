@@ -100,10 +100,15 @@ def over(window: Window, state: State, policy: Policy, decision: Decision) -> Pa
 
 
 def in_turn(decision: Decision, passed: Passed) -> Decision:
-    """The decision; if room has come for jobs that had waited for it, for these alone: others that
-    waited behind them are not in sight, and must not be overtaken."""
-    mine = tuple(one for one in decision.placements if one.job in passed.waited)
-    return replace(decision, placements=mine) if mine else decision
+    """The decision; where room has come for jobs that had waited for it, for these alone: others
+    that waited behind them are not in sight, and must not be overtaken."""
+    theirs = {(p.site, p.partition) for p in decision.placements if p.job in passed.waited}
+    mine = tuple(
+        p
+        for p in decision.placements
+        if p.job in passed.waited or (p.site, p.partition) not in theirs
+    )
+    return replace(decision, placements=mine) if theirs else decision
 
 
 # how far the last step came, by database, where it found no end
@@ -111,7 +116,8 @@ _far: WeakKeyDictionary[sa.Engine, Passed] = WeakKeyDictionary()
 
 
 def take_far(engine: sa.Engine) -> Passed:
-    """Where the last step stopped; it is asked once, then the next one starts from the top."""
+    """Where the last step stopped; it is asked once, then the next one starts from the top, unless
+    this one placed somebody before it came to the end."""
     return _far.pop(engine, Passed())
 
 

@@ -21,6 +21,7 @@ from meyrin.hub.identity import service as identity
 from meyrin.hub.jobs import change
 from meyrin.hub.jobs.service import end
 from meyrin.hub.jobs.store import IS_LIVE, attempts, jobs
+from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import service as sites
@@ -63,8 +64,10 @@ def end_jobs(step: Step, grace_s: int) -> int:
         mine = [row for row in left if (row.project_id, row.person_id) == _key(one)]
         grace_is_over = step.now_ms - one.at_ms >= grace_s * 1000
         due.append((one, [r.id for r in mine if r.state != JobState.RUNNING or grace_is_over]))
-    # all of them at once: whoever else locks several jobs does so by their numbers
-    change.locked(step, [job for _, ids in due for job in ids])
+    # all of them at once, and what they are paid from: whoever else locks several does so in order
+    rows = change.locked(step, [job for _, ids in due for job in ids])
+    if placed := [row.attempt for row in rows.values() if row.state == JobState.PLACED]:
+        ledger.lock_of(step, placed)
     ended = 0
     for one, ids in due:
         if ids:

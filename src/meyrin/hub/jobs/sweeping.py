@@ -16,6 +16,7 @@ from meyrin.hub.jobs.store import IS_LIVE, attempts, jobs
 from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
+from meyrin.hub.sites import presence
 from meyrin.hub.sites import service as sites
 
 _MOST = 5_000  # in one sweep; whoever is over it comes at the next
@@ -57,11 +58,10 @@ def take_back(step: Step) -> int:
 
 def end_late(step: Step) -> int:
     """Placed jobs that can't end before their deadline any more expire (sbatch(1), --deadline);
-    of those that wait at a site the end is asked. What runs goes on: also where a silent site has
-    not told so. Returns how many were ended or asked to end."""
-    places = sites.partition_states(step, step.now_s, hub_start_s=step.started_s)
-    heard = sorted({p.site for p in places if p.silent_since_s is None})
-    found = step.rows(_TOO_LATE, heard=heard, now_s=step.now_s)
+    of those that wait at a site the end is asked. What runs goes on: also where a site that was
+    silent, or that this hub does not know yet, has not told so. Returns how many were ended or
+    asked to end."""
+    found = step.rows(_TOO_LATE, heard=presence.steady(step), now_s=step.now_s)
     ended = _end_placed(step, found, JobState.EXPIRED, "deadline", {"reason": "deadline"})
     rows = change.locked(step, [row.job_id for row in found if row.id not in ended])
     asked = [row for row in rows.values() if row.state in (JobState.LEASED, JobState.QUEUED)]

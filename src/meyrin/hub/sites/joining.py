@@ -121,12 +121,12 @@ def lend_proposed(step: Step, site: Site) -> list[Offer]:
         if one["end_s"] is not None and one["end_s"] <= start_s:
             continue
         owners = [OwnerShare(each["owner"], each["weight"]) for each in one["owners"]]
-        if store.overlapping_offer(step, site.id, one["partition"], start_s, one["end_s"]):
-            continue
         try:
             offer = service.lend(
                 step, site.name, one["partition"], owners, start_s=start_s, end_s=one["end_s"]
             )
+        except Conflict:  # it is lent already
+            continue
         except InvalidInput as error:  # an agent must be heard, whatever it proposes
             log.warning("site.proposal_refused", site=site.name, error=error.message)
         else:

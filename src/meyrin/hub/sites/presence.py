@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
 
 from meyrin.domain.errors import NotFound
 from meyrin.hub.identity import service as identity
@@ -41,6 +44,19 @@ class Unheard:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A start of a site's agent: at which look it was there first, and when heard last."""
+
+    incarnation: str
+    since_ms: int
+    heard_ms: int
+
+
+# who was there at the last look, by database and site
+_there: WeakKeyDictionary[sa.Engine, dict[str, _Seen]] = WeakKeyDictionary()
+
+
 def incarnation(step: Step, site_id: str) -> str:
     """The start of the site's agent that said hello last; empty before the first."""
     return standing(step, site_id).incarnation
@@ -71,6 +87,30 @@ def unheard(step: Step, site_id: str) -> Unheard | None:
         f"the agent of {row.name} was last heard on {last:%Y-%m-%d at %H:%M} UTC",
         f"an operator of {row.name} starts its agent again",
     )
+
+
+def steady(step: Step) -> list[str]:
+    """Sites whose agent, the same start of it, was there at each look for as long as a site may be
+    silent: what began at the site while nobody heard of it has been told by now. For the sweep,
+    which looks once a minute. One query; the first look after the hub's start knows none."""
+    before, there = _there.get(step.conn.engine, {}), {}
+    for row in store.heard_of(step):
+        heard_ms = row.last_heard_ms or 0
+        if step.now_ms - heard_ms > SILENT_AFTER_S * 1000:
+            continue
+        seen = before.get(row.name)
+        # two looks that are further apart know nothing of the time between
+        if (
+            seen is None
+            or seen.incarnation != row.incarnation
+            or not 0 <= heard_ms - seen.heard_ms <= 2 * SILENT_AFTER_S * 1000
+        ):
+            seen = _Seen(row.incarnation, step.now_ms, heard_ms)
+        there[row.name] = _Seen(seen.incarnation, seen.since_ms, heard_ms)
+    _there[step.conn.engine] = there
+    return [
+        name for name, one in there.items() if step.now_ms - one.since_ms >= SILENT_AFTER_S * 1000
+    ]
 
 
 def heard(step: Step, site_id: str, known: Standing | None = None) -> bool:

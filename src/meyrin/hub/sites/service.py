@@ -344,7 +344,7 @@ def why_shut(step: Step, names: Iterable[str]) -> dict[tuple[str, str], str]:
 
 
 def heard_of(step: Step) -> list[Any]:
-    """Every open site (id, name, last_heard_ms), by name. One query."""
+    """Every open site (id, name, last_heard_ms, incarnation), by name. One query."""
     return store.heard_of(step)
 
 

@@ -244,8 +244,8 @@ def why_shut(step: Step, names: Iterable[str]) -> list[sa.Row[Any]]:
 
 
 def heard_of(step: Step) -> list[sa.Row[Any]]:
-    """Every site that was not closed, by name, and when its agent was heard last."""
-    columns = (sites.c.id, sites.c.name, sites.c.last_heard_ms)
+    """Every site that was not closed, by name, which start of its agent and when heard last."""
+    columns = (sites.c.id, sites.c.name, sites.c.last_heard_ms, sites.c.incarnation)
     return step.rows(sa.select(*columns).where(sites.c.closed_ms.is_(None)).order_by(sites.c.name))
 
 
