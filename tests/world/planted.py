@@ -206,7 +206,7 @@ def _no_claim() -> Sequence[Patch]:
 BUGS = (
     Bug("no fence", "the check of attempt and epoch in reports", _no_fence, 18),
     Bug("acts first", "the journal before the act", _acts_first),
-    Bug("no look-up", "the look before a second try", _no_look_up, 6),
+    Bug("no look-up", "the look before a second try", _no_look_up, 28),
     Bug("absence is success", "positive evidence of an end", _absence_is_success),
     Bug("charge again", "the key of a usage record", _charge_again, 4),
     Bug("forgets unsent", "the journal until the hub has acknowledged", _forgets_unsent, 5),
