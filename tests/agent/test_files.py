@@ -227,10 +227,10 @@ def test_a_link_in_the_place_of_the_jobs_folder_brings_nothing_back(tmp_path, se
     assert state == "not found: . (a link is in the place of the job's folder)"
     assert files == []
     assert hub.files == {}
-    if not place:
-        clear_away(config, job)
-        assert not put.is_symlink()
-        assert (secret / "credential").exists()
+    clear_away(config, job)
+    assert put.is_symlink() == bool(place)
+    assert (put.resolve() / folder.name if place else secret).exists()
+    assert list(tmp_path.rglob("credential"))
 
 
 @pytest.mark.parametrize("place", ["agent", "agent/work"])

@@ -20,8 +20,8 @@ def sync_folder(path: Path | str) -> None:
 
 
 def write(path: str, data: bytes, mode: int) -> None:
-    """A whole new file, its data on disk; who has the one before open keeps that. One at a time
-    writes to a path. What lies in the
+    """A whole new file, its data on disk; its name is too once the caller syncs the folder. Who has
+    the one before open keeps that. Only one may write to a path at a time. What lies in the
     place of its draft, of an earlier try or a link of a job's, is never written to."""
     part = f"{path}.new"
     how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -137,14 +137,15 @@ def unnamed(request: JobRequest) -> bool:
 def clear_away(config: AgentConfig, item: Item) -> None:
     """Remove what was made for an attempt of which nobody asks any more, its own folder with
     whatever the job left in it; what can't be removed stays."""
-    folder = folder_of(config, item)
-    if folder.own:
+    if folder_of(config, item).own:
+        folder = own_folder(config, item)
         try:
-            if folder.path.is_symlink():
-                folder.path.unlink(missing_ok=True)
-            shutil.rmtree(folder.path, ignore_errors=True)
+            if folder.is_symlink():
+                folder.unlink(missing_ok=True)
+            elif not leads_out(folder, folder):
+                shutil.rmtree(folder, ignore_errors=True)
         except RecursionError:  # a thousand folders in each other
-            command = ["rm", "-rf", "--", str(folder.path)]
+            command = ["rm", "-rf", "--", str(folder)]
             subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
     if unnamed(item.request):
         stderr_file(config, item.work.attempt).unlink(missing_ok=True)

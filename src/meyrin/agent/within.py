@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 Opener = Callable[[str, int], int]  # as `open` takes one
@@ -26,7 +26,7 @@ def place_of(file: int) -> str:
     return os.readlink(f"/proc/self/fd/{file}")  # noqa: PTH115 - a hot path
 
 
-@lru_cache(maxsize=64)
+@cache
 def really(folder: Path) -> Path:
     """Where a folder of the agent lay when it was first asked for: a link that was there by then is
     the operator's (to a larger disk), one that comes later is a job's."""

@@ -40,7 +40,7 @@ from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.relay import Relay
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.hub.sites import service as sites
-from meyrin.hub.sites.capacity import SILENT_AFTER_S
+from meyrin.hub.sites.capacity import SILENT_AFTER_S, silent_since
 from meyrin.hub.worker import Worker
 from meyrin.suites import keys
 
@@ -278,8 +278,8 @@ def _credential_anew(step: Step, actor: Actor, name: str, kept: Path) -> str | N
     if kept.exists() and identity.credential_made_ms(step, known.id) is None:
         say(f"the agent of {name} was revoked, and takes no jobs until an operator lets it in")
         return None
-    since_s = step.now_s - (known.last_heard_ms or 0) // 1000
-    if 0 <= since_s < SILENT_AFTER_S:
+    if silent_since(known.last_heard_ms, step.now_s, SILENT_AFTER_S, 0) is None:
+        since_s = max(0, step.now_s - (known.last_heard_ms or 0) // 1000)
         raise Conflict(
             f"the site {name} of this database is served from another folder: its agent was heard "
             f"{since_s} s ago",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 
 import click
 
@@ -106,7 +107,7 @@ def run(argv: Sequence[str], session: Session) -> int:
         return exit_code(error)
     except click.ClickException as error:
         error.show()
-        if session.json or "--json" in list(argv)[: _end_of_options(argv)]:
+        if session.json or "--json" in takewhile(lambda word: word != "--", argv):
             _as_data(InvalidInput(error.format_message()))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -168,10 +169,6 @@ def _as_data(error: MeyrinError) -> None:
     from meyrin.client.errors import as_body  # noqa: PLC0415
 
     data_json(as_body(error))
-
-
-def _end_of_options(argv: Sequence[str]) -> int:
-    return list(argv).index("--") if "--" in argv else len(argv)
 
 
 def _clash(asked: object, limit: object) -> str:

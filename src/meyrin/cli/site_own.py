@@ -44,7 +44,7 @@ def queue(session: Session, name: str, limit: int, after: str) -> None:
         for one in page.jobs
     ]
     if page.at_ms is None:
-        empty = f"{name} shares no picture of its queue."
+        empty = f"{name} shares no snapshot of its queue."
     else:
         empty = f"Nothing waited or ran at {name} at {moment(page.at_ms)}."
     titles = (

@@ -119,7 +119,7 @@ def test_a_large_one_takes_no_more_statements(hub, agent):
 
 
 def test_the_page_of_the_site_shows_the_outline_to_everybody(hub, agent):
-    assert "shares no picture" in hub.client("ada").get("/sites/alps").text
+    assert "shares no snapshot" in hub.client("ada").get("/sites/alps").text
     agent.post("queue", body(hub, job(1, count=41, accelerators=3), left_out=9))
     text = hub.client("ada").get("/sites/alps").text
     assert "123" in text

@@ -277,7 +277,8 @@ def _apply(step: Step, current: list[_Said]) -> list[_Said]:
 
 
 def _is_behind(each: Report, attempt: sa.Row[Any], job: sa.Row[Any], again: int) -> bool:
-    """Whether more is known already, or a no comes after the batch system had the job.
+    """Whether more is known already: also where a no, or a word that it waits at the agent, comes
+    after the batch system had the job.
 
     `again` is how many more returns to the queue the report knows of than the hub.
     """

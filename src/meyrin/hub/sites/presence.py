@@ -92,21 +92,20 @@ def unheard(step: Step, site_id: str) -> Unheard | None:
 def steady(step: Step) -> list[str]:
     """Sites whose agent, the same start of it, was there at each look for as long as a site may be
     silent: what began at the site while nobody heard of it has been told by now. For the sweep,
-    which looks once a minute. One query; the first look after the hub's start knows none."""
+    once a minute: each call is a look, and the first after a hub's start knows none. One query."""
     before, there = _there.get(step.conn.engine, {}), {}
     for row in store.heard_of(step):
-        heard_ms = row.last_heard_ms or 0
-        if step.now_ms - heard_ms > SILENT_AFTER_S * 1000:
+        if silent_since(row.last_heard_ms, step.now_s, SILENT_AFTER_S, 0) is not None:
             continue
-        seen = before.get(row.name)
+        heard_ms, seen, since_ms = row.last_heard_ms or 0, before.get(row.name), step.now_ms
         # two looks that are further apart know nothing of the time between
         if (
-            seen is None
-            or seen.incarnation != row.incarnation
-            or not 0 <= heard_ms - seen.heard_ms <= 2 * SILENT_AFTER_S * 1000
+            seen is not None
+            and seen.incarnation == row.incarnation
+            and 0 <= heard_ms - seen.heard_ms <= 2 * SILENT_AFTER_S * 1000
         ):
-            seen = _Seen(row.incarnation, step.now_ms, heard_ms)
-        there[row.name] = _Seen(seen.incarnation, seen.since_ms, heard_ms)
+            since_ms = seen.since_ms
+        there[row.name] = _Seen(row.incarnation, since_ms, heard_ms)
     _there[step.conn.engine] = there
     return [
         name for name, one in there.items() if step.now_ms - one.since_ms >= SILENT_AFTER_S * 1000
