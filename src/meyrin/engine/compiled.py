@@ -28,8 +28,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numba
 from llvmlite import binding  # type: ignore[import-untyped]
 from numba.core.caching import FunctionCache
+from numba.extending import typeof_impl
 
 import meyrin.engine
+from meyrin.engine import late
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -187,6 +189,14 @@ def warm_all(names: Sequence[str], say: Callable[[str], object]) -> None:
             say(f"compiling {found.name}")
             warm()
 
+
+@typeof_impl.register(late.Late)
+def _late_in_a_kernel(value: late.Late, _context: object) -> Any:
+    """What a kernel calls when it names a function that is compiled late."""
+    return numba.types.Dispatcher(value.run)
+
+
+late.switch(compiled)
 
 if __name__ == "__main__":
     warm_all(sys.argv[1:], lambda line: print(line, file=sys.stderr))  # noqa: T201 - progress

@@ -38,6 +38,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.engine import late
 from meyrin.engine.admission import Shaped, assess, check_funds, pay, payer_of
 from meyrin.engine.ahead import Ahead
 from meyrin.engine.model import Candidate, Decision, Placement, Waiting
@@ -107,6 +108,13 @@ def _turns(world: World, jobs: Iterable[WaitingJob]) -> Iterator[WaitingJob]:
     yield from behind
 
 
+def _looks(state: State) -> int:
+    """About how often a decision looks at a stretch of time on a node."""
+    nodes = sum(place.usable.nodes for place in state.partitions)
+    occupied = sum(len(place.shared.occupied) for place in state.partitions)
+    return (nodes + occupied) * (occupied + len(state.waiting))
+
+
 class Option(NamedTuple):
     """A partition that would take the job, and when.
 
@@ -146,13 +154,14 @@ class World:
     """The state in the course of one decision: it changes with each step and is thrown away."""
 
     def __init__(self, state: State, policy: Policy, now_s: int) -> None:
-        from meyrin.engine.timeline import Timelines  # noqa: PLC0415 - idle hubs need no compiler
+        from meyrin.engine.timeline import Timelines  # noqa: PLC0415 - idle hubs need no NumPy
 
         self.policy = policy
         self.now_s = now_s
         self.places: list[PartitionState] = sorted(
             state.partitions, key=lambda place: (place.site, place.partition.name)
         )
+        late.expect(_looks(state))
         self.timelines = Timelines(self.places, now_s)
         self._sites = [place.shared for place in self.places]
         others = any(place.others for place in self.places)

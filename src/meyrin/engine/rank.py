@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meyrin.engine.compiled import compiled
+from meyrin.engine.late import late
 
 
-@compiled
+@late
 def smallest(values: NDArray[np.int64], size: int, rank: int) -> int:
     """The `rank`-th smallest, from 1, of the first `size` values (Hoare 1961, CACM 4(7), FIND).
 

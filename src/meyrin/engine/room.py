@@ -14,8 +14,8 @@ one for the machine, so that a job of several nodes has the same nodes all the w
 Room has an amount of three parts: accelerators, cores, memory in MiB, in the order of their
 scarcity. Times are whole seconds, or any other whole unit. Nothing here knows a job or a policy.
 
-All functions but `new` and `warm` are compiled and may be called from compiled code. A room is
-changed in place, and searches write to scratch arrays in it: one thread at a time for each room.
+All functions but `new` and `warm` are compiled late and may be called from compiled code. A room
+is changed in place, and searches write to scratch arrays in it: one thread at a time for each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meyrin.engine.compiled import compiled
+from meyrin.engine.late import late
 from meyrin.engine.rank import smallest
 
 NEVER = 1 << 62  # a moment that does not come: an end at it, or later, is no end
@@ -72,7 +72,7 @@ def new(capacity: NDArray[np.int64], now: int, segments: int = 0) -> Room:
     return ensured(room, segments)
 
 
-@compiled
+@late
 def ensured(room: Room, segments: int) -> Room:
     """The room with space for at least so many further segments: itself, or a larger copy.
 
@@ -97,7 +97,7 @@ def ensured(room: Room, segments: int) -> Room:
     return Room(time, free, after, spare, room.start, room.reach, room.at, room.ahead, room.order)
 
 
-@compiled
+@late
 def earliest(
     room: Room,
     nodes: Index,
@@ -122,7 +122,7 @@ def earliest(
     return begin
 
 
-@compiled
+@late
 def first_start(
     room: Room, nodes: Index, asked: Times, count: int, walltime: int, not_before: int
 ) -> int:
@@ -142,7 +142,7 @@ def first_start(
     return begin
 
 
-@compiled
+@late
 def count_with_room(room: Room, nodes: Index, asked: Times, walltime: int, at: int) -> int:
     """How many of `nodes` have room for `asked` from the moment `at` for all of `walltime`."""
     time, free, following = room.time, room.free, room.next
@@ -163,7 +163,7 @@ def count_with_room(room: Room, nodes: Index, asked: Times, walltime: int, at: i
     return found
 
 
-@compiled
+@late
 def longest(room: Room, nodes: Index, asked: Times, count: int, at: int) -> int:
     """How long `count` of `nodes` have room for `asked` from the moment `at` on.
 
@@ -186,7 +186,7 @@ def longest(room: Room, nodes: Index, asked: Times, count: int, at: int) -> int:
     return -1 if last == NEVER else last - at
 
 
-@compiled
+@late
 def free_at(room: Room, nodes: Index, at: int, total: Times) -> None:
     """Write to `total` (int64[3]) what is free at the moment `at` on all of `nodes` together."""
     time, free, following = room.time, room.free, room.next
@@ -197,7 +197,7 @@ def free_at(room: Room, nodes: Index, at: int, total: Times) -> None:
             total[part] += free[segment, part]
 
 
-@compiled
+@late
 def take(room: Room, chosen: Index, count: int, asked: Times, start: int, end: int) -> None:
     """Take `asked` on each of the first `count` of `chosen`, from `start` until `end`.
 
@@ -208,14 +208,14 @@ def take(room: Room, chosen: Index, count: int, asked: Times, start: int, end: i
         _shift(room, chosen[place], start, end, -asked[0], -asked[1], -asked[2])
 
 
-@compiled
+@late
 def give(room: Room, chosen: Index, count: int, asked: Times, start: int, end: int) -> None:
     """Give back what `take` took, or that part of it that lies between `start` and `end`."""
     for place in range(count):
         _shift(room, chosen[place], start, end, asked[0], asked[1], asked[2])
 
 
-@compiled
+@late
 def squeeze(
     room: Room, nodes: Index, asked: Times, count: int, start: int, end: int, chosen: Index
 ) -> None:
@@ -248,7 +248,7 @@ def squeeze(
         )  # fmt: skip
 
 
-@compiled
+@late
 def compact(room: Room, now: int) -> None:
     """Forget what lies before `now`: searches get shorter, and segments spare."""
     time, free, following, spare = room.time, room.free, room.next, room.spare
@@ -266,7 +266,7 @@ def compact(room: Room, now: int) -> None:
 # whenever it goes from one compiled function to another, which costs more than the work.
 
 
-@compiled
+@late
 def _fits(free: Times, segment: int, asked: Times) -> bool:
     return bool(
         free[segment, 0] >= asked[0]
@@ -275,7 +275,7 @@ def _fits(free: Times, segment: int, asked: Times) -> bool:
     )
 
 
-@compiled
+@late
 def _holding(time: Times, following: Index, node: int, at: int) -> tuple[int, int]:
     """The segment of the node in which the moment `at` lies, and the next one."""
     segment = node
@@ -285,7 +285,7 @@ def _holding(time: Times, following: Index, node: int, at: int) -> tuple[int, in
     return segment, after
 
 
-@compiled
+@late
 def _seek(
     room: Room,
     nodes: Index,
@@ -334,7 +334,7 @@ def _seek(
     return ready
 
 
-@compiled
+@late
 def _choose(room: Room, nodes: Index, begin: int, count: int, packed: bool, chosen: Index) -> None:
     """The first `count` in packing order of the nodes whose `start` is `begin`.
 
@@ -361,7 +361,7 @@ def _choose(room: Room, nodes: Index, begin: int, count: int, packed: bool, chos
         chosen[one] = nodes[chosen[one]]
 
 
-@compiled
+@late
 def _comes_before(
     free: Times, ats: Index, nodes: Index, packed: bool, one: int, other: int
 ) -> bool:
@@ -374,7 +374,7 @@ def _comes_before(
     return one < other
 
 
-@compiled
+@late
 def _sink(
     free: Times, ats: Index, nodes: Index, packed: bool, heap: Index, top: int, size: int
 ) -> None:
@@ -393,7 +393,7 @@ def _sink(
         top = below
 
 
-@compiled
+@late
 def _shift(
     room: Room, node: int, start: int, end: int, accelerators: int, cores: int, memory: int
 ) -> None:
@@ -423,7 +423,7 @@ def _shift(
         _join(free, following, spare, before)
 
 
-@compiled
+@late
 def _split(time: Times, free: Times, following: Index, spare: Times, segment: int, at: int) -> int:
     """Cut the segment at `at`; the new one, which begins there."""
     fresh = spare[0]
@@ -439,7 +439,7 @@ def _split(time: Times, free: Times, following: Index, spare: Times, segment: in
     return int(fresh)
 
 
-@compiled
+@late
 def _join(free: Times, following: Index, spare: Times, segment: int) -> None:
     """Let the segment last through the next one, where as much is free in both."""
     after = following[segment]
@@ -453,7 +453,7 @@ def _join(free: Times, following: Index, spare: Times, segment: int) -> None:
         _release(following, spare, after)
 
 
-@compiled
+@late
 def _release(following: Index, spare: Times, segment: int) -> None:
     following[segment] = spare[0]
     spare[0] = segment

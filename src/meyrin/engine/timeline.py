@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meyrin.engine import room as rooms
-from meyrin.engine.compiled import compiled
+from meyrin.engine.late import late, load
 from meyrin.engine.room import Room
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Timelines:
         """How long such a job could run if it started now, in seconds; None: without end."""
         mine = self._every[self._first[at] : self._first[at + 1]]
         wanted = np.array(amount(asked), np.int64)
-        longest_s = rooms.longest(self._room, mine, wanted, nodes, self._now_s)
+        longest_s = int(rooms.longest(self._room, mine, wanted, nodes, self._now_s))
         return None if longest_s < 0 else longest_s
 
     def free_now(self, at: int) -> Sequence[int]:
@@ -135,7 +135,7 @@ def _size_first(job: Occupied) -> tuple[int, int, int, int, int]:
     return -accelerators, -cores, -memory_mb, -job.nodes, job.job
 
 
-@compiled
+@late
 def _occupy(
     room: Room, every: Index, first: Numbers, occupied: Numbers, now: int, queued: Numbers
 ) -> None:
@@ -166,13 +166,13 @@ def _occupy(
         rooms.take(room, chosen, row[COUNT], row[:3], start, start + row[LENGTH])
 
 
-@compiled
+@late
 def _free_now(room: Room, every: Index, first: Numbers, now: int, free: Numbers) -> None:
     for place in range(len(free)):
         rooms.free_at(room, every[first[place] : first[place + 1]], now, free[place])
 
 
-@compiled
+@late
 def _look(
     room: Room, every: Index, first: Numbers, version: Numbers, wants: Numbers, now: int
 ) -> None:
@@ -190,7 +190,7 @@ def _look(
             want[ROOM] = rooms.count_with_room(room, mine, want[:3], want[WALLTIME], now)
 
 
-@compiled
+@late
 def _reserve(room: Room, every: Index, first: Numbers, wants: Numbers, place: int) -> int:
     want = wants[place]
     mine = every[first[place] : first[place + 1]]
@@ -209,6 +209,7 @@ def warm() -> None:
     from meyrin.engine.admission import Shaped  # noqa: PLC0415
     from meyrin.engine.model import Occupied, PartitionState  # noqa: PLC0415
 
+    load()
     core = NodeShape(1, 1)
     occupied = (Occupied(1, 1, core, 1, 1), Occupied(2, 1, core, 1, None))
     timelines = Timelines([PartitionState("any", Partition("any", 1, 1, 1), occupied=occupied)], 0)

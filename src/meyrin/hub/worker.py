@@ -56,20 +56,23 @@ class Worker:
         self.holder = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._compiler = threading.Thread(target=self._compile, name="compiler", daemon=True)
         self._turn_until_ms = 0
         self._swept_ms = 0
         self._left_ms = 0
 
     def start(self) -> None:
         collector.seldom()
+        self._compiler.start()
         self._thread.start()
 
     def stop(self) -> None:
         """End after the step that is under way."""
         self._stop.set()
         self.database.bell.ring([BROKER])
-        if self._thread.ident is not None:
-            self._thread.join(10)
+        for thread in (self._thread, self._compiler):
+            if thread.ident is not None:
+                thread.join(10)
 
     def _run(self) -> None:
         """A bug ends the steps, and whoever started them hears of it: a hub that answers and
@@ -80,12 +83,13 @@ class Worker:
             log.error("worker.bug", kind=type(bug).__name__)
             self.on_bug()
             raise
-        finally:
-            kernels.prepared()
+
+    def _compile(self) -> None:
+        bell = self.database.bell
+        kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
 
     def _steps(self) -> None:
         bell = self.database.bell
-        kernels.prepare(lambda seconds: self._stop.wait(seconds) or bell.closed)
         while not (self._stop.is_set() or bell.closed):
             heard = bell.count(BROKER)
             placed, began = 0, time.monotonic()
@@ -98,7 +102,6 @@ class Worker:
                 continue
             except MeyrinError as error:
                 log.warning("broker.waits", error=error.message)
-            kernels.prepared()
             ended = time.monotonic()
             if placed:
                 log.info("broker.placed", jobs=placed)

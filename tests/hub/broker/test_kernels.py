@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -16,11 +15,14 @@ from tests.engine.states_of_the_world import NOW, make_policy, make_state
 from tests.hub.plumbing.test_bell import until
 
 import meyrin
+from meyrin.engine import late
+from meyrin.engine.late import Late
 from meyrin.hub.broker import kernels
 from meyrin.hub.worker import Worker
 
 IDLE = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 from tests.hub import facility
 from meyrin.hub.worker import Worker
@@ -38,12 +40,18 @@ worker.stop()
 idle = loaded()
 job = hub.submit()
 hub.steps()
-print(json.dumps([said, placed, idle, loaded(), hub.state(job)]))
+few = loaded()
+hub.site("atlas", replace(facility.CPU, nodes=5_000))
+other = hub.submit()
+hub.steps()
+print(json.dumps([said, placed, idle, few, loaded(), hub.state(job), hub.state(other)]))
 hub.close()
 """
 
 
-def test_an_idle_hub_loads_neither_numpy_nor_the_compiler(sqlite_hub_url, tmp_path):
+def test_an_idle_hub_loads_no_numpy_and_one_with_little_to_decide_no_compiler(
+    sqlite_hub_url, tmp_path
+):
     done = subprocess.run(
         [sys.executable, "-c", IDLE, sqlite_hub_url, str(tmp_path)],
         cwd=ROOT,
@@ -52,12 +60,13 @@ def test_an_idle_hub_loads_neither_numpy_nor_the_compiler(sqlite_hub_url, tmp_pa
         timeout=200,
         check=True,
     )
-    said, placed, idle, working, state = json.loads(done.stdout.splitlines()[-1])
+    said, placed, idle, few, many, *states = json.loads(done.stdout.splitlines()[-1])
     assert said == [200, 200]
     assert placed == [0, 0]
     assert idle == []
-    assert working == ["numpy", "numba", "llvmlite"]
-    assert state == "placed"
+    assert few == ["numpy"]
+    assert many == ["numpy", "numba", "llvmlite"]
+    assert states == ["placed", "placed"]
 
 
 def test_what_is_compiled_ahead_is_all_that_a_decision_needs():
@@ -76,7 +85,9 @@ def test_what_is_compiled_ahead_is_all_that_a_decision_needs():
 
 def signatures(module):
     return {
-        name: list(one.signatures) for name, one in vars(module).items() if hasattr(one, "py_func")
+        name: list(one.run.signatures)
+        for name, one in vars(module).items()
+        if isinstance(one, Late) and one.__module__ == module.__name__
     }
 
 
@@ -87,7 +98,6 @@ def signatures(module):
 def cache(tmp_path, monkeypatch):
     """A cache folder of its own, and a compiler that only says that it was there."""
     monkeypatch.setenv("MEYRIN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kernels, "_preparing", threading.Event())
     compile_nothing(monkeypatch, "p = b / 'kernels' / 'x'; p.mkdir(parents=True)")
     return tmp_path / "cache"
 
@@ -187,33 +197,16 @@ def test_without_a_compiler_jobs_are_placed_all_the_same(sqlite_hub, monkeypatch
     worker.stop()
 
 
-def test_who_waits_for_the_compiler_is_told_so(sqlite_hub, monkeypatch):
+def test_nobody_waits_for_the_compiler(sqlite_hub, monkeypatch):
     monkeypatch.setattr(kernels, "_marks", lambda _: [])
     monkeypatch.setattr(kernels, "_COMPILE", "import time; time.sleep(100)")
-    job = sqlite_hub.submit()
     worker = Worker(sqlite_hub.database)
     worker.start()
-    while not kernels.preparing():
-        time.sleep(0.01)
-    assert sqlite_hub.explain(job).summary == kernels.WORDS
-    assert kernels.WORDS in sqlite_hub.client("ada").get(f"/jobs/{job}").text
-    worker.stop()
-    assert not kernels.preparing()
-    assert "starts now" in sqlite_hub.explain(job).summary
-
-
-def test_it_is_not_said_any_more_once_a_step_was_made(sqlite_hub, monkeypatch):
-    monkeypatch.setattr(kernels, "_marks", lambda _: [])
-    monkeypatch.setattr(kernels, "_COMPILE", "raise SystemExit(1)")
     job = sqlite_hub.submit()
-    worker = Worker(sqlite_hub.database)
-    worker.start()
     until(sqlite_hub.database.bell, f"job:{job}", lambda: sqlite_hub.state(job) == "placed")
-    late = time.monotonic() + 60
-    while kernels.preparing():
-        assert time.monotonic() < late
-        time.sleep(0.01)
+    assert late._holds  # still at it, and nothing large would load it meanwhile
     worker.stop()
+    assert not late._holds
 
 
 def no_process(*_, **__):

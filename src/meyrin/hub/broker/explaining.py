@@ -15,7 +15,6 @@ from meyrin.domain.states import AT_SITE, WAITING, JobState
 from meyrin.engine import explain as words
 from meyrin.engine.model import Candidate, Placement, State, WaitingJob
 from meyrin.engine.placement import decide, forecast
-from meyrin.hub.broker import kernels
 from meyrin.hub.broker.service import WINDOWS, Snapshot, as_waiting_jobs, place_view, snapshot
 from meyrin.hub.calls import paying
 from meyrin.hub.jobs import attempts, eligible
@@ -43,8 +42,6 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
     row = find_first(step, actor, label)
     if JobState(row.state) not in WAITING:
         return _explain_placed(step, row)
-    if row.state == JobState.ADMITTED and kernels.preparing():  # to explain would compile here
-        return _in_a_word(row, kernels.WORDS)
     seen, ahead = _up_to(step, row.project_id, row)
     found = [job for job in seen.state.waiting if job.job == row.id]
     (job,) = found or as_waiting_jobs(step, [row])
@@ -138,23 +135,19 @@ def _with_funds(step: Step, state: State, project_id: str) -> State:
     return replace(state, funds=(*state.funds, *paying.funds(step, [project_id])))
 
 
-def _in_a_word(row: sa.Row[Any], summary: str) -> ExplainView:
-    return ExplainView(
-        job=row.id,
-        state=row.state,
-        summary=summary,
-        refusals=[],
-        where=None,
-        others=[],
-        helps=[],
-    )
-
-
 def _explain_placed(step: Step, row: sa.Row[Any]) -> ExplainView:
     attempt = attempts.attempt(step, row.attempt)
     if attempt is None:
         summary = f"job {row.id} was {row.state} before it was placed"
-        return _in_a_word(row, summary + (f": {row.reason}" if row.reason else ""))
+        return ExplainView(
+            job=row.id,
+            state=row.state,
+            summary=summary + (f": {row.reason}" if row.reason else ""),
+            refusals=[],
+            where=None,
+            others=[],
+            helps=[],
+        )
     others = [PlaceView(**other) for other in attempt.others]
     where = PlaceView(
         site=attempt.site, partition=attempt.partition, expected_start_s=attempt.expected_start_s

@@ -1,8 +1,9 @@
-"""The engine's machine code, made in the background before the first job needs it.
+"""The engine's machine code, made in the background before a decision is large enough for it.
 
-A hub that nobody asks for anything loads neither NumPy nor the compiler: another process compiles
-into the user's cache, and a line in a file there says for which sources that was done. It never
-decides anything, and a hub without it only takes longer over its first decision.
+A hub with little to decide never loads the compiler: another process compiles into the user's
+cache, and a line in a file there says for which sources that was done. Until it is there, large
+decisions are made without as well (`meyrin.engine.late`); where it can't be made, the first large
+one compiles.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -21,32 +21,21 @@ from pathlib import Path
 import structlog
 
 import meyrin
+from meyrin.engine import late
 
 log = structlog.get_logger("meyrin.hub")
 NICE = 5  # requests go first
 KEPT = 8  # lines: a second checkout, an edit taken back
-LONGEST_S = 30  # on a busy machine the broker does not wait for ever: it compiles what is left
+LONGEST_S = 120  # on a busy machine large decisions do not stay slow for ever
 _COMPILE = f"import os; os.nice({NICE}); from meyrin.engine.timeline import warm; warm()"
 _POLL_S = 0.05
-WORDS = "the hub prepares its engine (first start of this version), which may take a minute"
-_preparing = threading.Event()
-
-
-def preparing() -> bool:
-    """Whether this process has made no decision yet because the engine is compiled."""
-    return _preparing.is_set()
-
-
-def prepared() -> None:
-    """What a decision needs is there, or nobody waits for one."""
-    _preparing.clear()
 
 
 def prepare(wait: Callable[[float], bool]) -> None:
     """Compile what a decision needs, unless that was done; returns when it is there.
 
     `wait(seconds)` is true once the hub stops. Failing is logged and nothing more: the first
-    decision compiles then, and whoever makes it says `prepared` after it.
+    large decision compiles then.
     """
     try:
         folder, mark = _cache(), _mark()
@@ -54,8 +43,8 @@ def prepare(wait: Callable[[float], bool]) -> None:
             return
         begun = time.monotonic()
         log.info("engine.compiles")
-        _preparing.set()
-        code, words = _compile(wait)
+        with late.held():
+            code, words = _compile(wait)
     except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, no process, say
         log.warning("engine.not_prepared", error=str(error))
         return
