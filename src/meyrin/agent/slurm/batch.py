@@ -405,6 +405,7 @@ class SlurmBatch:
         for thread in self._threads:
             thread.join(10)
         self.sender.close()
+        self.spool.close()
         self.transport.close()
         if not any(thread.is_alive() for thread in self._threads):
             self.store.close()

@@ -18,9 +18,8 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -109,6 +108,7 @@ class Spool:
         self._news = str(self.root / "news")
         self._stuck: set[str] = set()  # names in there that can't be removed
         self._inviting = threading.Lock()
+        self._hands = ThreadPoolExecutor(_SYNCS, "spool")
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
         sync_folder(self.root)
@@ -126,17 +126,18 @@ class Spool:
         """Write what wrappers need, by attempt its script and job file; on disk when it returns.
         The same again is no harm. Returns for which it could not be done, and why. `together`:
         many at the same time, which a disk takes as one."""
-        with ExitStack() as stack:
-            each: Callable[..., Iterable[OSError | None]] = map
-            if together and len(needs) > 1:
-                each = stack.enter_context(ThreadPoolExecutor(_SYNCS, "spool")).map
-            answers = zip(needs, each(self._prepare, needs, needs.values()), strict=True)
-            failed = {attempt: error for attempt, error in answers if error is not None}
+        each = self._hands.map if together and len(needs) > 1 else map
+        answers = zip(needs, each(self._prepare, needs, needs.values()), strict=True)
+        failed = {attempt: error for attempt, error in answers if error is not None}
         try:
             sync_folder(self._attempts)
         except OSError as error:
             return dict.fromkeys(needs, error)
         return failed
+
+    def close(self) -> None:
+        """Nothing is prepared any more."""
+        self._hands.shutdown(wait=False)
 
     def _prepare(self, attempt: str, needs: tuple[str, str]) -> OSError | None:
         folder = self.folder(attempt)
