@@ -33,6 +33,7 @@ from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.within import at_once
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import LAST_S
+from meyrin.wire.agents import MOST_RUNS
 
 log = structlog.get_logger("meyrin.slurm")
 _TIMES = re.compile(r"(\d{1,9})m(\d\d?)[.,](\d+)s (\d{1,9})m(\d\d?)[.,](\d+)s", re.ASCII)
@@ -52,7 +53,6 @@ _PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
-_MOST_RUNS = 100_000  # as reports have it
 _LONGEST = 1 << 16  # of a fact, in characters
 _SYNCS = 16  # at the same time
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
@@ -185,7 +185,7 @@ class Spool:
             return []
         for name in sorted(names, reverse=True):  # start before never before end
             kind, _, text = name.partition(".")
-            number = _number(text, _MOST_RUNS)
+            number = _number(text, MOST_RUNS)
             if kind in _READ and number is not None:
                 run = self._fact(attempt, kind, number, found.get(number))
                 if run is not None:
@@ -197,7 +197,7 @@ class Spool:
         shared file system, a file that is opened is not."""
         if news.kind not in _READ:
             return None
-        number = _number(news.file.rsplit(".", 2)[1], _MOST_RUNS)
+        number = _number(news.file.rsplit(".", 2)[1], MOST_RUNS)
         return None if number is None else self._fact(news.attempt, news.kind, number)
 
     def seconds(self, attempt: str) -> list[int]:
