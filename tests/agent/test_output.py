@@ -118,7 +118,7 @@ def test_what_was_named_is_not_asked_for_until_it_is_forgotten(world, tmp_path):
 def test_the_end_sends_all_that_is_left(world, monkeypatch):
     batch, hub, tail, attempt = world
     monkeypatch.setattr(output_module, "_PIECE", 10)
-    monkeypatch.setattr(output_module, "_ROUND", 25)
+    monkeypatch.setattr(output_module, "_CALL", 25)
     text = bytes(range(97, 123)) * 20
     batch.say(attempt, text)
     tail.pump(last=[attempt])

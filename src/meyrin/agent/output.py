@@ -18,7 +18,7 @@ from meyrin.agent.within import at_once, place_of
 from meyrin.wire.agents import MOST_CHUNKS, Chunk
 
 _PIECE = 256 * 1024
-_ROUND = 4 * 2**20  # of all files together, in one call
+_CALL = 4 * 2**20  # of all files together, in one call
 _NO_MORE = -1
 
 
@@ -77,8 +77,8 @@ class Tail:
             file.ended = True
         files = [file for files in self._files.values() for file in files]
         first = self._first % len(files) if files else 0
-        self._first = first + self._round(files[first:] + files[:first])
-        while self._round(ending):
+        self._first = first + self._send(files[first:] + files[:first])
+        while self._send(ending):
             pass
         for attempt in last:
             self._files.pop(attempt, None)
@@ -97,7 +97,7 @@ class Tail:
             _File(attempt, stream, path) for stream, path in streams.items() if path != os.devnull
         ]
 
-    def _round(self, files: list[_File]) -> int:
+    def _send(self, files: list[_File]) -> int:
         """One call to the hub with what is new in the files, as far as it has room; for how many
         it had. 0 when there was nothing."""
         chunks: list[Chunk] = []
@@ -112,7 +112,7 @@ class Tail:
                         attempt=file.attempt, stream=file.stream, offset=file.offset, data=data
                     )
                 )
-            if total >= _ROUND or len(chunks) == MOST_CHUNKS:
+            if total >= _CALL or len(chunks) == MOST_CHUNKS:
                 break
         if not chunks:
             return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from meyrin.agent.batch import BatchSystem, QueueEntry, ShowsQueue
 from meyrin.agent.config import AgentConfig
+from meyrin.agent.durable import sync_folder, write
 from meyrin.wire.queue import MOST_JOBS, QueuedJob
 
 if TYPE_CHECKING:
@@ -49,14 +49,8 @@ def site_secret(path: Path, random: Callable[[int], bytes]) -> bytes:
     if len(kept) == _BYTES:
         return kept
     made = random(_BYTES)
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(made)
-        file.flush()
-        os.fsync(handle)
-    part.replace(path)
+    write(str(path), made, 0o600)
+    sync_folder(path.parent)
     return made
 
 

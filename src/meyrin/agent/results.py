@@ -64,21 +64,28 @@ def bring_back(hub: Hub, item: Item, folder: Path, sealed_by: Seal | None = None
 
 def _tell(hub: Hub, item: Item, state: str, views: list[FileView]) -> None:
     """Say it, or that the hub does not take it; to a hub that knows no such attempt, nothing."""
-    attempt, epoch = item.work.attempt, item.work.epoch
+    attempt = item.work.attempt
     try:
-        try:
-            hub.results(attempt, epoch, state, views)
-        except InvalidInput as error:  # and would be so each time
-            log.warning("agent.results_not_taken", attempt=attempt, error=error.message)
+        no = _said_no(hub, item, state, views)
+        if no is not None:  # and would be said each time
+            log.warning("agent.results_not_taken", attempt=attempt, error=no.message)
             asked = ", ".join(item.request.output_files)
-            words = f"not found: {asked} (the hub does not take it: {error.message})"
-            try:
-                hub.results(attempt, epoch, words, [])
-            except InvalidInput as again:  # nor that: nobody is told, and others' are
-                log.warning("agent.results_given_up", attempt=attempt, error=again.message)
+            words = f"not found: {asked} (the hub does not take it: {no.message})"
+            no = _said_no(hub, item, words, [])
+        if no is not None:  # nor that: nobody is told, and others' are
+            log.warning("agent.results_given_up", attempt=attempt, error=no.message)
     except NotFound as error:
         hub.who()  # raises where no hub said it, such as a proxy before one that is away
         log.warning("agent.results_unknown", attempt=attempt, error=error.message)
+
+
+def _said_no(hub: Hub, item: Item, state: str, views: list[FileView]) -> InvalidInput | None:
+    """Why the hub does not take it; None: it has."""
+    try:
+        hub.results(item.work.attempt, item.work.epoch, state, views)
+    except InvalidInput as error:
+        return error
+    return None
 
 
 def _shown(path: Path, folder: Path) -> str:

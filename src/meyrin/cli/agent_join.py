@@ -83,6 +83,11 @@ def _step(number: int, words: str) -> None:
     say(clean(f"[{number}/{_STEPS}] {words}"))
 
 
+def _more(words: str) -> None:
+    """Beneath a step."""
+    say(clean(f"      {words}"))
+
+
 def _default_folder(site: str) -> Path:
     from platformdirs import user_data_path  # noqa: PLC0415 - only where nothing was said
 
@@ -114,7 +119,7 @@ def _look(said: dict[str, Any], environ: dict[str, str]) -> Found:
         words = f"{one.name}: {nodes} of {cores}"
         if one.accelerator_type:
             words += f", {one.accelerators_per_node} {one.accelerator_type} each"
-        say(clean(f"      {words}"))
+        _more(words)
     return found
 
 
@@ -174,16 +179,14 @@ def _try(at: Place, config: AgentConfig, wait_min: int) -> None:
         trial = Trial(batch, config.dir / "trial", part, project)
         attempt = trial.send()
         until_s = time.monotonic() + wait_min * 60
-        outcome = trial.wait(
-            attempt, until_s, time.monotonic, lambda word: say(clean(f"      {word}"))
-        )
+        outcome = trial.wait(attempt, until_s, time.monotonic, _more)
         if outcome is None:
             raise Failed(
                 f"the test job has not ended after {wait_min} min; it stays in the queue",
                 hint="run the same line again later, with a longer --wait: it is found again",
             )
         for line in outcome.output.splitlines()[:5]:
-            say(clean(f"      | {line}"))
+            _more(f"| {line}")
         trial.done(attempt)
         if not outcome.good:
             why = outcome.job.why or outcome.job.end or "no reason was given"
@@ -192,9 +195,9 @@ def _try(at: Place, config: AgentConfig, wait_min: int) -> None:
                 hint=f"look at {at.config} and the batch system's own records, then run this again",
             )
         used = f", {outcome.job.usage.elapsed_s} s measured" if outcome.job.usage else ""
-        say(f"      It ran and was seen to end{used}")
+        _more(f"It ran and was seen to end{used}")
         if news := getattr(batch, "news", ""):
-            say(f"      {news[:1].upper()}{news[1:]}")
+            _more(f"{news[:1].upper()}{news[1:]}")
     finally:
         batch.leave()
         lock.close()
@@ -214,9 +217,9 @@ def _live(session: Session, at: Place) -> int:
     lent = join.wait_until_heard(at, agent, before, until_s, time.monotonic, session.pause)
     _step(6, f"Live: {at.site} answers. Process {agent.pid}, log {at.log}")
     if lent:
-        say(clean(f"      Lent and open for jobs: {', '.join(lent)}"))
+        _more(f"Lent and open for jobs: {', '.join(lent)}")
     else:
-        say(f"      An administrator of the hub now lends it: meyrin site show {at.site}")
-    say(f"      End it: kill {agent.pid}")
-    say(f"      Start it: meyrin agent --config {shlex.quote(str(at.config))}")
+        _more(f"An administrator of the hub now lends it: meyrin site show {at.site}")
+    _more(f"End it: kill {agent.pid}")
+    _more(f"Start it: meyrin agent --config {shlex.quote(str(at.config))}")
     return 0

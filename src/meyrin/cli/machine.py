@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from meyrin.agent.credential import before_of, next_of, read_secret
+from meyrin.agent.credential import before_of, keep, next_of, read_secret
 from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
 from meyrin.client.place import CLIENT_FILE
@@ -172,7 +172,7 @@ class Machine:
             if token is not None and not identity.counts(step, token):
                 token = None
             _, _, fresh = identity.bootstrap(step, getpass.getuser(), fresh_token=token is None)
-        write_private(path, json.dumps({"url": self.url, "token": fresh or token}) + "\n")
+        keep(path, json.dumps({"url": self.url, "token": fresh or token}) + "\n")
 
     def _join(self, site: LocalSite) -> None:
         """Enrol the site once, lend its partition, grant the starter hours for its type."""
@@ -190,10 +190,10 @@ class Machine:
             self._grant_starter(step, home.id, site.partition.charged_type)
             evidence.trust(step, actor, site.name, "site", keys.make(folder / "site.key"))
         if secret is not None:
-            write_private(credential, secret + "\n")
+            keep(credential, secret + "\n")
         config = folder / "agent.toml"
         if not config.exists():
-            write_private(config, agent_toml(self.url, site))
+            keep(config, agent_toml(self.url, site))
         _set_hub(config, self.url)
 
     def _grant_starter(self, step: Step, project_id: str, charged_type: str) -> None:
@@ -337,7 +337,7 @@ def _set_hub(config: Path, url: str) -> None:
     lines = config.read_text(encoding="utf-8").splitlines()
     new = [f'hub = "{url}"' if line.startswith("hub = ") else line for line in lines]
     if new != lines:
-        write_private(config, "\n".join(new) + "\n")
+        keep(config, "\n".join(new) + "\n")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -390,17 +390,6 @@ def wait_until(done: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > end:
             raise Failed(f"{what} did not come up within {seconds:.0f} s")
         time.sleep(0.02)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 600, whole or not at all."""
-    aside = path.with_name(path.name + ".new")
-    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(path)
 
 
 def private_folder(path: Path) -> None:

@@ -31,6 +31,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 LONGEST_REASON = 500  # why a site takes nothing new
 MOST_CHUNKS = 1000  # in one call
+MOST_RUNS = 100_000  # of one attempt
 
 
 class JoinBody(Body):
@@ -174,7 +175,7 @@ class Report(Body):
     results_follow: bool = False
     for_now: bool = False
     rules_mark: Annotated[str, Field(pattern="^[0-9a-f]{0,64}$")] = ""
-    run: Annotated[int, Field(ge=0, le=100_000)] = 0
+    run: Annotated[int, Field(ge=0, le=MOST_RUNS)] = 0
 
 
 class ReportsBody(Body):

@@ -192,6 +192,25 @@ def test_a_job_that_a_plugin_denies_ends_and_holds_up_no_other(tmp_path, monkeyp
     assert len(made.cluster.listed()) == len(NAMES)
 
 
+def test_of_many_that_are_denied_together_slurm_describes_itself_once(tmp_path, monkeypatch):
+    made = Site(tmp_path / "site")
+    made.batch.partitions()
+    obey, describe, described = made.commands._obey, made.batch.transport.describe, []
+    no = no_of(DENIED)
+    monkeypatch.setattr(
+        made.commands, "_obey", lambda name, *more: no if name == "sbatch" else obey(name, *more)
+    )
+    monkeypatch.setattr(made.batch.transport, "describe", lambda: described.append(1) or describe())
+    for name in NAMES:
+        made.submit(name)
+    assert {made.seen(name).end for name in NAMES} == {"not_started"}
+    assert len(described) == 1
+    made.pass_s(2)
+    made.cluster.partition_state = "UP RootOnly=YES"
+    made.submit("later")
+    assert made.seen("later").phase is Phase.HELD, "what was said before counts no more"
+
+
 def test_a_job_that_is_denied_while_slurm_says_nothing_of_partitions_waits(tmp_path, monkeypatch):
     made = Site(tmp_path / "site")
     made.batch.partitions()

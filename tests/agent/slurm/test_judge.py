@@ -16,7 +16,7 @@ from meyrin.agent.slurm.judge import (
     is_of_a_copy,
     live,
     may_go_on,
-    taken_back,
+    queued_again,
     unknown_word,
     usage,
 )
@@ -90,7 +90,7 @@ def test_a_run_that_a_controller_forgot_and_queued_again_may_go_on_to_its_good_e
     assert ending(RUNNING, running) is None
     over = replace(running, runs=(Run(0, "7", 100, end_s=160, code=0),))
     assert not may_go_on(over)
-    assert taken_back(RUNNING, over) == 0
+    assert queued_again(RUNNING, over) == 0
     assert (ending(RUNNING, over).end, ending(RUNNING, over).exit_code) == ("exit", 0)
     ended = (acct("REQUEUED"), rows[1])
     assert not may_go_on(replace(running, accounting=ended))

@@ -195,6 +195,9 @@ def test_a_node_of_two_types_is_told(tmp_path: Path) -> None:
     nodes = tuple(replace(mixed.nodes[0], name=name) for name in names)
     (many,) = left_out(replace(mixed, nodes=nodes))
     assert many == f"{shown} most of: n0, n1, n2 and 47 more"
+    none_of_one = replace(mixed.nodes[0], gres=(Gres("gpu", "a100", 0), Gres("gpu", "h100", 3)))
+    not_there = replace(mixed.nodes[0], state="FUTURE")
+    assert not list(left_out(replace(mixed, nodes=(none_of_one, not_there))))
 
 
 def test_it_is_in_the_log_once(tmp_path: Path, monkeypatch) -> None:

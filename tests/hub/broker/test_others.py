@@ -69,7 +69,7 @@ def test_what_is_over_counts_no_longer(two):
     assert placed(two).site == "alps"
 
 
-def test_a_picture_that_comes_late_changes_nothing(two):
+def test_a_snapshot_that_comes_late_changes_nothing(two):
     tell(two, *full(two))
     tell(two, ago_s=5)
     assert placed(two).site == "baltic"
@@ -110,7 +110,7 @@ def test_a_flood_is_refused(hub):
 
 
 def test_no_site_is_larger_than_a_site_can_be(hub):
-    """Or one picture could take the broker's time and memory."""
+    """Or one snapshot could take the broker's time and memory."""
     (one,) = full(hub)
     vast = [
         one.model_copy(

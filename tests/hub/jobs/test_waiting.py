@@ -285,7 +285,9 @@ def test_a_job_is_cancelled_in_every_state(hub):
     assert hub.balance(allocation).held_s == 0
     assert agent.lease().work == []
     assert hub.states(submitted, admitted, placed) == ["cancelled"] * 3
-    assert hub.detail(placed).job.reason == "cancelled by ada"
+    found = hub.detail(placed)
+    assert found.job.reason == "cancelled by ada"
+    assert found.events[-1].attempt == found.attempts[0].attempt
     hub.books_balance()
 
 

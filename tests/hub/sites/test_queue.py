@@ -1,4 +1,4 @@
-"""The latest picture of a site's queue: replaced, paged, for operators; an outline for all."""
+"""The latest snapshot of a site's queue: replaced, paged, for operators; an outline for all."""
 
 from __future__ import annotations
 

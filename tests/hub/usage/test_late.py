@@ -10,6 +10,7 @@ import pytest
 from tests.hub.facility import CPU, at_once
 
 from meyrin.hub.ledger import service as ledger
+from meyrin.hub.usage import service as usage
 from meyrin.wire.agents import (
     CorrectionBody,
     CorrectionsBody,
@@ -181,6 +182,16 @@ def test_a_correction_to_nothing_gives_all_back(ended):
     assert hub.detail(job).used_s == 0
     tell(agent, correction(work, 12, 2))
     assert hub.detail(job).used_s == 12
+    hub.books_balance()
+
+
+def test_a_site_that_never_ends_to_correct_fills_no_table(ended, monkeypatch):
+    hub, agent, work, job = ended
+    monkeypatch.setattr(usage, "_MOST_LATER", 3)
+    for revision, elapsed_s in enumerate((12, 12, 14, 14, 16), start=1):
+        assert tell(agent, correction(work, elapsed_s, revision)).taken == [work.attempt]
+    assert counted(agent).counted[0].corrections == 3
+    assert hub.detail(job).used_s == 14
     hub.books_balance()
 
 

@@ -340,15 +340,19 @@ def _accelerators(node: NodeFacts) -> tuple[int, str | None]:
 
 def _gpu(node: NodeFacts) -> Gres | None:
     """The accelerators of a node, as one kind: several types count as the most frequent."""
-    gpus = [each for each in node.gres if each.name == "gpu" and each.count > 0]
-    return max(gpus, key=lambda each: each.count) if gpus else None
+    return max(_gpus(node), key=lambda each: each.count, default=None)
+
+
+def _gpus(node: NodeFacts) -> list[Gres]:
+    return [each for each in node.gres if each.name == "gpu" and each.count > 0]
 
 
 def left_out(facts: ClusterFacts) -> Iterator[str]:
-    """What of its nodes no partition of ours has."""
+    """Which of its nodes have accelerators that no partition of ours has, as those of another type
+    count there."""
     nodes: defaultdict[str, list[str]] = defaultdict(list)
-    for node in facts.nodes:
-        types = sorted({each.type or "gpu" for each in node.gres if each.name == "gpu"})
+    for node in filter(exists, facts.nodes):
+        types = sorted({each.type or "gpu" for each in _gpus(node)})
         if len(types) > 1:
             nodes[", ".join(types)].append(node.name)
     for kinds, names in nodes.items():

@@ -39,7 +39,7 @@ from meyrin.agent.slurm.silence import Silence
 from meyrin.agent.slurm.snapshot import entries
 from meyrin.agent.slurm.store import FILE, Job, PutAway, Store
 from meyrin.agent.slurm.transport import ClusterFacts, Submission, Transport
-from meyrin.agent.slurm.usable import shortages, shut
+from meyrin.agent.slurm.usable import shortages
 from meyrin.agent.slurm.watcher import Watcher
 from meyrin.domain.errors import MeyrinError, Unreachable
 from meyrin.domain.patterns import NODE
@@ -115,7 +115,6 @@ class SlurmBatch:
             at_once=at_once,
             silence=self._silence,
             renewed=self._renewed,
-            shut=self._is_shut,
         )
         self.watcher = Watcher(
             self.book,
@@ -300,16 +299,6 @@ class SlurmBatch:
             job.submission, self._known_as(job.place), self._accounts.account(job.project)
         )
 
-    def _is_shut(self, asked: Submission) -> bool:
-        """Whether its partition lets no job of ours in, as Slurm says now; where it says nothing
-        now, it may."""
-        try:
-            facts = self.transport.describe()
-        except Unreachable:
-            return True
-        mine = (part for part in facts.partitions if part.name == asked.partition)
-        return any(shut(part, asked.reservation, facts.user) for part in mine)
-
     def look_up(self, attempts: tuple[str, ...]) -> dict[str, BatchJob]:
         return self.book.seen(attempts)
 
@@ -416,6 +405,7 @@ class SlurmBatch:
         for thread in self._threads:
             thread.join(10)
         self.sender.close()
+        self.spool.close()
         self.transport.close()
         if not any(thread.is_alive() for thread in self._threads):
             self.store.close()

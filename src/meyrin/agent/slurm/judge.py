@@ -83,7 +83,7 @@ class Witnesses:
 def live(seen: BatchJob, row: QueueRow) -> BatchJob:
     """The attempt as the queue lists it: waiting, running, or in a state that we don't know.
 
-    An ending state is not judged here. A job that ran and waits again has been taken back.
+    An ending state is not judged here. A job that ran and waits again was queued again.
     """
     word = base(row.state)
     if word in ENDS:
@@ -156,7 +156,7 @@ def _closes(row: QueueRow, last: AccountingRow | None) -> bool:
     return abs(row.start_s - last.start_s) <= 1
 
 
-def taken_back(seen: BatchJob, w: Witnesses) -> int:
+def queued_again(seen: BatchJob, w: Witnesses) -> int:
     """The number of the run that is still to come, as Slurm's last word was that it queued the job
     again after it had run; 0 when it was not. What the wrapper said of the run before is no end
     of the attempt then."""
@@ -175,7 +175,7 @@ def _awaits(seen: BatchJob, said: Run | None, w: Witnesses) -> bool:
     """Whether a further run is to come after the last that the wrapper spoke of."""
     if _ended_well(w):
         return False
-    return max(seen.run, taken_back(seen, w)) > (0 if said is None else said.number)
+    return max(seen.run, queued_again(seen, w)) > (0 if said is None else said.number)
 
 
 def _ended_well(w: Witnesses) -> bool:
@@ -273,7 +273,7 @@ def _ended(seen: BatchJob, word: str, said: Run | None, w: Witnesses) -> BatchJo
         job,
         start_ms=None if start_s is None else start_s * 1000,
         end_ms=None if end_s is None else end_s * 1000,
-        usage=usage(w, run=last_run),
+        usage=usage(w, last_run=last_run),
         exit_code=code,
         signal=signal,
     )
@@ -359,13 +359,15 @@ def runs_closed(w: Witnesses) -> int:
     return sum(row.end_s is not None and row.elapsed_s is not None for row in rows)
 
 
-def usage(w: Witnesses, *, run: int = 0, mended: bool = False, whole: bool = False) -> Usage | None:
+def usage(
+    w: Witnesses, *, last_run: int = 0, mended: bool = False, whole: bool = False
+) -> Usage | None:
     """What all its runs used. Where accounting has closed any of them: those by accounting, and
     others by the wrapper. Else the wrapper, and the controller's own times of a last run whose end
     it did not see. Of a run whose end none of those saw nothing is counted yet: how long it was is
     not known.
 
-    `run`: the number of the last run, as far as the queue showed it. `mended`: accounting may have
+    `last_run`: its number, as far as the queue showed it. `mended`: accounting may have
     other ends by now than the wrapper saw, and a run is known by its begin. `whole`: accounting is
     known to have every run.
     """
@@ -389,13 +391,13 @@ def usage(w: Witnesses, *, run: int = 0, mended: bool = False, whole: bool = Fal
             source="wrapper" if uncounted else "batch",
         )
     ended = [run for run in w.runs if run.ended]
-    more_s = _seen_by_the_controller(ended, run, w)
+    more_s = _seen_by_the_controller(ended, last_run, w)
     if more_s is not None:
         return Usage(_length(ended) + more_s, _cpu(w.runs), source="queue")
     return Usage(_length(ended), _cpu(w.runs), source="wrapper") if ended else None
 
 
-def _seen_by_the_controller(ended: Sequence[Run], run: int, w: Witnesses) -> int | None:
+def _seen_by_the_controller(ended: Sequence[Run], last_run: int, w: Witnesses) -> int | None:
     """The seconds of the run that the queue has the end of, where that is none of `ended`. They are
     told apart by their numbers, as the clock of a node may be minutes off the controller's."""
     row, said = w.queue, _said(w)
@@ -403,7 +405,7 @@ def _seen_by_the_controller(ended: Sequence[Run], run: int, w: Witnesses) -> int
         return None
     number = row.restarts
     if number is None:  # by commands it is not asked for
-        number = max(run, said.number if said is not None else 0)
+        number = max(last_run, said.number if said is not None else 0)
         if said is not None and row.start_s > (said.end_s or row.start_s) + _CLOCKS_APART_S:
             number = said.number + 1
     if any(each.number == number for each in ended) or is_of_a_copy(row, w):

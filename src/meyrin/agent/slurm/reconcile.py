@@ -82,7 +82,7 @@ class Reconciler:
         for each in left:
             account, user = self._place(each)
             there = _spelt(seen, account, user)
-            if not there or there.lower() in stay.get(account, {self._user.lower()}):
+            if not there or self._stays(there, account, stay):
                 continue
             if self._config.mode == "report":
                 troubles[each.departure] = "limits.mode is report: nothing is changed here"
@@ -113,12 +113,17 @@ class Reconciler:
             outcome, words = "no-user", "they have no user at this site"
         elif not _spelt(seen, account, user):
             outcome, words = "revoked", f"{user} is not in {account}"
-        elif user.lower() in stay.get(account, {self._user.lower()}):
+        elif self._stays(user, account, stay):
             outcome, words = "failed", f"{user} is in {account} for another reason, and stays"
         else:
             outcome, words = "failed", troubles.get(each.departure) or f"{user} is in {account}"
         said = {"departure": each.departure, "outcome": outcome, "words": words[:300]}
         return Revoked.model_validate(said)
+
+    def _stays(self, user: str, account: str, stay: Mapping[str, set[str]]) -> bool:
+        """Whether they may use it for another reason; where the hub names no project that does,
+        only our own user."""
+        return user.lower() in stay.get(account, {self._user.lower()})
 
     def _place(self, each: Left) -> tuple[str, str]:
         """The account of the project and the user of the person; no user where none is named."""

@@ -34,11 +34,13 @@ from meyrin.agent.slurm.spool import FENCED, Spool
 from meyrin.agent.slurm.store import Job, Stage
 from meyrin.agent.slurm.transport import (
     AccountingRow,
+    ClusterFacts,
     NotAccepted,
     QueueRow,
     Submission,
     Transport,
 )
+from meyrin.agent.slurm.usable import shut
 from meyrin.domain.errors import Unreachable
 
 log = structlog.get_logger("meyrin.slurm")
@@ -58,8 +60,7 @@ _OLDEST_S = 35 * 86_400  # a copy of the agent's folder that is still minded
 
 
 class Sender:
-    """`doubt_s` is how long a doubt is left alone, `shut` whether a partition lets no job of ours
-    in."""
+    """`doubt_s` is how long a doubt is left alone."""
 
     def __init__(
         self,
@@ -72,16 +73,16 @@ class Sender:
         at_once: int,
         silence: Silence,
         renewed: Callable[[Job], Submission],
-        shut: Callable[[Submission], bool],
     ) -> None:
         self.book, self.spool, self.transport = book, spool, transport
-        self._silence, self._renewed, self._shut = silence, renewed, shut
+        self._silence, self._renewed = silence, renewed
         self.clock_s, self._doubt_s = clock_s, doubt_s
         self.width = self._wanted = at_once
         self._flying: set[str] = set()
         self._full = Full()
         self._partition_refused = False
         self._no_more: dict[Queue, NotAccepted] = {}  # said in this round
+        self._described: tuple[int, ClusterFacts] | None = None  # when, and what Slurm said
         self._pool = ThreadPoolExecutor(at_once, "sbatch") if at_once > 1 else None
         self.silent_until_s = 0.0
         self._silent_since_s: int | None = None
@@ -180,8 +181,8 @@ class Sender:
                 replace(job.submission, script=self.spool.wrapper(attempt))
             )
         except NotAccepted as said_no:
-            shut = said_no.denied and self._shut(job.submission)
-            no = NotAccepted(said_no.why, later=True) if shut else said_no
+            held_up = said_no.denied and self._is_shut(job.submission)
+            no = NotAccepted(said_no.why, later=True) if held_up else said_no
             if no.later:
                 self._no_more[queue_of(job)] = no
             return no
@@ -190,6 +191,19 @@ class Sender:
             return doubt
         except OSError as error:
             return error
+
+    def _is_shut(self, asked: Submission) -> bool:
+        """Whether its partition lets no job of ours in, as Slurm says in this second: many may be
+        denied together. Where it says nothing, it may be so."""
+        now, known = self.clock_s(), self._described
+        try:
+            if known is None or known[0] != now:
+                known = self._described = now, self.transport.describe()
+        except Unreachable:
+            return True
+        facts = known[1]
+        mine = (part for part in facts.partitions if part.name == asked.partition)
+        return any(shut(part, asked.reservation, facts.user) for part in mine)
 
     def _say(self, held: Iterable[tuple[Job, str]]) -> None:
         """Tell what these wait for, where it is not what was told."""

@@ -18,9 +18,8 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -34,6 +33,7 @@ from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.within import at_once
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import LAST_S
+from meyrin.wire.agents import MOST_RUNS
 
 log = structlog.get_logger("meyrin.slurm")
 _TIMES = re.compile(r"(\d{1,9})m(\d\d?)[.,](\d+)s (\d{1,9})m(\d\d?)[.,](\d+)s", re.ASCII)
@@ -53,7 +53,6 @@ _PLAIN = re.compile(r"(SLURM|MEYRIN)_[A-Za-z0-9_]+\Z")
 MAX_ONE = 128 * 1024 - 1  # MAX_ARG_STRLEN of Linux
 MAX_ALL = 1_500_000
 FENCED = "nobody"
-_MOST_RUNS = 100_000  # as reports have it
 _LONGEST = 1 << 16  # of a fact, in characters
 _SYNCS = 16  # at the same time
 TOLD = ("start", "end", "never")  # facts that are also told at once, where nodes can
@@ -109,6 +108,7 @@ class Spool:
         self._news = str(self.root / "news")
         self._stuck: set[str] = set()  # names in there that can't be removed
         self._inviting = threading.Lock()
+        self._hands = ThreadPoolExecutor(_SYNCS, "spool")
         for folder in (self._attempts, self._news):
             os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103
         sync_folder(self.root)
@@ -126,17 +126,18 @@ class Spool:
         """Write what wrappers need, by attempt its script and job file; on disk when it returns.
         The same again is no harm. Returns for which it could not be done, and why. `together`:
         many at the same time, which a disk takes as one."""
-        with ExitStack() as stack:
-            each: Callable[..., Iterable[OSError | None]] = map
-            if together and len(needs) > 1:
-                each = stack.enter_context(ThreadPoolExecutor(_SYNCS, "spool")).map
-            answers = zip(needs, each(self._prepare, needs, needs.values()), strict=True)
-            failed = {attempt: error for attempt, error in answers if error is not None}
+        each = self._hands.map if together and len(needs) > 1 else map
+        answers = zip(needs, each(self._prepare, needs, needs.values()), strict=True)
+        failed = {attempt: error for attempt, error in answers if error is not None}
         try:
             sync_folder(self._attempts)
         except OSError as error:
             return dict.fromkeys(needs, error)
         return failed
+
+    def close(self) -> None:
+        """Nothing is prepared any more."""
+        self._hands.shutdown(wait=False)
 
     def _prepare(self, attempt: str, needs: tuple[str, str]) -> OSError | None:
         folder = self.folder(attempt)
@@ -184,7 +185,7 @@ class Spool:
             return []
         for name in sorted(names, reverse=True):  # start before never before end
             kind, _, text = name.partition(".")
-            number = _number(text, _MOST_RUNS)
+            number = _number(text, MOST_RUNS)
             if kind in _READ and number is not None:
                 run = self._fact(attempt, kind, number, found.get(number))
                 if run is not None:
@@ -196,7 +197,7 @@ class Spool:
         shared file system, a file that is opened is not."""
         if news.kind not in _READ:
             return None
-        number = _number(news.file.rsplit(".", 2)[1], _MOST_RUNS)
+        number = _number(news.file.rsplit(".", 2)[1], MOST_RUNS)
         return None if number is None else self._fact(news.attempt, news.kind, number)
 
     def seconds(self, attempt: str) -> list[int]:

@@ -413,7 +413,7 @@ class Watcher:
 
 def _to_run_again(job: Job, w: Witnesses) -> int:
     """The run that is to come; 0 when none is. Only a job that may be queued again has one."""
-    return judge.taken_back(job.seen, w) if job.submission.requeue else 0
+    return judge.queued_again(job.seen, w) if job.submission.requeue else 0
 
 
 def _shown_missing(now: int) -> Callable[[Job], None]:

@@ -447,13 +447,13 @@ def _measured(each: Report, attempt: sa.Row[Any]) -> list[usage.Measured]:
 
 
 def take_queue(step: Step, site_id: str, body: QueueBody) -> None:
-    """Keep the site's picture of its own queue in place of the one before."""
+    """Keep the site's snapshot of its own queue in place of the one before."""
     _check_incarnation(step, site_id, body.incarnation)
     queue.keep(step, site_id, body.at_ms, body.jobs, body.left_out, body.others)
 
 
 def forget_queue(step: Step, site_id: str, incarnation: str) -> None:
-    """Drop the site's picture."""
+    """Drop the site's snapshot."""
     _check_incarnation(step, site_id, incarnation)
     queue.forget(step, site_id)
 

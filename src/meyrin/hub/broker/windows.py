@@ -28,8 +28,8 @@ class Passed:
     version of the world; which of them stay in sight, and which of these had to wait for room."""
 
     version: int = -1
-    after: attempts.Place = attempts.FIRST
-    paid_after: attempts.Place = attempts.FIRST
+    after: attempts.Turn = attempts.FIRST
+    paid_after: attempts.Turn = attempts.FIRST
     kept: frozenset[int] = frozenset()
     waited: frozenset[int] = frozenset()
 
@@ -40,8 +40,8 @@ class Window:
     those that do not only pay; `last`: nobody is behind."""
 
     rows: tuple[sa.Row[Any], ...] = ()
-    after: attempts.Place = attempts.FIRST
-    paid_after: attempts.Place = attempts.FIRST
+    after: attempts.Turn = attempts.FIRST
+    paid_after: attempts.Turn = attempts.FIRST
     more: bool = False
     last: bool = True
 
@@ -62,7 +62,7 @@ def read(step: Step, most: int, passed: Passed) -> Window:
     )
 
 
-def _end(rows: list[sa.Row[Any]], before: attempts.Place) -> attempts.Place:
+def _end(rows: list[sa.Row[Any]], before: attempts.Turn) -> attempts.Turn:
     return (rows[-1].nice, rows[-1].id) if rows else before
 
 

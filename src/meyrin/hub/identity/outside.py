@@ -87,7 +87,7 @@ def begin(step: Step, page: str) -> Begun:
     return begun
 
 
-def take_back(step: Step, state: str, browser: str) -> Back:
+def take_login(step: Step, state: str, browser: str) -> Back:
     """The log-in that this browser began, once. NotLoggedIn for anything else."""
     row = store.take_login(step, digest_of(state), digest_of(browser)) if state else None
     if row is None:

@@ -94,7 +94,7 @@ def back(
     browser = request.cookies.get(outside.LOGIN_COOKIE, "")
     try:
         with call.write() as step:
-            begun = outside.take_back(step, state, browser)
+            begun = outside.take_login(step, state, browser)
         if error or not code:
             return render("Not logged in", f"The provider says: {error[:100] or 'nothing'}.", 401,
                           begun.page)  # fmt: skip

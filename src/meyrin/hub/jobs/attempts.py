@@ -43,8 +43,8 @@ _TAKEN_TOGETHER = (
     .where(IS_LIVE, _TAKES_ROOM)
     .group_by(_a.site, _a.partition)
 )
-Place = tuple[int, int]  # in the order in which waiting jobs are read: nice, number
-FIRST: Place = (-(2**31), 0)  # before everybody
+Turn = tuple[int, int]  # in the order in which waiting jobs are read: nice, number
+FIRST: Turn = (-(2**31), 0)  # before everybody
 _ALL_ADMITTED = sa.select(jobs).where(IS_WAITING, _j.state == str(JobState.ADMITTED))
 _STILL_ADMITTED = _ALL_ADMITTED.where(one_of(_j.id, "ids")).order_by(_j.nice, _j.id)
 _AFTER = sa.tuple_(
@@ -118,7 +118,7 @@ def waiting(
     step: Step,
     most: int,
     *,
-    after: Place = FIRST,
+    after: Turn = FIRST,
     of: Collection[str] = (),
     but: Collection[str] = (),
 ) -> list[sa.Row[Any]]:

@@ -21,10 +21,7 @@ def find(step: Step, actor: Actor, label: str) -> list[sa.Row[Any]]:
     Raises NotFound when there is none or the caller may not see it, InvalidInput for a label
     that can't be one.
     """
-    number, task = _read(label)
-    if task is not None:
-        return [find_first(step, actor, label)]
-    where = sa.or_(jobs.c.id == number, jobs.c.family == number)
+    where = _where(label, whole=True)
     rows = step.rows(sa.select(jobs).where(where).order_by(jobs.c.id))
     rows = [row for row in rows if actor.in_project(row.project_id)]
     if not rows:
@@ -34,24 +31,24 @@ def find(step: Step, actor: Actor, label: str) -> list[sa.Row[Any]]:
 
 def find_first(step: Step, actor: Actor, label: str) -> sa.Row[Any]:
     """The first of those that `find` finds; an array's other elements are not read."""
-    number, task = _read(label)
-    if task is None:  # an array has the number of its first element
-        where = jobs.c.id == number
-    else:
-        where = sa.and_(jobs.c.family == number, jobs.c.task == task)
-    row = step.one(sa.select(jobs).where(where))
+    row = step.one(sa.select(jobs).where(_where(label, whole=False)))
     if row is None or not actor.in_project(row.project_id):
         raise _no_job(label)
     return row
 
 
-def _read(label: str) -> tuple[int, int | None]:
+def _where(label: str, *, whole: bool) -> sa.ColumnElement[bool]:
+    """Which job is meant; of an array's number all its elements if `whole`, else the first."""
     match = _LABEL.match(label)
     if not match:
         raise InvalidInput(
             f"{label!r} is no job", hint="write its number, or NUMBER_TASK in an array", field="job"
         )
-    return int(match[1]), None if match[2] is None else int(match[2])
+    number = int(match[1])
+    if match[2] is not None:
+        return sa.and_(jobs.c.family == number, jobs.c.task == int(match[2]))
+    first = jobs.c.id == number  # an array has the number of its first element
+    return sa.or_(first, jobs.c.family == number) if whole else first
 
 
 def _no_job(label: str) -> NotFound:

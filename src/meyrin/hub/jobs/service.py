@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -245,21 +245,18 @@ def cancel(step: Step, actor: Actor, label: str) -> CancelReply:
 
 def end(step: Step, job_ids: Iterable[int], why: str) -> CancelReply:
     """End these jobs, as `cancel` does; for rooms that know why."""
-    rows = change.locked(step, job_ids)
-    early = [r for r in rows.values() if JobState(r.state) not in ENDED | AT_SITE]
-    at_site = [r for r in rows.values() if JobState(r.state) in AT_SITE]
-    placed = [r.attempt for r in early if r.state == JobState.PLACED]
-    if placed:
-        tries.close_unleased(step, placed, why)
-        ledger.void(step, placed, why)
+    return end_rows(step, change.locked(step, job_ids).values(), why, JobState.CANCELLED)
+
+
+def end_rows(step: Step, rows: Collection[sa.Row[Any]], why: str, state: JobState) -> CancelReply:
+    """As `end`, jobs that are locked; what no agent knows of is in `state` then."""
+    early = [row for row in rows if JobState(row.state) not in ENDED | AT_SITE]
+    at_site = [row for row in rows if JobState(row.state) in AT_SITE]
+    close_placed(step, early, why)
+    now = ((state, step.now_ms),)
     change.apply(
         step,
-        [
-            change.Move(
-                row, ((JobState.CANCELLED, step.now_ms),), detail=why, values={"reason": why}
-            )
-            for row in early
-        ],
+        [change.Move(r, now, r.attempt, detail=why, values={"reason": why}) for r in early],
     )
     if at_site:
         tries.ask_end(step, [row.attempt for row in at_site], why)
@@ -268,8 +265,17 @@ def end(step: Step, job_ids: Iterable[int], why: str) -> CancelReply:
     return CancelReply(
         ended=[r.id for r in early],
         asked=[r.id for r in at_site],
-        already=[r.id for r in rows.values() if JobState(r.state) in ENDED],
+        already=[r.id for r in rows if JobState(r.state) in ENDED],
     )
+
+
+def close_placed(step: Step, rows: Iterable[sa.Row[Any]], why: str) -> None:
+    """End the attempts of those of the jobs that are placed, which no agent has taken, and give
+    their hours back; the jobs are locked, and to be moved by the caller."""
+    placed = [row.attempt for row in rows if row.state == JobState.PLACED]
+    if placed:
+        tries.close_unleased(step, placed, why)
+        ledger.void(step, placed, why)
 
 
 def release(step: Step, actor: Actor, label: str) -> list[int]:

@@ -5,15 +5,14 @@ Under the lock that an agent's lease takes: what an agent has heard of is only e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from meyrin.domain.states import JobState
-from meyrin.hub.jobs import attempts as tries
 from meyrin.hub.jobs import change
+from meyrin.hub.jobs.service import close_placed, end_rows
 from meyrin.hub.jobs.store import IS_LIVE, attempts, jobs
-from meyrin.hub.ledger import service as ledger
 from meyrin.hub.plumbing.bulk import one_of
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.sites import presence
@@ -51,9 +50,15 @@ def take_back(step: Step) -> int:
     lent = [
         f"{p.site}/{p.partition.name}" for p in places if p.offered and p.silent_since_s is None
     ]
-    found = step.rows(_PLACED_ELSEWHERE, open=lent)
+    rows = _locked(step, step.rows(_PLACED_ELSEWHERE, open=lent), JobState.PLACED)
+    why = "no agent took it"
+    close_placed(step, rows, why)
     values = {"attempt": None, "site": None, "partition": None}
-    return len(_end_placed(step, found, JobState.ADMITTED, "no agent took it", values))
+    now = ((JobState.ADMITTED, step.now_ms),)
+    change.apply(
+        step, [change.Move(row, now, row.attempt, detail=why, values=dict(values)) for row in rows]
+    )
+    return len(rows)
 
 
 def end_late(step: Step) -> int:
@@ -62,38 +67,16 @@ def end_late(step: Step) -> int:
     silent, or that this hub does not know yet, has not told so. Returns how many were ended or
     asked to end."""
     found = step.rows(_TOO_LATE, heard=presence.steady(step), now_s=step.now_s)
-    ended = _end_placed(step, found, JobState.EXPIRED, "deadline", {"reason": "deadline"})
-    rows = change.locked(step, [row.job_id for row in found if row.id not in ended])
-    asked = [row for row in rows.values() if row.state in (JobState.LEASED, JobState.QUEUED)]
-    if asked:
-        tries.ask_end(step, [row.attempt for row in asked], "deadline")
-    for row in asked:
-        step.ring(f"site:{row.site}")
-    return len(ended) + len(asked)
+    rows = _locked(step, found, JobState.PLACED, JobState.LEASED, JobState.QUEUED)
+    reply = end_rows(step, rows, "deadline", JobState.EXPIRED)
+    return len(reply.ended) + len(reply.asked)
 
 
-def _end_placed(
-    step: Step,
-    found: list[sa.Row[tuple[str, int]]],
-    state: JobState,
-    why: str,
-    values: Mapping[str, str | None],
-) -> frozenset[str]:
-    """End those of the attempts that no agent has taken, give their hours back, and move their
-    jobs; which were."""
+def _locked(
+    step: Step, found: list[sa.Row[tuple[str, int]]], *states: JobState
+) -> list[sa.Row[Any]]:
+    """The jobs of the attempts that were found, locked, as far as they still have them and are in
+    one of the states."""
     wanted = {row.id for row in found}
-    rows = [
-        row
-        for row in change.locked(step, [one.job_id for one in found]).values()
-        if row.state == JobState.PLACED and row.attempt in wanted
-    ]
-    ended = [row.attempt for row in rows]
-    if ended:
-        tries.close_unleased(step, ended, why)
-        ledger.void(step, ended, why)
-    moves = [
-        change.Move(row, ((state, step.now_ms),), row.attempt, detail=why, values=dict(values))
-        for row in rows
-    ]
-    change.apply(step, moves)
-    return frozenset(ended)
+    rows = change.locked(step, [row.job_id for row in found]).values()
+    return [row for row in rows if row.attempt in wanted and row.state in states]

@@ -1,6 +1,6 @@
-"""The latest picture that a site gave of its own queue, and what its accounts and limits lack.
+"""The latest snapshot that a site gave of its own queue.
 
-One row per site: the next picture replaces it. Nothing in it names a person.
+One row per site: the next one replaces it. Nothing in it names a person.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meyrin.wire.queue import Others, PartitionQueue, QueuedJob
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Snapshot:
     """`jobs` are one page, in the order told; `following` is the `after` of the next."""
 
     at_ms: int | None = None
@@ -36,8 +36,8 @@ def keep(
     left_out: int = 0,
     by_others: Sequence[Others] = (),
 ) -> None:
-    """Replace the site's picture; an earlier one that comes late is dropped."""
-    # an agent's clock that runs ahead must not keep later pictures out
+    """Replace the site's snapshot; an earlier one that comes late is dropped."""
+    # an agent's clock that runs ahead must not keep later ones out
     at_ms = min(at_ms, step.now_ms)
     told = json.dumps([each.model_dump(mode="json") for each in jobs], separators=(",", ":"))
     row = {
@@ -78,16 +78,16 @@ def _of_partition(name: str, jobs: Sequence[QueuedJob]) -> PartitionQueue:
     )
 
 
-def picture(step: Step, actor: Actor, name: str, after: str, limit: int) -> Picture:
-    """The whole picture, a page at a time. For the site's operators. Two queries."""
+def latest(step: Step, actor: Actor, name: str, after: str, limit: int) -> Snapshot:
+    """The whole snapshot, a page at a time. For the site's operators. Two queries."""
     site = service.operated(step, actor, name)
     row = store.latest(step, store.site_queues, site)
     if row is None:
-        return Picture()
+        return Snapshot()
     start = number(after) or 0
     jobs = json.loads(zlib.decompress(row.jobs))
     page = jobs[start : start + limit]
-    return Picture(
+    return Snapshot(
         at_ms=row.at_ms,
         left_out=row.left_out,
         partitions=_partitions(row.summary),
@@ -96,12 +96,12 @@ def picture(step: Step, actor: Actor, name: str, after: str, limit: int) -> Pict
     )
 
 
-def outline(step: Step, site_id: str) -> Picture:
-    """The picture without its jobs, for everybody. One query."""
+def outline(step: Step, site_id: str) -> Snapshot:
+    """The snapshot without its jobs, for everybody. One query."""
     row = store.latest(step, store.site_queues, site_id, without="jobs")
     if row is None:
-        return Picture()
-    return Picture(row.at_ms, row.left_out, _partitions(row.summary))
+        return Snapshot()
+    return Snapshot(row.at_ms, row.left_out, _partitions(row.summary))
 
 
 def _partitions(summary_kept: list[dict[str, object]]) -> tuple[PartitionQueue, ...]:

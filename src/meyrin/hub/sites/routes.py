@@ -115,7 +115,7 @@ def credentials(name: str, call: Operator, after: After = "", limit: Limit = 50)
 def site_queue(name: str, call: Operator, after: After = "", limit: Limit = 50) -> SiteQueue:
     """The site's whole queue as its agent told it last, in pseudonyms, by priority."""
     with call.read() as step:
-        found = queue.picture(step, call.actor, name, after, limit)
+        found = queue.latest(step, call.actor, name, after, limit)
     return SiteQueue(
         site=name,
         at_ms=found.at_ms,

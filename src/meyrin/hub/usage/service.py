@@ -26,6 +26,7 @@ from meyrin.hub.usage.store import usage_records
 from meyrin.wire.agents import UsageBody
 
 _CLOCKS_APART_S = 86_400  # a site's from the hub's, generously
+_MOST_LATER = 10_000  # records of an attempt: agents look again each hour for 400 days at most
 log = structlog.get_logger("meyrin.hub")
 _FACTS = ("elapsed_s", "used_s", "cpu_ms", "max_rss_kb", "energy_j", "source")
 
@@ -158,9 +159,14 @@ def _is_news(each: Measured, known: sa.Row[Any] | None) -> bool:
     if known is None or each.revision < known.revision:
         return False
     facts = _facts(each)
-    return each.revision > known.revision or any(
-        facts[name] != getattr(known, name) for name in _FACTS
-    )
+    if each.revision == known.revision and all(
+        facts[name] == getattr(known, name) for name in _FACTS
+    ):
+        return False
+    if known.version >= _MOST_LATER:
+        log.warning("usage.corrected_too_often", attempt=each.attempt, times=known.version)
+        return False
+    return True
 
 
 def _facts(each: Measured) -> dict[str, Any]:
