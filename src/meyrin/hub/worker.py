@@ -18,7 +18,7 @@ from meyrin.hub.calls import service as calls
 from meyrin.hub.calls.modes.file import Mode
 from meyrin.hub.jobs import attempts, keeping, leaving, sweeping
 from meyrin.hub.owners import service as owners
-from meyrin.hub.plumbing import collector, turns
+from meyrin.hub.plumbing import memory, turns
 from meyrin.hub.plumbing.blobs import Blobs
 from meyrin.hub.plumbing.database import Database, Step
 from meyrin.hub.plumbing.world import BROKER
@@ -62,7 +62,8 @@ class Worker:
         self._left_ms = 0
 
     def start(self) -> None:
-        collector.seldom()
+        memory.few_heaps()
+        memory.seldom()
         self._compiler.start()
         self._thread.start()
 

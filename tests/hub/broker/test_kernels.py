@@ -31,7 +31,7 @@ url, folder = sys.argv[1:]
 hub = facility.make(url, Path(folder))
 hub.site("alps", facility.CPU)
 hub.award("lab")
-loaded = lambda: [name for name in ("numpy", "numba", "llvmlite") if name in sys.modules]
+loaded = lambda: [name for name in ("numpy", "numba", "llvmlite", "psycopg") if name in sys.modules]
 worker = Worker(hub.database)
 worker.start()
 said = [hub.client("ada").get(path).status_code for path in ("/api/v1/jobs", "/api/v1/policy")]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
@@ -78,6 +77,8 @@ def insert(conn: sa.Connection, table: sa.Table, rows: list[Row]) -> None:
     if conn.dialect.name != "postgresql" or len(rows) < _FEW:
         conn.execute(_plain(table), rows)
         return
+    import psycopg  # noqa: PLC0415 - 7 MB that a hub on SQLite does without
+
     names = list(rows[0])
     dumps = [_as_json if isinstance(table.c[name].type, sa.JSON) else None for name in names]
     quoted = ", ".join(f'"{name}"' for name in names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 
-import psycopg
 import structlog
 
 from meyrin.hub.plumbing.bell import Bell
@@ -47,16 +46,15 @@ class Relay:
             self._thread.join(5)
 
     def _run(self) -> None:
+        import psycopg  # noqa: PLC0415 - 7 MB that a hub on SQLite does without
+
         while not self._stop.is_set():
             try:
-                self._listen()
+                with psycopg.connect(self.url, autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    while not self._stop.is_set():
+                        for notice in connection.notifies(timeout=1.0):
+                            self.bell.ring(notice.payload.split("\n"))
             except psycopg.Error as error:
                 log.warning("relay.lost", error=str(error).strip())
                 self._stop.wait(2)
-
-    def _listen(self) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"LISTEN {CHANNEL}")
-            while not self._stop.is_set():
-                for notice in connection.notifies(timeout=1.0):
-                    self.bell.ring(notice.payload.split("\n"))
