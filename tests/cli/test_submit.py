@@ -11,6 +11,7 @@ from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, refused
 
 from meyrin.client.api import Client
+from meyrin.client.connection import AGAIN
 from meyrin.client.sbatch.options import HONOURED
 from meyrin.domain import errors
 
@@ -105,6 +106,19 @@ def test_wait_ends_with_the_jobs_exit_code(
     assert str(ending.get("reason", "")) in said.err
 
 
+def test_a_hub_that_is_lost_while_waiting_leaves_the_jobs_number(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    """Without it a program could only submit again, and pay twice."""
+    hub.fail("GET /jobs/1", "drop", times=999)
+    assert meyrin("submit", "--wait", "--json", "train.sh") == 6
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert error["facts"]["job"] == "1"
+    assert "job 1 was submitted, don't submit it again" in error["hint"]
+    assert AGAIN not in said.err
+
+
 def test_wait_for_an_array_is_its_worst_element(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:
@@ -187,6 +201,7 @@ def test_when_all_replies_are_lost_the_key_is_told(
     said = capsys.readouterr().err
     (key,) = hub.keys
     assert f"--idempotency-key={key}" in said
+    assert AGAIN not in said, "without the key it would be a second job"
     assert meyrin("submit", f"--idempotency-key={key}", "train.sh") == 0
     said_now = capsys.readouterr()
     assert said_now.out == "Submitted batch job 1\n"

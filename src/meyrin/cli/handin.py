@@ -6,8 +6,8 @@ Whatever happens on the way, the user learns whether there is a job now.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,8 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
     except (Unreachable, Failed) as error:
         if "idempotency_key" in error.facts:
             raise  # it is another request's: to repeat it would not help
-        raise _with_key(error, key) from error
+        _name_key(error, key)
+        raise
 
 
 def _with_inputs(
@@ -151,11 +152,31 @@ def _settle(hub: Client, request: JobRequest, key: str) -> str:
     return f"the hub had nothing yet; job {accepted.job} was cancelled before it went anywhere"
 
 
-def _with_key(error: MeyrinError, key: str) -> MeyrinError:
-    """The error with the way to repeat that can't make two jobs."""
+def _name_key(error: MeyrinError, key: str) -> None:
+    """The way to repeat that can't make two jobs."""
     way = f"repeat the same command with --idempotency-key={key}: it can't make a second job"
     if error.facts.get("sent") is False:
         way = "nothing was submitted"
-    hint = f"{error.hint}\n{way}" if error.hint else way
-    facts = {**error.facts, "idempotency_key": key}
-    return type(error)(error.message, hint=hint, **facts)
+    _add_way(error, way, idempotency_key=key)
+
+
+@contextmanager
+def way_back(label: str) -> Iterator[None]:
+    """What goes wrong once there is a job names it: the same command would make another."""
+    try:
+        yield
+    except MeyrinError as error:
+        way = (
+            f"job {label} was submitted, don't submit it again: `meyrin logs -f {label}` comes"
+            f" back to it, `meyrin cancel {label}` ends it"
+        )
+        _add_way(error, way, job=label)
+        raise
+
+
+def _add_way(error: MeyrinError, way: str, **facts: object) -> None:
+    """Say the way out of the whole command, not only that of one call to the hub."""
+    from meyrin.client.connection import AGAIN  # noqa: PLC0415
+
+    error.hint = way if error.hint in {"", AGAIN} else f"{error.hint}\n{way}"
+    error.facts = {**error.facts, **facts}

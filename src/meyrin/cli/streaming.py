@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from meyrin.cli.cut import say_cut
 from meyrin.cli.exits import INTERRUPTED
+from meyrin.cli.handin import way_back
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import ERASE, clean, clock_time, is_terminal, say
 from meyrin.domain.errors import MeyrinError
@@ -61,7 +62,7 @@ class Streaming:
         """Stream until the end; the exit code that a shell would see of the job."""
         if not self._quiet and not self._line:
             say(f"job {self._label}")
-        with self._signals():
+        with way_back(self._label), self._signals():
             from meyrin.client.streams import begin  # noqa: PLC0415
 
             begin(self._hub, self._label, self._queue.put)
@@ -87,7 +88,6 @@ class Streaming:
             told = self._queue.get()
             if isinstance(told, Exception):
                 self._erase()
-                say(f"job {self._label} goes on without us; `meyrin logs -f {self._label}`")
                 raise told
             if isinstance(told, signal.Signals):
                 self._on_signal(told)
@@ -208,3 +208,6 @@ class Streaming:
                 self._hub.cancel(self._label)
         except _Signalled:
             say("the hub has not confirmed that")
+        except MeyrinError:
+            say("the hub has not confirmed that")
+            raise

@@ -150,9 +150,12 @@ def _say_where(hub: Client, label: str) -> None:
 
 
 def _wait(hub: Client, label: str) -> tuple[int, dict[str, object]]:
+    from meyrin.cli.handin import way_back  # noqa: PLC0415
+
     try:
-        ended = hub.wait(label)
-        status = hub.exit_status(ended)
+        with way_back(label):
+            ended = hub.wait(label)
+            status = hub.exit_status(ended)
     except KeyboardInterrupt:
         say(f"job {label} goes on; `meyrin logs -f {label}` comes back to it")
         return INTERRUPTED, {"state": "unknown", "exit_status": None}

@@ -32,7 +32,7 @@ TRIES = 5
 PATIENCE = 14  # tries of whoever waits for a job, after the first: about a minute and a half
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
-_AGAIN = "run the same command again; nothing is done twice"
+AGAIN = "run the same command again; nothing is done twice"
 _LOOK_FIRST = "it may have been done: look before you repeat it"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -83,7 +83,7 @@ class Connection:
 
     def clock_ms(self) -> int | None:
         """The hub's clock, to the second, from the date of an answer; None when it has none."""
-        with self._naming(_AGAIN):
+        with self._naming(AGAIN):
             date = self._http.get("/agent/self").headers.get("date", "")
         try:
             return int(parsedate_to_datetime(date).timestamp() * 1000)
@@ -119,7 +119,7 @@ class Connection:
         self.pause(longest * (0.5 + 0.5 * self._chance()))
 
     def _once(self, method: str, path: str, repeatable: bool, **said: Any) -> httpx2.Response:
-        with self._naming(_AGAIN if repeatable else _LOOK_FIRST):
+        with self._naming(AGAIN if repeatable else _LOOK_FIRST):
             response = self._http.request(method, path, **said)
         if response.status_code >= 400:
             raise from_reply(response.status_code, response.content, self.url)
@@ -131,7 +131,7 @@ class Connection:
         """An answer that is read piece by piece; the caller repeats, since only it knows where."""
         self._silence.waits()
         try:
-            with self._naming(_AGAIN), self._http.stream(method, path, **said) as response:
+            with self._naming(AGAIN), self._http.stream(method, path, **said) as response:
                 if response.status_code >= 400:
                     raise from_reply(response.status_code, response.read(), self.url)
                 self._refuse_redirect(response)
