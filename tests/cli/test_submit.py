@@ -265,7 +265,8 @@ def test_ctrl_c_in_an_upload_submits_nothing(
     assert "nothing was submitted" in capsys.readouterr().err
 
 
-def test_no_hub(meyrin: Meyrin, capsys: Capture) -> None:
+def test_no_hub(meyrin: Meyrin, environ: dict[str, str], capsys: Capture) -> None:
+    del environ["MEYRIN_HUB"]  # whose the token is
     assert meyrin("submit", "--hub", "http://127.0.0.1:9", "train.sh") == 6
     said = capsys.readouterr().err
     assert "no hub answers at http://127.0.0.1:9" in said
