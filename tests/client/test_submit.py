@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tests.client.fakehub import TOKEN, FakeHub, refused
 
@@ -56,6 +58,28 @@ def test_nobody_listens() -> None:
     ):
         client.job(1)
     assert "meyrin up" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:port"),
+        ("SSL_CERT_FILE", "/none"),
+        ("SSL_CERT_FILE", os.devnull),
+    ],
+)
+def test_a_proxy_or_certificates_of_no_use_are_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(errors.InvalidInput, match=r"https://hub\.example") as caught:
+        Client("https://hub.example", TOKEN)
+    assert variable in caught.value.hint
+    if "PROXY" in variable:
+        monkeypatch.setenv("NO_PROXY", "*")
+        Client("https://hub.example", TOKEN).close()
 
 
 def test_what_is_not_safe_to_repeat_is_sent_once(client: Client, hub: FakeHub) -> None:

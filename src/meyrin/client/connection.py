@@ -60,15 +60,16 @@ class Connection:
         self._chance = chance
         self.tries = tries
         self._silence = Silence(on_silence)
-        self._http = httpx2.Client(
-            base_url=f"{url}/api/v1",
-            headers=_bearer(token) | {"accept": "application/json"},
-            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
-            transport=transport,
-            # no certificates are loaded where none are used, and no proxy stands on this machine
-            verify=parts.scheme == "https",
-            trust_env=parts.hostname not in _LOOPBACK,
-        )
+        with naming_surroundings(url):
+            self._http = httpx2.Client(
+                base_url=f"{url}/api/v1",
+                headers=_bearer(token) | {"accept": "application/json"},
+                timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+                transport=transport,
+                # no certificates are loaded where none are used; no proxy stands on this machine
+                verify=parts.scheme == "https",
+                trust_env=parts.hostname not in _LOOPBACK,
+            )
 
     def close(self) -> None:
         self._silence.close()
@@ -188,6 +189,28 @@ class Connection:
             ) from error
         except httpx2.DecodingError as error:
             raise Unreachable(f"{self.url} sent an answer that can't be unpacked") from error
+
+
+@contextmanager
+def naming_surroundings(address: str) -> Iterator[None]:
+    """Turn a proxy or certificates of the environment that can't be used into InvalidInput."""
+    import httpx2  # noqa: PLC0415
+
+    try:
+        yield
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        why = "a socks proxy is not spoken to" if isinstance(error, ImportError) else str(error)
+        raise InvalidInput(
+            f"{address} can't be reached by the proxy that the environment names: {why}",
+            hint="give an http:// proxy in ALL_PROXY or HTTPS_PROXY, or NO_PROXY='*' to do without",
+            field="ALL_PROXY",
+        ) from error
+    except OSError as error:
+        raise InvalidInput(
+            f"the certificates to know {address} by can't be read: {error.strerror or error}",
+            hint="look at SSL_CERT_FILE and SSL_CERT_DIR; unset, those of this machine count",
+            field="SSL_CERT_FILE",
+        ) from error
 
 
 def _bearer(token: str) -> dict[str, str]:

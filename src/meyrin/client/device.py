@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meyrin.client.connection import body, read
+from meyrin.client.connection import body, naming_surroundings, read
 from meyrin.client.place import Kept, read_kept, save
 from meyrin.domain.errors import NotAllowed, NotFound, NotLoggedIn, Unreachable
 from meyrin.wire.identity import IdTokenBody, LoginWays, OpenIdWay, TokenSecret
@@ -198,12 +198,13 @@ def _provider(issuer: str, client_id: str, transport: Any) -> Iterator[tuple[Any
     from authlib.integrations.httpx_client import OAuth2Client  # noqa: PLC0415
 
     _check(issuer)
-    client = OAuth2Client(
-        client_id,
-        token_endpoint_auth_method="none",  # noqa: S106 - a public client has no secret
-        timeout=_PATIENCE_S,
-        transport=transport,
-    )
+    with naming_surroundings(issuer):
+        client = OAuth2Client(
+            client_id,
+            token_endpoint_auth_method="none",  # noqa: S106 - a public client has no secret
+            timeout=_PATIENCE_S,
+            transport=transport,
+        )
     try:
         with client:
             told = client.request(
