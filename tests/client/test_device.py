@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -10,9 +13,13 @@ from urllib.parse import parse_qs
 import httpx2
 import pytest
 
+from meyrin.client.api import Client
 from meyrin.client.connection import Connection
 from meyrin.client.device import RENEW_BEFORE_S, Code, log_in, renewed
+from meyrin.client.errors import as_body
+from meyrin.client.follow import Change, Stream
 from meyrin.client.place import Kept, read_kept, save
+from meyrin.client.streams import STREAMS
 from meyrin.domain import errors
 from meyrin.wire.identity import OpenIdWay, TokenSecret, TokenView
 
@@ -73,14 +80,18 @@ class Rotating:
         return httpx2.Response(200, json=GIVEN | {"refresh_token": f"refresh-{self.number}"})
 
 
+def made() -> httpx2.Response:
+    view = TokenView(id="t", kind="api", name="n", created_ms=0, expires_ms=LATER_MS)
+    secret = TokenSecret(token=view, secret="fresh")
+    return httpx2.Response(201, json=secret.model_dump(mode="json"))
+
+
 @contextmanager
 def the_hub(*, away: bool = False) -> Iterator[Connection]:
     def answer(_: httpx2.Request) -> httpx2.Response:
         if away:
             raise httpx2.ConnectError("refused")
-        view = TokenView(id="t", kind="api", name="n", created_ms=0, expires_ms=LATER_MS)
-        made = TokenSecret(token=view, secret="fresh")
-        return httpx2.Response(201, json=made.model_dump(mode="json"))
+        return made()
 
     connection = Connection(HUB, "", transport=httpx2.MockTransport(answer), pause=lambda _: None)
     try:
@@ -130,6 +141,77 @@ def test_a_log_in_that_has_ended_says_how_to_log_in_again(tmp_path: Path) -> Non
     with the_hub() as hub, pytest.raises(errors.NotLoggedIn, match="has ended") as caught:
         renewed(path, hub, NOW_S, httpx2.MockTransport(rotating))
     assert caught.value.hint == f"run: meyrin login --code --hub {HUB}"
+
+
+class Guarded:
+    """A hub that knows one token at a time: the last one that was made."""
+
+    def __init__(self) -> None:
+        self.token = "old"
+        self.refusing = threading.Barrier(1)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/tokens/openid"):
+            self.token = "fresh"
+            return made()
+        if request.headers["authorization"] != f"Bearer {self.token}":
+            self.refusing.wait()
+            error = errors.NotLoggedIn("this token has expired")
+            return httpx2.Response(401, json=as_body(error))
+        ended = json.dumps({"state": "completed"})
+        kind = {"content-type": "text/event-stream"}
+        return httpx2.Response(200, text=f"event: end\ndata: {ended}\n\n", headers=kind)
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, Guarded]]:
+    """A client that began with a token of twelve hours, which has expired since."""
+    provided, hub = httpx2.MockTransport(Rotating()), Guarded()
+    monkeypatch.setattr(
+        "meyrin.client.device.renewed", lambda *what: renewed(*what, transport=provided)
+    )
+    keep(tmp_path / "client.json", counts_s=10**10)
+    around = {"MEYRIN_DIR": str(tmp_path)}
+    transport = httpx2.MockTransport(hub)
+    with Client.from_environment(around, transport=transport, pause=lambda _: None) as client:
+        hub.token = "another"
+        keep(tmp_path / "client.json", counts_s=-1)
+        yield client, hub
+
+
+def test_a_token_that_expires_under_a_command_is_renewed(waiting: tuple[Client, Guarded]) -> None:
+    client, _ = waiting
+    assert client.connection.call("POST", "/x", repeatable=False).status_code == 200
+    assert client.connection.uses("fresh")
+
+
+def test_streams_go_on_with_the_renewed_token(waiting: tuple[Client, Guarded]) -> None:
+    """Both of a job are refused at once; whoever comes second finds a fresh token."""
+    client, hub = waiting
+    hub.refusing = threading.Barrier(2)
+
+    def states(stream: Stream) -> list[str]:
+        return [event.state for event in client.follow(1, stream) if isinstance(event, Change)]
+
+    with ThreadPoolExecutor(2) as both:
+        assert list(both.map(states, STREAMS)) == [["completed"], ["completed"]]
+
+
+def test_a_token_that_can_not_be_renewed_is_refused_once(waiting: tuple[Client, Guarded]) -> None:
+    client, hub = waiting
+    client.connection.call("GET", "/x", repeatable=True)
+    hub.token = "another"
+    with pytest.raises(errors.NotLoggedIn, match="has expired"):
+        client.connection.call("GET", "/x", repeatable=True)
+
+
+def test_a_file_that_is_another_hubs_now_is_left_alone(
+    waiting: tuple[Client, Guarded], tmp_path: Path
+) -> None:
+    client, _ = waiting
+    save(tmp_path / "client.json", "https://other.example", "theirs")
+    with pytest.raises(errors.Conflict, match=r"knows the hub https://other\.example"):
+        client.connection.call("GET", "/x", repeatable=True)
 
 
 def logged_in(

@@ -85,13 +85,17 @@ class Client:
         Raises Unreachable when none is named, NotLoggedIn when there is no token for it.
         """
         place = find_hub(environ, folder=folder, url=url, token_file=token_file)
-        token = place.token
-        if place.renewable is not None:
+        path = place.renewable
+        if path is None:
+            return cls(place.url, place.token, **options)
+
+        def renew() -> str:
             from meyrin.client.device import renewed  # noqa: PLC0415 - seldom
 
             with closing(Connection(place.url, "", **options)) as hub:
-                token = renewed(place.renewable, hub, int(time.time())).token
-        return cls(place.url, token, **options)
+                return renewed(path, hub, int(time.time())).token
+
+        return cls(place.url, renew(), renew=renew, **options)
 
     # administration by noun; loaded when first used, for most calls are about jobs
 

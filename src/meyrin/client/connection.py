@@ -50,8 +50,12 @@ class Connection:
         chance: Callable[[], float] = random.random,
         tries: int = TRIES,
         on_silence: Callable[[], None] | None = None,
+        renew: Callable[[], str] | None = None,
     ) -> None:
-        """`on_silence` is called, in another thread, when a hub has not answered for seconds."""
+        """`on_silence` is called, in another thread, when a hub has not answered for seconds.
+
+        `renew` gives the token that counts now, where the hub refuses the one in use.
+        """
         import httpx2  # noqa: PLC0415 - `meyrin --help` must not pay for it
 
         parts = urlsplit(url)
@@ -59,6 +63,7 @@ class Connection:
         self.pause = pause
         self._chance = chance
         self.tries = tries
+        self._renew = renew
         self._silence = Silence(on_silence)
         with naming_surroundings(url):
             self._http = httpx2.Client(
@@ -122,6 +127,8 @@ class Connection:
     def _once(self, method: str, path: str, repeatable: bool, **said: Any) -> httpx2.Response:
         with self._naming(AGAIN if repeatable else _LOOK_FIRST):
             response = self._http.request(method, path, **said)
+            if self._renewed(response):  # nothing was done for who was nobody
+                response = self._http.request(method, path, **said)
         if response.status_code >= 400:
             raise from_reply(response.status_code, response.content, self.url)
         self._refuse_redirect(response)
@@ -133,6 +140,8 @@ class Connection:
         self._silence.waits()
         try:
             with self._naming(AGAIN), self._http.stream(method, path, **said) as response:
+                if self._renewed(response):
+                    raise Unreachable("the token was renewed meanwhile", hint=AGAIN)
                 if response.status_code >= 400:
                     raise from_reply(response.status_code, response.read(), self.url)
                 self._refuse_redirect(response)
@@ -142,6 +151,14 @@ class Connection:
             if not error.retry:  # nobody goes on trying
                 self._silence.heard()
             raise
+
+    def _renewed(self, refused: httpx2.Response) -> bool:
+        """Whether another token than that of the refused call is in use now."""
+        if self._renew is None or refused.status_code != 401:
+            return False
+        self.use(self._renew())
+        before: str = refused.request.headers["authorization"]  # another thread may have renewed
+        return before != self._http.headers["authorization"]
 
     def awaited(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Pieces of an answer that should come without pause, unlike those of a job's output."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meyrin.client.connection import body, naming_surroundings, read
 from meyrin.client.place import Kept, read_kept, save
-from meyrin.domain.errors import NotAllowed, NotFound, NotLoggedIn, Unreachable
+from meyrin.domain.errors import Conflict, NotAllowed, NotFound, NotLoggedIn, Unreachable
 from meyrin.wire.identity import IdTokenBody, LoginWays, OpenIdWay, TokenSecret
 
 if TYPE_CHECKING:
@@ -124,13 +124,13 @@ def renewed(path: Path, hub: Connection, now_s: int, transport: Any = None) -> K
 
     Only one of several processes asks the provider; the others wait and read what it got. While
     hub or provider is away, its own token is taken as long as it counts. Raises NotLoggedIn when
-    the provider does not know the log-in any more.
+    the provider does not know the log-in any more, Conflict where the file is another hub's now.
     """
-    kept = read_kept(path)
+    kept = _kept(path, hub)
     if not _is_old(kept, now_s):
         return kept
     with _locked(path):
-        kept = read_kept(path)
+        kept = _kept(path, hub)
         if not _is_old(kept, now_s):
             return kept
         assert kept.openid is not None
@@ -142,6 +142,14 @@ def renewed(path: Path, hub: Connection, now_s: int, transport: Any = None) -> K
             return kept
         save(path, kept.url, fresh.token, fresh.openid)
     return fresh
+
+
+def _kept(path: Path, hub: Connection) -> Kept:
+    """What the file holds for this hub: its secrets go to no other."""
+    kept = read_kept(path)
+    if kept.url != hub.url:
+        raise Conflict(f"{path} now knows the hub {kept.url}", hint=f"log in to {hub.url} again")
+    return kept
 
 
 def _is_old(kept: Kept, now_s: int) -> bool:
