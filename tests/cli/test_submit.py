@@ -57,6 +57,31 @@ def test_otherwise_options_after_the_script_are_the_scripts(
     assert hub.jobs[1].request.arguments[0] == "--wait"
 
 
+@pytest.mark.parametrize("argv", [("--hub", "https://b"), ("--wait", "now", "--hub=https://b")])
+def test_a_hub_after_the_script_is_not_passed_over(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, argv: tuple[str, ...]
+) -> None:
+    assert meyrin("submit", "train.sh", *argv) == 2
+    assert "meyrin submit --hub=URL SCRIPT" in capsys.readouterr().err
+    assert not hub.jobs
+    assert meyrin("submit", "--", "train.sh", *argv) == 0
+    assert hub.jobs[1].request.arguments == argv
+
+
+def test_a_folder_after_the_script_is_the_scripts(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    assert meyrin("submit", "train.sh", "--dir", "data") == 0
+    assert hub.jobs[1].request.arguments == ("--dir", "data")
+    assert "note: --dir stands after the script" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_which_hub_is_said_first(meyrin: Meyrin, capsys: Capture, verb: str) -> None:
+    assert meyrin(verb, "--time=5", "--hub", "https://b", "train.sh") == 2
+    assert f"hint: say it first: meyrin {verb} --hub=..." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argv", [(), ("-",), ("-", "a")])
 def test_a_script_on_standard_input(
     meyrin: Meyrin, hub: FakeHub, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
