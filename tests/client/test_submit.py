@@ -8,7 +8,7 @@ import pytest
 from tests.client.fakehub import TOKEN, FakeHub, refused
 
 from meyrin.client.api import Client
-from meyrin.client.connection import read
+from meyrin.client.connection import AGAIN, read
 from meyrin.client.errors import from_reply
 from meyrin.domain import errors
 from meyrin.domain.job import ArraySpec, JobRequest
@@ -48,7 +48,15 @@ def test_giving_up_names_the_address_and_what_to_do(client: Client, hub: FakeHub
     with pytest.raises(errors.Unreachable) as caught:
         client.submit(REQUEST)
     assert client.url in caught.value.message
-    assert "again" in caught.value.hint
+    assert AGAIN not in caught.value.hint, "without the key it would be a second job"
+    hub.faults.clear()
+    key = str(caught.value.facts["idempotency_key"])
+    assert f'idempotency_key="{key}"' in caught.value.hint
+    hub.fail("POST /jobs", "lose", times=5)
+    with pytest.raises(errors.Unreachable) as caught:
+        client.submit(REQUEST, key)
+    assert caught.value.hint == AGAIN, "with the key it is none"
+    assert client.submit(REQUEST, key).again
 
 
 def test_nobody_listens() -> None:

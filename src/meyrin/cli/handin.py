@@ -6,8 +6,8 @@ Whatever happens on the way, the user learns whether there is a job now.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from meyrin.cli.jobs import explained
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import clean, clock_time, data, data_json, say
-from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, Unreachable
+from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.refusal import PASSING, Reason
 
 if TYPE_CHECKING:
@@ -107,18 +107,15 @@ def forecast(session: Session, request: JobRequest) -> int:
 def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOptions) -> Accepted:
     """Send the inputs and submit. Errors of doubtful outcome name the key to repeat with."""
     from meyrin.client.api import new_key  # noqa: PLC0415
+    from meyrin.client.ways import naming_key  # noqa: PLC0415
 
     complete = _with_inputs(session, hub, request, asked.inputs)
     key = asked.idempotency_key or new_key()
     try:
-        return hub.submit(complete, key)
+        with naming_key(key, f"command with --idempotency-key={key}"):
+            return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None
-    except (Unreachable, Failed) as error:
-        if "idempotency_key" in error.facts:
-            raise  # it is another request's: to repeat it would not help
-        _name_key(error, key)
-        raise
 
 
 def _with_inputs(
@@ -150,33 +147,3 @@ def _settle(hub: Client, request: JobRequest, key: str) -> str:
     except (KeyboardInterrupt, MeyrinError):
         return f"the job may exist; the same command with --idempotency-key={key} makes sure"
     return f"the hub had nothing yet; job {accepted.job} was cancelled before it went anywhere"
-
-
-def _name_key(error: MeyrinError, key: str) -> None:
-    """The way to repeat that can't make two jobs."""
-    way = f"repeat the same command with --idempotency-key={key}: it can't make a second job"
-    if error.facts.get("sent") is False:
-        way = "nothing was submitted"
-    _add_way(error, way, idempotency_key=key)
-
-
-@contextmanager
-def way_back(label: str) -> Iterator[None]:
-    """What goes wrong once there is a job names it: the same command would make another."""
-    try:
-        yield
-    except MeyrinError as error:
-        way = (
-            f"job {label} was submitted, don't submit it again: `meyrin logs -f {label}` comes"
-            f" back to it, `meyrin cancel {label}` ends it"
-        )
-        _add_way(error, way, job=label)
-        raise
-
-
-def _add_way(error: MeyrinError, way: str, **facts: object) -> None:
-    """Say the way out of the whole command, not only that of one call to the hub."""
-    from meyrin.client.connection import AGAIN  # noqa: PLC0415
-
-    error.hint = way if error.hint in {"", AGAIN} else f"{error.hint}\n{way}"
-    error.facts = {**error.facts, **facts}

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from meyrin.cli.cut import say_cut
 from meyrin.cli.exits import INTERRUPTED
-from meyrin.cli.handin import way_back
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import ERASE, clean, clock_time, is_terminal, say
 from meyrin.domain.errors import MeyrinError
@@ -62,6 +61,8 @@ class Streaming:
         """Stream until the end; the exit code that a shell would see of the job."""
         if not self._quiet and not self._line:
             say(f"job {self._label}")
+        from meyrin.client.ways import way_back  # noqa: PLC0415
+
         with way_back(self._label), self._signals():
             from meyrin.client.streams import begin  # noqa: PLC0415
 

@@ -159,7 +159,7 @@ def _say_where(hub: Client, label: str) -> None:
 
 
 def _wait(hub: Client, label: str) -> tuple[int, dict[str, object]]:
-    from meyrin.cli.handin import way_back  # noqa: PLC0415
+    from meyrin.client.ways import way_back  # noqa: PLC0415
 
     try:
         with way_back(label):
