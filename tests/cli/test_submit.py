@@ -139,7 +139,7 @@ def test_a_hub_that_is_lost_while_waiting_leaves_the_jobs_number(
     assert meyrin("submit", "--wait", "--json", "train.sh") == 6
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
-    assert error["facts"]["job"] == "1"
+    assert (error["facts"]["job"], error["retry"]) == ("1", False)
     assert "job 1 was submitted, don't submit it again" in error["hint"]
     assert AGAIN not in said.err
 

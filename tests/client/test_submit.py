@@ -49,13 +49,14 @@ def test_giving_up_names_the_address_and_what_to_do(client: Client, hub: FakeHub
         client.submit(REQUEST)
     assert client.url in caught.value.message
     assert AGAIN not in caught.value.hint, "without the key it would be a second job"
+    assert not caught.value.retry
     hub.faults.clear()
     key = str(caught.value.facts["idempotency_key"])
     assert f'idempotency_key="{key}"' in caught.value.hint
     hub.fail("POST /jobs", "lose", times=5)
     with pytest.raises(errors.Unreachable) as caught:
         client.submit(REQUEST, key)
-    assert caught.value.hint == AGAIN, "with the key it is none"
+    assert (caught.value.hint, caught.value.retry) == (AGAIN, True), "with the key it is none"
     assert client.submit(REQUEST, key).again
 
 

@@ -20,10 +20,10 @@ def naming_key(key: str, again: str) -> Iterator[None]:
         yield
     except (Unreachable, Failed) as error:
         if "idempotency_key" not in error.facts:  # else it is another request's: that won't help
+            unsent = error.facts.get("sent") is False
             way = f"repeat the same {again}: it can't make a second job"
-            if error.facts.get("sent") is False:
-                way = "nothing was submitted"
-            _add(error, way, idempotency_key=key)
+            _add(error, "nothing was submitted" if unsent else way, idempotency_key=key)
+            error.retry = error.retry and unsent
         raise
 
 
@@ -38,6 +38,7 @@ def way_back(label: str) -> Iterator[None]:
             f" back to it, `meyrin cancel {label}` ends it"
         )
         _add(error, way, job=label)
+        error.retry = False
         raise
 
 
