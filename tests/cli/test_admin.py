@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -12,6 +14,8 @@ from tests.cli.conftest import Meyrin
 from tests.client.fakehub import TOKEN, FakeHub
 
 from meyrin.cli.main import cli
+from meyrin.client.admin import Projects
+from meyrin.client.allocations import Allocations
 from meyrin.domain import errors
 
 Capture = pytest.CaptureFixture[str]
@@ -285,3 +289,23 @@ def test_a_token_is_tried_and_kept(
     hub.fail("GET /me", errors.Failed("x"), times=9)
     assert save(TOKEN, "--hub", url, "--replace") == 1
     assert json.loads(path.read_text())["url"] == url
+
+
+def test_a_project_is_shown_with_all_its_members_and_allocations(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pages they fill."""
+    members, pace = Projects.members, Allocations.pace
+
+    def two(page: Callable[..., Any]) -> Callable[..., Any]:
+        def paged(*which: Any, after: str = "", **more: Any) -> Any:
+            found = page(*which, after=after, **more)
+            return found if after else found.model_copy(update={"next": "more"})
+
+        return paged
+
+    monkeypatch.setattr(Projects, "members", two(members))
+    monkeypatch.setattr(Allocations, "pace", two(pace))
+    assert meyrin("project", "show", "home", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [len(said[name]) for name in ("members", "allocations")] == [2, 2]

@@ -285,7 +285,13 @@ def test_a_job_that_never_ran_is_not_said_to_wait(
 
 @pytest.mark.parametrize(
     ("text", "count", "last"),
-    [(b"", 3, b""), (b"a\nb\n", 1, b"b\n"), (b"a\nb", 0, b""), (b"a\nb", 9, b"a\nb")],
+    [
+        (b"", 3, b""),
+        (b"a\nb\n", 1, b"b\n"),
+        (b"a\nb", 0, b""),
+        (b"a\nb", 9, b"a\nb"),
+        (b"a\n1%\r2%\r3%\nb\n", 2, b"1%\r2%\r3%\nb\n"),
+    ],
 )
 def test_last_lines(text: bytes, count: int, last: bytes) -> None:
     assert last_lines(text, count) == last

@@ -17,6 +17,7 @@ import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, FakeJob
 
+from meyrin.client.connection import AGAIN
 from meyrin.domain.refusal import Reason
 from meyrin.wire.jobs import RefusalView
 
@@ -90,7 +91,9 @@ def test_a_lost_hub_leaves_the_job_and_says_so(
 ) -> None:
     hub.fail("follow", "drop", times=999)
     assert meyrin("run", "--", "x") == 6
-    assert b"job 1 goes on without us; `meyrin logs -f 1`" in capfdbinary.readouterr().err
+    said = capfdbinary.readouterr().err
+    assert b"hint: job 1 was submitted, don't submit it again: `meyrin logs -f 1`" in said
+    assert AGAIN.encode() not in said, "the command again would be a second job"
 
 
 @pytest.mark.parametrize("verb", ["run", "submit"])
@@ -319,6 +322,19 @@ def test_a_hub_that_is_silent_keeps_nobody(talking: FakeHub, environ: dict[str, 
             answer.set()
     assert b"the hub has not confirmed that" in child.heard
     assert b"job 1 goes on" in child.heard
+
+
+def test_a_cancel_that_did_not_get_through_is_not_taken_for_one(
+    talking: FakeHub, environ: dict[str, str]
+) -> None:
+    talking.fail("/cancel", "drop", times=999)
+    with in_a_pipe(environ) as child:
+        child.wait_for(b"first")
+        child.process.send_signal(signal.SIGINT)
+        assert child.process.wait(60) == 6
+    assert b"the hub has not confirmed that" in child.heard
+    assert b"`meyrin cancel 1` ends it" in child.heard
+    assert AGAIN.encode() not in child.heard
 
 
 def test_sigterm_cancels_and_ends(talking: FakeHub, environ: dict[str, str]) -> None:

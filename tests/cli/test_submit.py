@@ -11,6 +11,7 @@ from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, refused
 
 from meyrin.client.api import Client
+from meyrin.client.connection import AGAIN
 from meyrin.client.sbatch.options import HONOURED
 from meyrin.domain import errors
 
@@ -54,6 +55,31 @@ def test_otherwise_options_after_the_script_are_the_scripts(
 ) -> None:
     assert meyrin("submit", *argv) == 0
     assert hub.jobs[1].request.arguments[0] == "--wait"
+
+
+@pytest.mark.parametrize("argv", [("--hub", "https://b"), ("--wait", "now", "--hub=https://b")])
+def test_a_hub_after_the_script_is_not_passed_over(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, argv: tuple[str, ...]
+) -> None:
+    assert meyrin("submit", "train.sh", *argv) == 2
+    assert "meyrin submit --hub=URL SCRIPT" in capsys.readouterr().err
+    assert not hub.jobs
+    assert meyrin("submit", "--", "train.sh", *argv) == 0
+    assert hub.jobs[1].request.arguments == argv
+
+
+def test_a_folder_after_the_script_is_the_scripts(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    assert meyrin("submit", "train.sh", "--dir", "data") == 0
+    assert hub.jobs[1].request.arguments == ("--dir", "data")
+    assert "note: --dir stands after the script" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_which_hub_is_said_first(meyrin: Meyrin, capsys: Capture, verb: str) -> None:
+    assert meyrin(verb, "--time=5", "--hub", "https://b", "train.sh") == 2
+    assert f"hint: say it first: meyrin {verb} --hub=..." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [(), ("-",), ("-", "a")])
@@ -103,6 +129,19 @@ def test_wait_ends_with_the_jobs_exit_code(
     said = capsys.readouterr()
     assert said.out == "Submitted batch job 1\n"
     assert str(ending.get("reason", "")) in said.err
+
+
+def test_a_hub_that_is_lost_while_waiting_leaves_the_jobs_number(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture
+) -> None:
+    """Without it a program could only submit again, and pay twice."""
+    hub.fail("GET /jobs/1", "drop", times=999)
+    assert meyrin("submit", "--wait", "--json", "train.sh") == 6
+    said = capsys.readouterr()
+    error = json.loads(said.out)["error"]
+    assert (error["facts"]["job"], error["retry"]) == ("1", False)
+    assert "job 1 was submitted, don't submit it again" in error["hint"]
+    assert AGAIN not in said.err
 
 
 def test_wait_for_an_array_is_its_worst_element(
@@ -187,6 +226,7 @@ def test_when_all_replies_are_lost_the_key_is_told(
     said = capsys.readouterr().err
     (key,) = hub.keys
     assert f"--idempotency-key={key}" in said
+    assert AGAIN not in said, "without the key it would be a second job"
     assert meyrin("submit", f"--idempotency-key={key}", "train.sh") == 0
     said_now = capsys.readouterr()
     assert said_now.out == "Submitted batch job 1\n"
@@ -250,7 +290,8 @@ def test_ctrl_c_in_an_upload_submits_nothing(
     assert "nothing was submitted" in capsys.readouterr().err
 
 
-def test_no_hub(meyrin: Meyrin, capsys: Capture) -> None:
+def test_no_hub(meyrin: Meyrin, environ: dict[str, str], capsys: Capture) -> None:
+    del environ["MEYRIN_HUB"]  # whose the token is
     assert meyrin("submit", "--hub", "http://127.0.0.1:9", "train.sh") == 6
     said = capsys.readouterr().err
     assert "no hub answers at http://127.0.0.1:9" in said

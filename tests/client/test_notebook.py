@@ -9,6 +9,7 @@ from tests.client.fakehub import FakeHub
 
 import meyrin
 from meyrin import Client
+from meyrin.client.connection import AGAIN
 from meyrin.domain.errors import Unreachable
 
 
@@ -205,3 +206,12 @@ def test_a_closed_client_says_so(url: str) -> None:
         client.jobs()
     with pytest.raises(meyrin.InvalidInput, match="was closed"):
         list(client.follow(1))
+
+
+def test_a_command_that_loses_the_hub_names_its_job(client: Client, hub: FakeHub) -> None:
+    """The same call again would be a second job."""
+    hub.fail("/follow", "drop", times=999)
+    with pytest.raises(Unreachable) as caught:
+        meyrin.run(["true"], client=client)
+    assert "job 1 was submitted, don't submit it again" in caught.value.hint
+    assert (AGAIN in caught.value.hint, caught.value.facts["job"]) == (False, "1")

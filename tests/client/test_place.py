@@ -45,6 +45,32 @@ def test_a_token_file_that_was_named_is_not_passed_over(tmp_path: Path) -> None:
         find_hub({}, folder=tmp_path, token_file=tmp_path / "none")
 
 
+def test_the_environments_token_goes_to_its_own_hub_alone(tmp_path: Path) -> None:
+    around = {"MEYRIN_DIR": str(tmp_path), "MEYRIN_TOKEN": "a's"}
+    there = {**around, "MEYRIN_HUB": "https://a.example/"}
+    assert find_hub(there, url="https://a.example").token == "a's"
+    assert find_hub(around, url="https://b.example").token == "a's", "said for no other hub"
+    with pytest.raises(errors.NotLoggedIn, match="no token for it") as caught:
+        find_hub(there, url="https://b.example")
+    assert caught.value.hint == (
+        "run `meyrin login --code --hub https://b.example` (--save with a token), or name a"
+        " --token-file: the environment's token is for https://a.example"
+    )
+    (tmp_path / "token").write_text("b's")
+    named = find_hub(there, url="https://b.example", token_file=tmp_path / "token")
+    assert named.token == "b's"
+    save(tmp_path / "client.json", "https://b.example", "kept")
+    assert find_hub(there, url="https://b.example").token == "kept"
+
+
+def test_a_newcomers_hint_leads_to_a_log_in(tmp_path: Path) -> None:
+    """`meyrin login` without --code or --save needs a token itself: it led in a circle."""
+    for around in ({}, {"MEYRIN_HUB": "https://a.example"}):
+        with pytest.raises(errors.MeyrinError) as caught:
+            find_hub({"MEYRIN_DIR": str(tmp_path), **around})
+        assert "`meyrin login --code --hub " in caught.value.hint
+
+
 def test_no_hub_is_known(tmp_path: Path) -> None:
     with pytest.raises(errors.Unreachable, match="no hub is known") as caught:
         find_hub({}, folder=tmp_path)

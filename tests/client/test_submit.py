@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tests.client.fakehub import TOKEN, FakeHub, refused
 
 from meyrin.client.api import Client
-from meyrin.client.connection import read
+from meyrin.client.connection import AGAIN, read
 from meyrin.client.errors import from_reply
 from meyrin.domain import errors
 from meyrin.domain.job import ArraySpec, JobRequest
@@ -46,7 +48,16 @@ def test_giving_up_names_the_address_and_what_to_do(client: Client, hub: FakeHub
     with pytest.raises(errors.Unreachable) as caught:
         client.submit(REQUEST)
     assert client.url in caught.value.message
-    assert "again" in caught.value.hint
+    assert AGAIN not in caught.value.hint, "without the key it would be a second job"
+    assert not caught.value.retry
+    hub.faults.clear()
+    key = str(caught.value.facts["idempotency_key"])
+    assert f'idempotency_key="{key}"' in caught.value.hint
+    hub.fail("POST /jobs", "lose", times=5)
+    with pytest.raises(errors.Unreachable) as caught:
+        client.submit(REQUEST, key)
+    assert (caught.value.hint, caught.value.retry) == (AGAIN, True), "with the key it is none"
+    assert client.submit(REQUEST, key).again
 
 
 def test_nobody_listens() -> None:
@@ -56,6 +67,28 @@ def test_nobody_listens() -> None:
     ):
         client.job(1)
     assert "meyrin up" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("HTTPS_PROXY", "socks4://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:port"),
+        ("SSL_CERT_FILE", "/none"),
+        ("SSL_CERT_FILE", os.devnull),
+    ],
+)
+def test_a_proxy_or_certificates_of_no_use_are_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(errors.InvalidInput, match=r"https://hub\.example") as caught:
+        Client("https://hub.example", TOKEN)
+    assert variable in caught.value.hint
+    if "PROXY" in variable:
+        monkeypatch.setenv("NO_PROXY", "*")
+        Client("https://hub.example", TOKEN).close()
 
 
 def test_what_is_not_safe_to_repeat_is_sent_once(client: Client, hub: FakeHub) -> None:

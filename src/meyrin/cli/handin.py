@@ -17,7 +17,7 @@ from meyrin.cli.jobs import explained
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session
 from meyrin.cli.terminal import clean, clock_time, data, data_json, say
-from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, Unreachable
+from meyrin.domain.errors import InvalidInput, MeyrinError
 from meyrin.domain.refusal import PASSING, Reason
 
 if TYPE_CHECKING:
@@ -107,17 +107,15 @@ def forecast(session: Session, request: JobRequest) -> int:
 def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOptions) -> Accepted:
     """Send the inputs and submit. Errors of doubtful outcome name the key to repeat with."""
     from meyrin.client.api import new_key  # noqa: PLC0415
+    from meyrin.client.ways import naming_key  # noqa: PLC0415
 
     complete = _with_inputs(session, hub, request, asked.inputs)
     key = asked.idempotency_key or new_key()
     try:
-        return hub.submit(complete, key)
+        with naming_key(key, f"command with --idempotency-key={key}"):
+            return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None
-    except (Unreachable, Failed) as error:
-        if "idempotency_key" in error.facts:
-            raise  # it is another request's: to repeat it would not help
-        raise _with_key(error, key) from error
 
 
 def _with_inputs(
@@ -149,13 +147,3 @@ def _settle(hub: Client, request: JobRequest, key: str) -> str:
     except (KeyboardInterrupt, MeyrinError):
         return f"the job may exist; the same command with --idempotency-key={key} makes sure"
     return f"the hub had nothing yet; job {accepted.job} was cancelled before it went anywhere"
-
-
-def _with_key(error: MeyrinError, key: str) -> MeyrinError:
-    """The error with the way to repeat that can't make two jobs."""
-    way = f"repeat the same command with --idempotency-key={key}: it can't make a second job"
-    if error.facts.get("sent") is False:
-        way = "nothing was submitted"
-    hint = f"{error.hint}\n{way}" if error.hint else way
-    facts = {**error.facts, "idempotency_key": key}
-    return type(error)(error.message, hint=hint, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def command(session: Session, job: str, follow: bool, stderr: bool, tail: int | 
 
 def last_lines(text: bytes, count: int) -> bytes:
     """The last `count` lines; a last line without its end counts as one."""
-    lines = text.splitlines(keepends=True)
+    lines = io.BytesIO(text).readlines()  # what ends with \r is drawn over: no line of its own
     return b"".join(lines[max(0, len(lines) - count) :])
 
 

@@ -91,10 +91,14 @@ def create(session: Session, name: str, title: str, lead: str | None) -> None:
 @asks_hub
 def show(session: Session, name: str) -> None:
     """One project: its members, its allocations and what is left of them, tranche by tranche."""
+    from meyrin.client.admin import every  # noqa: PLC0415 - not for --help
+
     with session.client() as hub:
         found = hub.projects.show(name)
-        members = hub.projects.members(name, limit=PAGE).members
-        paced = hub.allocations.pace(name, limit=PAGE).paces
+        pages = every(hub.projects.members, name=name, limit=PAGE)
+        members = [one for page in pages for one in page.members]
+        paces = every(hub.allocations.pace, project=name, limit=PAGE)
+        paced = [one for page in paces for one in page.paces]
     granted = [one.allocation for one in paced]
     if session.json:
         answer = {

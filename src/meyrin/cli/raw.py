@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from meyrin.cli.session import HUB_OPTION_NAMES
+from meyrin.domain.errors import BadDirective
 
 if TYPE_CHECKING:
     from meyrin.client.sbatch.options import Option
@@ -31,6 +32,16 @@ class RawCommand(click.Command):
         super().parse_args(ctx, head)
         ctx.params["argv"] = tuple(rest)
         return []
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Of an option that says which hub, and stands too late, the error says where it goes."""
+        try:
+            return super().invoke(ctx)
+        except BadDirective as error:
+            name = str(error.facts.get("option"))
+            if name in HUB_OPTION_NAMES and error.facts.get("line") is None:
+                error.hint = f"say it first: {ctx.command_path} {name}=... and then the rest"
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The sbatch options that are honoured, from their own table."""

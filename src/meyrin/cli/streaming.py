@@ -61,7 +61,9 @@ class Streaming:
         """Stream until the end; the exit code that a shell would see of the job."""
         if not self._quiet and not self._line:
             say(f"job {self._label}")
-        with self._signals():
+        from meyrin.client.ways import way_back  # noqa: PLC0415
+
+        with way_back(self._label), self._signals():
             from meyrin.client.streams import begin  # noqa: PLC0415
 
             begin(self._hub, self._label, self._queue.put)
@@ -87,7 +89,6 @@ class Streaming:
             told = self._queue.get()
             if isinstance(told, Exception):
                 self._erase()
-                say(f"job {self._label} goes on without us; `meyrin logs -f {self._label}`")
                 raise told
             if isinstance(told, signal.Signals):
                 self._on_signal(told)
@@ -208,3 +209,6 @@ class Streaming:
                 self._hub.cancel(self._label)
         except _Signalled:
             say("the hub has not confirmed that")
+        except MeyrinError:
+            say("the hub has not confirmed that")
+            raise

@@ -9,9 +9,9 @@ import click
 
 from meyrin.cli.exits import DONE, INTERRUPTED
 from meyrin.cli.raw import RawCommand
-from meyrin.cli.session import Session, hub_options, pass_session
+from meyrin.cli.session import HUB_OPTION_NAMES, Session, hub_options, pass_session
 from meyrin.cli.terminal import clean, data, data_json, is_terminal, say
-from meyrin.domain.errors import MeyrinError
+from meyrin.domain.errors import InvalidInput, MeyrinError
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
@@ -62,7 +62,6 @@ def options_first(argv: tuple[str, ...]) -> tuple[str, ...]:
     `--` before the script, and so do we.
     """
     from meyrin.client.sbatch.directives import command_settings  # noqa: PLC0415
-    from meyrin.domain.errors import InvalidInput  # noqa: PLC0415
 
     if len(argv) < 2 or argv[0].startswith("-") or not argv[1].startswith("-"):
         return argv
@@ -105,15 +104,25 @@ def _script(session: Session, name: str | None) -> Script:
 
 
 def _warn_of_late_options(argv: tuple[str, ...], parsed: Submission) -> None:
-    """Options after the script go to the script, as with sbatch; that is easily overlooked."""
+    """Options after the script go to the script, as with sbatch; that is easily overlooked.
+
+    One that names another hub is refused: the job would be made, and charged, at the wrong one.
+    """
     from meyrin.client.sbatch.options import BY_NAME, OWN_BY_NAME  # noqa: PLC0415
 
-    if parsed.client.quiet or "--" in argv:
+    if "--" in argv:
         return
-    known = {f"--{name}" for name in (*BY_NAME, *OWN_BY_NAME)}
+    known = HUB_OPTION_NAMES | {f"--{name}" for name in (*BY_NAME, *OWN_BY_NAME)}
     for word in parsed.request.arguments:
         name = word.partition("=")[0]
-        if name in known:
+        if name == "--hub":
+            raise InvalidInput(
+                "--hub stands after the script",
+                hint="write it first: meyrin submit --hub=URL SCRIPT; where it is the script's:"
+                " meyrin submit -- SCRIPT --hub ...",
+                field="--hub",
+            )
+        if name in known and not parsed.client.quiet:
             say(
                 clean(
                     f"note: {name} stands after the script, so the script gets it; "
@@ -150,9 +159,12 @@ def _say_where(hub: Client, label: str) -> None:
 
 
 def _wait(hub: Client, label: str) -> tuple[int, dict[str, object]]:
+    from meyrin.client.ways import way_back  # noqa: PLC0415
+
     try:
-        ended = hub.wait(label)
-        status = hub.exit_status(ended)
+        with way_back(label):
+            ended = hub.wait(label)
+            status = hub.exit_status(ended)
     except KeyboardInterrupt:
         say(f"job {label} goes on; `meyrin logs -f {label}` comes back to it")
         return INTERRUPTED, {"state": "unknown", "exit_status": None}

@@ -27,6 +27,7 @@ from meyrin.client.connection import PATIENCE, Connection, body, read
 from meyrin.client.follow import Change, Output, Printed, Stream, exit_status, follow
 from meyrin.client.place import check_token, check_url, find_hub
 from meyrin.client.results import ENDED_WORDS, bring
+from meyrin.client.ways import naming_key
 from meyrin.domain.errors import Failed, InvalidInput, Unreachable
 from meyrin.domain.job import InputFile, JobRequest
 from meyrin.wire.jobs import (
@@ -85,13 +86,17 @@ class Client:
         Raises Unreachable when none is named, NotLoggedIn when there is no token for it.
         """
         place = find_hub(environ, folder=folder, url=url, token_file=token_file)
-        token = place.token
-        if place.renewable is not None:
+        path = place.renewable
+        if path is None:
+            return cls(place.url, place.token, **options)
+
+        def renew() -> str:
             from meyrin.client.device import renewed  # noqa: PLC0415 - seldom
 
             with closing(Connection(place.url, "", **options)) as hub:
-                token = renewed(place.renewable, hub, int(time.time())).token
-        return cls(place.url, token, **options)
+                return renewed(path, hub, int(time.time())).token
+
+        return cls(place.url, renew(), renew=renew, **options)
 
     # administration by noun; loaded when first used, for most calls are about jobs
 
@@ -178,9 +183,14 @@ class Client:
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Accepted:
         """Hand in one request; lost replies are bridged, the job exists once.
 
-        Give the same key again to ask whether an earlier call got through.
+        Give the same key again to ask whether an earlier call got through; where none was given,
+        an error of doubtful outcome names the one that was used.
         """
-        return self.submit_many([(request, idempotency_key or new_key())])[0]
+        if not idempotency_key:
+            key = new_key()
+            with naming_key(key, f'call with idempotency_key="{key}"'):
+                return self.submit(request, key)
+        return self.submit_many([(request, idempotency_key)])[0]
 
     def submit_many(self, submissions: Iterable[tuple[JobRequest, str]]) -> list[Accepted]:
         """Hand in requests with their keys in one call: all are kept, or none."""

@@ -32,7 +32,7 @@ TRIES = 5
 PATIENCE = 14  # tries of whoever waits for a job, after the first: about a minute and a half
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
-_AGAIN = "run the same command again; nothing is done twice"
+AGAIN = "run the same command again; nothing is done twice"
 _LOOK_FIRST = "it may have been done: look before you repeat it"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -50,8 +50,12 @@ class Connection:
         chance: Callable[[], float] = random.random,
         tries: int = TRIES,
         on_silence: Callable[[], None] | None = None,
+        renew: Callable[[], str] | None = None,
     ) -> None:
-        """`on_silence` is called, in another thread, when a hub has not answered for seconds."""
+        """`on_silence` is called, in another thread, when a hub has not answered for seconds.
+
+        `renew` gives the token that counts now, where the hub refuses the one in use.
+        """
         import httpx2  # noqa: PLC0415 - `meyrin --help` must not pay for it
 
         parts = urlsplit(url)
@@ -59,16 +63,18 @@ class Connection:
         self.pause = pause
         self._chance = chance
         self.tries = tries
+        self._renew = renew
         self._silence = Silence(on_silence)
-        self._http = httpx2.Client(
-            base_url=f"{url}/api/v1",
-            headers=_bearer(token) | {"accept": "application/json"},
-            timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
-            transport=transport,
-            # no certificates are loaded where none are used, and no proxy stands on this machine
-            verify=parts.scheme == "https",
-            trust_env=parts.hostname not in _LOOPBACK,
-        )
+        with naming_surroundings(url):
+            self._http = httpx2.Client(
+                base_url=f"{url}/api/v1",
+                headers=_bearer(token) | {"accept": "application/json"},
+                timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+                transport=transport,
+                # no certificates are loaded where none are used; no proxy stands on this machine
+                verify=parts.scheme == "https",
+                trust_env=parts.hostname not in _LOOPBACK,
+            )
 
     def close(self) -> None:
         self._silence.close()
@@ -83,7 +89,7 @@ class Connection:
 
     def clock_ms(self) -> int | None:
         """The hub's clock, to the second, from the date of an answer; None when it has none."""
-        with self._naming(_AGAIN):
+        with self._naming(AGAIN):
             date = self._http.get("/agent/self").headers.get("date", "")
         try:
             return int(parsedate_to_datetime(date).timestamp() * 1000)
@@ -119,8 +125,10 @@ class Connection:
         self.pause(longest * (0.5 + 0.5 * self._chance()))
 
     def _once(self, method: str, path: str, repeatable: bool, **said: Any) -> httpx2.Response:
-        with self._naming(_AGAIN if repeatable else _LOOK_FIRST):
+        with self._naming(AGAIN if repeatable else _LOOK_FIRST):
             response = self._http.request(method, path, **said)
+            if self._renewed(response):  # nothing was done for who was nobody
+                response = self._http.request(method, path, **said)
         if response.status_code >= 400:
             raise from_reply(response.status_code, response.content, self.url)
         self._refuse_redirect(response)
@@ -131,7 +139,9 @@ class Connection:
         """An answer that is read piece by piece; the caller repeats, since only it knows where."""
         self._silence.waits()
         try:
-            with self._naming(_AGAIN), self._http.stream(method, path, **said) as response:
+            with self._naming(AGAIN), self._http.stream(method, path, **said) as response:
+                if self._renewed(response):
+                    raise Unreachable("the token was renewed meanwhile", hint=AGAIN)
                 if response.status_code >= 400:
                     raise from_reply(response.status_code, response.read(), self.url)
                 self._refuse_redirect(response)
@@ -141,6 +151,14 @@ class Connection:
             if not error.retry:  # nobody goes on trying
                 self._silence.heard()
             raise
+
+    def _renewed(self, refused: httpx2.Response) -> bool:
+        """Whether another token than that of the refused call is in use now."""
+        if self._renew is None or refused.status_code != 401:
+            return False
+        self.use(self._renew())
+        before: str = refused.request.headers["authorization"]  # another thread may have renewed
+        return before != self._http.headers["authorization"]
 
     def awaited(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Pieces of an answer that should come without pause, unlike those of a job's output."""
@@ -188,6 +206,28 @@ class Connection:
             ) from error
         except httpx2.DecodingError as error:
             raise Unreachable(f"{self.url} sent an answer that can't be unpacked") from error
+
+
+@contextmanager
+def naming_surroundings(address: str) -> Iterator[None]:
+    """Turn a proxy or certificates of the environment that can't be used into InvalidInput."""
+    import httpx2  # noqa: PLC0415
+
+    try:
+        yield
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        why = "a socks proxy is not spoken to" if isinstance(error, ImportError) else str(error)
+        raise InvalidInput(
+            f"{address} can't be reached by the proxy that the environment names: {why}",
+            hint="give an http:// proxy in ALL_PROXY or HTTPS_PROXY, or NO_PROXY='*' to do without",
+            field="ALL_PROXY",
+        ) from error
+    except OSError as error:
+        raise InvalidInput(
+            f"the certificates to know {address} by can't be read: {error.strerror or error}",
+            hint="look at SSL_CERT_FILE and SSL_CERT_DIR; unset, those of this machine count",
+            field="SSL_CERT_FILE",
+        ) from error
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meyrin.client.connection import body, read
+from meyrin.client.connection import body, naming_surroundings, read
 from meyrin.client.place import Kept, read_kept, save
-from meyrin.domain.errors import NotAllowed, NotFound, NotLoggedIn, Unreachable
+from meyrin.domain.errors import Conflict, NotAllowed, NotFound, NotLoggedIn, Unreachable
 from meyrin.wire.identity import IdTokenBody, LoginWays, OpenIdWay, TokenSecret
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def log_in(
         )
         asked.raise_for_status()
         given: dict[str, Any] = asked.json()
+        given.setdefault("verification_uri", given.get("verification_url"))  # so says Google
+        for name in ("device_code", "user_code", "verification_uri", "expires_in"):
+            if not given.get(name):
+                raise Unreachable(
+                    f"the OpenID provider {way.issuer} gave a code without its {name}",
+                    hint="ask the hub's administrator",
+                )
         short = str(given["verification_uri"])
         tell(
             Code(
@@ -83,8 +90,10 @@ def log_in(
 def _wait(
     client: Any, address: str, given: dict[str, Any], pause: Callable[[float], None]
 ) -> dict[str, Any]:
+    import httpx2  # noqa: PLC0415 - `meyrin --help` must not pay for it
     from authlib.integrations.base_client import OAuthError  # noqa: PLC0415 - seldom
 
+    silent: httpx2.HTTPError | None = None
     every_s = int(given.get("interval", 5))
     left_s = int(given["expires_in"])
     while left_s > 0:
@@ -94,33 +103,53 @@ def _wait(
             return dict(
                 client.fetch_token(address, grant_type=DEVICE, device_code=given["device_code"])
             )
+        except httpx2.HTTPError as error:  # a person still types: one lost answer ends nothing
+            silent = error
+            every_s += _SLOWER_S
         except OAuthError as error:
+            silent = None
             if error.error == "slow_down":
                 every_s += _SLOWER_S
             elif error.error == "access_denied":
                 raise NotAllowed("the log-in was refused in the browser") from error
             elif error.error != "authorization_pending":
                 left_s = 0
+    if silent is not None:
+        raise silent
     raise NotLoggedIn("the code expired before anybody confirmed it", hint="log in again")
 
 
 def renewed(path: Path, hub: Connection, now_s: int, transport: Any = None) -> Kept:
     """What `client.json` holds, with a fresh token when its own was about to expire.
 
-    Only one of several processes asks the provider; the others wait and read what it got.
-    Raises NotLoggedIn when the provider does not know the log-in any more.
+    Only one of several processes asks the provider; the others wait and read what it got. While
+    hub or provider is away, its own token is taken as long as it counts. Raises NotLoggedIn when
+    the provider does not know the log-in any more, Conflict where the file is another hub's now.
     """
-    kept = read_kept(path)
+    kept = _kept(path, hub)
     if not _is_old(kept, now_s):
         return kept
     with _locked(path):
-        kept = read_kept(path)
+        kept = _kept(path, hub)
         if not _is_old(kept, now_s):
             return kept
         assert kept.openid is not None
-        fresh = _refreshed(hub, kept, transport)
+        try:
+            fresh = _refreshed(path, hub, kept, transport)
+        except Unreachable:
+            if int(kept.openid["expires_ms"]) <= now_s * 1000:
+                raise
+            return kept
         save(path, kept.url, fresh.token, fresh.openid)
     return fresh
+
+
+def _kept(path: Path, hub: Connection) -> Kept:
+    """What the file holds for this hub: its secrets go to no other."""
+    kept = read_kept(path)
+    if kept.url != hub.url:
+        raise Conflict(f"{path} now knows the hub {kept.url}", hint=f"log in to {hub.url} again")
+    return kept
 
 
 def _is_old(kept: Kept, now_s: int) -> bool:
@@ -129,7 +158,7 @@ def _is_old(kept: Kept, now_s: int) -> bool:
     )
 
 
-def _refreshed(hub: Connection, kept: Kept, transport: Any) -> Kept:
+def _refreshed(path: Path, hub: Connection, kept: Kept, transport: Any) -> Kept:
     from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
 
     assert kept.openid is not None
@@ -147,9 +176,11 @@ def _refreshed(hub: Connection, kept: Kept, transport: Any) -> Kept:
     except OAuthError as error:
         raise NotLoggedIn(
             f"your log-in at {way.issuer} has ended ({error.error})",
-            hint=f"run: meyrin login --hub {kept.url}",
+            hint=f"run: meyrin login --code --hub {kept.url}",
         ) from error
     token.setdefault("refresh_token", said["refresh_token"])
+    # the provider takes the old one no more: kept before the hub is asked, which may be away
+    save(path, kept.url, kept.token, {**said, "refresh_token": str(token["refresh_token"])})
     return _hub_token(hub, way, token)
 
 
@@ -175,12 +206,13 @@ def _provider(issuer: str, client_id: str, transport: Any) -> Iterator[tuple[Any
     from authlib.integrations.httpx_client import OAuth2Client  # noqa: PLC0415
 
     _check(issuer)
-    client = OAuth2Client(
-        client_id,
-        token_endpoint_auth_method="none",  # noqa: S106 - a public client has no secret
-        timeout=_PATIENCE_S,
-        transport=transport,
-    )
+    with naming_surroundings(issuer):
+        client = OAuth2Client(
+            client_id,
+            token_endpoint_auth_method="none",  # noqa: S106 - a public client has no secret
+            timeout=_PATIENCE_S,
+            transport=transport,
+        )
     try:
         with client:
             told = client.request(

@@ -17,7 +17,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, TextIO
 
-from meyrin.client.api import Client, new_key
+from meyrin.client.api import Client
 from meyrin.client.cut import cut_words
 from meyrin.client.follow import Change, Output, Stream
 from meyrin.client.inputs import input_files
@@ -25,6 +25,7 @@ from meyrin.client.results import counted
 from meyrin.client.sbatch import Script, Submission, parse, parse_command, read_script
 from meyrin.client.sbatch.directives import command_settings
 from meyrin.client.streams import follow_both
+from meyrin.client.ways import way_back
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.job import JobRequest
 from meyrin.wire.jobs import Accepted, ExplainView, JobDetail
@@ -128,16 +129,18 @@ def run(command: Sequence[str], *, client: Client | None = None, **options: Any)
     job = _hand_in(parsed, client)
     sinks: dict[Stream, TextIO] = {"stdout": sys.stdout, "stderr": sys.stderr}
     decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in sinks}
-    for told in follow_both(job.client, job.label):
-        stream, event = told.stream, told.event
-        if isinstance(event, Output):
-            sinks[stream].write(decoders[stream].decode(event.data))
-            sinks[stream].flush()
-        elif event.ended:
-            sinks[stream].write(decoders[stream].decode(b"", final=True))
-            if event.cut_bytes is not None:
-                print(cut_words(job.label, stream, event.cut_bytes), file=sys.stderr)  # noqa: T201
-    return job.wait()
+    with way_back(job.label):
+        for told in follow_both(job.client, job.label):
+            stream, event = told.stream, told.event
+            if isinstance(event, Output):
+                sinks[stream].write(decoders[stream].decode(event.data))
+                sinks[stream].flush()
+            elif event.ended:
+                sinks[stream].write(decoders[stream].decode(b"", final=True))
+                if event.cut_bytes is not None:
+                    words = cut_words(job.label, stream, event.cut_bytes)
+                    print(words, file=sys.stderr)  # noqa: T201
+        return job.wait()
 
 
 def send_inputs(client: Client, request: JobRequest, typed: Sequence[str], cwd: Path) -> JobRequest:
@@ -168,7 +171,7 @@ def _submission(
 def _hand_in(parsed: Submission, client: Client | None) -> Job:
     hub = client or Client.from_environment()
     request = send_inputs(hub, parsed.request, parsed.client.inputs, Path.cwd())
-    accepted: Accepted = hub.submit(request, parsed.client.idempotency_key or new_key())
+    accepted: Accepted = hub.submit(request, parsed.client.idempotency_key)
     return Job(hub, str(accepted.job), accepted.elements)
 
 

@@ -2,7 +2,8 @@
 
 In rising order: the folder's `client.json` (written by `meyrin up` or `meyrin login`), then
 `MEYRIN_HUB` with `MEYRIN_TOKEN` or `MEYRIN_TOKEN_FILE`, then what was given: a token file that
-was named counts at the folder's hub too. Never guesses.
+was named counts at the folder's hub too. The environment's token is for `MEYRIN_HUB`, where that is
+set, and goes to no other hub. Never guesses.
 """
 
 from __future__ import annotations
@@ -89,19 +90,24 @@ def find_hub(
             return Place(known.url, _token(environ, token_file) or "", str(token_file))
         raise Unreachable(
             f"no hub is known: MEYRIN_HUB is not set and there is no {path}",
-            hint="start one with `meyrin up`, or log in to one with `meyrin login --hub URL`",
+            hint="start one with `meyrin up`, or log in: `meyrin login --code --hub URL`",
         )
     told_by = "--hub" if url else "MEYRIN_HUB"
     address = check_url(named, told_by)
-    secret = _token(environ, token_file)
+    home = _plain(environ.get("MEYRIN_HUB", ""))
+    theirs = bool(home) and home != address
+    secret = _token({} if theirs else environ, token_file)
     if secret is None and path.exists():
         known = _read(path)
         if known.url == address:
             return Place(address, known.token, told_by, known.renewable)
     if secret is None:
+        way = "set MEYRIN_TOKEN_FILE or MEYRIN_TOKEN"
+        if theirs:
+            way = f"name a --token-file: the environment's token is for {home}"
         raise NotLoggedIn(
             f"{told_by} names {address}, but there is no token for it",
-            hint="set MEYRIN_TOKEN_FILE or MEYRIN_TOKEN, or run `meyrin login --hub URL`",
+            hint=f"run `meyrin login --code --hub {address}` (--save with a token), or {way}",
         )
     return Place(address, secret, told_by)
 
@@ -119,7 +125,7 @@ def save(path: Path, url: str, token: str, openid: Mapping[str, Any] | None = No
 
 def check_url(url: str, told_by: str) -> str:
     """An address of a hub without a slash at its end; else InvalidInput."""
-    plain = url.strip().rstrip("/")
+    plain = _plain(url)
     if not plain.startswith(("http://", "https://")) or not _has_host(plain):
         raise InvalidInput(
             f"{told_by} is {url!r}, which is no address of a hub",
@@ -128,6 +134,10 @@ def check_url(url: str, told_by: str) -> str:
             value=url,
         )
     return plain
+
+
+def _plain(url: str) -> str:
+    return url.strip().rstrip("/")
 
 
 def _has_host(url: str) -> bool:

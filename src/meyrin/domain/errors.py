@@ -38,7 +38,7 @@ class MeyrinError(Exception):
     """
 
     code: ClassVar[str] = "failed"
-    retry: ClassVar[bool] = False
+    retry: bool = False
 
     def __init__(self, message: str, *, hint: str = "", **facts: object) -> None:
         super().__init__(message)

@@ -6,6 +6,7 @@ import pytest
 
 from meyrin.domain.errors import InvalidInput, Refused
 from meyrin.domain.job import Dependency, DependencyKind
+from meyrin.domain.units import LAST_S
 from meyrin.hub.broker import explaining
 
 
@@ -101,6 +102,13 @@ def test_a_deadline_that_can_not_be_kept_is_refused_at_once(hub):
     kept = hub.submit(deadline_s=hub.clock.now_s + 600, walltime_s=600)
     hub.steps()
     assert hub.state(kept) == "placed"
+
+
+@pytest.mark.parametrize("wrong", [{"begin_s": LAST_S + 1}, {"begin_s": -1}, {"nice": 2**31}])
+def test_a_number_that_no_job_can_have_is_refused_in_a_forecast_too(hub, wrong):
+    for ask in (hub.submit, lambda **asked: forecast(hub, **asked)):
+        with pytest.raises(InvalidInput, match=f"{next(iter(wrong))} can't be"):
+            ask(**wrong)
 
 
 def test_a_forecast_knows_only_jobs_of_ones_own(hub):

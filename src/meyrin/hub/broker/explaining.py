@@ -23,6 +23,7 @@ from meyrin.hub.jobs.submit import (
     as_waiting,
     check_deadline,
     check_dependencies,
+    check_numbers,
     check_with_terms,
     project_of,
     without,
@@ -56,6 +57,7 @@ def explain(step: Step, actor: Actor, label: str) -> ExplainView:
 
 def test_only(step: Step, actor: Actor, request: JobRequest) -> ExplainView:
     """Where and when a request would start now. Raises Refused when it never could."""
+    check_numbers(request)
     project_id = project_of(step, actor, request.project)
     seen, ahead = _up_to(step, project_id)
     job = as_waiting(request, project_id, 0, step.now_s)

@@ -94,7 +94,7 @@ def project_of(step: Step, actor: Actor, name: str | None) -> str:
 
 def _prepare(submission: Submission, project: str) -> _Kept:
     request = submission.request
-    _check_numbers(request)
+    check_numbers(request)
     _check_inputs(request)
     try:
         spec = REQUEST.dump_json(request, exclude={"script"}, exclude_defaults=True)
@@ -117,7 +117,7 @@ _MOST_DEPENDENCIES = 1000
 _MOST_CONDITIONS = 200_000  # rows, of one call
 
 
-def _check_numbers(request: JobRequest) -> None:
+def check_numbers(request: JobRequest) -> None:
     """Raise InvalidInput for a number that no database or batch system takes."""
     numbers = {
         "nice": (request.nice, _MOST_NICE),
