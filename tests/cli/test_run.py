@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -91,6 +92,25 @@ def test_a_lost_hub_leaves_the_job_and_says_so(
     hub.fail("follow", "drop", times=999)
     assert meyrin("run", "--", "x") == 6
     assert b"job 1 goes on without us; `meyrin logs -f 1`" in capfdbinary.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [(), ("-Q",)])
+def test_output_that_nobody_takes_leaves_the_job_and_says_so(
+    meyrin: Meyrin,
+    hub: FakeHub,
+    capfdbinary: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: tuple[str, ...],
+) -> None:
+    hub.on_submit = lambda job: hub.print(job, b"first\n")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdout", full)
+        assert meyrin("run", *quiet, "--", "yes") == 1
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert b"`meyrin cancel 1` ends it" in capfdbinary.readouterr().err
+    assert hub.jobs[1].state == "running"
 
 
 @pytest.mark.parametrize("verb", ["run", "submit"])
