@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -145,6 +147,40 @@ def test_a_part_of_another_time_is_used_or_thrown_away(
         transfer.part_of(tmp_path / "a", DIGEST).write_bytes(before)
         (place,) = client.fetch(1, tmp_path)
         assert place.read_bytes() == DATA
+
+
+def test_two_fetches_of_one_file_at_once(
+    client: Client, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the part, and finds the file when it has it."""
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    target = tmp_path / "a"
+    waited = []
+
+    def other_ends(part: object, _: int) -> None:
+        waited.append(part)
+        if not target.exists():
+            transfer.part_of(target, DIGEST).write_bytes(DATA)
+            transfer.part_of(target, DIGEST).replace(target)
+
+    monkeypatch.setattr(fcntl, "flock", other_ends)
+    assert client.fetch(1, tmp_path) == [target]
+    assert len(waited) == 2, "what it waited for is the other's file by now"
+    assert target.read_bytes() == DATA
+    assert list(tmp_path.iterdir()) == [target]
+    assert not [call for call in hub.calls if "files" in call]
+
+
+def test_a_file_system_without_locks(
+    client: Client, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    (place,) = client.fetch(1, tmp_path)
+    assert place.read_bytes() == DATA
 
 
 def test_a_wrong_file_is_never_given_its_name(client: Client, hub: FakeHub, tmp_path: Path) -> None:
