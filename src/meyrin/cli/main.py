@@ -166,9 +166,13 @@ def report(error: MeyrinError, session: Session) -> None:
 
 
 def _as_data(error: MeyrinError) -> None:
+    """One object; where it can't be written, the words and the error's exit code stand."""
     from meyrin.client.errors import as_body  # noqa: PLC0415
 
-    data_json(as_body(error))
+    try:
+        data_json(as_body(error))
+    except OSError as full:
+        _outside(full)
 
 
 def _clash(asked: object, limit: object) -> str:
