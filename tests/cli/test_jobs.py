@@ -306,6 +306,19 @@ def test_results_come_into_a_folder_of_their_own(
     assert meyrin("fetch", "1", "c") == 5
 
 
+def test_names_of_results_steer_no_terminal(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.job(1, state="completed", results="complete", files={"a\x1b]0;x\x07": b""})
+    assert meyrin("fetch", "1") == 0
+    assert capsys.readouterr().out.endswith("a\x1b]0;x\x07\n"), "a program reads the name"
+    monkeypatch.setattr("meyrin.cli.fetch.is_terminal", lambda _: True)
+    assert meyrin("fetch", "1") == 0
+    assert capsys.readouterr().out.endswith(
+        "a\N{REPLACEMENT CHARACTER}]0;x\N{REPLACEMENT CHARACTER}\n"
+    )
+
+
 def test_results_of_an_array_by_element(meyrin: Meyrin, hub: FakeHub, tmp_path: Path) -> None:
     hub.job(1)
     for task in (0, 5):

@@ -290,6 +290,23 @@ def test_folders_behind_links_are_sent_and_circles_and_empty_ones_refused(tmp_pa
         input_files(["empty"], tmp_path)
 
 
+def test_what_can_not_be_sent_is_refused_before_anything_is(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").touch()
+    odd = tmp_path / "in" / "\udcff"
+    odd.touch()
+    with pytest.raises(errors.InvalidInput, match=r"'in/\\udcff' is not valid UTF-8"):
+        input_files(["in"], tmp_path)
+    odd.unlink()
+    (tmp_path / "in" / "b").symlink_to("nowhere")
+    with pytest.raises(errors.InvalidInput, match="in/b is no plain file"):
+        input_files(["in"], tmp_path)
+    (tmp_path / "in" / "b").unlink()
+    os.mkfifo(tmp_path / "in" / "c")
+    with pytest.raises(errors.InvalidInput, match="in/c is no plain file"):
+        input_files(["in"], tmp_path)
+
+
 def test_inputs_as_people_type_them(tmp_path: Path) -> None:
     for name in ("data/a", "data/sub/b", "x=y", "c"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
