@@ -7,6 +7,7 @@ hub's own shape, so that a program always reads exactly one object.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -106,7 +107,9 @@ def run(argv: Sequence[str], session: Session) -> int:
         report(error, session)
         return exit_code(error)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue().rstrip())
         if session.json or "--json" in takewhile(lambda word: word != "--", argv):
             _as_data(InvalidInput(error.format_message()))
         return error.exit_code
