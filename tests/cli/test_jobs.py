@@ -312,6 +312,19 @@ def test_results_come_into_a_folder_of_their_own(
     assert meyrin("fetch", "1", "c") == 5
 
 
+def test_names_of_results_steer_no_terminal(
+    meyrin: Meyrin, hub: FakeHub, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.job(1, state="completed", results="complete", files={"a\x1b]0;x\x07": b""})
+    assert meyrin("fetch", "1") == 0
+    assert capsys.readouterr().out.endswith("a\x1b]0;x\x07\n"), "a program reads the name"
+    monkeypatch.setattr("meyrin.cli.fetch.is_terminal", lambda _: True)
+    assert meyrin("fetch", "1") == 0
+    assert capsys.readouterr().out.endswith(
+        "a\N{REPLACEMENT CHARACTER}]0;x\N{REPLACEMENT CHARACTER}\n"
+    )
+
+
 def test_results_of_an_array_by_element(meyrin: Meyrin, hub: FakeHub, tmp_path: Path) -> None:
     hub.job(1)
     for task in (0, 5):
@@ -338,6 +351,26 @@ def test_elements_that_have_not_ended_are_said(
     assert [file["job"] for file in json.loads(said.out)["files"]] == ["2_0"]
     assert "2 elements of job 2" in json.loads(said.out)["error"]["message"]
     assert "2 elements of job 2 not ended yet" in said.err
+
+
+def test_an_element_without_results_keeps_back_no_other_s(
+    meyrin: Meyrin, hub: FakeHub, tmp_path: Path, capsys: Capture
+) -> None:
+    for task, results in enumerate(("pending", "complete", "complete", "pending", "complete")):
+        files = {"m": b"%d" % task} if task != 2 else {}
+        more = {"array_job": 2, "task": task, "results": results, "files": files}
+        hub.job(2 + task, state="completed", **more)
+    assert meyrin("fetch", "2", "m") == 1
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "job-2" / task / "m") for task in "14"]
+    assert "job 2_2 has no result 'm'" in said.err
+    for task in (0, 3):
+        assert f"job 2_{task}: its results have not come yet" in said.err
+    looks = [call for call in hub.calls if call == "GET /jobs/2_3"]
+    assert len(looks) == 1, "who has waited for one site does not wait for each of its elements"
+    for job in hub.jobs.values():
+        job.results = "complete"
+    assert meyrin("fetch", "2", "typo") == 5
 
 
 def test_results_that_are_not_all_there(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:

@@ -1,15 +1,24 @@
-"""One hub works on a file of SQLite."""
+"""One hub works on a file of SQLite, and none overwrites the log-in of another."""
 
 from __future__ import annotations
 
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from meyrin.cli.machine import _hold_file
+from meyrin.cli import here
+from meyrin.cli.machine import Machine, _hold_file
+from meyrin.client.place import CLIENT_FILE, read_kept, save
 from meyrin.domain.errors import Conflict
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.database import Database
+from meyrin.hub.plumbing.settings import HubSettings
+
+OPENID = {"issuer": "https://idp.example.org", "client_id": "c", "scopes": "openid",
+          "refresh_token": "shown once", "expires_ms": 1}  # fmt: skip
 
 
 def opened(file: Path) -> Database:
@@ -25,3 +34,60 @@ def test_a_second_hub_on_the_same_file_under_another_name(tmp_path: Path) -> Non
     with pytest.raises(Conflict, match=r"hub\.sqlite already"):
         _hold_file(opened(link))
     first.close()
+
+
+@contextmanager
+def hub(folder: Path, public_url: str = "") -> Iterator[Machine]:
+    machine = Machine(HubSettings(dir=folder, port=0, public_url=public_url))
+    try:
+        yield machine
+    finally:
+        machine.stop()
+
+
+@pytest.mark.parametrize("url", ["https://hub.example.org", "http://10.1.2.3:8642"])
+def test_the_log_in_of_another_hub_is_not_overwritten(tmp_path: Path, url: str) -> None:
+    file = tmp_path / CLIENT_FILE
+    save(file, url, "precious", OPENID if url.startswith("https:") else None)
+    before = file.read_bytes()
+    with hub(tmp_path) as machine, pytest.raises(Conflict, match="keeps the log-in of") as no:
+        machine.start()
+    assert "--dir" in no.value.hint
+    assert file.read_bytes() == before
+
+
+def test_a_log_in_at_the_provider_of_this_hub_stays(tmp_path: Path) -> None:
+    url = "https://this.example.org"
+    save(tmp_path / CLIENT_FILE, url, "ended", OPENID)
+    with hub(tmp_path, url) as machine:
+        machine.start()
+    kept = read_kept(tmp_path / CLIENT_FILE)
+    assert (kept.url, kept.token, kept.openid) == (url, "ended", OPENID)
+
+
+def test_a_file_that_nobody_can_read_and_a_user_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number."""
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    (tmp_path / CLIENT_FILE).write_text("[]")
+    with hub(tmp_path) as machine:
+        machine.start()
+        assert read_kept(tmp_path / CLIENT_FILE).url == machine.url
+
+
+def test_a_driver_that_hangs_keeps_no_hub_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "nvidia-smi"
+    asked.write_text("#!/bin/sh\nexec sleep 60\n")
+    asked.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(here, "ANSWER_S", 0.05)
+    assert here._nvidia_type() == "nvidia-gpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -124,6 +125,8 @@ def test_each_error_as_words_code_and_object(
     ("words", "named"),
     [
         ("jobs --json --bogus", "--bogus"),
+        ("run --json --test-only --bogus -- true", "--bogus"),
+        (f"call route --modes {ROOT}/examples/modes --kind sme --json", "--purpose"),
         ("jobs --state foo --json", "foo"),
         ("show --json", "JOB"),
         ("nosuch --json", "nosuch"),
@@ -135,10 +138,23 @@ def test_wrong_usage_is_an_object_too(
     assert meyrin(*words.split()) == exits.USAGE
     said = capsys.readouterr()
     error = json.loads(said.out)["error"]
-    assert (error["code"], named in error["message"]) == ("invalid_input", True)
+    assert error["code"] in {"invalid_input", "bad_directive"}
+    assert named in error["message"]
     assert named in said.err
     assert meyrin("show", "--", "--json", "x") == exits.USAGE
     assert capsys.readouterr().out == ""
+
+
+def test_questions_stand_beside_the_data(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = io.StringIO("sme\ntrain\n60000\n6\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert meyrin("call", "route", "--modes", f"{ROOT}/examples/modes", "--json") in {0, 3}
+    said = capsys.readouterr()
+    assert json.loads(said.out)["modes"]
+    assert "How many hours" in said.err
 
 
 def test_ctrl_c_is_no_traceback(
@@ -301,6 +317,10 @@ run submit <&- 2>seen.stdin; echo "$?"
 run run --dry-run -- x >&-; echo "$?"
 run show nonsense 2>/dev/full; echo "$?"
 run show nonsense 2>&-; echo "$?"
+run nonsense 2>/dev/full; echo "$?"
+run nonsense 2>&1 | true; echo "${PIPESTATUS[0]}"
+run show nonsense --json >/dev/full; echo "$?"
+run show nonsense --json | true; echo "${PIPESTATUS[0]}"
 PYTHONIOENCODING=latin1 run run --dry-run -J 'é日本' -- x >seen.json; echo "$?"
 PYTHONIOENCODING=latin1 run submit --help >seen.help; echo "$?"
 """
@@ -317,7 +337,7 @@ def test_closed_full_and_narrow_streams(environ: dict[str, str], tmp_path: Path)
         text=True,
         check=False,
     )
-    assert done.stdout.split() == ["2", "0", "2", "2", "0", "0"], done.stderr
+    assert done.stdout.split() == ["2", "0", *6 * "2", "0", "0"], done.stderr
     assert "standard input is empty" in (tmp_path / "seen.stdin").read_text()
     assert json.loads((tmp_path / "seen.json").read_text(encoding="latin1"))["name"] == "é日本"
 

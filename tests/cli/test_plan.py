@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from tests.plan import studies
 
 from meyrin.cli.exits import DONE, USAGE
 from meyrin.cli.main import run
+from meyrin.cli.plan_jobs import like
 from meyrin.cli.session import Session
+from meyrin.domain.errors import BadDirective
 
 
 @pytest.fixture
@@ -91,9 +94,36 @@ def test_a_study_is_put_on_the_hubs_pages(
     (out / "report.html").write_text("<h1>Pooling</h1>")
     assert meyrin_at_hub("plan", "publish", str(out), "--project", "home") == USAGE
     assert "holds no whole study" in capsys.readouterr().err
+    for torn in ("[]", '{"kind": "impact"}'):
+        (out / "study.json").write_text(torn)
+        assert meyrin_at_hub("plan", "publish", str(out), "--project", "home") == USAGE
+        assert "holds no whole study" in capsys.readouterr().err
     (out / "study.json").write_text('{"name": "Pooling", "kind": "impact"}')
     assert meyrin_at_hub("plan", "publish", str(out)) == USAGE
     assert "who may read it" in capsys.readouterr().err
     assert meyrin_at_hub("plan", "publish", str(out), "--project", "home") == DONE
     assert "/plans/3/files/report.html" in capsys.readouterr().err
     assert hub.calls[-1] == "POST /plans"
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("--time=5 --hold", "--hold"),
+        ("--dependency=afterok:5", "--dependency=afterok:5"),
+        ("--input x", "--input=x"),
+        ("--test-only", "--test-only"),
+        ("--begin=now+1hour", "counts from now"),
+    ],
+)
+def test_options_that_the_jobs_of_a_sweep_can_not_have_are_refused(options: str, name: str) -> None:
+    with pytest.raises(BadDirective) as refused:
+        like(options, 1_700_000_000)
+    assert name in refused.value.message
+    assert "--" in refused.value.hint
+
+
+def test_options_that_they_can_have() -> None:
+    asked = like("-A lab --site=alps --gpus=2 -t 60 --begin=2027-01-31T20:00", 1_700_000_000)
+    assert (asked.project, asked.sites, asked.walltime_s) == ("lab", ("alps",), 3600)
+    assert asked.begin_s == int(datetime(2027, 1, 31, 20).astimezone().timestamp())

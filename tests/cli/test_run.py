@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -94,6 +95,25 @@ def test_a_lost_hub_leaves_the_job_and_says_so(
     said = capfdbinary.readouterr().err
     assert b"hint: job 1 was submitted, don't submit it again: `meyrin logs -f 1`" in said
     assert AGAIN.encode() not in said, "the command again would be a second job"
+
+
+@pytest.mark.parametrize("quiet", [(), ("-Q",)])
+def test_output_that_nobody_takes_leaves_the_job_and_says_so(
+    meyrin: Meyrin,
+    hub: FakeHub,
+    capfdbinary: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: tuple[str, ...],
+) -> None:
+    hub.on_submit = lambda job: hub.print(job, b"first\n")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdout", full)
+        assert meyrin("run", *quiet, "--", "yes") == 1
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert b"`meyrin cancel 1` ends it" in capfdbinary.readouterr().err
+    assert hub.jobs[1].state == "running"
 
 
 @pytest.mark.parametrize("verb", ["run", "submit"])

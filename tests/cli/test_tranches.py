@@ -17,10 +17,20 @@ def test_a_tranche_as_it_is_written() -> None:
     assert (told.amount_s, told.gate, told.reviewer) == (1_800_000, "second", KEY)
     assert told.from_s == 1_803_859_200
     assert parse_tranche("seconds=7") == {"amount_s": 7}
+    assert parse_tranche("seconds=7,family=hours=x") == {"amount_s": 7, "family": "hours=x"}
 
 
 @pytest.mark.parametrize(
-    "text", ["", "500", "hours=x", "hours=1,seconds=1", "hours=1,hours=2", "hours=1,colour=red"]
+    "text",
+    [
+        "",
+        "500",
+        "hours=x",
+        "hours=1,seconds=1",
+        "hours=1,hours=2",
+        "hours=1,colour=red",
+        "hours=" + 5000 * "9",
+    ],
 )
 def test_what_can_not_be_read(text: str) -> None:
     with pytest.raises(InvalidInput) as found:

@@ -19,6 +19,12 @@ def read(text, mapping=None, **fixed):
     return read_awards(text, "a.csv", mapping or {}, fixed)
 
 
+def test_an_apostrophe_of_its_own_stays():
+    head = HEAD.replace("reason", "reason,title")
+    (one,) = read(f"{head}A,p,core,1,2027-01-01,2027-02-01,'=1+1,'t Hooft group\n")
+    assert (one.row.reason, one.row.title) == ("=1+1", "'t Hooft group")
+
+
 def test_hours_are_exact_and_days_are_their_first_second():
     (one, two) = read(
         f'{HEAD}E-1,climate,h100,0.25,2027-01-01,2027-02-01,"spring, late"\n'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -147,6 +149,40 @@ def test_a_part_of_another_time_is_used_or_thrown_away(
         assert place.read_bytes() == DATA
 
 
+def test_two_fetches_of_one_file_at_once(
+    client: Client, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the part, and finds the file when it has it."""
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    target = tmp_path / "a"
+    waited = []
+
+    def other_ends(part: object, _: int) -> None:
+        waited.append(part)
+        if not target.exists():
+            transfer.part_of(target, DIGEST).write_bytes(DATA)
+            transfer.part_of(target, DIGEST).replace(target)
+
+    monkeypatch.setattr(fcntl, "flock", other_ends)
+    assert client.fetch(1, tmp_path) == [target]
+    assert len(waited) == 2, "what it waited for is the other's file by now"
+    assert target.read_bytes() == DATA
+    assert list(tmp_path.iterdir()) == [target]
+    assert not [call for call in hub.calls if "files" in call]
+
+
+def test_a_file_system_without_locks(
+    client: Client, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    (place,) = client.fetch(1, tmp_path)
+    assert place.read_bytes() == DATA
+
+
 def test_a_wrong_file_is_never_given_its_name(client: Client, hub: FakeHub, tmp_path: Path) -> None:
     job = hub.job(1, state="completed", results="complete", files={"a": DATA})
     listed = hub.detail("1")
@@ -252,6 +288,23 @@ def test_folders_behind_links_are_sent_and_circles_and_empty_ones_refused(tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.InvalidInput, match="without a file"):
         input_files(["empty"], tmp_path)
+
+
+def test_what_can_not_be_sent_is_refused_before_anything_is(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").touch()
+    odd = tmp_path / "in" / "\udcff"
+    odd.touch()
+    with pytest.raises(errors.InvalidInput, match=r"'in/\\udcff' is not valid UTF-8"):
+        input_files(["in"], tmp_path)
+    odd.unlink()
+    (tmp_path / "in" / "b").symlink_to("nowhere")
+    with pytest.raises(errors.InvalidInput, match="in/b is no plain file"):
+        input_files(["in"], tmp_path)
+    (tmp_path / "in" / "b").unlink()
+    os.mkfifo(tmp_path / "in" / "c")
+    with pytest.raises(errors.InvalidInput, match="in/c is no plain file"):
+        input_files(["in"], tmp_path)
 
 
 def test_inputs_as_people_type_them(tmp_path: Path) -> None:

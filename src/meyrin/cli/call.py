@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from meyrin.cli.lazy import Entry, LazyGroup
 from meyrin.cli.reading import FILE
 from meyrin.cli.session import Session, asks_hub
 from meyrin.cli.table import columns, table
-from meyrin.cli.terminal import clean, data, data_json, moment, say
+from meyrin.cli.terminal import clean, data, data_json, is_terminal, moment, say
 from meyrin.domain.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ KIND_WORDS = ("startup", "sme", "industry", "academic", "public")
 PURPOSE_WORDS = ("try", "benchmark", "develop", "train", "science")
 UNIT_WORDS = ("accelerator", "node", "core")
 _NODE = re.compile(r"(\d{1,6})c(?:(\d{1,4})g)?", re.ASCII)
+
+
+class Question(click.Option):
+    """Asked in a terminal where it was not said, beside the data; elsewhere it is missing."""
+
+    def prompt_for_value(self, ctx: click.Context) -> Any:
+        if not is_terminal(sys.stdin):
+            raise click.MissingParameter(ctx=ctx, param=self)
+        return click.prompt(
+            str(self.prompt),
+            type=self.type,
+            value_proc=lambda said: self.process_value(ctx, said),
+            err=True,
+        )
 
 
 @click.group("call", cls=LazyGroup, entries=ENTRIES)
@@ -136,12 +151,14 @@ What is not said is asked, in a terminal.
 @click.option("--type", "charged_type", metavar="TYPE",
               help="What the hours are of: h100, core, ...; needed for a hub.")  # fmt: skip
 @click.option("--project", default="", help="Whose hours; sites may take some projects alone.")
-@click.option("--kind", type=click.Choice(KIND_WORDS), prompt="Who asks", help="Who asks.")
-@click.option("--purpose", type=click.Choice(PURPOSE_WORDS), prompt="What for", help="What for.")
-@click.option("--amount", type=click.IntRange(1, 10**10), prompt="How many hours", metavar="HOURS",
-              help="How many hours.")  # fmt: skip
-@click.option("--months", type=click.IntRange(1, 60), prompt="For how many months", metavar="N",
-              help="For how many months.")  # fmt: skip
+@click.option("--kind", cls=Question, type=click.Choice(KIND_WORDS), prompt="Who asks",
+              help="Who asks.")  # fmt: skip
+@click.option("--purpose", cls=Question, type=click.Choice(PURPOSE_WORDS), prompt="What for",
+              help="What for.")  # fmt: skip
+@click.option("--amount", cls=Question, type=click.IntRange(1, 10**10), prompt="How many hours",
+              metavar="HOURS", help="How many hours.")  # fmt: skip
+@click.option("--months", cls=Question, type=click.IntRange(1, 60), prompt="For how many months",
+              metavar="N", help="For how many months.")  # fmt: skip
 @click.option("--unit", type=click.Choice(UNIT_WORDS), default="accelerator", show_default=True,
               help="What the hours are of.")  # fmt: skip
 @click.option("--node", metavar="SHAPE", help="The nodes meant, such as 32c4g: 32 cores, 4 GPUs.")

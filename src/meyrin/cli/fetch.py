@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from meyrin.cli.progress import ProgressLine
 from meyrin.cli.session import Session, asks_hub
-from meyrin.cli.terminal import amount, data, data_json, say
+from meyrin.cli.terminal import amount, clean, data, data_json, is_terminal, say
 from meyrin.domain.errors import Failed
 from meyrin.domain.units import show_count
 
@@ -56,7 +57,8 @@ def _tell(session: Session, job: str, brought: list[Brought], failed: Failed | N
         data_json({"files": files, "next": "", **(as_body(failed) if failed else {})})
         return
     for each in brought:
-        data(str(each.path))
+        shown = str(each.path)  # a program needs the name as it is
+        data(clean(shown) if is_terminal(sys.stdout) else shown)
     if brought:
         say(f"{show_count(len(brought), 'file')}, {amount(sum(each.size for each in brought))}")
     elif not failed:

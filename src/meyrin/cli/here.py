@@ -10,6 +10,8 @@ from pathlib import Path
 
 from meyrin.domain.site import Partition
 
+ANSWER_S = 20.0
+
 
 def partition(name: str = "main") -> Partition:
     """This machine as a partition of one node: its cores, most of its memory, its accelerators."""
@@ -45,13 +47,16 @@ def _nvidia_type() -> str:
     """The first device's name in a short form, such as `h100`."""
     if not shutil.which("nvidia-smi"):
         return "nvidia-gpu"
-    asked = subprocess.run(
-        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
+    try:
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # a driver that hangs
+        return "nvidia-gpu"
     words = re.sub(r"[^a-z0-9 ]", " ", asked.stdout.split("\n")[0].lower()).split()
     short = [w for w in words if re.fullmatch(r"[a-z]+\d+[a-z]*", w)]
     return short[0] if short else "nvidia-gpu"

@@ -24,8 +24,16 @@ import uvicorn
 from meyrin.agent.credential import before_of, keep, next_of, read_secret
 from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
-from meyrin.client.place import CLIENT_FILE
-from meyrin.domain.errors import Conflict, Failed, MeyrinError, NotFound, Refused, Unreachable
+from meyrin.client.place import CLIENT_FILE, Kept, read_kept
+from meyrin.domain.errors import (
+    Conflict,
+    Failed,
+    InvalidInput,
+    MeyrinError,
+    NotFound,
+    Refused,
+    Unreachable,
+)
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub import app
 from meyrin.hub.calls import service as calls
@@ -115,6 +123,7 @@ class Machine:
 
     def start(self) -> None:
         """Serve in a thread, write the client's file, start the agents."""
+        self._keep_other_log_in()
         self._server_thread.start()
         if self.relay:
             self.relay.start()
@@ -160,19 +169,40 @@ class Machine:
     def login_link(self) -> str:
         """A link that logs a browser in as the first administrator, once."""
         with self.database.write() as step:
-            person, _, _ = identity.bootstrap(step, getpass.getuser())
+            person, _, _ = identity.bootstrap(step, _user())
             secret = identity.login_link(step, person.id)
         return f"{self.url}/login?link={secret}"
 
-    def _write_client_file(self) -> None:
-        """The address and a token for the command line, readable by this user only."""
+    def _keep_other_log_in(self) -> None:
+        """Conflict where the client's file holds what another hub gave: it is shown only once."""
+        from meyrin.cli.plan_jobs import is_here  # noqa: PLC0415 - seldom
+
         path = self.settings.dir / CLIENT_FILE
-        token = _token_in(path)
+        kept = _kept_in(path)
+        if kept is None or kept.url == self.url or self._counts(kept.token):
+            return
+        if kept.openid or not is_here(kept.url):
+            raise Conflict(
+                f"{path} keeps the log-in of {kept.url}, which this hub would overwrite",
+                hint="choose another folder with --dir, or remove the file to forget that log-in",
+                address=kept.url,
+            )
+
+    def _counts(self, token: str) -> bool:
         with self.database.write() as step:
-            if token is not None and not identity.counts(step, token):
-                token = None
-            _, _, fresh = identity.bootstrap(step, getpass.getuser(), fresh_token=token is None)
-        keep(path, json.dumps({"url": self.url, "token": fresh or token}) + "\n")
+            return identity.counts(step, token)
+
+    def _write_client_file(self) -> None:
+        """The address and a token for the command line, readable by this user only; a log-in at
+        this hub's provider stays, as it renews itself."""
+        path = self.settings.dir / CLIENT_FILE
+        kept = _kept_in(path)
+        good = kept is not None and (kept.openid is not None or self._counts(kept.token))
+        with self.database.write() as step:
+            _, _, fresh = identity.bootstrap(step, _user(), fresh_token=not good)
+        token = kept.token if kept and good else fresh
+        more = {"openid": kept.openid} if kept and kept.openid else {}
+        keep(path, json.dumps({"url": self.url, "token": token, **more}) + "\n")
 
     def _join(self, site: LocalSite) -> None:
         """Enrol the site once, lend its partition, grant the starter hours for its type."""
@@ -180,7 +210,7 @@ class Machine:
         private_folder(folder)
         credential = folder / "credential"
         with self.database.write() as step:
-            person, home, _ = identity.bootstrap(step, getpass.getuser())
+            person, home, _ = identity.bootstrap(step, _user())
             actor = Actor(person=person.id, name=person.name, admin=True)
             try:
                 secret = _credential_anew(step, actor, site.name, credential)
@@ -415,8 +445,17 @@ def keep_private(settings: HubSettings) -> None:
             (settings.dir / name).chmod(mode)
 
 
-def _token_in(path: Path) -> str | None:
+def _kept_in(path: Path) -> Kept | None:
+    """What an earlier hub or a log-in left there; None where nothing can be read."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["token"])
-    except (OSError, ValueError, KeyError):
+        return read_kept(path)
+    except InvalidInput:
         return None
+
+
+def _user() -> str:
+    """Who starts this; by number where the system has no name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user-{os.getuid()}"

@@ -7,6 +7,7 @@ hub's own shape, so that a program always reads exactly one object.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -106,7 +107,9 @@ def run(argv: Sequence[str], session: Session) -> int:
         report(error, session)
         return exit_code(error)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue().rstrip())
         if session.json or "--json" in takewhile(lambda word: word != "--", argv):
             _as_data(InvalidInput(error.format_message()))
         return error.exit_code
@@ -166,9 +169,13 @@ def report(error: MeyrinError, session: Session) -> None:
 
 
 def _as_data(error: MeyrinError) -> None:
+    """One object; where it can't be written, the words and the error's exit code stand."""
     from meyrin.client.errors import as_body  # noqa: PLC0415
 
-    data_json(as_body(error))
+    try:
+        data_json(as_body(error))
+    except OSError as full:
+        _outside(full)
 
 
 def _clash(asked: object, limit: object) -> str:

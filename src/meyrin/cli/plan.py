@@ -199,7 +199,7 @@ def _facility(session: Session, options: dict[str, Any], out: Path, line: _Told)
     hub = session.client()
     python = options["python"] or (sys.executable if is_here(hub.url) else "python3")
     return OnFacility(
-        HubJobs(hub, session.pause, like(options["job_options"])),
+        HubJobs(hub, session.pause, like(options["job_options"], session.now_s)),
         options["per_job"],
         Notes(out / POINTS),
         python,

@@ -129,11 +129,37 @@ def is_here(url: str) -> bool:
 
 
 TAKEN = ("project", "sites", "partitions", "resources", "walltime_s", "features", "nice", "begin_s")
+OPTIONS = frozenset(  # what makes these
+    [
+        "account",
+        "clusters",
+        "site",
+        "partition",
+        "nodes",
+        "ntasks",
+        "ntasks-per-node",
+        "cpus-per-task",
+        "mem",
+        "mem-per-cpu",
+        "mem-per-gpu",
+        "gpus",
+        "gpus-per-node",
+        "gpus-per-task",
+        "gres",
+        "exclusive",
+        "time",
+        "constraint",
+        "nice",
+        "begin",
+    ]
+)
 
 
-def like(options: str) -> JobRequest:
+def like(options: str, now_s: int) -> JobRequest:
     """What the jobs of a sweep have in common, from options as sbatch has them."""
     from meyrin.client.sbatch import parse_command  # noqa: PLC0415 - seldom
+    from meyrin.client.sbatch.directives import command_settings  # noqa: PLC0415
+    from meyrin.client.sbatch.values import misread  # noqa: PLC0415
 
     plain = JobRequest(script="#!/bin/sh\n")
     if not options:
@@ -146,5 +172,16 @@ def like(options: str) -> JobRequest:
             hint="quote all of them: --job-options '--time=60 --account=lab'",
             field="--job-options",
         ) from error
-    asked = parse_command(words, ["true"], {}, cwd="/", host="", now_s=0).request
+    asked, at_zero = (
+        parse_command(words, ["true"], {}, cwd="/", host="", now_s=at_s).request
+        for at_s in (now_s, 0)
+    )
+    for option, setting in command_settings(words)[0]:
+        if option.name not in OPTIONS:
+            hint = f"remove it from --job-options; they take --{', --'.join(sorted(OPTIONS))}"
+            raise misread(setting, "is not for the jobs of a sweep", hint)
+        if option.name == "begin" and asked.begin_s != at_zero.begin_s:
+            # the same command later must ask for the same jobs: a lost answer would be two
+            hint = "write it with its date, such as --begin=2027-01-31T20:00"
+            raise misread(setting, "counts from now, and a sweep goes on later", hint)
     return replace(plain, **{name: getattr(asked, name) for name in TAKEN})

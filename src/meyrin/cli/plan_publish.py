@@ -62,9 +62,9 @@ def publish(
         finally:
             progress.close()
         files = [FileView(name=one.name, sha256=one.sha256, size=one.size) for one in sent]
-        shown = title or str(told["name"])
+        shown = title or told["name"]
         made = hub.plans.publish(
-            NewPlan(title=shown, kind=str(told["kind"]), project=project, files=files)
+            NewPlan(title=shown, kind=told["kind"], project=project, files=files)
         )
         address = f"{hub.url}/plans/{made.id}/files/report.html"
     count = show_count(made.files, "file")
@@ -72,17 +72,18 @@ def publish(
     show_one(session, made, words)
 
 
-def _summary(folder: Path) -> dict[str, object]:
+def _summary(folder: Path) -> dict[str, str]:
+    """What the study calls itself, and its kind."""
     try:
         told: dict[str, object] = json.loads((folder / SUMMARY).read_bytes())
-    except (OSError, ValueError) as error:
+        return {key: str(told[key]) for key in ("name", "kind")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(
             f"{folder} holds no whole study",
             hint="give the folder that `meyrin plan impact --out` wrote",
             field="DIR",
             value=str(folder),
         ) from error
-    return told
 
 
 @click.command("list", epilog="Example: meyrin plan list --json")

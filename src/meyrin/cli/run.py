@@ -7,6 +7,7 @@ always does. Detaching leaves the job as it is and says how to come back.
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import click
@@ -55,6 +56,7 @@ def _read(session: Session, argv: tuple[str, ...]) -> Submission:
     from meyrin.cli.handin import here  # noqa: PLC0415
     from meyrin.client.sbatch import parse_command  # noqa: PLC0415
 
+    session.json = "--json" in takewhile(lambda word: word != "--", argv)  # for what can't be read
     options, words = split_command(argv)
     session.json = "--json" in options
     parsed = parse_command(options, words, session.environ, **here(session))

@@ -70,12 +70,11 @@ class Streaming:
             try:
                 code, ended = self._until_ended()
             except _Leave:
-                self._erase()
-                say(
-                    f"job {self._label} goes on; `meyrin logs -f {self._label}` comes back to it, "
-                    f"`meyrin cancel {self._label}` ends it"
-                )
+                self._say_it_goes_on()
                 return INTERRUPTED
+            except OSError:  # nobody reads our output on, or there is no room for it
+                self._say_it_goes_on(" unless it has ended")
+                raise
         for stream in self._sinks:
             say_cut(self._hub, self._label, stream, ended[stream].cut_bytes)
         return code
@@ -108,6 +107,13 @@ class Streaming:
         if change.state == "cancelled" and self._cancelled:
             return INTERRUPTED, ended
         return exit_status(change.state, change.exit_code, change.signal), ended
+
+    def _say_it_goes_on(self, unless: str = "") -> None:
+        self._erase()
+        say(
+            f"job {self._label} goes on{unless}; `meyrin logs -f {self._label}` comes back to it, "
+            f"`meyrin cancel {self._label}` ends it"
+        )
 
     # --- the status line
 

@@ -148,7 +148,9 @@ Examples:
   meyrin suite run capability --model https://example.org/model.tar.gz#sha256=...
   meyrin suite run capability --model http://127.0.0.1:8000/v1/NAME --local
   meyrin suite run inspect_evals/gsm8k --model ./model
-Leaves DIR/evidence.zip, or nothing; the same command goes on after an interruption.
+Leaves DIR/evidence.zip, or nothing. With --local the same command goes on after an interruption.
+A job goes on without you: the same command with the --idempotency-key that it says comes back to
+it; without, it is another job.
 Next: `meyrin evidence verify DIR/evidence.zip`.
 """,
 )
@@ -166,6 +168,7 @@ Next: `meyrin evidence verify DIR/evidence.zip`.
 @click.option("--key", metavar="FILE", help="Key to sign with here.  [default: of this machine]")
 @click.option("--model-key", metavar="FILE", help="With --local: key of a served model.")
 @click.option("--no-jail", is_flag=True, help="With --local: unprotected, and the facts say so.")
+@click.option("--idempotency-key", metavar="KEY", help="Of a job: the same key is the same job.")
 @json_option
 @hub_options(hidden=True)
 @pass_session
@@ -185,6 +188,8 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
             hint="a site keeps keys of served models in the folder that MEYRIN_MODEL_KEYS names",
             field="key",
         )
+    if asked["local"] and asked["idempotency_key"]:
+        raise InvalidInput("--idempotency-key is of a job: leave --local away", field="local")
     if asked["model_key"] and asked["no_jail"]:
         raise InvalidInput("without the jail the suite could read --model-key", field="no_jail")
     if asked["plan"] and not _is_digest(asked["plan"]):

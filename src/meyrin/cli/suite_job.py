@@ -13,7 +13,7 @@ from meyrin.cli.handin import Interrupted, hand_in
 from meyrin.cli.session import Session
 from meyrin.cli.suite import tell
 from meyrin.cli.terminal import clean, data, say
-from meyrin.domain.errors import Failed, MeyrinError
+from meyrin.domain.errors import Failed, MeyrinError, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest, Resources
 
 if TYPE_CHECKING:
@@ -25,27 +25,40 @@ SLACK_S = 300  # for starting, probing, packing and signing
 
 def as_job(session: Session, ask: Asked, suite: str, asked: dict[str, Any]) -> int:
     """Submit, follow, fetch, verify; the exit code."""
-    from meyrin.cli.streaming import Streaming  # noqa: PLC0415
+    from meyrin.client.api import new_key  # noqa: PLC0415
     from meyrin.client.sbatch.parse import ClientOptions  # noqa: PLC0415
 
+    key = asked["idempotency_key"] or new_key()
     with tempfile.TemporaryDirectory(prefix="meyrin-suite-") as folder, session.client() as hub:
-        inputs = _inputs(ask, suite, Path(folder))
+        options = ClientOptions(inputs=_inputs(ask, suite, Path(folder)), idempotency_key=key)
         try:
-            accepted = hand_in(session, hub, request(ask, asked), ClientOptions(inputs=inputs))
+            accepted = hand_in(session, hub, request(ask, asked), options)
         except Interrupted as interrupted:
             say(str(interrupted))
             return INTERRUPTED
         label = str(accepted.job)
-        code = Streaming(hub, label, session, sys.stderr.buffer).run()
-        if code == INTERRUPTED:
-            return code
-        if code:
-            raise Failed(
-                f"no evidence: job {label} did not finish its run",
-                hint=f"`meyrin logs {label}` has what it said, `meyrin show {label}` how it ended",
-                job=label,
-            )
-        return _bring(session, hub, label, ask)
+        way = f"the same command with --idempotency-key={key} comes back to job {label}"
+        say(f"note: {way}")
+        try:
+            return _follow(session, hub, label, ask)
+        except (Unreachable, StorageFull) as error:  # whose hint is to repeat a command as it is
+            error.hint, error.retry = way, False
+            raise
+
+
+def _follow(session: Session, hub: Client, label: str, ask: Asked) -> int:
+    from meyrin.cli.streaming import Streaming  # noqa: PLC0415
+
+    code = Streaming(hub, label, session, sys.stderr.buffer).run()
+    if code == INTERRUPTED:
+        return code
+    if code:
+        raise Failed(
+            f"no evidence: job {label} did not finish its run",
+            hint=f"`meyrin logs {label}` has what it said, `meyrin show {label}` how it ended",
+            job=label,
+        )
+    return _bring(session, hub, label, ask)
 
 
 def request(ask: Asked, asked: dict[str, Any]) -> JobRequest:

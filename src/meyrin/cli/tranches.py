@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,12 @@ def parse_tranche(text: str) -> dict[str, object]:
         if name not in _KEYS or not equals or not value or name in given:
             raise InvalidInput(f"--tranche: {part!r} can't be read", hint=HINT, field="--tranche")
         given[name] = value
-    amounts = [given.pop(name) for name in ("hours", "seconds") if name in given]
-    if len(amounts) != 1 or not amounts[0].isascii() or not amounts[0].isdigit():
+    units = {"hours": HOUR_S, "seconds": 1}
+    amounts = [(given.pop(name), unit_s) for name, unit_s in units.items() if name in given]
+    if len(amounts) != 1 or not re.fullmatch(r"[0-9]{1,18}", amounts[0][0]):
         raise InvalidInput("--tranche: how much?", hint=HINT, field="--tranche")
-    unit = HOUR_S if "hours=" in text else 1
-    told: dict[str, object] = {"amount_s": int(amounts[0]) * unit}
+    ((amount, unit_s),) = amounts
+    told: dict[str, object] = {"amount_s": int(amount) * unit_s}
     if "from" in given:
         told["from_s"] = parse_day(given.pop("from"), "--tranche")
     return {**told, **given}

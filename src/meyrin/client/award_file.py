@@ -34,6 +34,7 @@ COLUMNS = (
 NEEDED = ("award", "project", "charged_type", "start", "end", "reason")
 _KNOWN = {*COLUMNS, "amount_h"}
 _SHOWN = 30
+_FORMULA = ("=", "+", "-", "@", "'", "\t", "\r")
 _HOURS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,12})?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:Z|\+00:00))?")
 
@@ -205,8 +206,9 @@ def _shown(at_s: int) -> str:
 
 def _harmless(text: str) -> str:
     """A spreadsheet takes a cell that begins like this for a formula; `_plain` takes it back."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "'", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _plain(text: str) -> str:
-    return text.removeprefix("'")
+    bare = text.removeprefix("'")
+    return bare if bare.startswith(_FORMULA) else text  # an apostrophe of its own stays

@@ -29,7 +29,27 @@ def input_files(typed: Sequence[str], cwd: Path) -> list[tuple[Path, str]]:
                     field="input",
                 )
     check_input_names(found)
+    for name, path in found.items():
+        _check_file(path, name)
     return [(path, name) for name, path in found.items()]
+
+
+def _check_file(path: Path, name: str) -> None:
+    """Refuse what could not be sent, before the first byte of anything is."""
+    if not path.is_file():
+        raise InvalidInput(
+            f"{path} is no plain file, nor a link to one",
+            hint="leave it out of the folder, or pack what it stands for with tar",
+            field="input",
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"the name {name!a} is not valid UTF-8",
+            hint="rename it, or send it alone with --input PATH=NAME",
+            field="input",
+        ) from error
 
 
 def _split(word: str, cwd: Path) -> tuple[Path, str]:

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meyrin.client import transfer
-from meyrin.domain.errors import Failed, NotFound
+from meyrin.domain.errors import Failed, NotFound, Unreachable
 from meyrin.domain.states import ENDED
 from meyrin.domain.units import show_count
 
 if TYPE_CHECKING:
     from meyrin.client.api import Client
-    from meyrin.wire.jobs import JobDetail
+    from meyrin.wire.jobs import JobDetail, JobView
 
 ENDED_WORDS = frozenset(str(state) for state in ENDED)
-_Part = tuple[Path, "JobDetail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +46,78 @@ def bring(
 ) -> tuple[list[Brought], list[str]]:
     """All results, or those in `names`; and in words, what of them could not be brought.
 
-    Raises Failed for a job that has not ended, NotFound for a name that is not there.
+    Raises Failed for a job that has not ended, NotFound for a name that is not there. What one
+    element of an array lacks keeps back no other's.
     """
-    parts, waiting = _parts(hub, label, into)
+    found = hub.job(label)
+    if found.array:
+        return _bring_array(hub, found, into, names, progress)
+    if found.job.state not in ENDED_WORDS:
+        raise Failed(
+            f"job {label} is {found.job.shown}: its results come when it has ended",
+            hint=f"`meyrin logs -f {label}` waits for that",
+        )
+    found = hub.results(label)
+    return _bring(hub, into, found, names, progress), _lacks(found, names)
+
+
+def _bring_array(
+    hub: Client, array: JobDetail, into: Path, names: Sequence[str], progress: transfer.OnProgress
+) -> tuple[list[Brought], list[str]]:
+    ended, waiting = _elements(hub, array.job)
     brought: list[Brought] = []
     trouble: list[str] = []
+    missing: list[NotFound] = []
     if waiting:
-        still = f"{show_count(waiting, 'element')} of job {label}"
+        still = f"{show_count(waiting, 'element')} of job {array.job.array_job}"
         trouble.append(f"{still} not ended yet: results come when an element has")
-    for folder, found in parts:
-        if not names and found.results not in {"none", "complete"}:
-            trouble.append(f"job {found.job.label}: {found.results}")
-        brought += _bring(hub, folder, found, names, progress)
-    return brought, trouble
+    patient = True
+    for each in ended:
+        found = _arrived(hub, each.label, patient)
+        patient = patient and found.results != "pending"  # who has waited once waits no more
+        if found.results == "pending":
+            trouble.append(f"job {each.label}: its results have not come yet")
+            continue
+        trouble += _lacks(found, names)
+        try:
+            brought += _bring(hub, into / str(each.task), found, names, progress)
+        except NotFound as error:
+            missing.append(error)
+    if missing and not (brought or trouble):
+        raise missing[0]
+    return brought, trouble + [error.message for error in missing]
 
 
-def _parts(hub: Client, label: str, into: Path) -> tuple[list[_Part], int]:
-    """The job, or each element of the array that has ended, with the folder for it; and how many
-    elements have not."""
-    found = hub.results(label)
-    if not found.array:
-        if found.job.state not in ENDED_WORDS:
-            raise Failed(
-                f"job {label} is {found.job.shown}: its results come when it has ended",
-                hint=f"`meyrin logs -f {label}` waits for that",
-            )
-        return [(into, found)], 0
-    elements: list[_Part] = []
+def _elements(hub: Client, array: JobView) -> tuple[list[JobView], int]:
+    """The elements of the array that have ended, in order; and how many have not."""
+    ended: list[JobView] = []
     waiting = 0
     for each in hub.each_job(mine=False, limit=500):
-        if each.array_job == found.job.array_job:
+        if each.array_job == array.array_job:
             if each.state in ENDED_WORDS:
-                elements.append((into / str(each.task), hub.results(each.label)))
+                ended.append(each)
             else:
                 waiting += 1
-        if each.job < found.job.job:
+        if each.job < array.job:
             break
-    return elements[::-1], waiting
+    return ended[::-1], waiting
+
+
+def _arrived(hub: Client, label: str, patient: bool) -> JobDetail:
+    """An element whose results have arrived; as it is where they don't, or nobody waits."""
+    if patient:
+        try:
+            return hub.results(label)
+        except Unreachable:
+            pass  # its site is silent; where it is the hub, the next look says so
+    return hub.job(label)
+
+
+def _lacks(found: JobDetail, names: Sequence[str]) -> list[str]:
+    """In words, that a site could not keep everything."""
+    if names or found.results in {"none", "complete"}:
+        return []
+    return [f"job {found.job.label}: {found.results}"]
 
 
 def _bring(

@@ -7,11 +7,12 @@ else, into `.meyrin-….part` until the whole file is there and its digest is ri
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
@@ -210,11 +211,16 @@ def fetch_file(
         told(file.size)
         return
     for _ in range(2):
-        _fill(connection, address, file, part, told)
-        if _digest_at(part, file.size) == file.sha256:
-            part.replace(target)
-            return
-        part.unlink()
+        with _alone(part) as sink:
+            if _is_whole(target, file):  # brought meanwhile by whoever had the part
+                part.unlink()
+                told(file.size)
+                return
+            _fill(connection, address, file, sink, told)
+            if _digest_at(part, file.size) == file.sha256:
+                part.replace(target)
+                return
+            part.unlink()
     raise Failed(
         f"{file.name} arrived twice with another content than the hub recorded",
         hint="ask whoever runs the hub to look at its store",
@@ -222,23 +228,42 @@ def fetch_file(
     )
 
 
-def _fill(connection: Connection, address: str, file: FileView, part: Path, told: Told) -> None:
-    """Append to `part` until it has the file's size, over as many connections as it takes."""
+@contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """The part, open for one fetch at a time, where its file system has locks."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(part, flags, 0o666), "r+b") as sink:
-        if sink.seek(0, os.SEEK_END) > file.size:
-            sink.truncate(0)
-        barren = 0
-        while (have := sink.seek(0, os.SEEK_END)) < file.size:
-            told(have)
-            broken = _pour(connection, address, file.size, sink, told)
-            barren = 0 if sink.tell() > have else barren + 1
-            if barren >= STALLED:
-                raise broken or Failed(f"the hub sends no more of {file.name} after byte {have}")
-            if broken:
-                connection.back_off(barren + 1)
-        sink.flush()
-        os.fsync(sink.fileno())  # before it has its name: what is there is whole
+    while True:
+        with os.fdopen(os.open(part, flags, 0o666), "r+b") as sink:
+            with suppress(OSError):
+                fcntl.flock(sink, fcntl.LOCK_EX)
+            if _is_at(part, sink):
+                yield sink
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether the open file still has this name: another fetch may have given it its own."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _fill(connection: Connection, address: str, file: FileView, sink: BinaryIO, told: Told) -> None:
+    """Append to `sink` until it has the file's size, over as many connections as it takes."""
+    if sink.seek(0, os.SEEK_END) > file.size:
+        sink.truncate(0)
+    barren = 0
+    while (have := sink.seek(0, os.SEEK_END)) < file.size:
+        told(have)
+        broken = _pour(connection, address, file.size, sink, told)
+        barren = 0 if sink.tell() > have else barren + 1
+        if barren >= STALLED:
+            raise broken or Failed(f"the hub sends no more of {file.name} after byte {have}")
+        if broken:
+            connection.back_off(barren + 1)
+    sink.flush()
+    os.fsync(sink.fileno())  # before it has its name: what is there is whole
     told(file.size)
 
 
