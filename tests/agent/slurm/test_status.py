@@ -487,6 +487,35 @@ def test_what_slurm_would_let_wait_for_ever_is_refused(site):
 
 
 @pytest.mark.parametrize(
+    ("code", "said", "wait"),
+    [
+        (1, "I/O error writing script/environment to file", "takes no more jobs for now"),
+        (1, "Requested nodes are busy", "takes no more jobs for now"),
+        (127, "sbatch: error while loading shared libraries: libslurmfull.so: cannot open", ""),
+        (126, "/usr/bin/sbatch: Permission denied", ""),
+    ],
+)
+def test_what_passes_at_the_site_is_waited_for(site, monkeypatch, code, said, wait):
+    from meyrin.agent.slurm.command import Done
+
+    words = f"sbatch: error: Batch job submission failed: {said}" if code == 1 else said
+    obey = site.commands._obey
+    answers = [Done(code, "", words)] * 20
+    monkeypatch.setattr(
+        site.commands,
+        "_obey",
+        lambda name, *more: answers.pop() if name == "sbatch" and answers else obey(name, *more),
+    )
+    site.submit()
+    site.pass_s(10)
+    assert site.seen().phase is Phase.HELD
+    assert wait in site.seen().why
+    site.pass_s(900)
+    assert site.seen().batch_job
+    assert site.seen().end is None or site.seen().end == "completed"
+
+
+@pytest.mark.parametrize(
     ("plugin", "slurm"),
     [
         ("", "Invalid feature specification"),

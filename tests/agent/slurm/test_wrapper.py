@@ -52,6 +52,18 @@ def run(spool: Spool, one: Start, job: int = 5, restarts: int = 0) -> int:
     return begin(spool, one, job, restarts).wait()
 
 
+@pytest.mark.parametrize("code", [147, 148, 149, 150])
+def test_one_that_ends_as_if_it_was_stopped_ends(spool, tmp_path, code):
+    """The signals of these codes would stop the wrapper for good, on the nodes it has."""
+    one = made(spool, tmp_path, f"exit {code}")
+    assert begin(spool, one).wait(60) == code
+
+
+def test_the_agents_own_token_stays_out_of_the_job(spool, tmp_path):
+    one = made(spool, tmp_path, '[ -z "${SLURM_JWT+set}" ]')
+    assert begin(spool, one, SLURM_JWT="eyJ").wait() == 0
+
+
 def begin(
     spool: Spool, one: Start, job: int = 5, restarts: int = 0, parts: str = "", **slurms: str
 ) -> subprocess.Popen[bytes]:
@@ -67,7 +79,7 @@ def begin(
     )
 
 
-@pytest.mark.parametrize("code", [0, 1, 75, 255])
+@pytest.mark.parametrize("code", [0, 1, 75, 193, 255])
 def test_an_exit_code_is_kept_and_given_to_slurm(spool, tmp_path, code):
     one = made(spool, tmp_path, f"exit {code}")
     assert run(spool, one) == code

@@ -130,6 +130,8 @@ class CommandTransport:
             return word
         if done.code == 0:
             raise Unreachable(f"sbatch answered {done.out.strip()[:200]!r}")
+        if done.code in (126, 127):  # the shell's and the loader's, as while Slurm is upgraded
+            raise Unreachable(f"sbatch can't be run: {done.err[:300]}", sent=False)
         raise _refusal(done.err)
 
     def cancel(self, batch_jobs: Sequence[str]) -> None:
@@ -292,9 +294,10 @@ def options(job: Submission) -> list[str]:
 
 _FAILED = "submission failed:"
 _LIMIT = "submitjob"  # AssocMaxSubmitJobLimit and its like stand on a line before
-_LATER = ("temporarily unable", "resource temporarily", "try again", "retry", "max job count")
-# what the site has in hand, not the job: its partition is drained, its account has ended
-_NOT_NOW = (
+_LATER = (
+    "temporarily unable", "resource temporarily", "try again", "retry", "max job count",
+    "i/o error writing", "nodes are busy",
+    # what the site has in hand, not the job: its partition is drained, its account has ended
     "partition not available", "partition configuration not available", "partition in down state",
     "invalid partition name", "not permitted to use this partition", "invalid account",
     "invalid qos", "requested reservation", "maintenance reservation",
@@ -327,7 +330,7 @@ def _refusal(err: str) -> Exception:
     # Slurm's own word; before it stand those of the site's plugin, whatever they hold
     own = next((w for line in lines[::-1] if (w := line.partition(_FAILED)[2].strip())), why)
     plain = own.lower()
-    if _LIMIT in why.lower() or any(word in plain for word in _LATER + _NOT_NOW):
+    if _LIMIT in why.lower() or any(word in plain for word in _LATER):
         return NotAccepted(why, later=True)
     if _NOT_TAKEN in plain:
         return Unreachable(why, sent=False)

@@ -361,7 +361,8 @@ def job_file(
         f"grace={max(1, grace_s)}",
         "mask=0022",
         *(f"word_{kind}={quoted(word)}" for kind, word in words.items()),
-        " ".join(("unset", *_not_asked(start))),
+        # sbatch needs the agent's token and hands it on; with it, srun on a node fails
+        " ".join(("unset", "SLURM_JWT", *_not_asked(start))),
         *_words("exports", (f"{k}={v}" for k, v in environment.items() if _PLAIN.match(k))),
         *_words("environment", (f"{k}={v}" for k, v in environment.items() if not _PLAIN.match(k))),
         *_words("arguments", start.arguments),

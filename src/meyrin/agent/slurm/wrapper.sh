@@ -121,8 +121,10 @@ umask 077
 { printf '%s\n' "$id" "$began" "$ended" "$code" "$over" && times && echo .; } >"$a/end.$run" &&
     : >"$news.$run.end" && hint end
 [ "$code" ] || exit 255 # not known: bash lost it
-if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then
-    trap - $signals
-    kill -"$((code - 128))" $$ 2>/dev/null
-fi
+case $code in
+    14[789] | 150) ;; # signals that stop: nobody would let it go on
+    129 | 1[3-8]? | 19[012])
+        trap - $signals
+        kill -"$((code - 128))" $$ 2>/dev/null ;;
+esac
 exit "$code"
