@@ -15,7 +15,7 @@ from tests.hub.identity.fake_provider import CLI, HUB, ISSUER, FakeProvider, new
 from tests.hub.identity.fixtures import at_once
 
 from meyrin.domain.errors import Unreachable
-from meyrin.hub.identity import outside
+from meyrin.hub.identity import outside, roles
 from meyrin.hub.identity.provider import Claims, Provider
 from meyrin.hub.plumbing import audit
 
@@ -112,6 +112,52 @@ def test_naming_an_organisation_lets_its_waiting_people_in(house, idp, eppn) -> 
     assert root.delete("/api/v1/organisations/uni-b").status_code == 204
     assert root.delete("/api/v1/organisations/uni-b").status_code == 404
     assert client.get("/api/v1/me").status_code == 200  # who is in stays in
+
+
+def organisation_of(client) -> str | None:
+    return client.get("/api/v1/me").json()["person"]["organisation"]
+
+
+def test_whom_the_provider_vouches_for_otherwise_has_another_organisation(house, idp) -> None:
+    """Who left it has nothing more of what it was given, and stays in."""
+    organisation(house)
+    with house.write() as step:
+        roles.give(step, "facility", "", "auditor", by="root", organisation="uni-a")
+    client = house.client()
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    assert client.get("/api/v1/audit").status_code == 200
+    for eppn in ("kim@elsewhere.example", ""):
+        come_back(client, idp, begin(client), eppn=eppn)
+        assert organisation_of(client) is None
+        assert client.get("/api/v1/audit").status_code == 403
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    assert organisation_of(client) == "uni-a"
+
+
+def test_a_guest_of_an_organisation_is_let_in_once_the_provider_says_so(house, idp) -> None:
+    organisation(house)
+    client = house.client()
+    assert come_back(client, idp, begin(client)).status_code == 403
+    assert come_back(client, idp, begin(client), eppn="kim@uni-a.example").status_code == 303
+
+
+def test_an_organisation_has_those_who_came_before_it_was_named(house, idp) -> None:
+    """Guests who were approved, and its people of the time before it was removed."""
+    client, physicist = house.client(), house.client()
+    come_back(client, idp, begin(client), preferred_username="kim", eppn="kim@uni-a.example")
+    with house.write() as step:
+        outside.approve(step, "kim")
+        outside.add_organisation(step, "physics", "physics.uni-a.example", "")
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    lin = {"subject": "s2", "eppn": "lin@physics.uni-a.example"}
+    come_back(physicist, idp, begin(physicist), **lin)
+    for _ in range(2):
+        organisation(house)
+        assert organisation_of(client) == "uni-a"
+        assert organisation_of(physicist) == "physics"  # the nearer one
+        with house.write() as step:
+            outside.remove_organisation(step, "uni-a")
+        assert organisation_of(client) is None
 
 
 @pytest.mark.parametrize("domain", ["", "uni a", "@uni-a.example", "localhost", "a" * 300 + ".de"])
