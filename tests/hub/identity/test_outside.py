@@ -191,6 +191,24 @@ def test_two_people_of_one_name_are_two(house, idp) -> None:
     assert names == ["kim", "kim-2", "kim-3"]
 
 
+def test_however_many_share_a_name_each_is_let_in(house) -> None:
+    with house.write() as step:
+        many = [Claims(ISSUER, f"s{number}", "j-smith" * 9, "", "") for number in range(60)]
+        names = [outside.enter(step, one).name for one in many]
+    assert len(set(names)) == 60
+    assert names[8].endswith("-9")
+    assert max(len(name) for name in names) == 63
+
+
+@pytest.mark.parametrize(("eppn", "name"), [("wang@uni-a.example", "wang"), ("", "s1")])
+def test_a_name_in_another_alphabet_is_shown_and_another_is_taken(house, idp, eppn, name) -> None:
+    root = house.client(house.person("root", admin=True))
+    client = house.client()
+    come_back(client, idp, begin(client), preferred_username="王伟", eppn=eppn)
+    (guest,) = root.get("/api/v1/guests").json()["guests"]
+    assert (guest["name"], guest["display_name"]) == (name, "王伟")
+
+
 def test_two_first_log_ins_at_once_make_one_person(house) -> None:
     claims = Claims(ISSUER, "s1", "kim", "Kim", "")
     with house.write() as step:

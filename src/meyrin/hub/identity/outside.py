@@ -8,6 +8,7 @@ provider says who somebody is, never what they may do: rights are this hub's own
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGIN_COOKIE = "meyrin_login"
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-_TRIES = 50
+_NUMBERED = 9  # people of one name who are told apart by a number; then by letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +138,17 @@ def _first_time(step: Step, claims: Claims) -> Person:
 
 
 def _new_person(step: Step, claims: Claims) -> Person:
-    """A person by the name that the provider has for them, or the next free one after it."""
+    """A person by the name that the provider has for them, or a free one that begins with it."""
     wanted = service.name_from(claims.login_name, "person")
     shown = service.label_from(claims.display_name, wanted)
-    for number in range(1, _TRIES):
-        name = wanted if number == 1 else f"{wanted[:58]}-{number}"
+    for number in range(1, _NUMBERED + 1):
+        name = wanted if number == 1 else f"{wanted[:54]}-{number}"
         try:
             return service.new_person(step, name, shown)
         except Conflict:
             continue
-    raise Conflict(f"{_TRIES} people are called {wanted} already", hint="ask an administrator")
+    letters = b32encode(step.entropy()[:5]).decode().lower()
+    return service.new_person(step, f"{wanted[:54]}-{letters}", shown)
 
 
 # --- guests

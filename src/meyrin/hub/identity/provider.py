@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
+from meyrin.hub.identity.service import name_from
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,7 +42,8 @@ T = TypeVar("T")
 class Claims:
     """What the provider says: the subject is its own, the rest may be missing.
 
-    `domain` is the organisation's: of a verified mail address, or of the scoped name (eppn).
+    `login_name` has letters that ours have, or is empty. `domain` is the organisation's: of a
+    verified mail address, or of the scoped name (eppn).
     """
 
     issuer: str
@@ -269,8 +271,10 @@ def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Cl
         raise NotLoggedIn("the provider's name for you can't be read", hint=_AGAIN)
     mail = str(said.get("email", "")) if said.get("email_verified") is True else ""
     scoped = str(said.get("eppn", "")) or mail
-    name = str(said.get("preferred_username", "")) or scoped.partition("@")[0] or subject
-    shown = str(said.get("name", "")) or name
+    names = [str(said.get("preferred_username", "")), scoped.partition("@")[0], subject]
+    shown = str(said.get("name", "")) or next(filter(None, names))
+    # one with letters of ours, or everybody with a name in another alphabet would share one
+    name = next((one for one in names if name_from(one, "")), "")
     return Claims(issuer, subject, name, shown, scoped.rpartition("@")[2].lower())
 
 
