@@ -102,6 +102,7 @@ GUARDS = {
     "POST /apply/discard": SAME,
     "POST /apply/keep": LATEST,
     "POST /jobs/{label}/cancel": SAME,
+    "POST /login": SAME,
     "POST /logout": SAME,
     "POST /notices/{notice}/seen": SAME,
     "POST /officer/changes/{change}": SAME,
@@ -125,6 +126,7 @@ ELSEWHERE = {
     "POST /api/v1/owners/months/{month}/publish": "owners/test_statement.py::test_a_month_is",
     "POST /owners/{month}/publish": "owners/test_statement.py::test_a_month_is",
     "POST /api/v1/tokens/openid": "identity/test_outside.py::test_the_command_line_gets_a_token",
+    "POST /login": "identity/test_routes.py::test_a_link_changes_who",
 }
 # what the second one may change, by its guard: all else is done twice
 MAY = {LATEST: {"sites", "site_queues", "site_drifts", "unsent_asks"}, SECRET: {"tokens", "audit"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import threading
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -10,8 +12,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 from tests.hub.identity.fake_provider import CLI, HUB, ISSUER, FakeProvider, new_key
+from tests.hub.identity.fixtures import at_once
 
-from meyrin.hub.identity import outside
+from meyrin.domain.errors import Unreachable
+from meyrin.hub.identity import outside, roles
 from meyrin.hub.identity.provider import Claims, Provider
 from meyrin.hub.plumbing import audit
 
@@ -110,6 +114,52 @@ def test_naming_an_organisation_lets_its_waiting_people_in(house, idp, eppn) -> 
     assert client.get("/api/v1/me").status_code == 200  # who is in stays in
 
 
+def organisation_of(client) -> str | None:
+    return client.get("/api/v1/me").json()["person"]["organisation"]
+
+
+def test_whom_the_provider_vouches_for_otherwise_has_another_organisation(house, idp) -> None:
+    """Who left it has nothing more of what it was given, and stays in."""
+    organisation(house)
+    with house.write() as step:
+        roles.give(step, "facility", "", "auditor", by="root", organisation="uni-a")
+    client = house.client()
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    assert client.get("/api/v1/audit").status_code == 200
+    for eppn in ("kim@elsewhere.example", ""):
+        come_back(client, idp, begin(client), eppn=eppn)
+        assert organisation_of(client) is None
+        assert client.get("/api/v1/audit").status_code == 403
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    assert organisation_of(client) == "uni-a"
+
+
+def test_a_guest_of_an_organisation_is_let_in_once_the_provider_says_so(house, idp) -> None:
+    organisation(house)
+    client = house.client()
+    assert come_back(client, idp, begin(client)).status_code == 403
+    assert come_back(client, idp, begin(client), eppn="kim@uni-a.example").status_code == 303
+
+
+def test_an_organisation_has_those_who_came_before_it_was_named(house, idp) -> None:
+    """Guests who were approved, and its people of the time before it was removed."""
+    client, physicist = house.client(), house.client()
+    come_back(client, idp, begin(client), preferred_username="kim", eppn="kim@uni-a.example")
+    with house.write() as step:
+        outside.approve(step, "kim")
+        outside.add_organisation(step, "physics", "physics.uni-a.example", "")
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    lin = {"subject": "s2", "eppn": "lin@physics.uni-a.example"}
+    come_back(physicist, idp, begin(physicist), **lin)
+    for _ in range(2):
+        organisation(house)
+        assert organisation_of(client) == "uni-a"
+        assert organisation_of(physicist) == "physics"  # the nearer one
+        with house.write() as step:
+            outside.remove_organisation(step, "uni-a")
+        assert organisation_of(client) is None
+
+
 @pytest.mark.parametrize("domain", ["", "uni a", "@uni-a.example", "localhost", "a" * 300 + ".de"])
 def test_a_domain_must_be_one(house, domain: str) -> None:
     root = house.client(house.person("root", admin=True))
@@ -139,6 +189,24 @@ def test_two_people_of_one_name_are_two(house, idp) -> None:
         come_back(client, idp, begin(client), subject=subject, eppn="kim@uni-a.example")
         names.append(client.get("/api/v1/me").json()["person"]["name"])
     assert names == ["kim", "kim-2", "kim-3"]
+
+
+def test_however_many_share_a_name_each_is_let_in(house) -> None:
+    with house.write() as step:
+        many = [Claims(ISSUER, f"s{number}", "j-smith" * 9, "", "") for number in range(60)]
+        names = [outside.enter(step, one).name for one in many]
+    assert len(set(names)) == 60
+    assert names[8].endswith("-9")
+    assert max(len(name) for name in names) == 63
+
+
+@pytest.mark.parametrize(("eppn", "name"), [("wang@uni-a.example", "wang"), ("", "s1")])
+def test_a_name_in_another_alphabet_is_shown_and_another_is_taken(house, idp, eppn, name) -> None:
+    root = house.client(house.person("root", admin=True))
+    client = house.client()
+    come_back(client, idp, begin(client), preferred_username="王伟", eppn=eppn)
+    (guest,) = root.get("/api/v1/guests").json()["guests"]
+    assert (guest["name"], guest["display_name"]) == (name, "王伟")
 
 
 def test_two_first_log_ins_at_once_make_one_person(house) -> None:
@@ -221,6 +289,38 @@ def test_a_token_signed_with_a_key_that_is_not_the_providers_is_not_believed(hou
     assert come_back(client, idp, begin(client), eppn="kim@uni-a.example").status_code == 401
 
 
+ODD_KEYS = {
+    "a curve of tomorrow": {"kty": "EC", "crv": "BP-256", "kid": "b", "x": "AAAA", "y": "AAAA"},
+    "another": {"kty": "OKP", "crv": "X-new", "kid": "o", "x": "AAAA"},
+    "broken": {"kty": "RSA", "kid": "r"},
+    "no key": 5,
+}
+
+
+@pytest.mark.parametrize("odd", ODD_KEYS.values(), ids=ODD_KEYS)
+def test_a_key_that_can_not_be_read_shuts_nobody_out(house, idp, odd) -> None:
+    organisation(house)
+    keys = [odd, idp.key.as_dict(private=False)]
+    idp.answers["/keys"] = lambda _request: httpx2.Response(200, json={"keys": keys})
+    client = house.client()
+    assert come_back(client, idp, begin(client), eppn="kim@uni-a.example").status_code == 303
+
+
+def test_keys_that_are_no_list_are_the_providers_fault(house, idp) -> None:
+    idp.answers["/keys"] = lambda _request: httpx2.Response(200, json={"keys": None})
+    client = house.client()
+    assert come_back(client, idp, begin(client), eppn="kim@uni-a.example").status_code == 503
+
+
+@pytest.mark.usefixtures("idp")
+@pytest.mark.parametrize("crit", [5, [["a"]]])
+def test_a_strangers_odd_header_is_not_believed(house, crit) -> None:
+    head = json.dumps({"alg": "RS256", "kid": "first", "crit": crit}).encode()
+    token = f"{base64.urlsafe_b64encode(head).rstrip(b'=').decode()}.e30.e30"
+    reply = house.client().post("/api/v1/tokens/openid", json={"id_token": token})
+    assert reply.status_code == 401
+
+
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
 def test_no_signature_and_a_shared_one_are_no_signature(house, idp, algorithm: str) -> None:
     organisation(house)
@@ -251,7 +351,40 @@ def test_a_provider_that_is_away_or_calls_itself_otherwise_is_named(house, idp) 
     assert reply.status_code == 503
     assert "calls itself" in reply.json()["error"]["message"]
     idp.metadata = {"authorization_endpoint": "http://idp.example/auth"}
+    assert "a moment ago" in house.client().get("/login/openid").json()["error"]["message"]
+    house.clock.pass_s(10)
     assert house.client().get("/login/openid").status_code == 422
+
+
+WAYS = {
+    "/.well-known/openid-configuration": lambda provider: provider.authorisation_url(*"rsnv"),
+    "/token": lambda provider: provider.claims_for_code(*"rcnv"),
+}
+
+
+@pytest.mark.parametrize("path", WAYS)
+def test_few_wait_for_a_provider_that_hangs(house, idp, path: str) -> None:
+    """The rest are told at once: a hung provider must not hold every thread of the hub."""
+    provider, told, enough = house.app.state.provider, [], threading.Event()
+    if path == "/token":
+        provider.authorisation_url(*"rsnv")  # where the token endpoint is
+
+    def hang(_request):
+        if not enough.wait(10):
+            enough.set()  # one that waited in vain is enough to fail
+        raise httpx2.ConnectTimeout("no answer")
+
+    def ask(_number: int) -> None:
+        with pytest.raises(Unreachable) as refused:
+            WAYS[path](provider)
+        told.append(refused.value.message)
+        if len(told) == 30:
+            enough.set()
+
+    idp.answers[path] = hang
+    at_once(40, ask)
+    assert sum("too many" in words for words in told) == 30
+    assert idp.calls.count(path) == (10 if path == "/token" else 1)
 
 
 def test_the_command_line_gets_a_token_for_the_providers_word(house, idp) -> None:

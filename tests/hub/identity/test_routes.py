@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -115,6 +116,27 @@ def test_the_same_link_again_in_the_same_browser_just_goes_on(house):
     for _ in range(2):
         reply = client.get("/login", params={"link": link, "next": "/jobs"})
         assert (reply.status_code, reply.headers["location"]) == (303, "/jobs")
+
+
+def test_a_link_changes_who_somebody_is_only_when_they_say_so(house):
+    """Another site's page may lead a browser to anybody's link: then nothing changes."""
+    house.person("ada")
+    house.person("bob")
+    client, link = browser(house, "ada"), link_for(house, "bob")
+    said = {"link": link, "next": "/jobs"}
+    asked = client.get("/login", params=said)
+    assert asked.status_code == 200
+    assert "You are ada in this browser, and the link is for bob" in asked.text
+    assert asked.headers["referrer-policy"] == "same-origin"
+    assert client.post("/login", params=said, headers={"Origin": "null"}).status_code == 403
+    assert client.get("/api/v1/me").json()["person"]["name"] == "ada"
+    action = unescape(asked.text.partition('<form action="')[2].partition('"')[0])
+    for _ in range(2):
+        reply = client.post(action, headers=HERE)
+        assert (reply.status_code, reply.headers["location"]) == (303, "/jobs")
+    assert client.get("/api/v1/me").json()["person"]["name"] == "bob"
+    assert client.get("/login", params={"link": link_for(house, "bob")}).status_code == 303
+    assert browser(house, "ada").get("/login", params=said).status_code == 303  # used already
 
 
 def test_without_a_link_the_page_says_how_to_get_one(house):

@@ -427,3 +427,11 @@ def test_a_session_that_ends_leads_to_the_log_in(own_hub: Hub, visit: Visit) -> 
     page.context.clear_cookies()
     page.wait_for_url("**/login?next=*")
     assert "meyrin login" in page.content()
+
+
+def test_a_link_for_somebody_else_asks_first(own_hub: Hub, visit: Visit) -> None:
+    """The form's origin is checked: a real browser must say it."""
+    page = visit(own_hub).go(f"/login?link={own_hub.link('root')}&next=/you")
+    page.get_by_role("button", name="Log in as root").click()
+    page.wait_for_url("**/you")
+    assert page.evaluate("fetch('/api/v1/me').then(a => a.json())")["person"]["name"] == "root"

@@ -118,10 +118,15 @@ class Hub:
             secret = identity.new_token(step, who.id, "test")[1]
             return identity.authenticate(step, secret, identity.PERSON_KINDS)
 
+    def link(self, name: str) -> str:
+        """The secret of a log-in link of a person."""
+        with self.database.write() as step:
+            return identity.login_link(step, identity.person_by_name(step, name).id)
+
     def cookie(self, name: str) -> str:
         """A browser's session of a person."""
+        link = self.link(name)
         with self.database.write() as step:
-            link = identity.login_link(step, identity.person_by_name(step, name).id)
             return identity.use_login_link(step, link)
 
     def client(self, name: str | None = None) -> TestClient:

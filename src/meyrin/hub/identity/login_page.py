@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import urlencode
 
 from fastapi.responses import HTMLResponse
 
 # a log-in link is a secret in an address: keep it out of caches and of other sites' logs
 PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+# where a form is sent by POST: with no-referrer, browsers would not say that it is one of ours
+_OURS_ALONE = {**PRIVATE, "Referrer-Policy": "same-origin"}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -39,11 +42,29 @@ _WAY = """<form action="/login/openid" method="get">
 </form>"""
 
 
+_SWITCH = """<form action="/login?{query}" method="post">
+<button type="submit">Log in as {name}</button>
+</form>"""
+
+
 def render(title: str, text: str, status: int, page: str | None = None) -> HTMLResponse:
     """A page of words; with `page`, and a button that logs in and then leads there."""
     way = "" if page is None else _WAY.format(page=escape(page))
-    filled = _PAGE.format(title=escape(title), text=escape(text), way=way)
-    return HTMLResponse(filled, status, PRIVATE)
+    return HTMLResponse(_filled(title, text, way), status, PRIVATE)
+
+
+def _filled(title: str, text: str, way: str) -> str:
+    return _PAGE.format(title=escape(title), text=escape(text), way=way)
+
+
+def render_switch(here: str, name: str, link: str, page: str) -> HTMLResponse:
+    """Whether the browser of `here` shall be that of `name` from now on."""
+    text = (
+        f"You are {here} in this browser, and the link is for {name}: what you do from then on is "
+        f"done as {name}. If you did not ask for it, close this page."
+    )
+    way = _SWITCH.format(query=escape(urlencode({"link": link, "next": page})), name=escape(name))
+    return HTMLResponse(_filled(f"Log in as {name}?", text, way), headers=_OURS_ALONE)
 
 
 def render_choice(page: str) -> HTMLResponse:

@@ -8,6 +8,7 @@ provider says who somebody is, never what they may do: rights are this hub's own
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 LOGIN_COOKIE = "meyrin_login"
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-_TRIES = 50
+_NUMBERED = 9  # people of one name who are told apart by a number; then by letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +100,22 @@ def take_login(step: Step, state: str, browser: str) -> Back:
 
 
 def enter(step: Step, claims: Claims) -> Person:
-    """Who that is here, made at their first log-in.
+    """Who that is here, made at their first log-in, and of the organisation whose domain the
+    provider vouches for now: that may be another than last time, or none.
 
-    Raises NotAllowed for a person who is disabled or still waits to be let in.
+    Raises NotAllowed for a person who is disabled.
     """
     row = store.person_of(step, claims.issuer, claims.subject)
     who = service.person(step, row.id) if row is not None else _first_time(step, claims)
     store.seen(step, claims.issuer, claims.subject, claims.domain)
     if who.disabled_ms is not None:
         raise NotAllowed(f"{who.name} is disabled here", hint="ask an administrator of this hub")
-    return who
+    home = _organisation_of(step, claims.domain)
+    if home is None:
+        store.set_person(step, who.id, organisation=None)
+    else:
+        store.set_person(step, who.id, organisation=home.name, waits_ms=None)
+    return service.person(step, who.id)
 
 
 def _first_time(step: Step, claims: Claims) -> Person:
@@ -126,25 +133,22 @@ def _first_time(step: Step, claims: Claims) -> Person:
         known = store.person_of(step, claims.issuer, claims.subject)
         assert known is not None
         return service.person(step, known.id)
-    home = _organisation_of(step, claims.domain)
-    if home is None:
-        store.set_person(step, made.id, waits_ms=step.now_ms)
-    else:
-        store.set_person(step, made.id, organisation=home.name)
-    return service.person(step, made.id)
+    store.set_person(step, made.id, waits_ms=step.now_ms)
+    return made
 
 
 def _new_person(step: Step, claims: Claims) -> Person:
-    """A person by the name that the provider has for them, or the next free one after it."""
+    """A person by the name that the provider has for them, or a free one that begins with it."""
     wanted = service.name_from(claims.login_name, "person")
     shown = service.label_from(claims.display_name, wanted)
-    for number in range(1, _TRIES):
-        name = wanted if number == 1 else f"{wanted[:58]}-{number}"
+    for number in range(1, _NUMBERED + 1):
+        name = wanted if number == 1 else f"{wanted[:54]}-{number}"
         try:
             return service.new_person(step, name, shown)
         except Conflict:
             continue
-    raise Conflict(f"{_TRIES} people are called {wanted} already", hint="ask an administrator")
+    letters = b32encode(step.entropy()[:5]).decode().lower()
+    return service.new_person(step, f"{wanted[:54]}-{letters}", shown)
 
 
 # --- guests
@@ -163,7 +167,7 @@ def guests(step: Step, after: str, limit: int) -> tuple[list[Guest], str]:
 def approve(step: Step, name: str) -> Person:
     """Let a guest in. Asking twice is fine."""
     found = service.person_by_name(step, name)
-    store.let_in(step, found.id, {})
+    store.set_person(step, found.id, waits_ms=None)
     return service.person(step, found.id)
 
 
@@ -178,7 +182,7 @@ def organisations(step: Step, after: str, limit: int) -> tuple[list[Organisation
 
 
 def add_organisation(step: Step, name: str, domain: str, title: str) -> Organisation:
-    """Name an organisation; its people who wait are let in."""
+    """Name an organisation; its people belong to it from now on, and those who wait are let in."""
     check_name("organisation", name)
     plain = domain.strip().lower()
     if not _DOMAIN.fullmatch(plain):
@@ -201,8 +205,7 @@ def add_organisation(step: Step, name: str, domain: str, title: str) -> Organisa
             hint="choose another name, or look: `meyrin organisation list`",
             name=name,
         )
-    for waiting in store.waiting_from(step, plain):
-        store.let_in(step, waiting.id, {"organisation": name})
+    store.gather(step, name, plain)
     return made
 
 

@@ -83,15 +83,6 @@ def set_person(step: Step, person_id: str, **values: Any) -> int:
     return step.change(sa.update(people).where(people.c.id == person_id).values(**values))
 
 
-def let_in(step: Step, person_id: str, values: Mapping[str, Any]) -> int:
-    """1 when the person was waiting."""
-    return step.change(
-        sa.update(people)
-        .where(people.c.id == person_id, people.c.waits_ms.is_not(None))
-        .values(waits_ms=None, **values)
-    )
-
-
 def drop_person(step: Step, person_id: str) -> None:
     """Take back a person made a moment ago, whom another log-in made first."""
     step.change(sa.delete(people).where(people.c.id == person_id))
@@ -126,14 +117,19 @@ def organisations_page(step: Step, after: str, limit: int) -> list[Any]:
     return step.rows(page(statement, organisations.c.name, after, limit, newest=False))
 
 
-def waiting_from(step: Step, domain: str) -> list[sa.Row[Any]]:
-    """People of a domain, or of one below it, who wait to be let in."""
+def gather(step: Step, name: str, domain: str) -> None:
+    """Give an organisation the people of its domain, or of one below it, and let them in; not
+    those of an organisation that is nearer to them."""
     d = identities.c.domain
     ours = sa.or_(d == domain, d.endswith(f".{domain}", autoescape=True))
-    return step.rows(
-        sa.select(people.c.id)
-        .join(identities, identities.c.person_id == people.c.id)
-        .where(ours, people.c.waits_ms.is_not(None))
+    nearer = sa.exists().where(
+        organisations.c.name == people.c.organisation,
+        sa.func.length(organisations.c.domain) > len(domain),
+    )
+    step.change(
+        sa.update(people)
+        .where(people.c.id.in_(sa.select(identities.c.person_id).where(ours)), ~nearer)
+        .values(organisation=name, waits_ms=None)
     )
 
 

@@ -3,6 +3,9 @@
 Discovery and keys are asked for when needed and kept for an hour; an unknown key is looked up
 anew, at most once a minute. Nothing of the provider's tokens is kept: an ID token is checked
 (OpenID Connect Core 1.0, 3.1.3.7) and becomes a session or a token of this hub.
+
+A provider that hangs must not hold the hub: few wait for it at once, the others are told to come
+back, and for a while after it failed it is not asked again.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
+from meyrin.hub.identity.service import name_from
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,16 +29,21 @@ _KEEP_S = 3600
 _LOOK_AGAIN_S = 60
 _LEEWAY_S = 60
 _PATIENCE_S = 10.0
+_AFTER_FAILURE_S = 10
+_WAIT_AT_ONCE = 10  # a quarter of the requests that the hub answers at once
 _OLDEST_S = 600  # an ID token that is handed in later than this was not made for this log-in
 _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 _AGAIN = "log in again"
+_IN_A_MOMENT = "try again in a moment; `meyrin login` on the hub's machine makes a link"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What the provider says: the subject is its own, the rest may be missing.
 
-    `domain` is the organisation's: of a verified mail address, or of the scoped name (eppn).
+    `login_name` has letters that ours have, or is empty. `domain` is the organisation's: of a
+    verified mail address, or of the scoped name (eppn).
     """
 
     issuer: str
@@ -42,6 +51,38 @@ class Claims:
     login_name: str
     display_name: str
     domain: str
+
+
+class _Kept(Generic[T]):
+    """What the provider was asked for, until it is too old; one caller asks, others wait for it.
+
+    After a failure nobody asks for `_AFTER_FAILURE_S`.
+    """
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._lock = threading.Lock()
+        self._kept: tuple[float, T] | None = None
+        self._failed_s = float("-inf")
+
+    def young(self, oldest_s: float) -> T | None:
+        kept = self._kept
+        return None if kept is None or self._clock_s() - kept[0] > oldest_s else kept[1]
+
+    def ask(self, oldest_s: float, fetch: Callable[[], T]) -> T:
+        with self._lock:
+            found = self.young(oldest_s)
+            if found is not None:  # whoever was waited for has it
+                return found
+            if 0 <= self._clock_s() - self._failed_s < _AFTER_FAILURE_S:
+                raise Unreachable("the OpenID provider failed a moment ago", hint=_IN_A_MOMENT)
+            try:
+                found = fetch()
+            except Unreachable:
+                self._failed_s = self._clock_s()
+                raise
+            self._kept = (self._clock_s(), found)
+            return found
 
 
 class Provider:
@@ -62,9 +103,9 @@ class Provider:
         self._secret = secret
         self._clock_s = clock_s
         self._transport = transport
-        self._lock = threading.Lock()
-        self._known: tuple[float, Mapping[str, Any]] | None = None
-        self._keys: tuple[float, Any] | None = None
+        self._waiting = threading.BoundedSemaphore(_WAIT_AT_ONCE)
+        self._known: _Kept[Mapping[str, Any]] = _Kept(clock_s)
+        self._keys: _Kept[Any] = _Kept(clock_s)
         _check_address(self.issuer, "openid_issuer")
 
     def authorisation_url(self, redirect: str, state: str, nonce: str, verifier: str) -> str:
@@ -82,11 +123,10 @@ class Provider:
         """Turn the code that came back into claims. NotLoggedIn when the provider says no."""
         from authlib.integrations.base_client import OAuthError  # noqa: PLC0415 - seldom
 
+        address = self._address("token_endpoint")
         try:
-            with self._client(redirect) as client, _naming(self.issuer):
-                token = client.fetch_token(
-                    self._address("token_endpoint"), code=code, code_verifier=verifier
-                )
+            with self._room(), self._client(redirect) as client, _naming(self.issuer):
+                token = client.fetch_token(address, code=code, code_verifier=verifier)
         except OAuthError as error:
             raise NotLoggedIn(f"the provider says no: {error.error}", hint=_AGAIN) from error
         return self._claims(str(token.get("id_token", "")), self.client_id, nonce)
@@ -116,17 +156,34 @@ class Provider:
         _check_address(address, name)
         return address
 
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """To wait for the provider in; Unreachable when too many do."""
+        if not self._waiting.acquire(blocking=False):
+            raise Unreachable("too many wait for the OpenID provider", hint=_IN_A_MOMENT)
+        try:
+            yield
+        finally:
+            self._waiting.release()
+
+    def _kept(self, kept: _Kept[T], oldest_s: float, fetch: Callable[[], T]) -> T:
+        found = kept.young(oldest_s)
+        if found is not None:
+            return found
+        with self._room():
+            return kept.ask(oldest_s, fetch)
+
     def _metadata(self) -> Mapping[str, Any]:
-        with self._lock:
-            if self._known is None or self._clock_s() - self._known[0] > _KEEP_S:
-                found = self._get(f"{self.issuer}/.well-known/openid-configuration")
-                if str(found.get("issuer", "")).rstrip("/") != self.issuer:
-                    raise Unreachable(
-                        f"{self.issuer} calls itself {str(found.get('issuer'))[:200]!r}",
-                        hint="set openid_issuer to the provider's own name for itself",
-                    )
-                self._known = (self._clock_s(), found)
-            return self._known[1]
+        return self._kept(self._known, _KEEP_S, self._ask_metadata)
+
+    def _ask_metadata(self) -> Mapping[str, Any]:
+        found = self._get(f"{self.issuer}/.well-known/openid-configuration")
+        if str(found.get("issuer", "")).rstrip("/") != self.issuer:
+            raise Unreachable(
+                f"{self.issuer} calls itself {str(found.get('issuer'))[:200]!r}",
+                hint="set openid_issuer to the provider's own name for itself",
+            )
+        return found
 
     def _get(self, address: str) -> dict[str, Any]:
         import httpx2  # noqa: PLC0415 - a hub without a provider has no need of it
@@ -143,17 +200,19 @@ class Provider:
         return found
 
     def _key_set(self, *, anew: bool) -> Any:
-        from joserfc.jwk import KeySet  # noqa: PLC0415
-
         address = self._address("jwks_uri")
-        with self._lock:
-            age_s = _KEEP_S + 1 if self._keys is None else self._clock_s() - self._keys[0]
-            if age_s > (_LOOK_AGAIN_S if anew else _KEEP_S):
-                found = self._get(address)
-                signing = [key for key in found.get("keys", []) if key.get("use", "sig") == "sig"]
-                self._keys = (self._clock_s(), KeySet.import_key_set({"keys": signing}))
-            assert self._keys is not None
-            return self._keys[1]
+        oldest_s = _LOOK_AGAIN_S if anew else _KEEP_S
+        return self._kept(self._keys, oldest_s, lambda: _read_keys(address, self._get(address)))
+
+    def _decode(self, id_token: str, *, anew: bool) -> Any:
+        """The token, if one of the provider's keys signed it; ValueError for anything else."""
+        from joserfc import jwt  # noqa: PLC0415
+
+        keys = self._key_set(anew=anew)
+        try:
+            return jwt.decode(id_token, keys, algorithms=_ALGORITHMS)
+        except (KeyError, TypeError) as error:  # joserfc, of a header that it does not expect
+            raise ValueError("a header of another kind") from error
 
     def _claims(self, id_token: str, audience: str, nonce: str | None) -> Claims:
         from joserfc import jwt  # noqa: PLC0415
@@ -161,9 +220,9 @@ class Provider:
 
         try:
             try:
-                token = jwt.decode(id_token, self._key_set(anew=False), algorithms=_ALGORITHMS)
+                token = self._decode(id_token, anew=False)
             except (JoseError, ValueError):  # perhaps signed with a key that is newer than ours
-                token = jwt.decode(id_token, self._key_set(anew=True), algorithms=_ALGORITHMS)
+                token = self._decode(id_token, anew=True)
             wanted: dict[str, Any] = {
                 "iss": {"essential": True, "value": str(self._metadata()["issuer"])},
                 "aud": {"essential": True, "value": audience},
@@ -184,6 +243,24 @@ class Provider:
         return _read(self.issuer, token.claims, now_s, audience)
 
 
+def _read_keys(address: str, said: Mapping[str, Any]) -> Any:
+    """The keys that sign; those that can't be read are of no concern (RFC 7517, 5)."""
+    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.jwk import JWKRegistry, KeySet  # noqa: PLC0415
+
+    listed = said.get("keys")
+    if not isinstance(listed, list):
+        raise Unreachable(f"{address} did not answer with a list of keys")
+    keys = []
+    for one in listed:
+        try:
+            if one.get("use", "sig") == "sig":
+                keys.append(JWKRegistry.import_key(one))
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return KeySet(keys)
+
+
 def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Claims:
     if not now_s - int(said["iat"]) <= _OLDEST_S:
         raise NotLoggedIn("the provider's word about you is too old", hint=_AGAIN)
@@ -194,8 +271,10 @@ def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Cl
         raise NotLoggedIn("the provider's name for you can't be read", hint=_AGAIN)
     mail = str(said.get("email", "")) if said.get("email_verified") is True else ""
     scoped = str(said.get("eppn", "")) or mail
-    name = str(said.get("preferred_username", "")) or scoped.partition("@")[0] or subject
-    shown = str(said.get("name", "")) or name
+    names = [str(said.get("preferred_username", "")), scoped.partition("@")[0], subject]
+    shown = str(said.get("name", "")) or next(filter(None, names))
+    # one with letters of ours, or everybody with a name in another alphabet would share one
+    name = next((one for one in names if name_from(one, "")), "")
     return Claims(issuer, subject, name, shown, scoped.rpartition("@")[2].lower())
 
 
@@ -226,7 +305,7 @@ def _naming(issuer: str) -> Iterator[None]:
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise Unreachable(
             f"the OpenID provider {issuer} does not answer as it should",
-            hint="try again in a moment; `meyrin login` on the hub's machine makes a link",
+            hint=_IN_A_MOMENT,
         ) from error
 
 

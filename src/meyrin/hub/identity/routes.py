@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import InvalidInput, NotAllowed, NotLoggedIn
 from meyrin.hub.identity import service
-from meyrin.hub.identity.login_page import PRIVATE, local_path, render, render_choice
+from meyrin.hub.identity.login_page import PRIVATE, local_path, render, render_choice, render_switch
 from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call
 from meyrin.hub.plumbing.paging import After, Limit
@@ -84,21 +84,29 @@ def make_login_link(
     return LoginLink(url=f"{hub.rstrip('/')}/login?{query}", expires_s=service.LINK_LIFETIME_S)
 
 
-@router.api_route("/login", methods=["GET", "HEAD"], include_in_schema=False)
+@router.api_route("/login", methods=["GET", "HEAD", "POST"], include_in_schema=False)
 def login(
     request: Request,
     call: Anyone,
     link: str = "",
     page: Annotated[str, Query(alias="next")] = "/",
 ) -> Response:
-    """Turn the link into a session. Looking ahead (HEAD, a browser's prefetch) uses nothing up."""
+    """Turn the link into a session. Looking ahead (HEAD, a browser's prefetch) uses nothing up.
+
+    Where somebody else is logged in, they are asked first: by a form, whose origin is checked.
+    """
     if request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", ""):
         return Response(status_code=200 if request.method == "HEAD" else 503, headers=PRIVATE)
-    target = RedirectResponse(page if local_path(page) else "/", 303, PRIVATE)
-    if not link and not call.actor.session:
-        return _ask(request, page if local_path(page) else "/")
+    page = page if local_path(page) else "/"
+    target = RedirectResponse(page, 303, PRIVATE)
     if not link:
-        return target
+        return target if call.actor.session else _ask(request, page)
+    if call.actor.session and request.method == "GET":
+        with call.read() as step:
+            whose = service.whose_link(step, link)
+            if whose not in {None, call.actor.person}:
+                name = service.person(step, whose).name
+                return render_switch(call.actor.name, name, link, page)
     try:
         with call.write() as step:
             secret = service.use_login_link(step, link)

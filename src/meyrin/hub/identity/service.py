@@ -49,6 +49,7 @@ from meyrin.hub.identity.tokens import (
     request_actor,
     revoke,
     use_login_link,
+    whose_link,
 )
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
@@ -111,6 +112,7 @@ __all__ = [
     "use_enrolment",
     "use_login_link",
     "visible_projects",
+    "whose_link",
 ]
 
 HOME = "home"  # the project of one-machine mode

@@ -147,18 +147,29 @@ def rights(step: Step, person: str) -> list[sa.Row[Any]]:
     return step.rows(_RIGHTS, person=person)
 
 
+def _once(step: Step, digest: str, kind: str) -> sa.ColumnElement[bool]:
+    """Whether a single-use token counts."""
+    return sa.and_(
+        tokens.c.hash == digest,
+        tokens.c.kind == kind,
+        tokens.c.used_ms.is_(None),
+        tokens.c.revoked_ms.is_(None),
+        tokens.c.expires_ms > step.now_ms,
+        sa.exists().where(people.c.id == tokens.c.person_id, people.c.disabled_ms.is_(None)),
+    )
+
+
+def whose_once(step: Step, digest: str, kind: str) -> str | None:
+    """The person of a single-use token, which it stays; None when it does not count."""
+    row = step.one(sa.select(tokens.c.person_id).where(_once(step, digest, kind)))
+    return None if row is None else str(row.person_id)
+
+
 def use_once(step: Step, digest: str, kind: str) -> str | None:
     """Mark a single-use token as used and return its person; None when it does not count."""
     row = step.one(
         sa.update(tokens)
-        .where(
-            tokens.c.hash == digest,
-            tokens.c.kind == kind,
-            tokens.c.used_ms.is_(None),
-            tokens.c.revoked_ms.is_(None),
-            tokens.c.expires_ms > step.now_ms,
-            sa.exists().where(people.c.id == tokens.c.person_id, people.c.disabled_ms.is_(None)),
-        )
+        .where(_once(step, digest, kind))
         .values(used_ms=step.now_ms)
         .returning(tokens.c.person_id)
     )

@@ -168,6 +168,11 @@ def login_link(step: Step, person_id: str) -> str:
     )[1]
 
 
+def whose_link(step: Step, secret: str) -> str | None:
+    """The id of the person whom a log-in link would log in; None when it does not count."""
+    return store.whose_once(step, digest_of(secret), TokenKind.LOGIN_LINK)
+
+
 def use_login_link(step: Step, secret: str) -> str:
     """Turn a log-in link into a session and return its secret. Of two who try, one gets it."""
     digest = digest_of(secret)
