@@ -7,8 +7,9 @@ from tests.hub.facility import Facility, at_once
 
 from meyrin.domain.errors import Conflict, MeyrinError, NotAllowed, NotFound, Refused
 from meyrin.hub.calls import roles
-from meyrin.hub.identity import outside
+from meyrin.hub.identity import leaving, outside
 from meyrin.hub.identity import outside_store as identity_rows
+from meyrin.hub.identity import service as identity
 
 CALLS = {"starter", "reviewed"}
 
@@ -129,6 +130,17 @@ def test_the_last_lead_makes_another_first(peopled: Facility) -> None:
     give(peopled, "ada", "lead", "lab", "bob")
     assert ada.post("/api/v1/projects/lab/leave").status_code == 204
     assert ada.get("/api/v1/projects/lab").status_code == 404
+
+
+def test_a_lead_who_is_shut_out_is_made_a_member(peopled: Facility) -> None:
+    give(peopled, "ada", "lead", "lab", "bob")
+    assert peopled.client("root").post("/api/v1/people/bob/disable").status_code == 200
+    take(peopled, "root", "lead", "lab", "bob")
+    with peopled.read() as step:
+        assert identity.role_in(step, "lab", "bob") == "member"
+        assert [one.person for one in leaving.jobs_left(step)] == ["bob"], "their jobs still end"
+    with pytest.raises(NotFound, match="no lead"):
+        take(peopled, "root", "lead", "lab", "bob")
 
 
 def test_an_organisation_may_look_and_run_and_never_decide(peopled: Facility) -> None:

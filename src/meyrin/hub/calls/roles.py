@@ -103,15 +103,15 @@ def take(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> None:
 
 
 def _take_from_project(step: Step, actor: Actor, wish: Wish) -> None:
+    if wish.role == LEAD:
+        identity.end_lead(step, actor, wish.thing, wish.person)
+        return
     role = identity.role_in(step, wish.thing, wish.person)
     if role != wish.role:
         raise NotFound(
             f"{wish.person} is no {wish.role} of {wish.thing}", hint="`meyrin role list` shows who"
         )
-    if role == LEAD:
-        identity.add_member(step, actor, wish.thing, wish.person, MEMBER)
-    else:
-        identity.remove_member(step, actor, wish.thing, wish.person)
+    identity.remove_member(step, actor, wish.thing, wish.person)
 
 
 def listed(step: Step, actor: Actor, person: str, after: str, limit: int) -> tuple[list[Held], str]:

@@ -78,6 +78,7 @@ __all__ = [
     "credential_made_ms",
     "default_project",
     "disable",
+    "end_lead",
     "enrolling_site",
     "follow",
     "joined_ms",
@@ -336,13 +337,26 @@ def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str)
         raise InvalidInput(f"there is no role {role!r}", hint="member or lead", field="role")
     found = _led_by(step, actor, name)
     who = person_by_name(step, person_name)
-    if who.disabled_ms is not None:
+    one_at_a_time(step, who.id)  # whoever shuts them out comes before this, or after all of it
+    if person(step, who.id).disabled_ms is not None:
         raise Conflict(f"{person_name} is disabled", hint="ask an administrator", name=person_name)
     if role != "lead":
         _keep_a_lead(step, actor, found, who.id)
     store.set_role(step, found.id, who.id, role)
     leaving.came_back(step, found.id, who.id)
     return Member(who.name, who.display_name, role)
+
+
+def end_lead(step: Step, actor: Actor, name: str, person_name: str) -> None:
+    """Make a lead a member, also one who is shut out. For the project's leads; NotFound when they
+    are no lead."""
+    found = _led_by(step, actor, name)
+    who = person_by_name(step, person_name)
+    _keep_a_lead(step, actor, found, who.id)
+    if not store.end_lead(step, found.id, who.id):
+        raise NotFound(
+            f"{person_name} is no lead of {name}", hint="`meyrin role list` shows who is"
+        )
 
 
 def role_in(step: Step, name: str, person_name: str) -> str:
