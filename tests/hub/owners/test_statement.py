@@ -261,6 +261,7 @@ def test_owners_comment_before_the_freeze_and_after_publication(lent):
     assert ada.post(f"{where}/comments", json=said | {"owner": "de"}).status_code == 403
     go_to(hub, FEBRUARY, 8)
     frozen(hub)
+    assert ada.post(f"{where}/comments", json=said).json() == first.json(), "its answer was lost"
     refused = ada.post(f"{where}/comments", json=said | {"key": "k2"})
     assert (refused.status_code, "published" in refused.text) == (409, True)
     hub.clock.pass_s(601)
@@ -279,6 +280,7 @@ def test_owners_comment_before_the_freeze_and_after_publication(lent):
     assert root.delete("/api/v1/owners/speakers/eu/ada").status_code == 204
     assert root.delete("/api/v1/owners/speakers/eu/ada").status_code == 404
     assert ada.post(f"{where}/comments", json=said | {"key": "k3"}).status_code == 403
+    assert ada.post(f"{where}/comments", json=said).json() == first.json()
 
 
 def test_the_paid_door_has_its_own_hours_and_income(lent):
