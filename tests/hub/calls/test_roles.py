@@ -171,6 +171,31 @@ def test_an_organisation_may_look_and_run_and_never_decide(peopled: Facility) ->
     assert eve.get("/api/v1/audit").status_code == 403
 
 
+def test_each_gift_is_in_the_audit_once(peopled: Facility) -> None:
+    """Also where it was lost in between by an act of another name, and is given again."""
+    root = peopled.client("root")
+    home = {"name": "uni-a", "domain": "uni-a.example"}
+    gifts = [
+        {"role": "operator", "thing": "alps", "organisation": "uni-a"},
+        {"role": "operator", "thing": "alps", "person": "eve"},
+        {"role": "lead", "thing": "lab", "person": "eve"},
+        {"role": "administrator", "person": "eve"},
+    ]
+    for _ in range(2):
+        root.post("/api/v1/organisations", json=home)
+        for gift in [*gifts, *gifts]:
+            assert root.post("/api/v1/roles", json=gift).status_code == 200
+        root.delete("/api/v1/organisations/uni-a")
+    rows = root.get("/api/v1/audit", params={"limit": 200}).json()["rows"]
+    given = [row["facts"] for row in rows if row["verb"] == "role.give"]
+    assert [facts["role"] for facts in given if facts["person"] == "eve"] == [
+        "administrator",
+        "lead",
+        "operator",
+    ]
+    assert len([facts for facts in given if facts["organisation"] == "uni-a"]) == 2
+
+
 def test_who_is_out_or_waits_is_given_nothing(peopled: Facility) -> None:
     peopled.client("root").post("/api/v1/people/eve/disable")
     with pytest.raises(Conflict, match="disabled"):

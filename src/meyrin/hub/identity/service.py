@@ -50,6 +50,7 @@ from meyrin.hub.identity.tokens import (
     revoke,
     use_login_link,
 )
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
@@ -156,6 +157,12 @@ class Member:
 def new_person(step: Step, name: str, display_name: str = "", *, admin: bool = False) -> Person:
     """A new person; `display_name` may be in any alphabet and is `name` when left out."""
     check_name("person", name)
+    if name == audit.HUB:
+        raise InvalidInput(
+            f"nobody can be called {name}",
+            hint="the audit says it of the hub itself; choose another name",
+            field="name",
+        )
     shown = check_label("display_name", display_name or name)
     row = {
         "id": new_id("person", step.entropy),
@@ -408,10 +415,10 @@ def _eyes(actor: Actor) -> str | None:
 # --- who runs which site
 
 
-def add_operator(step: Step, site_id: str, person_name: str) -> Person:
+def add_operator(step: Step, site_id: str, person_name: str) -> bool:
+    """Whether they did not run it before."""
     who = person_by_name(step, person_name)
-    step.add_new(store.operators, [{"site_id": site_id, "person_id": who.id}])
-    return who
+    return bool(step.add_new(store.operators, [{"site_id": site_id, "person_id": who.id}]))
 
 
 def remove_operator(step: Step, site_id: str, person_name: str) -> None:
@@ -448,7 +455,7 @@ def bootstrap(
 def name_from(login_name: str, otherwise: str) -> str:
     """A log-in name of another system as one of ours; such names may hold anything."""
     plain = re.sub(r"[^a-z0-9_.-]+", "-", login_name.lower()).strip("-_.")
-    return plain[:63] or otherwise
+    return "hub-2" if plain == audit.HUB else plain[:63] or otherwise
 
 
 def label_from(shown: str, otherwise: str) -> str:

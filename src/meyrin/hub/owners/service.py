@@ -180,7 +180,7 @@ def _freeze(step: Step, ready: Sequence[str]) -> list[str]:
         digest = entitled.digest(text)
         row = {"month": body["month"], "frozen_ms": step.now_ms, "body": text, "digest": digest}
         if step.add_new(store.statements, [row]):
-            audit.note(step, "hub", "statement.freeze", body["month"], digest=digest)
+            audit.note(step, audit.HUB, "statement.freeze", body["month"], digest=digest)
             frozen.append(body["month"])
     return frozen
 
