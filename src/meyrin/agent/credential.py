@@ -19,8 +19,8 @@ from pathlib import Path
 import structlog
 
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.durable import sync_folder, write
 from meyrin.client.connection import Connection
+from meyrin.client.durable import sync_folder, write
 from meyrin.domain.errors import NotAllowed
 
 log = structlog.get_logger("meyrin.agent")

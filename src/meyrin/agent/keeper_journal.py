@@ -17,8 +17,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from meyrin.agent.durable import sync_folder
 from meyrin.agent.keeper_sync import Syncer
+from meyrin.client.durable import sync_folder
 
 MAGIC = b"MEYRIN-KEEPER-2\n"
 CHUNK = 1 << 20

@@ -15,9 +15,9 @@ from pathlib import Path, PurePath
 
 from meyrin.agent.batch import Start
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.durable import sync_folder
 from meyrin.agent.journal import Item
 from meyrin.agent.within import leads_out, really
+from meyrin.client.durable import sync_folder
 from meyrin.domain.errors import InvalidInput, StorageFull
 from meyrin.domain.job import JobRequest, Resources
 from meyrin.domain.patterns import NODE, expand_pattern

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from meyrin.agent.batch import BatchSystem, QueueEntry, ShowsQueue
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.durable import sync_folder, write
+from meyrin.client.durable import sync_folder, write
 from meyrin.wire.queue import MOST_JOBS, QueuedJob
 
 if TYPE_CHECKING:

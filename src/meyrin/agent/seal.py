@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 
 from meyrin.agent.config import AgentConfig
-from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.journal import Item
 from meyrin.agent.within import Opener, leads_out, really
+from meyrin.client.durable import sync_folder, write
 from meyrin.domain.errors import MeyrinError, NotAllowed
 
 

@@ -30,6 +30,7 @@ _TURN_MS = 10_000
 _SWEEP_EVERY_MS = 60_000
 _LEFT_EVERY_MS = 10_000
 _TIDY_S = 0.5
+_EVEN_FOR_MS, _UNEVEN_MS = 600_000, 60_000
 # between steps, for fewer and larger ones: as long as the last one took
 _GATHER_S, _GATHER_MOST_S = 0.05, 0.5
 _LOOK_EVERY_S = 1.0  # dates pass and sites fall silent without a ring
@@ -60,6 +61,8 @@ class Worker:
         self._turn_until_ms = 0
         self._swept_ms = 0
         self._left_ms = 0
+        self._ahead_ms = 0  # of the clock, against one that never jumps
+        self._even_from_ms: int | None = None  # by the one that never jumps
 
     def start(self) -> None:
         memory.few_heaps()
@@ -193,10 +196,20 @@ class Worker:
         """What changed of partitions is noted; months whose day has come are frozen."""
         with self._alone("sweep") as step:
             capacity.note(step)
+        if not self._goes_evenly(self.database.clock_ms(), int(time.monotonic() * 1000)):
+            return
         with self._alone("sweep") as step:
             frozen = owners.freeze_due(step, self.freeze_day)
         if frozen:
             log.info("statements.frozen", months=frozen)
+
+    def _goes_evenly(self, now_ms: int, steady_ms: int) -> bool:
+        """Whether the clock has not jumped for ten minutes: one that stands ahead for a minute
+        would close months that have not come, for good."""
+        ahead_ms = now_ms - steady_ms
+        if self._even_from_ms is None or abs(ahead_ms - self._ahead_ms) > _UNEVEN_MS:
+            self._ahead_ms, self._even_from_ms = ahead_ms, steady_ms
+        return steady_ms - self._even_from_ms >= _EVEN_FOR_MS
 
     def _tidy(self) -> None:
         """What nothing refers to leaves the content store: for half a second each minute."""

@@ -7,8 +7,9 @@ from tests.hub.facility import Facility, at_once
 
 from meyrin.domain.errors import Conflict, MeyrinError, NotAllowed, NotFound, Refused
 from meyrin.hub.calls import roles
-from meyrin.hub.identity import outside
+from meyrin.hub.identity import leaving, outside
 from meyrin.hub.identity import outside_store as identity_rows
+from meyrin.hub.identity import service as identity
 
 CALLS = {"starter", "reviewed"}
 
@@ -131,6 +132,17 @@ def test_the_last_lead_makes_another_first(peopled: Facility) -> None:
     assert ada.get("/api/v1/projects/lab").status_code == 404
 
 
+def test_a_lead_who_is_shut_out_is_made_a_member(peopled: Facility) -> None:
+    give(peopled, "ada", "lead", "lab", "bob")
+    assert peopled.client("root").post("/api/v1/people/bob/disable").status_code == 200
+    take(peopled, "root", "lead", "lab", "bob")
+    with peopled.read() as step:
+        assert identity.role_in(step, "lab", "bob") == "member"
+        assert [one.person for one in leaving.jobs_left(step)] == ["bob"], "their jobs still end"
+    with pytest.raises(NotFound, match="no lead"):
+        take(peopled, "root", "lead", "lab", "bob")
+
+
 def test_an_organisation_may_look_and_run_and_never_decide(peopled: Facility) -> None:
     with peopled.write() as step:
         outside.add_organisation(step, "uni-a", "uni-a.example", "")
@@ -157,6 +169,31 @@ def test_an_organisation_may_look_and_run_and_never_decide(peopled: Facility) ->
     with peopled.write() as step:
         outside.remove_organisation(step, "uni-a")
     assert eve.get("/api/v1/audit").status_code == 403
+
+
+def test_each_gift_is_in_the_audit_once(peopled: Facility) -> None:
+    """Also where it was lost in between by an act of another name, and is given again."""
+    root = peopled.client("root")
+    home = {"name": "uni-a", "domain": "uni-a.example"}
+    gifts = [
+        {"role": "operator", "thing": "alps", "organisation": "uni-a"},
+        {"role": "operator", "thing": "alps", "person": "eve"},
+        {"role": "lead", "thing": "lab", "person": "eve"},
+        {"role": "administrator", "person": "eve"},
+    ]
+    for _ in range(2):
+        root.post("/api/v1/organisations", json=home)
+        for gift in [*gifts, *gifts]:
+            assert root.post("/api/v1/roles", json=gift).status_code == 200
+        root.delete("/api/v1/organisations/uni-a")
+    rows = root.get("/api/v1/audit", params={"limit": 200}).json()["rows"]
+    given = [row["facts"] for row in rows if row["verb"] == "role.give"]
+    assert [facts["role"] for facts in given if facts["person"] == "eve"] == [
+        "administrator",
+        "lead",
+        "operator",
+    ]
+    assert len([facts for facts in given if facts["organisation"] == "uni-a"]) == 2
 
 
 def test_who_is_out_or_waits_is_given_nothing(peopled: Facility) -> None:

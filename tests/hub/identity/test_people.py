@@ -43,6 +43,12 @@ def test_names_for_programs_are_short_and_plain(house, name):
             identity.new_project(step, name)
 
 
+def test_nobody_is_called_as_the_hub_is_in_the_audit(house):
+    with house.write() as step, pytest.raises(InvalidInput, match="nobody can be called hub"):
+        identity.new_person(step, "hub")
+    assert identity.name_from("Hub", "person") == "hub-2"
+
+
 def test_a_name_is_given_once(house):
     with house.write() as step:
         identity.new_person(step, "ada")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 from urllib.parse import quote
 
 import fsspec
@@ -11,7 +13,7 @@ import structlog
 from tests.hub import facility
 from tests.hub.facility import CPU, at_once
 
-from meyrin.domain.errors import InvalidInput, NotFound, StorageFull
+from meyrin.domain.errors import InvalidInput, NotFound, StorageFull, Unreachable
 from meyrin.domain.job import InputFile
 from meyrin.hub.plumbing.blobs import PIECE_BYTES, Blobs
 
@@ -85,8 +87,48 @@ def test_wrong_bytes_are_dropped(store):
         store.size(name)
     with pytest.raises(InvalidInput, match="ends at"):
         store.put(name, "ada", 10, 15, b"x" * 10)
-    with pytest.raises(InvalidInput, match="SHA-256"):
-        store.put("../../etc/passwd", "ada", 0, 1, b"x")
+    for wrong in ("../../etc/passwd", f"{name}\n"):
+        with pytest.raises(InvalidInput, match="SHA-256"):
+            store.put(wrong, "ada", 0, 1, b"x")
+
+
+def test_a_file_and_its_name_outlive_a_power_cut(tmp_path, monkeypatch):
+    store = Blobs((tmp_path / "blobs").as_uri())
+    synced = []
+    real = os.fsync
+
+    def sync(fd):
+        place = Path(f"/proc/self/fd/{fd}").readlink()
+        there = (tmp_path / "blobs" / sha(DATA)[:2] / sha(DATA)).exists()
+        synced.append(
+            (place.name.split(".")[0], place.stat().st_size if place.is_file() else there)
+        )
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    store.put(sha(DATA), "ada", 0, len(DATA), DATA[:500])
+    assert not synced, "a piece may be lost"
+    store.put(sha(DATA), "ada", 500, len(DATA), DATA[500:])
+    whole, folder = (sha(DATA), len(DATA)), (sha(DATA)[:2], True)
+    assert synced == [("blobs", False), whole, folder], "the corner, all its bytes, then its name"
+    synced.clear()
+    store.put(sha(DATA), "bob", 0, len(DATA), DATA)
+    assert synced == [whole, folder], "one for the file, one for its name"
+
+
+def test_a_file_that_cannot_be_synced_is_not_told_as_kept(tmp_path, monkeypatch):
+    store = Blobs((tmp_path / "blobs").as_uri())
+
+    def broken(_fd):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises(Unreachable):
+            store.put(sha(DATA), "ada", 0, len(DATA), DATA)
+    assert not store.has(sha(DATA), len(DATA))
+    assert store.put(sha(DATA), "ada", len(DATA), len(DATA), b"") == len(DATA)
+    assert store.has(sha(DATA), len(DATA))
 
 
 def test_a_full_store_says_so(tmp_path, monkeypatch):

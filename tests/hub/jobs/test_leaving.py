@@ -6,6 +6,9 @@ import pytest
 from tests.hub.facility import CPU, Facility
 
 from meyrin.hub.agents import limits
+from meyrin.hub.identity import leaving as identity_leaving
+from meyrin.hub.identity import service as identity
+from meyrin.hub.identity import store as identity_store
 from meyrin.hub.jobs import leaving
 from meyrin.wire.limits import Revoked, RevokedBody
 
@@ -173,6 +176,54 @@ def test_a_site_that_keeps_no_accounts_says_so_and_is_asked_again(hub: Facility)
         "waiting",
         "Job(s) active",
     )
+
+
+@pytest.mark.parametrize("said", [None, "failed", "unkept"])
+def test_a_site_that_was_away_for_long_is_still_told(hub: Facility, said) -> None:
+    """One that keeps no accounts is not asked for ever."""
+    assert hub.client("bob").post("/api/v1/projects/lab/leave").status_code == 204
+    if said:
+        confirm(hub, "alps", said)
+    hub.clock.pass_s(366 * 86_400)
+    assert [each.person for each in wanted(hub, "alps").left] == (
+        [] if said == "unkept" else ["bob"]
+    )
+    confirm(hub, "alps")
+    assert wanted(hub, "alps").left == []
+
+
+def test_what_a_site_can_not_do_holds_up_nothing_new(hub: Facility, monkeypatch) -> None:
+    monkeypatch.setattr(identity_leaving, "MOST", 1)
+    assert hub.client("bob").post("/api/v1/projects/lab/leave").status_code == 204
+    confirm(hub, "alps", "failed", "Job(s) active")
+    hub.person("eve")
+    add = {"person": "eve"}
+    assert hub.client("ada").post("/api/v1/projects/lab/members", json=add).status_code == 200
+    hub.clock.pass_s(60)
+    assert hub.client("eve").post("/api/v1/projects/lab/leave").status_code == 204
+    assert [each.person for each in wanted(hub, "alps").left] == ["eve"]
+    confirm(hub, "alps")
+    assert [each.person for each in wanted(hub, "alps").left] == ["bob"]
+
+
+def test_who_is_shut_out_while_a_lead_changes_their_role_leaves(
+    postgres_hub: Facility, monkeypatch
+):
+    hub = postgres_hub
+    job = hub.submit(by="bob", held=True)
+    hold, other = identity_store.hold_person, hub.second_hub()
+
+    def after_another(step, person_id):
+        with other.write() as of_root:
+            identity.disable(of_root, "bob", "root")
+        hold(step, person_id)
+
+    monkeypatch.setattr(identity_store, "hold_person", after_another)
+    change = {"person": "bob", "role": "lead"}
+    answer = hub.client("ada").post("/api/v1/projects/lab/members", json=change)
+    assert answer.json()["error"]["message"] == "bob is disabled"
+    assert sweep(hub) == 1
+    assert hub.state(job) == "cancelled"
 
 
 def test_only_leads_see_who_left(hub: Facility) -> None:

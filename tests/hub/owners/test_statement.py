@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -15,11 +16,13 @@ from tests.hub.owners import recomputed
 from meyrin.domain.ledger import Source
 from meyrin.domain.site import OwnerShare, Partition
 from meyrin.hub.calls import service as calls
+from meyrin.hub.ledger import months as ledger_months
 from meyrin.hub.owners import entitled, service
 from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import capacity, shares
 from meyrin.hub.sites import service as sites
 from meyrin.hub.sites import store as sites_store
+from meyrin.hub.worker import Worker
 
 JANUARY, FEBRUARY, MARCH = "2027-01", "2027-02", "2027-03"
 DAY = 86_400
@@ -225,6 +228,32 @@ def test_a_crash_in_the_middle_of_freezing_leaves_nothing_or_all(lent):
     assert frozen(hub) == []
 
 
+def test_no_month_is_closed_soon_after_the_clock_jumped(lent, monkeypatch):
+    hub = lent
+    steady = [5_000_000]
+    monkeypatch.setattr("meyrin.hub.worker.time", SimpleNamespace(monotonic=lambda: steady[0]))
+    worker = Worker(hub.database)
+
+    def closed_after(seconds):
+        steady[0] += seconds
+        hub.clock.pass_s(seconds)
+        worker._months()
+        with hub.read() as step:
+            return ledger_months.closed(step, [JANUARY, FEBRUARY, "2029-12"]).keys()
+
+    assert not closed_after(0)
+    right_ms = hub.clock.now_ms
+    hub.clock.pass_s(3 * 366 * DAY)
+    assert not closed_after(60)
+    assert not closed_after(60)
+    hub.clock.now_ms = right_ms + 120_000
+    assert not closed_after(601)
+    go_to(hub, FEBRUARY, 8)
+    assert not closed_after(60), "it may be the wrong one"
+    assert not closed_after(599)
+    assert closed_after(1) == {JANUARY}
+
+
 def test_what_was_published_can_not_be_changed_in_the_database(lent):
     hub = lent
     go_to(hub, FEBRUARY, 9)
@@ -261,6 +290,7 @@ def test_owners_comment_before_the_freeze_and_after_publication(lent):
     assert ada.post(f"{where}/comments", json=said | {"owner": "de"}).status_code == 403
     go_to(hub, FEBRUARY, 8)
     frozen(hub)
+    assert ada.post(f"{where}/comments", json=said).json() == first.json(), "its answer was lost"
     refused = ada.post(f"{where}/comments", json=said | {"key": "k2"})
     assert (refused.status_code, "published" in refused.text) == (409, True)
     hub.clock.pass_s(601)
@@ -279,6 +309,7 @@ def test_owners_comment_before_the_freeze_and_after_publication(lent):
     assert root.delete("/api/v1/owners/speakers/eu/ada").status_code == 204
     assert root.delete("/api/v1/owners/speakers/eu/ada").status_code == 404
     assert ada.post(f"{where}/comments", json=said | {"key": "k3"}).status_code == 403
+    assert ada.post(f"{where}/comments", json=said).json() == first.json()
 
 
 def test_the_paid_door_has_its_own_hours_and_income(lent):

@@ -12,6 +12,8 @@ from meyrin.domain.errors import InvalidInput
 from meyrin.domain.refusal import Reason, Refusal
 from meyrin.hub.plumbing import http, texts
 
+JSON = {"content-type": "application/json"}
+
 
 def tree(root=errors.MeyrinError):
     """Every class of the tree but its root."""
@@ -108,9 +110,20 @@ def test_a_body_that_no_call_needs_is_refused_while_it_comes(sqlite_hub, monkeyp
     monkeypatch.setattr(http, "MAX_BODY_BYTES", 1000)
     pieces = [b'"' + b"x" * 300] * 10
     content = b"".join(pieces) if method == "said" else iter(pieces)
-    headers = {"content-type": "application/json"}
-    answer = sqlite_hub.client(who).post("/api/v1/jobs", content=content, headers=headers)
+    answer = sqlite_hub.client(who).post("/api/v1/jobs", content=content, headers=JSON)
     in_shape(answer, 413, "invalid_input")
+
+
+@pytest.mark.parametrize("header", [None, "Bearer myr_nobody", "Basic x"])
+def test_only_who_is_logged_in_sends_much(sqlite_hub, monkeypatch, header):
+    monkeypatch.setattr(http, "MAX_STRANGERS_BYTES", 1000)
+    body = json.dumps({"submissions": [], "x": "x" * 2000})
+    headers = JSON | ({"authorization": header} if header else {})
+    answer = sqlite_hub.client().post("/api/v1/jobs", content=body, headers=headers)
+    error = in_shape(answer, 401, "not_logged_in")
+    assert error["message"].endswith("needs a log-in"), "it was not read to its end"
+    answer = sqlite_hub.client("ada").post("/api/v1/jobs", content=body, headers=JSON)
+    in_shape(answer, 422, "invalid_input")
 
 
 ADDRESSES = {

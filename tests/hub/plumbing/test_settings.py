@@ -42,6 +42,19 @@ def test_paths_are_relative_to_the_file_that_says_them(
         ("port = -3", "port"),
         ("port = [1]", "port"),
         ("upload_gib = {}", "upload_gib"),
+        ("port = true", "port"),
+        ("port = inf", "port"),
+        ('port = "many"', "port"),
+        ("unused_days = 30.9", "unused_days"),
+        ("db_url = ['x']", "db_url"),
+        ("host = 5", "host"),
+        ("public_url = false", "public_url"),
+        ("lease_s = 0", "lease_s"),
+        ("output_limit_bytes = -1", "output_limit_bytes"),
+        ("starter_hours = 0", "starter_hours"),
+        ("starter_days = 0", "starter_days"),
+        ("leaver_grace_s = -1", "leaver_grace_s"),
+        ("openid_session_hours = 0", "openid_session_hours"),
         ('public_url = "http://[::1"', "public_url"),
         ('public_url = "hub.example"', "public_url"),
     ],
@@ -51,6 +64,13 @@ def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(InvalidInput) as wrong:
         load(tmp_path, {})
     assert wrong.value.facts["field"] == named
+
+
+def test_a_number_may_be_written_as_a_text(tmp_path: Path) -> None:
+    """As the environment has it."""
+    (tmp_path / "hub.toml").write_text('port = "80"\n')
+    found = load(tmp_path, {"MEYRIN_HUB_LEAVER_GRACE_S": "0", "MEYRIN_HUB_HOST": "5"})
+    assert (found.port, found.leaver_grace_s, found.host) == (80, 0, "5")
 
 
 def test_a_file_that_is_no_text_and_a_store_of_no_kind_are_refused(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ from types import MappingProxyType
 import structlog
 
 from meyrin.agent.batch import Start
-from meyrin.agent.durable import sync_folder, write
 from meyrin.agent.within import at_once
+from meyrin.client.durable import sync_folder, write
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.units import LAST_S
 from meyrin.wire.agents import MOST_RUNS

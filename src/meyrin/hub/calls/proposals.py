@@ -375,13 +375,22 @@ def by_key(step: Step, actor: Actor, key: str) -> str | None:
 def listed(
     step: Step, actor: Actor, state: str, after: str, limit: int, *, everybody: bool
 ) -> tuple[list[ProposalView], str]:
-    """One page by id: one's own, or everybody's of the calls whose officer or reviewer one is.
-    Three queries."""
+    """One page: one's own, newest first, or everybody's of the calls whose officer or reviewer one
+    is, by id. Three queries."""
     if state and state not in STATES:
         raise InvalidInput(f"{state!r} is no state", hint=", ".join(STATES), field="state")
-    whose = None if everybody else _person(actor)
-    modes = actor.calls_read if everybody else None
-    rows, following = cut(store.listed(step, whose, state, after, limit, modes), limit, "id")
+    if everybody:
+        found = store.everybodys(step, state, after, limit, actor.calls_read)
+    else:
+        found = store.own(step, _person(actor), state, after, limit)
+    rows, following = cut(found, limit, "place")
+    return _whole(step, rows), following
+
+
+def waiting(step: Step, actor: Actor, after: str, limit: int) -> tuple[list[ProposalView], str]:
+    """One page of what waits in the calls whose officer or reviewer one is, the most urgent
+    first. Three queries."""
+    rows, following = cut(store.waiting(step, after, limit, actor.calls_read), limit, "place")
     return _whole(step, rows), following
 
 

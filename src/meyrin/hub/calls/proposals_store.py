@@ -62,6 +62,11 @@ clock_stops = sa.Table(
     sa.Column("reason", sa.String(MAX_REASON), nullable=False),
 )
 
+# unique keys of orders: milliseconds keep 13 digits, seconds 10, until the year 2286; a clock that
+# stands comes after every date
+_NEWEST = sa.cast(proposals.c.submit_ms, sa.String) + "." + proposals.c.id
+_URGENT = sa.func.coalesce(sa.cast(proposals.c.due_s, sa.String), "stands") + "." + _NEWEST
+
 
 def by_key(step: Step, person_id: str, key: str) -> sa.Row[Any] | None:
     p = proposals.c
@@ -73,23 +78,33 @@ def one(step: Step, proposal_id: str) -> sa.Row[Any] | None:
     return step.one(sa.select(proposals).where(proposals.c.id == proposal_id).with_for_update())
 
 
-def listed(
-    step: Step,
-    person_id: str | None,
-    state: str,
-    after: str,
-    limit: int,
-    modes: Sequence[str] | None = None,
-) -> list[sa.Row[Any]]:
-    """One page by id; of one person, or of everybody when None; of some modes, or of all."""
-    statement = sa.select(proposals)
-    if person_id is not None:
-        statement = statement.where(proposals.c.person_id == person_id)
-    if state:
-        statement = statement.where(proposals.c.state == state)
-    if modes is not None:
-        statement = statement.where(proposals.c.mode.in_(modes))
+def own(step: Step, person_id: str, state: str, after: str, limit: int) -> list[Any]:
+    """One page with `place`, newest first."""
+    statement = _in_state(state, _NEWEST).where(proposals.c.person_id == person_id)
+    return step.rows(page(statement, _NEWEST, after, limit, newest=True))
+
+
+def everybodys(
+    step: Step, state: str, after: str, limit: int, modes: Sequence[str] | None
+) -> list[Any]:
+    """One page with `place`, by id; of some modes, or of all when None."""
+    statement = _of_modes(_in_state(state, proposals.c.id), modes)
     return step.rows(page(statement, proposals.c.id, after, limit, newest=False))
+
+
+def waiting(step: Step, after: str, limit: int, modes: Sequence[str] | None) -> list[Any]:
+    """One page with `place`, the most urgent first."""
+    statement = _of_modes(_in_state("waiting", _URGENT), modes)
+    return step.rows(page(statement, _URGENT, after, limit, newest=False))
+
+
+def _in_state(state: str, place: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    statement = sa.select(proposals, place.label("place"))
+    return statement.where(proposals.c.state == state) if state else statement
+
+
+def _of_modes(statement: sa.Select[Any], modes: Sequence[str] | None) -> sa.Select[Any]:
+    return statement if modes is None else statement.where(proposals.c.mode.in_(modes))
 
 
 def ahead(step: Step, row: sa.Row[Any]) -> sa.Row[Any] | None:

@@ -15,6 +15,7 @@ from meyrin.domain.errors import InvalidInput, NotAllowed, NotFound, Refused
 from meyrin.hub.identity import roles as rows
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.roles import ADMINISTRATOR, AUDITOR, PROGRAMME, Held
+from meyrin.hub.plumbing import audit
 from meyrin.hub.sites import service as sites
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Wish:
 
 
 def give(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> Held:
-    """Give a role. Twice is fine. NotAllowed for whoever may not give it.
+    """Give a role, and note it where it was not held. Twice is fine. NotAllowed for whoever may
+    not give it.
 
     `calls` are the names of the calls that there are.
     """
@@ -71,21 +73,25 @@ def give(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> Held:
         )
     who = rows.receiver(step, wish.person) if wish.person else None
     if wish.scope == "project":
+        new = identity.role_in(step, wish.thing, wish.person) != wish.role
         identity.add_member(step, actor, wish.thing, wish.person, wish.role)
     elif wish.role == OPERATOR and who is not None:
-        identity.add_operator(step, thing, who.name)
+        new = identity.add_operator(step, thing, who.name)
     elif wish.role == ADMINISTRATOR:
         assert who is not None, "no organisation is an administrator"
+        new = not who.admin
         rows.make_administrator(step, who)
     else:
-        rows.give(step, wish.scope, thing, wish.role, by=actor.name, person=who,
-                  organisation=wish.organisation)  # fmt: skip
+        new = rows.give(step, wish.scope, thing, wish.role, by=actor.name, person=who,
+                        organisation=wish.organisation)  # fmt: skip
+    if new:
+        _note(step, actor, "role.give", wish)
     return Held(wish.scope, wish.role, wish.thing, wish.person, wish.organisation, step.now_ms,
                 actor.name)  # fmt: skip
 
 
 def take(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> None:
-    """Take a role away; it ends with the next request. NotFound when it is not held.
+    """Take a role away, and note it; it ends with the next request. NotFound when it is not held.
 
     A lead whose role is taken stays a member; a member whose role is taken leaves the project.
     """
@@ -100,18 +106,26 @@ def take(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> None:
         rows.end_administrator(step, who)
     else:
         rows.take(step, wish.scope, thing, wish.role, person=who, organisation=wish.organisation)
+    _note(step, actor, "role.take", wish)
+
+
+def _note(step: Step, actor: Actor, verb: str, wish: Wish) -> None:
+    audit.note(
+        step, actor.name, verb, wish.thing or wish.person or wish.organisation,
+        role=wish.role, person=wish.person, organisation=wish.organisation,
+    )  # fmt: skip
 
 
 def _take_from_project(step: Step, actor: Actor, wish: Wish) -> None:
+    if wish.role == LEAD:
+        identity.end_lead(step, actor, wish.thing, wish.person)
+        return
     role = identity.role_in(step, wish.thing, wish.person)
     if role != wish.role:
         raise NotFound(
             f"{wish.person} is no {wish.role} of {wish.thing}", hint="`meyrin role list` shows who"
         )
-    if role == LEAD:
-        identity.add_member(step, actor, wish.thing, wish.person, MEMBER)
-    else:
-        identity.remove_member(step, actor, wish.thing, wish.person)
+    identity.remove_member(step, actor, wish.thing, wish.person)
 
 
 def listed(step: Step, actor: Actor, person: str, after: str, limit: int) -> tuple[list[Held], str]:

@@ -10,9 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from meyrin.hub.calls import roles
 from meyrin.hub.identity import service as identity
 from meyrin.hub.identity.roles import Held
-from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Access, Allow, Call
-from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.wire.identity import PersonView
 from meyrin.wire.roles import PersonDetail, RoleBody, RoleList, RoleName, RoleView
@@ -37,7 +35,6 @@ def give(body: RoleBody, request: Request, call: Person) -> RoleView:
     with call.write() as step:
         wish = roles.Wish(body.role, body.thing, body.person, body.organisation)
         made = roles.give(step, call.actor, wish, calls_of(request))
-        note(call, step, "role.give", wish)
     return view(made)
 
 
@@ -54,7 +51,6 @@ def take(
     with call.write() as step:
         wish = roles.Wish(role, thing, person, organisation)
         roles.take(step, call.actor, wish, calls_of(request))
-        note(call, step, "role.take", wish)
 
 
 @router.get("/people/{name}")
@@ -77,13 +73,6 @@ def person(name: str, call: Person) -> PersonDetail:
 def calls_of(request: Request) -> frozenset[str]:
     """The calls that there are here: each mode is one."""
     return frozenset(mode.name for mode in request.app.state.modes)
-
-
-def note(call: Call, step: Step, verb: str, wish: roles.Wish) -> None:
-    audit.note_change(
-        step, call.actor.name, verb, wish.thing or wish.person or wish.organisation,
-        role=wish.role, person=wish.person, organisation=wish.organisation,
-    )  # fmt: skip
 
 
 def view(one: Held) -> RoleView:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from meyrin.hub.plumbing.database import Step
 
 CONFIRMED = ("revoked", "no-user")
-TOLD_FOR_MS = 90 * 86_400_000  # a site that is away for longer is told when it joins anew
+# for how long a site that keeps no accounts is asked again; the others are until they confirm
+ASKED_FOR_MS = 90 * 86_400_000
 MOST = 500
 
 
@@ -83,7 +84,7 @@ def over(step: Step, ids: Collection[str]) -> None:
 
 def unconfirmed(step: Step, site_id: str) -> list[Departure]:
     """What a site has still to confirm. One query."""
-    since_ms = step.now_ms - TOLD_FOR_MS
+    since_ms = step.now_ms - ASKED_FOR_MS
     return [_departure(row) for row in store.unconfirmed(step, site_id, since_ms, MOST)]
 
 

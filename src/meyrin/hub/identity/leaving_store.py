@@ -77,18 +77,17 @@ def set_returned(step: Step, project_id: str, person_id: str) -> int:
 
 
 def unconfirmed(step: Step, site_id: str, since_ms: int, most: int) -> list[sa.Row[Any]]:
-    """Departures since then that the site has not confirmed, oldest first; of those whose
-    accounts it does not keep, it is asked again after an hour."""
+    """Departures that the site has not confirmed: those it said nothing of, oldest first, then
+    those it spoke of longest ago. Where it keeps no accounts it is asked again after an hour, and
+    of departures since then only."""
     d, s = departures.c, departure_sites.c
-    lately = sa.and_(s.outcome == "unkept", s.at_ms > step.now_ms - 3_600_000)
-    done = sa.exists().where(
-        s.departure_id == d.id,
-        s.site_id == site_id,
-        sa.or_(s.outcome.in_(("revoked", "no-user")), lately),
-    )
+    here = sa.and_(s.departure_id == d.id, s.site_id == site_id)
+    again = sa.and_(s.outcome == "unkept", s.at_ms <= step.now_ms - 3_600_000, d.at_ms >= since_ms)
+    left = sa.or_(s.outcome.is_(None), s.outcome == "failed", again)
     return step.rows(
-        _NAMED.where(d.returned_ms.is_(None), d.at_ms >= since_ms, ~done)
-        .order_by(d.at_ms, d.id)
+        _NAMED.outerjoin(departure_sites, here)
+        .where(d.returned_ms.is_(None), left)
+        .order_by(sa.func.coalesce(s.at_ms, 0), d.at_ms, d.id)
         .limit(most)
     )
 

@@ -46,8 +46,9 @@ def held(step: Step, person_id: str | None, after: str, limit: int) -> tuple[lis
 def give(
     step: Step, scope: str, thing: str, role: str, *, by: str, person: Person | None = None,
     organisation: str = "",
-) -> None:  # fmt: skip
-    """Give a role that stands in the table of roles. Twice is fine."""
+) -> bool:  # fmt: skip
+    """Give a role that stands in the table of roles; whether they did not hold it. Twice is
+    fine."""
     if organisation and outside_store.organisation(step, organisation) is None:
         raise NotFound(
             f"there is no organisation {organisation!r}",
@@ -64,7 +65,7 @@ def give(
         "given_ms": step.now_ms,
         "given_by": by,
     }
-    step.add_new(store.roles, [row], told=(store.roles.c.id,))
+    return bool(step.add_new(store.roles, [row], told=(store.roles.c.id,)))
 
 
 def take(

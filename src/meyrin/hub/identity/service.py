@@ -51,6 +51,7 @@ from meyrin.hub.identity.tokens import (
     use_login_link,
     whose_link,
 )
+from meyrin.hub.plumbing import audit
 from meyrin.hub.plumbing.authz import Actor
 from meyrin.hub.plumbing.database import Step
 from meyrin.hub.plumbing.paging import cut
@@ -79,6 +80,7 @@ __all__ = [
     "credential_made_ms",
     "default_project",
     "disable",
+    "end_lead",
     "enrolling_site",
     "follow",
     "joined_ms",
@@ -157,6 +159,12 @@ class Member:
 def new_person(step: Step, name: str, display_name: str = "", *, admin: bool = False) -> Person:
     """A new person; `display_name` may be in any alphabet and is `name` when left out."""
     check_name("person", name)
+    if name == audit.HUB:
+        raise InvalidInput(
+            f"nobody can be called {name}",
+            hint="the audit says it of the hub itself; choose another name",
+            field="name",
+        )
     shown = check_label("display_name", display_name or name)
     row = {
         "id": new_id("person", step.entropy),
@@ -338,13 +346,26 @@ def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str)
         raise InvalidInput(f"there is no role {role!r}", hint="member or lead", field="role")
     found = _led_by(step, actor, name)
     who = person_by_name(step, person_name)
-    if who.disabled_ms is not None:
+    one_at_a_time(step, who.id)  # whoever shuts them out comes before this, or after all of it
+    if person(step, who.id).disabled_ms is not None:
         raise Conflict(f"{person_name} is disabled", hint="ask an administrator", name=person_name)
     if role != "lead":
         _keep_a_lead(step, actor, found, who.id)
     store.set_role(step, found.id, who.id, role)
     leaving.came_back(step, found.id, who.id)
     return Member(who.name, who.display_name, role)
+
+
+def end_lead(step: Step, actor: Actor, name: str, person_name: str) -> None:
+    """Make a lead a member, also one who is shut out. For the project's leads; NotFound when they
+    are no lead."""
+    found = _led_by(step, actor, name)
+    who = person_by_name(step, person_name)
+    _keep_a_lead(step, actor, found, who.id)
+    if not store.end_lead(step, found.id, who.id):
+        raise NotFound(
+            f"{person_name} is no lead of {name}", hint="`meyrin role list` shows who is"
+        )
 
 
 def role_in(step: Step, name: str, person_name: str) -> str:
@@ -396,10 +417,10 @@ def _eyes(actor: Actor) -> str | None:
 # --- who runs which site
 
 
-def add_operator(step: Step, site_id: str, person_name: str) -> Person:
+def add_operator(step: Step, site_id: str, person_name: str) -> bool:
+    """Whether they did not run it before."""
     who = person_by_name(step, person_name)
-    step.add_new(store.operators, [{"site_id": site_id, "person_id": who.id}])
-    return who
+    return bool(step.add_new(store.operators, [{"site_id": site_id, "person_id": who.id}]))
 
 
 def remove_operator(step: Step, site_id: str, person_name: str) -> None:
@@ -436,7 +457,7 @@ def bootstrap(
 def name_from(login_name: str, otherwise: str) -> str:
     """A log-in name of another system as one of ours; such names may hold anything."""
     plain = re.sub(r"[^a-z0-9_.-]+", "-", login_name.lower()).strip("-_.")
-    return plain[:63] or otherwise
+    return "hub-2" if plain == audit.HUB else plain[:63] or otherwise
 
 
 def label_from(shown: str, otherwise: str) -> str:

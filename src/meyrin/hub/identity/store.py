@@ -396,6 +396,12 @@ def set_role(step: Step, project: str, person: str, role: str) -> bool:
     return bool(changed)
 
 
+def end_lead(step: Step, project: str, person: str) -> int:
+    m = members.c
+    lead = sa.and_(m.project_id == project, m.person_id == person, m.role == "lead")
+    return step.change(sa.update(members).where(lead).values(role="member"))
+
+
 def member_named(step: Step, project: str, person: str) -> sa.Row[Any] | None:
     """By the names of both."""
     return step.one(

@@ -180,7 +180,7 @@ def _freeze(step: Step, ready: Sequence[str]) -> list[str]:
         digest = entitled.digest(text)
         row = {"month": body["month"], "frozen_ms": step.now_ms, "body": text, "digest": digest}
         if step.add_new(store.statements, [row]):
-            audit.note(step, "hub", "statement.freeze", body["month"], digest=digest)
+            audit.note(step, audit.HUB, "statement.freeze", body["month"], digest=digest)
             frozen.append(body["month"])
     return frozen
 
@@ -198,30 +198,38 @@ def comment(step: Step, actor: Actor, month: str, owner: str, words: str, key: s
     `key` makes it one comment however often it is sent.
     """
     assert actor.person is not None, "the route asks for a person"
-    if owner not in store.owners_of(step, actor.person):
+    said = (month, owner, words.strip())
+    kept = store.comment_by_key(step, actor.person, key)
+    if kept is None or (kept.month, kept.owner, kept.words) != said:
+        phase = _may_say(step, actor.person, month, owner, words)
+        row = {
+            "month": month,
+            "at_ms": step.now_ms,
+            "person_id": actor.person,
+            "key": key,
+            "owner": owner,
+            "phase": phase,
+            "words": words.strip(),
+        }
+        if kept is None and step.add_new(store.comments, [row]):
+            audit.note(step, actor.name, "statement.comment", month, owner=owner, phase=phase)
+        kept = kept or store.comment_by_key(step, actor.person, key)
+    assert kept is not None, "it is there now"
+    if (kept.month, kept.owner, kept.words) != said:
+        raise Conflict("another comment was sent with this key", hint="use a new key", field="key")
+    return _comment(kept, actor.name)
+
+
+def _may_say(step: Step, person_id: str, month: str, owner: str, words: str) -> str:
+    """The phase in which this would be said; raises where it may not be."""
+    if owner not in store.owners_of(step, person_id):
         raise NotAllowed(
             f"you don't speak for the owner {owner}",
             hint="a programme officer says who does: `meyrin ledger speak OWNER PERSON`",
         )
     phase = _phase(step, month)
     _check_words(words)
-    row = {
-        "month": month,
-        "at_ms": step.now_ms,
-        "person_id": actor.person,
-        "key": key,
-        "owner": owner,
-        "phase": phase,
-        "words": words.strip(),
-    }
-    kept = store.comment_by_key(step, actor.person, key)
-    if kept is None and step.add_new(store.comments, [row]):
-        audit.note(step, actor.name, "statement.comment", month, owner=owner, phase=phase)
-    kept = kept or store.comment_by_key(step, actor.person, key)
-    assert kept is not None, "it is there now"
-    if (kept.month, kept.owner, kept.words) != (month, owner, words.strip()):
-        raise Conflict("another comment was sent with this key", hint="use a new key", field="key")
-    return _comment(kept, actor.name)
+    return phase
 
 
 def speak(step: Step, actor: Actor, owner: str, person: str) -> None:

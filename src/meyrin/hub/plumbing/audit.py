@@ -21,6 +21,7 @@ from meyrin.hub.plumbing.paging import cut, number, page
 
 _LOCK = 0x41554449  # any constant of our own
 START = "0" * 64
+HUB = "hub"  # who acts where the hub does so by itself; no person is called that
 _ONLY_ADDED = {"audit": "id = NEW.id OR hash = NEW.hash"}
 
 audit = sa.Table(

@@ -2,13 +2,15 @@
 
 An upload comes in pieces, each kept as an object of its own until the file is whole, so that it
 goes on where it stopped, at any replica, on any fsspec file system. A file appears under its
-digest only after all its bytes were hashed.
+digest only after all its bytes were hashed and, in a folder, outlive a power cut: whoever brought
+it forgets it then. Pieces may be lost, and are sent again.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import uuid
 import zlib
@@ -19,16 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
+from meyrin.client.durable import sync_folder
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound, StorageFull, Unreachable
 
 PIECE_BYTES = 8 * 2**20
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_digest(sha256: str) -> None:
     """Raise InvalidInput unless it is 64 lower-case hexadecimal digits."""
-    if not _SHA256.match(sha256):
+    if not _SHA256.fullmatch(sha256):
         raise InvalidInput(f"{sha256[:80]!r} is no SHA-256", hint="64 hexadecimal digits")
 
 
@@ -49,6 +53,7 @@ class Blobs:
             self.fs, self.root = fsspec.filesystem("file"), str(Path(url).absolute())
         # for how long a file stays that nothing refers to, after it was last brought
         self.unused_ms = unused_days * 86_400_000
+        self._in_folder = isinstance(self.fs, LocalFileSystem)
 
     def _whole(self, sha256: str) -> str:
         check_digest(sha256)
@@ -57,6 +62,11 @@ class Blobs:
     def _pieces(self, sha256: str, by: str) -> str:
         check_digest(sha256)
         return f"{self.root}/partial/{by}/{sha256}"
+
+    def _sync(self, folder: str) -> None:
+        """Make the names in a folder durable; an object store has kept what it says it has."""
+        if self._in_folder:
+            sync_folder(folder)
 
     def size(self, sha256: str) -> int:
         """Bytes of a whole file; NotFound when it isn't here."""
@@ -114,7 +124,7 @@ class Blobs:
         with _answering():
             for path, size, at_ms in self._ls(f"{self.root}/{number % 256:02x}"):
                 name = path.rsplit("/", 1)[-1]
-                if _SHA256.match(name):
+                if _SHA256.fullmatch(name):
                     whole.append((name, size, at_ms))
                 elif at_ms < torn_ms:
                     with suppress(FileNotFoundError):
@@ -219,7 +229,10 @@ class Blobs:
         digest = hashlib.sha256()
         target = self._whole(sha256)
         aside = f"{target}.{uuid.uuid4().hex}"
-        self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        corner = target.rsplit("/", 1)[0]
+        if not self.fs.exists(corner):
+            self.fs.makedirs(corner, exist_ok=True)
+            self._sync(self.root)
         joined = 0
         with self.fs.open(aside, "wb") as out, suppress(FileNotFoundError):
             for _, path, _ in self._listed(sha256, by):
@@ -228,9 +241,13 @@ class Blobs:
                         digest.update(data)
                         out.write(data)
                         joined += len(data)
+            if self._in_folder:
+                out.flush()
+                os.fsync(out.fileno())
         good = digest.hexdigest() == sha256
         if good:
             self.fs.mv(aside, target)
+            self._sync(corner)
         else:
             self.fs.rm(aside)
         if joined != total:

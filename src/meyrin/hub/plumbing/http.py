@@ -16,14 +16,18 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meyrin.domain import errors
+from meyrin.hub.plumbing.authz import STRANGER, Actor
 
 log = structlog.get_logger("meyrin.hub")
 MAX_BODY_BYTES = 64 * 2**20
+MAX_STRANGERS_BYTES = 2**20  # a log-in and the forms around it need far less
 _FRAMES = 30  # of each exception's traceback, the last ones
 _SECRET = re.compile(
     "token|secret|password|credential|key|code|cookie|authorization", re.IGNORECASE
@@ -104,12 +108,10 @@ def install(app: FastAPI) -> None:
         if error.status_code == 404:
             hint = "is the hub's address right, and is the hub as new as what calls it?"
             return respond(errors.NotFound("there is nothing at this address", hint=hint))
-        if error.status_code == 413:
-            large = errors.InvalidInput(str(error.detail), hint="send less in one call")
-            return JSONResponse(error_body(large), 413)
-        if error.status_code == 400:
-            hint = "JSON in UTF-8, not nested too deep; see /api/openapi.json"
-            return respond(errors.InvalidInput(f"the body: {error.detail}", hint=hint))
+        if error.status_code in (400, 401, 413):
+            found = _of_body(error)
+            status = 413 if error.status_code == 413 else STATUS[type(found)]
+            return JSONResponse(error_body(found), status)
         if error.status_code == 405:
             takes = ", ".join(_methods(app, request)) or "GET, HEAD"
             asked = request.scope.get("asked", request.method)
@@ -129,6 +131,16 @@ def install(app: FastAPI) -> None:
             met=[line for each in _chain(error) for line in _where(each)],
         )
         return respond(errors.Failed("the hub has met a bug of its own; its log says more"))
+
+
+def _of_body(error: HTTPException) -> errors.MeyrinError:
+    """What is wrong with a body, in our words."""
+    if error.status_code == 413:
+        return errors.InvalidInput(str(error.detail), hint="send less in one call")
+    if error.status_code == 401:
+        return errors.NotLoggedIn(str(error.detail), hint="run `meyrin login` first")
+    hint = "JSON in UTF-8, not nested too deep; see /api/openapi.json"
+    return errors.InvalidInput(f"the body: {error.detail}", hint=hint)
 
 
 def _methods(app: FastAPI, request: Request) -> Iterator[str]:
@@ -174,21 +186,41 @@ class CutShort:
 
 class BodyLimit:
     """Refuses a body that is larger than any call needs, before it is kept in memory: bodies
-    are read before anybody asks who sent them."""
+    are read before any route asks who sent them. What is larger than strangers need is read on
+    only for whoever is logged in."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen = 0
+        seen, known = 0, False
 
         async def limited() -> Message:
-            nonlocal seen
+            nonlocal seen, known
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > MAX_BODY_BYTES:
-                limit = f"{MAX_BODY_BYTES // 2**20} MiB"
-                raise HTTPException(413, f"the body is larger than {limit}")
+                raise HTTPException(413, f"the body is larger than {_mib(MAX_BODY_BYTES)}")
+            if seen > MAX_STRANGERS_BYTES and not known:
+                known = await run_in_threadpool(_is_known, Request(scope))
+                if not known:
+                    most = _mib(MAX_STRANGERS_BYTES)
+                    raise HTTPException(401, f"a body of more than {most} needs a log-in")
             return message
 
         await self.app(scope, limited if scope["type"] == "http" else receive, send)
+
+
+def _is_known(request: Request) -> bool:
+    """Whether a person or an agent sent this."""
+    try:
+        actor: Actor = request.app.state.authenticate(request)
+    except errors.NotLoggedIn:
+        return False
+    except SQLAlchemyError:
+        return True  # the route meets it again, and tells it
+    return actor != STRANGER
+
+
+def _mib(number: int) -> str:
+    return f"{number // 2**20} MiB"

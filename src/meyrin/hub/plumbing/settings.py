@@ -111,6 +111,19 @@ def _from_file(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _placed(key, value, path.parent) for key, value in table.items()}
 
 
+# the least that each may be, and what it is
+_LEAST = {
+    "lease_s": (1, "after how many seconds an attempt is offered again"),
+    "output_limit_bytes": (0, "how many bytes of each stream are kept"),
+    "upload_gib": (1, "how many GiB one person may bring in 30 days"),
+    "unused_days": (2, "for how many days a file stays that nothing refers to"),
+    "starter_hours": (1, "how many hours a starter grant has"),
+    "starter_days": (1, "for how many days it lasts"),
+    "leaver_grace_s": (0, "after how many seconds jobs of who left are ended"),
+    "openid_session_hours": (1, "for how many hours a log-in counts"),
+}
+
+
 def _check(found: HubSettings) -> None:
     if not found.host.strip():
         raise InvalidInput(
@@ -122,18 +135,11 @@ def _check(found: HubSettings) -> None:
         )
     if found.public_url:
         check_url(found.public_url, "public_url")
-    if found.upload_gib < 1:
-        raise InvalidInput(
-            f"setting upload_gib is {found.upload_gib}",
-            hint="write how many GiB one person may bring in 30 days, 1 or more",
-            field="upload_gib",
-        )
-    if found.unused_days < 2:
-        raise InvalidInput(
-            f"setting unused_days is {found.unused_days}",
-            hint="write for how many days a file stays that nothing refers to, 2 or more",
-            field="unused_days",
-        )
+    for name, (least, meant) in _LEAST.items():
+        if (value := getattr(found, name)) < least:
+            raise InvalidInput(
+                f"setting {name} is {value}", hint=f"write {meant}, {least} or more", field=name
+            )
     if not 1 <= found.freeze_day <= 28:
         raise InvalidInput(
             f"setting freeze_day is {found.freeze_day}",
@@ -161,11 +167,13 @@ def _placed(name: str, value: Any, base: Path | None) -> Any:
 
 
 def _typed(name: str, value: Any, known: Mapping[str, Any]) -> Any:
-    if known[name].type == "int":
-        try:
+    if known[name].type != "int":
+        if isinstance(value, str):
+            return value
+        raise InvalidInput(f"setting {name} is {value!r}", hint="write a text", field=name)
+    try:
+        if isinstance(value, str) or type(value) is int:  # true is no number
             return int(value)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(
-                f"setting {name} is {value!r}", hint="write a whole number", field=name
-            ) from error
-    return str(value)
+    except ValueError:
+        pass
+    raise InvalidInput(f"setting {name} is {value!r}", hint="write a whole number", field=name)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import Conflict, InvalidInput, MeyrinError, NotFound, Refused
-from meyrin.domain.units import HOUR_S, show_count
+from meyrin.domain.units import HOUR_S
 from meyrin.hub.calls import granting, proposals, public_clocks, unsent
 from meyrin.hub.calls.modes.file import KINDS, PURPOSES
 from meyrin.hub.plumbing import audit
@@ -28,6 +28,7 @@ Anyone = Annotated[Call, Depends(Allow(Access.ANYONE))]
 Person = Annotated[Call, Depends(Allow(Access.PERSON))]
 Officer = Annotated[Call, Depends(Allow(Access.OFFICER))]
 Typed = Annotated[str, Form()]
+After = Annotated[str, Query(max_length=64)]
 Mark = Annotated[str, Form(max_length=64)]
 BeganFrom = Annotated[str, Form(alias="from", max_length=64)]
 PAGE = 50
@@ -60,6 +61,7 @@ def form(
     unsent_key: Annotated[str, Query(alias="unsent", max_length=200)] = "",
     mode: Annotated[str, Query(max_length=63)] = "",
     saved: bool = False,
+    after: After = "",
 ) -> Response:
     """The form: three fields to type, the rest to choose. With `unsent`, as far as it was
     written."""
@@ -70,7 +72,8 @@ def form(
         mark = step.entropy().hex()
         if not unsent_key:
             said = apply_form.DEFAULTS | {"mode": mode}
-            return _form(request, call, step, said, Writing(step.entropy().hex(), mark))
+            fresh = Writing(step.entropy().hex(), mark)
+            return _form(request, call, step, said, fresh, after=after)
         try:
             kept = unsent.one(step, call.actor, unsent_key)
         except NotFound as error:
@@ -182,9 +185,10 @@ def _form(
     error: MeyrinError | None = None,
     kept: unsent.Unsent | None = None,
     saved: bool = False,
+    after: str = "",
 ) -> Response:
     types, modes = _types(step), request.app.state.modes
-    own, _ = proposals.listed(step, call.actor, "", "", PAGE, everybody=False)
+    own, more = proposals.listed(step, call.actor, "", after, PAGE, everybody=False)
     unfinished, _ = unsent.listed(step, call.actor, "", unsent.MOST)
     view = View(
         "apply",
@@ -207,7 +211,8 @@ def _form(
             "unsent": [one for one in unfinished if one.key != writing.key],
             "modes": modes,
             "ways": [("", "the first that fits"), *((m.name, m.title) for m in modes)],
-            "own": own[::-1],
+            "own": own,
+            "more": more,
             "open_terms": [
                 one
                 for one in site_terms.listed(step, call.actor, "", PAGE)[0]
@@ -246,24 +251,20 @@ def withdraw(proposal: str, call: Person) -> Response:
 
 
 @router.get("/officer", include_in_schema=False)
-def officer(
-    request: Request, call: Officer, after: Annotated[str, Query(max_length=64)] = ""
-) -> Response:
+def officer(request: Request, call: Officer, after: After = "") -> Response:
     """What waits for an officer, with its clocks; the most urgent first."""
     return _queue(request, call, after)
 
 
 def _queue(request: Request, call: Call, after: str, tried: Tried | None = None) -> Response:
     with call.read() as step:
-        found, following = proposals.listed(
-            step, call.actor, proposals.WAITING, after, PAGE, everybody=True
-        )
-    found.sort(key=lambda ask: (ask.due_s or 2**62, ask.submit_ms, ask.id))
+        found, following = proposals.waiting(step, call.actor, after, PAGE)
     unsigned = granting.unsigned(request.app.state.modes)
     view = View(
         "officer", "Officer's queue", "apply",
         {"asks": found, "following": following, "unsigned": unsigned, "tried": tried},
-        blocks=("officer",), say=f"{show_count(len(found), 'ask')} waiting", live=tried is None,
+        blocks=("officer",), say=f"{show.of_page(len(found), 'ask', after, following)} waiting",
+        live=tried is None,
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 

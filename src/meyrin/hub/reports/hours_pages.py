@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from meyrin.domain.errors import Conflict, InvalidInput, Refused
-from meyrin.domain.units import show_count
 from meyrin.hub.calls import changing, notices, pace, reclaiming
 from meyrin.hub.plumbing.authz import Access, Allow, Call
+from meyrin.hub.reports import show
 from meyrin.hub.reports.pages import SAFETY, PageRoute, Tried, View, respond
 
 router = APIRouter(tags=["reports"], route_class=PageRoute)
@@ -27,7 +27,7 @@ def told(request: Request, call: Person, after: After = "") -> Response:
         found, following = notices.listed(step, call.actor, after, PAGE)
     view = View(
         "notices", "Notices", "projects", {"notices": found, "following": following},
-        blocks=("notices",), say=show_count(len(found), "notice"),
+        blocks=("notices",), say=show.of_page(len(found), "notice", after, following),
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view)
 
@@ -68,7 +68,8 @@ def _running(
     view = View(
         "officer_hours", "Hours that run", "apply", values,
         blocks=("asked_changes", "off_pace", "idle_hours"),
-        say=f"{show_count(len(asked), 'change')} waiting", live=tried is None,
+        say=f"{show.of_page(len(asked), 'change', changes, more_changes)} waiting",
+        live=tried is None,
     )  # fmt: skip
     return respond(request, call.actor, step.now_ms, view, tried.status if tried else 200)
 

@@ -36,6 +36,11 @@ _SYMBOL = {
 }
 
 
+def of_page(count: int, noun: str, after: str, following: str) -> str:
+    """How many there are, of which this page has `count`: `3 asks`, `50 asks and more`."""
+    return show_count(count, noun) + (" and more" if after or following else "")
+
+
 def tone(state: str) -> str:
     return _TONE[JobState(state)] if state in _STATES else "off"
 

@@ -188,10 +188,10 @@ def add_operator(name: str, body: OperatorBody, call: Operator) -> None:
     """Let a person run a site."""
     with call.write() as step:
         service.run_by(step, call.actor, name)
-        service.add_operator(step, name, body.person)
-        audit.note_change(
-            step, call.actor.name, "role.give", name, role="operator", person=body.person
-        )
+        if service.add_operator(step, name, body.person):
+            audit.note(
+                step, call.actor.name, "role.give", name, role="operator", person=body.person
+            )
 
 
 @router.delete("/{name}/operators/{person}", status_code=204)

@@ -233,7 +233,8 @@ def revoke(step: Step, actor: Actor, name: str) -> int:
     return ended
 
 
-def add_operator(step: Step, name: str, person_name: str) -> identity.Person:
+def add_operator(step: Step, name: str, person_name: str) -> bool:
+    """Whether they did not run it before."""
     return identity.add_operator(step, id_of(step, name), person_name)
 
 
