@@ -33,7 +33,7 @@ class Answers:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer(request) if callable(answer) else answer
 
     def rest(self, clock=lambda: 0.0, **settings):
         config = SlurmConfig(
@@ -111,6 +111,23 @@ def test_anything_else_leaves_a_submission_in_doubt(answer):
     assert len(answers.said) == 1, "a doubtful submission is never sent again from here"
 
 
+@pytest.mark.parametrize("by", ["rest_token_file", "rest_token_command"])
+def test_an_answer_that_was_cut_is_no_refused_token(tmp_path, by):
+    """A real 22.05 whose controller had made the job, and whose answer came to pieces."""
+    path = secret(tmp_path, "one")
+
+    def made(_request):
+        path.write_text("two")  # there is another token by now
+        return bad(1008, "Insane message length", 500)
+
+    answers = Answers(made, ok(job_id=5))
+    how = {by: path if by == "rest_token_file" else ("cat", str(path))}
+    with pytest.raises(Unreachable) as caught:
+        answers.rest(**how).submit(JOB)
+    assert len(answers.said) == 1, "a doubtful submission is never sent again from here"
+    assert (caught.value.facts["sent"], caught.value.facts["unclear"]) == (True, False)
+
+
 def test_what_never_left_says_so():
     with pytest.raises(Unreachable) as caught:
         Answers(httpx2.ConnectError("nobody")).rest().submit(JOB)
@@ -163,14 +180,10 @@ def test_a_token_that_is_renewed_meanwhile_is_tried_once_more(tmp_path):
         path.write_text("two")
         return httpx2.Response(401, text="Authentication failure")
 
-    answers = Answers(ok(job_id=5))
-    plain = answers.__call__
-    first = [renew]
-    answers_of = httpx2.MockTransport(lambda r: first.pop()(r) if first else plain(r))
-    config = SlurmConfig(rest_url="http://s:1", rest_version="v0.0.43", rest_token_file=path)
-    rest = Rest(config, "ada", lambda: 0.0, transport=answers_of, uid_of=lambda _: 1)
+    answers = Answers(renew, ok(job_id=5))
+    rest = answers.rest(rest_token_file=path)
     assert rest.submit(JOB) == "5"
-    assert answers.said[0].headers["X-SLURM-USER-TOKEN"] == "two"
+    assert [each.headers["X-SLURM-USER-TOKEN"] for each in answers.said] == ["one", "two"]
 
 
 def test_a_refused_token_is_told_without_the_token(tmp_path):

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 LARGEST_ANSWER = 512 * 2**20
 NOTHING_FOUND = {9003}
-_NOT_KNOWN = 1007
-NOT_OUR_TOKEN = {_NOT_KNOWN, 1008}
+_NOT_KNOWN = 1007  # alone says that a token was not taken; 1008, a cut answer, follows a deed too
 _HINT = "a token of that user, which has not expired, belongs into rest_token_file"
 
 
@@ -56,12 +55,12 @@ class Answer:
 
     @property
     def unauthenticated(self) -> bool:
-        return self.status == 401 or bool(self.numbers & NOT_OUR_TOKEN)
+        return self.status == 401 or _NOT_KNOWN in self.numbers
 
     def turned_away(self, *, token: bool) -> bool:
         """Whether nothing was surely done, for whoever asked is not known. Who asks by a token
         trusts each answer; else the same number may say that an answer was not trusted."""
-        return self.status == 401 or (token and _NOT_KNOWN in self.numbers)
+        return self.unauthenticated and (token or self.status == 401)
 
     @property
     def empty(self) -> bool:
@@ -188,15 +187,16 @@ class Http:
     def ask(
         self, method: str, path: str, filters: dict[str, str] | None = None, body: Any = None
     ) -> Answer:
-        """One question. A token that is not taken is read again and the question asked again:
-        it was turned away before anything was done."""
+        """One question. A token that is not taken is read again and the question asked again,
+        where nothing was surely done."""
         # commas have to be escaped: the other side refuses a query that has one
         query = f"?{urlencode(filters, quote_via=quote, safe='')}" if filters else ""
         token = self.token.now()
         answer = self._once(method, path + query, body, token)
         # Slurm 22.05 says of a bad token only that the question failed
         vague = method == "GET" and answer.numbers == {-1}
-        if (answer.unauthenticated or vague) and self.token.refused(token):
+        away = answer.turned_away(token=bool(token))
+        if (away or vague) and self.token.refused(token):
             answer = self._once(method, path + query, body, self.token.now())
         return answer
 
