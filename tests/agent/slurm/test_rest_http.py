@@ -56,6 +56,16 @@ def test_an_error_inside_a_good_answer_is_an_error():
         Answers(bad(1005, "Zero Bytes were transmitted or received", jobs=[])).rest().queue()
 
 
+def test_a_name_of_any_bytes_among_others_jobs_hides_none():
+    """A real 22.05 hands on the name of `sbatch --job-name=$'caf\\xe9'` as it is."""
+    mine = {"job_id": 1, "name": "m-1", "user_name": "ada", "job_state": ["RUNNING"]}
+    other = {"job_id": 2, "name": "caf?", "user_name": "bob", "job_state": ["PENDING"]}
+    body = ok(jobs=[mine, other]).content.replace(b"caf?", b"caf\xe9")
+    rest = Answers(httpx2.Response(200, content=body)).rest()
+    assert [row.batch_job for row in rest.queue(["m-1"])] == ["1"]
+    assert len(rest.whole_queue()) == 2
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_no_to_a_submission_whatever_the_status(status):
     with pytest.raises(NotAccepted, match="Invalid feature") as caught:
@@ -173,12 +183,19 @@ def test_the_token_is_read_anew_for_every_question(tmp_path):
     assert told == [("site", "one"), ("site", "two")]
 
 
-def test_a_token_that_is_renewed_meanwhile_is_tried_once_more(tmp_path):
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx2.Response(401, text="Authentication failure"),
+        bad(1007, "Protocol authentication error", 500),
+    ],
+)
+def test_a_token_that_is_renewed_meanwhile_is_tried_once_more(tmp_path, refusal):
     path = secret(tmp_path, "one")
 
     def renew(_request):
         path.write_text("two")
-        return httpx2.Response(401, text="Authentication failure")
+        return refusal
 
     answers = Answers(renew, ok(job_id=5))
     rest = answers.rest(rest_token_file=path)
@@ -202,6 +219,30 @@ def test_a_token_file_that_others_can_read_is_not_used(tmp_path):
     with pytest.raises(Unreachable, match="read by others"):
         answers.rest(rest_token_file=path).queue()
     assert not answers.said
+
+
+@pytest.mark.parametrize("said", ["\ufeffone\n", "\ufeffSLURM_JWT=one", " one \n"])
+def test_a_mark_at_the_begin_of_a_token_is_left_out(tmp_path, said):
+    path = secret(tmp_path, said)
+    for how in ({"rest_token_file": path}, {"rest_token_command": ("cat", str(path))}):
+        answers = Answers(ok(job_id=5))
+        assert answers.rest(**how).submit(JOB) == "5"
+        assert answers.said[0].headers["X-SLURM-USER-TOKEN"] == "one"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"one\n# renewed by cron\n", "on\u00e9".encode(), b"on\xe9", b"on\x07e"]
+)
+def test_what_is_no_token_is_never_sent(tmp_path, said):
+    path = tmp_path / "token"
+    path.write_bytes(said)
+    path.chmod(0o600)
+    for how in ({"rest_token_file": path}, {"rest_token_command": ("cat", str(path))}):
+        answers = Answers(ok(job_id=5))
+        with pytest.raises(Unreachable, match="token") as caught:
+            answers.rest(**how).submit(JOB)
+        assert (caught.value.facts["sent"], answers.said) == (False, [])
+        assert not answers.rest(**how).health().controller
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])

@@ -115,7 +115,7 @@ class Token:
     def _read(file: Path) -> str:
         try:
             mode = file.stat().st_mode
-            token = file.read_text(encoding="utf-8").strip()
+            token = _token(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise Unreachable(
                 f"the token file {file} can't be read", hint=_HINT, sent=False
@@ -126,21 +126,21 @@ class Token:
                 hint=f"run: chmod 600 {file}",
                 sent=False,
             )
-        return token.removeprefix("SLURM_JWT=")
+        if not token:
+            raise Unreachable(f"the token file {file} holds no token", hint=_HINT, sent=False)
+        return token
 
     def _ask(self) -> str:
         program = self._command[0]
         try:
-            done = subprocess.run(
-                self._command, capture_output=True, text=True, timeout=60, check=False
-            )
+            done = subprocess.run(self._command, capture_output=True, timeout=60, check=False)
         except (OSError, subprocess.SubprocessError) as error:
             raise Unreachable(f"{program} could not be run for a token", sent=False) from error
-        words = done.stdout.strip().removeprefix("SLURM_JWT=")
-        if done.returncode or not words or len(words.split()) > 1:
+        token = _token(done.stdout.decode("utf-8", "replace"))
+        if done.returncode or not token:
             words = f"{program} gave no token (exit code {done.returncode})"
             raise Unreachable(words, hint="look at rest_token_command", sent=False)
-        return words
+        return token
 
     def _life(self, token: str) -> float:
         """When to ask for the next one: the token itself says until when it is good."""
@@ -152,6 +152,13 @@ class Token:
         except (IndexError, ValueError, KeyError, TypeError):
             left_s = 60.0
         return now_s + max(left_s * 0.8, 1.0)
+
+
+def _token(said: str) -> str:
+    """The one word that a header can carry, or empty. Some editors begin a file with a mark."""
+    token = said.removeprefix("\ufeff").strip().removeprefix("SLURM_JWT=")
+    plain = token.isascii() and token.isprintable() and " " not in token
+    return token if plain else ""
 
 
 class Http:
@@ -253,13 +260,14 @@ def _bounded(reply: httpx2.Response) -> bytes:
 
 
 def _answer(status: int, raw: bytes) -> Answer:
+    said = raw.decode("utf-8", "replace")  # a job's name may hold any bytes
     try:
-        body = json.loads(raw)
+        body = json.loads(said)
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        words = raw[:200].decode("utf-8", "replace").strip()
-        return Answer(status, {}, (Trouble(None, words or f"HTTP {status}"),))
+        words = said[:200].strip() or f"HTTP {status}"
+        return Answer(status, {}, (Trouble(None, words),))
     return Answer(status, body, tuple(_trouble(each) for each in body.get("errors") or ()))
 
 
