@@ -76,10 +76,12 @@ def test_a_no_to_a_submission_whatever_the_status(status):
 @pytest.mark.parametrize(
     ("number", "words"),
     [
+        (2007, "Unable to create job record, try again"),
         (2016, "Requested nodes are busy"),
         (2050, "limit"),
         (2070, "drain"),
         (2045, "Invalid account"),
+        (2131, "Controller is in standby mode, try a different controller"),
     ],
 )
 def test_some_nos_may_become_a_yes(number, words):
@@ -386,6 +388,21 @@ def test_health_tells_the_parts_apart():
     gone = Answers(httpx2.ConnectError("nobody")).rest().health()
     assert (gone.controller, gone.accounting) == (False, None)
     assert "can't be reached" in gone.words
+
+
+def test_a_job_that_cannot_be_ended_now_leaves_none_of_the_others_running():
+    changing = bad(2020, "Job is in transition state", 500)
+    answers = Answers(changing, ok(), changing)
+    with pytest.raises(Unreachable, match=r"job 1: Job is in transition state.*and 1 more"):
+        answers.rest().cancel(["1", "2", "3"])
+    assert len(answers.said) == 3
+
+
+def test_a_controller_that_is_away_is_not_asked_for_each_end():
+    answers = Answers(bad(1005, "Zero Bytes were transmitted or received", 500))
+    with pytest.raises(Unreachable, match="job 1"):
+        answers.rest().cancel(["1", "2", "3"])
+    assert len(answers.said) == 1
 
 
 class _Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
