@@ -26,6 +26,7 @@ _FULL = (
     "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
 )
 _NO_ANSWER = (1005, "Zero Bytes were transmitted or received")
+_CUT = (1008, "Insane message length")
 _STATES = {"CANCELLED by 1000": "CANCELLED"}
 
 
@@ -202,6 +203,7 @@ class FakeRestd:
             cut,
             silent,
             lambda: self._bad(200, *_NO_ANSWER),
+            lambda: self._bad(500, *_CUT),
             lambda: self._bad(500, -1, "Unspecified error"),
             lambda: self._text(502, "bad gateway"),
         ]

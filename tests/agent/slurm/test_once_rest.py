@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -83,12 +84,27 @@ def test_unclear_answers_between_lost_ones_are_no_no(tmp_path):
     assert sum(site.cluster.launches.values()) == 1
 
 
-def asked(folder: Path) -> tuple[Site, FakeRestd]:
+def test_an_answer_that_was_cut_makes_no_second_job_where_a_command_gives_tokens(tmp_path):
+    site, restd = asked(tmp_path, rest_token_command=("echo", "token"))
+    takes, asks = restd._submit, []
+
+    def cut(body):
+        asks.append(takes(body))
+        return restd._bad(500, 1008, "Insane message length")
+
+    restd._submit = cut
+    site.submit()
+    site.pass_s(DOUBT_S * 20)
+    assert site.seen().end == "exit"
+    assert (len(asks), sum(site.cluster.launches.values())) == (1, 1)
+
+
+def asked(folder: Path, **settings: Any) -> tuple[Site, FakeRestd]:
     """A site whose agent asks a double of slurmrestd, and that."""
     clock = Clock()
     cluster = FakeSlurm(clock)
     restd = FakeRestd(cluster, Faults(random.Random(0)), OLD)
-    config = SlurmConfig(rest_url="http://fake:6820", rest_version=OLD)
+    config = SlurmConfig(rest_url="http://fake:6820", rest_version=OLD, **settings)
     by = Rest(config, cluster.user, clock, transport=httpx2.MockTransport(restd))
     site = Site(folder / "site")
     site.cluster, site.clock = cluster, clock

@@ -33,7 +33,7 @@ class Answers:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer(request) if callable(answer) else answer
 
     def rest(self, clock=lambda: 0.0, **settings):
         config = SlurmConfig(
@@ -56,6 +56,16 @@ def test_an_error_inside_a_good_answer_is_an_error():
         Answers(bad(1005, "Zero Bytes were transmitted or received", jobs=[])).rest().queue()
 
 
+def test_a_name_of_any_bytes_among_others_jobs_hides_none():
+    """A real 22.05 hands on the name of `sbatch --job-name=$'caf\\xe9'` as it is."""
+    mine = {"job_id": 1, "name": "m-1", "user_name": "ada", "job_state": ["RUNNING"]}
+    other = {"job_id": 2, "name": "caf?", "user_name": "bob", "job_state": ["PENDING"]}
+    body = ok(jobs=[mine, other]).content.replace(b"caf?", b"caf\xe9")
+    rest = Answers(httpx2.Response(200, content=body)).rest()
+    assert [row.batch_job for row in rest.queue(["m-1"])] == ["1"]
+    assert len(rest.whole_queue()) == 2
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_a_no_to_a_submission_whatever_the_status(status):
     with pytest.raises(NotAccepted, match="Invalid feature") as caught:
@@ -66,10 +76,12 @@ def test_a_no_to_a_submission_whatever_the_status(status):
 @pytest.mark.parametrize(
     ("number", "words"),
     [
+        (2007, "Unable to create job record, try again"),
         (2016, "Requested nodes are busy"),
         (2050, "limit"),
         (2070, "drain"),
         (2045, "Invalid account"),
+        (2131, "Controller is in standby mode, try a different controller"),
     ],
 )
 def test_some_nos_may_become_a_yes(number, words):
@@ -109,6 +121,23 @@ def test_anything_else_leaves_a_submission_in_doubt(answer):
     with pytest.raises(Unreachable):
         answers.rest().submit(JOB)
     assert len(answers.said) == 1, "a doubtful submission is never sent again from here"
+
+
+@pytest.mark.parametrize("by", ["rest_token_file", "rest_token_command"])
+def test_an_answer_that_was_cut_is_no_refused_token(tmp_path, by):
+    """A real 22.05 whose controller had made the job, and whose answer came to pieces."""
+    path = secret(tmp_path, "one")
+
+    def made(_request):
+        path.write_text("two")  # there is another token by now
+        return bad(1008, "Insane message length", 500)
+
+    answers = Answers(made, ok(job_id=5))
+    how = {by: path if by == "rest_token_file" else ("cat", str(path))}
+    with pytest.raises(Unreachable) as caught:
+        answers.rest(**how).submit(JOB)
+    assert len(answers.said) == 1, "a doubtful submission is never sent again from here"
+    assert (caught.value.facts["sent"], caught.value.facts["unclear"]) == (True, False)
 
 
 def test_what_never_left_says_so():
@@ -156,21 +185,24 @@ def test_the_token_is_read_anew_for_every_question(tmp_path):
     assert told == [("site", "one"), ("site", "two")]
 
 
-def test_a_token_that_is_renewed_meanwhile_is_tried_once_more(tmp_path):
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx2.Response(401, text="Authentication failure"),
+        bad(1007, "Protocol authentication error", 500),
+    ],
+)
+def test_a_token_that_is_renewed_meanwhile_is_tried_once_more(tmp_path, refusal):
     path = secret(tmp_path, "one")
 
     def renew(_request):
         path.write_text("two")
-        return httpx2.Response(401, text="Authentication failure")
+        return refusal
 
-    answers = Answers(ok(job_id=5))
-    plain = answers.__call__
-    first = [renew]
-    answers_of = httpx2.MockTransport(lambda r: first.pop()(r) if first else plain(r))
-    config = SlurmConfig(rest_url="http://s:1", rest_version="v0.0.43", rest_token_file=path)
-    rest = Rest(config, "ada", lambda: 0.0, transport=answers_of, uid_of=lambda _: 1)
+    answers = Answers(renew, ok(job_id=5))
+    rest = answers.rest(rest_token_file=path)
     assert rest.submit(JOB) == "5"
-    assert answers.said[0].headers["X-SLURM-USER-TOKEN"] == "two"
+    assert [each.headers["X-SLURM-USER-TOKEN"] for each in answers.said] == ["one", "two"]
 
 
 def test_a_refused_token_is_told_without_the_token(tmp_path):
@@ -189,6 +221,30 @@ def test_a_token_file_that_others_can_read_is_not_used(tmp_path):
     with pytest.raises(Unreachable, match="read by others"):
         answers.rest(rest_token_file=path).queue()
     assert not answers.said
+
+
+@pytest.mark.parametrize("said", ["\ufeffone\n", "\ufeffSLURM_JWT=one", " one \n"])
+def test_a_mark_at_the_begin_of_a_token_is_left_out(tmp_path, said):
+    path = secret(tmp_path, said)
+    for how in ({"rest_token_file": path}, {"rest_token_command": ("cat", str(path))}):
+        answers = Answers(ok(job_id=5))
+        assert answers.rest(**how).submit(JOB) == "5"
+        assert answers.said[0].headers["X-SLURM-USER-TOKEN"] == "one"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"one\n# renewed by cron\n", "on\u00e9".encode(), b"on\xe9", b"on\x07e"]
+)
+def test_what_is_no_token_is_never_sent(tmp_path, said):
+    path = tmp_path / "token"
+    path.write_bytes(said)
+    path.chmod(0o600)
+    for how in ({"rest_token_file": path}, {"rest_token_command": ("cat", str(path))}):
+        answers = Answers(ok(job_id=5))
+        with pytest.raises(Unreachable, match="token") as caught:
+            answers.rest(**how).submit(JOB)
+        assert (caught.value.facts["sent"], answers.said) == (False, [])
+        assert not answers.rest(**how).health().controller
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
@@ -332,6 +388,21 @@ def test_health_tells_the_parts_apart():
     gone = Answers(httpx2.ConnectError("nobody")).rest().health()
     assert (gone.controller, gone.accounting) == (False, None)
     assert "can't be reached" in gone.words
+
+
+def test_a_job_that_cannot_be_ended_now_leaves_none_of_the_others_running():
+    changing = bad(2020, "Job is in transition state", 500)
+    answers = Answers(changing, ok(), changing)
+    with pytest.raises(Unreachable, match=r"job 1: Job is in transition state.*and 1 more"):
+        answers.rest().cancel(["1", "2", "3"])
+    assert len(answers.said) == 3
+
+
+def test_a_controller_that_is_away_is_not_asked_for_each_end():
+    answers = Answers(bad(1005, "Zero Bytes were transmitted or received", 500))
+    with pytest.raises(Unreachable, match="job 1"):
+        answers.rest().cancel(["1", "2", "3"])
+    assert len(answers.said) == 1
 
 
 class _Unix(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

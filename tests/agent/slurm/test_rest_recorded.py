@@ -10,7 +10,7 @@ import json
 import pytest
 from tests.agent.slurm.recorded import RELEASES, Recorded
 
-from meyrin.agent.slurm import words
+from meyrin.agent.slurm import rest_facts, words
 from meyrin.agent.slurm.rest_versions import VERSIONS
 from meyrin.agent.slurm.transport import Gres, NotAccepted, Submission
 from meyrin.domain.errors import Unreachable
@@ -248,8 +248,8 @@ def test_the_cluster(site):
     assert [each.name for each in found.partitions] == ["gpu", "short"]
     gpu = found.partitions[0]
     assert (gpu.nodes, gpu.max_walltime_s, gpu.max_nodes_per_job) == (2, 86_400, None)
-    # of the first and the third version this number is not to be had
-    assert gpu.default_memory_mb_per_core in (None, 1000)
+    assert (gpu.default_memory_mb_per_core, gpu.default_walltime_s) == (1000, None)
+    assert gpu.state == ("" if site.version == "v0.0.39" else "UP")
     assert len(found.nodes) == 2
     assert [each.whole_node for each in found.partitions] == [False, False]
     for node in found.nodes:
@@ -263,6 +263,68 @@ def test_the_cluster(site):
     debug = next(each for each in found.qos if each.name == "deb")
     assert (debug.priority, debug.max_walltime_s) == (7, 1260)
     assert (debug.max_tres_per_user, debug.max_tres_per_job) == ("gres/gpu=24", "cpu=25")
+
+
+PER_CORE = 1000 - 2**63
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        # a real 22.05: DefMemPerCPU=1000, DefMemPerNode=64000, both with DefaultTime=1:00:00
+        ({"default_memory_per_cpu": PER_CORE, "default_time_limit": PER_CORE}, (None, 1000)),
+        ({"default_memory_per_cpu": 64_000, "default_time_limit": 64_000}, (None, None)),
+        ({"default_memory_per_cpu": 1000, "default_memory_per_node": None,
+          "default_time_limit": 60}, (3600, 1000)),
+        ({"default_memory_per_cpu": None, "default_memory_per_node": 64_000,
+          "default_time_limit": 60}, (3600, None)),
+        ({"defaults": {"memory_per_cpu": PER_CORE, "time": {"set": True, "number": 60}}},
+         (3600, 1000)),
+        ({"defaults": {"memory_per_cpu": 64_000, "partition_memory_per_cpu": {"set": False},
+                       "time": {"set": False}}}, (None, None)),
+        ({"defaults": {"memory_per_cpu": 0,
+                       "partition_memory_per_cpu": {"set": True, "number": 7}}},
+         (None, 7)),
+    ],
+)  # fmt: skip
+def test_what_a_partition_gives_who_does_not_ask(said, found):
+    (one,) = cluster([{"name": "gpu", **said}]).partitions
+    assert (one.default_walltime_s, one.default_memory_mb_per_core) == found
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"nodes_online": 3}, "UP"),
+        ({"nodes_online": 2}, "DRAIN"),
+        ({"nodes_online": 1}, "DOWN"),
+        ({"nodes_online": 0}, "INACTIVE"),
+        ({"state": "DRAIN"}, "DRAIN"),
+        ({"partition": {"state": ["DRAIN"]}}, "DRAIN"),
+        ({}, ""),
+    ],
+)
+def test_a_partition_that_is_shut_in_every_version(said, state):
+    (one,) = cluster([{"name": "gpu", **said}]).partitions
+    assert one.state == state
+
+
+@pytest.mark.parametrize(
+    ("said", "usable"),
+    [
+        ({"tres": "cpu=28,mem=62.50G,billing=28"}, (28, 64_000)),
+        ({"tres": "cpu=28", "specialized_memory": 16_000}, (28, 48_000)),
+        ({"effective_cpus": 28, "specialized_memory": 16_000}, (28, 48_000)),
+        ({}, (32, 64_000)),
+    ],
+)
+def test_what_slurm_keeps_of_a_node_is_not_ours(said, usable):
+    (one,) = cluster([], [{"name": "n1", "cpus": 32, "real_memory": 64_000, **said}]).nodes
+    assert (one.cores, one.memory_mb) == usable
+
+
+def cluster(partitions, nodes=()):
+    return rest_facts.cluster("ada", {}, {"partitions": partitions}, {"nodes": nodes})
 
 
 def test_a_state_that_nobody_knows_yet_changes_nothing_else(site):

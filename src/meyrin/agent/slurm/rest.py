@@ -34,13 +34,13 @@ PER_QUESTION = 200
 _LOOK_AT = "look at the token (rest_token_file or rest_token_command) and whose it is (rest_user)"
 _GONE = {2017, 2021}  # no such job; it has ended already
 _GONE_WORDS = ("invalid job id", "already completing or completed")
-# a no that may be a yes at another time: busy nodes, a state in change, a backup controller,
-# limits of accounting, too many jobs for now
+# a no that may be a yes at another time: no record of it could be made, busy nodes, a state in
+# change, a backup controller or one that stands by, limits of accounting, too many jobs for now
 _POLICY = 2050  # too many jobs, or a job too large: one number for both
 # partition, account, QoS or reservation: what the site has in hand, not the job
 _NOT_NOW = {2000, 2003, 2015, 2045, 2052, 2053, 2055, 2056, 2066, 2070, 2101, 2118}
 _DENIED = 2002  # to all of a shut partition, or to one job by a plugin of the site
-_LATER = {11, 2016, 2019, 2020, 2027, _POLICY} | _NOT_NOW
+_LATER = {11, 2007, 2016, 2019, 2020, 2027, 2131, _POLICY} | _NOT_NOW
 _NOT_TAKEN = 1800  # slurmrestd could not connect to the controller, so nothing was sent
 _COMMUNICATION = {*range(1000, 1100), *range(1800, 1900)}
 _REFUSED_BY_REST = range(9000, 9300)
@@ -139,11 +139,18 @@ class Rest:
 
     def cancel(self, batch_jobs: Sequence[str]) -> None:
         version = self._version()
+        refused = []
         for each in batch_jobs:
             answer = self._http.ask("DELETE", f"/slurm/{version.name}/job/{each}")
-            if not (answer.good or _is_over(answer)):
-                self._forget_if_gone(answer)
-                raise Unreachable(f"slurmrestd on ending job {each}: {answer.words}")
+            if answer.good or _is_over(answer):
+                continue
+            self._forget_if_gone(answer)
+            refused.append(f"job {each}: {answer.words}")
+            if not _is_no(answer.numbers):
+                break  # it was not about this one: the others would be told the same
+        if refused:
+            more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+            raise Unreachable(f"slurmrestd on ending {refused[0]}{more}")
 
     def describe(self) -> ClusterFacts:
         version = self._version()

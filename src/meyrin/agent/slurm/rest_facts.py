@@ -18,6 +18,8 @@ from meyrin.agent.slurm.transport import (
     QosFacts,
 )
 
+_STATES: dict[int | None, str] = {0: "INACTIVE", 1: "DOWN", 2: "DRAIN", 3: "UP"}
+
 
 def cluster(
     user: str,
@@ -74,18 +76,16 @@ def _partition(one: dict[str, Any]) -> PartitionFacts:
     flags = [str(each).upper() for each in one.get("flags") or ()]
     exclusive = v.text(v.at(one, "partition/exclusive"))  # from v0.0.45 on
     shared = v.number(v.at(one, "maximums/shares"))
+    walltime_s, memory_mb = _defaults(one)
     return PartitionFacts(
         name=v.text(one.get("name")),
-        state=v.flags(_first(one, "partition/state", "state")) or "UP",
+        state=_state(one),
         default="DEFAULT" in flags,
         nodes=v.number(_first(one, "nodes/total", "total_nodes")),
         max_walltime_s=v.minutes_as_s(_first(one, "maximums/time", "max_time_limit")),
-        default_walltime_s=v.minutes_as_s(_first(one, "defaults/time", "default_time_limit")),
+        default_walltime_s=walltime_s,
         max_nodes_per_job=v.number(_first(one, "maximums/nodes", "maximum_nodes_per_job")),
-        default_memory_mb_per_core=v.number(
-            _first(one, "defaults/partition_memory_per_cpu", "default_memory_per_cpu")
-        )
-        or None,
+        default_memory_mb_per_core=memory_mb or None,
         whole_node=exclusive == "NODE" if exclusive else shared == 0,
         allow_accounts=v.listed(_first(one, "accounts/allowed", "allowed_accounts")),
         deny_accounts=v.listed(_first(one, "accounts/deny", "denied_accounts")),
@@ -94,6 +94,27 @@ def _partition(one: dict[str, Any]) -> PartitionFacts:
         root_only="ROOT_ONLY" in flags,  # versions without flags do not say it
         needs_reservation="RESERVATION_REQUIRED" in flags,
     )
+
+
+def _state(one: dict[str, Any]) -> str:
+    """v0.0.36 gives the bits of the state, under a name that is not theirs; v0.0.39 nothing."""
+    said = v.flags(_first(one, "partition/state", "state"))
+    bits = v.number(one.get("nodes_online"))
+    return said or _STATES.get(bits, "")
+
+
+def _defaults(one: dict[str, Any]) -> tuple[int | None, int | None]:
+    """(wall time in s, MB for each core). v0.0.36 and v0.0.37 say the memory in place of the time.
+    They and v0.0.39 give Slurm's own number of it: with its topmost bit it is for each core, else
+    for each node."""
+    walltime_s = v.minutes_as_s(_first(one, "defaults/time", "default_time_limit"))
+    if "default_memory_per_node" in one:  # v0.0.38
+        return walltime_s, v.number(one.get("default_memory_per_cpu"))
+    plain = v.at(one, "defaults/partition_memory_per_cpu")
+    own = _first(one, "defaults/memory_per_cpu", "default_memory_per_cpu")
+    if plain is None and isinstance(own, int):
+        plain = own % 2**64 - 2**63
+    return walltime_s if "defaults" in one else None, v.number(plain)
 
 
 def _qos_of_partition(one: dict[str, Any]) -> str | None:
@@ -114,11 +135,16 @@ def _members(partitions: list[dict[str, Any]]) -> dict[str, list[str]]:
 def _node(one: dict[str, Any], members: dict[str, list[str]]) -> NodeFacts:
     state = v.flags(one.get("state"))
     more = v.flags(one.get("state_flags"))
+    # without what Slurm keeps for itself; v0.0.36 to v0.0.39 say so of the cores in `tres` alone,
+    # v0.0.36 to v0.0.38 not at all of the memory
+    kept_mb = v.number(one.get("specialized_memory")) or 0
+    usable = v.number(one.get("effective_cpus"))
+    usable = usable or words.number(words.tres(v.text(one.get("tres"))).get("cpu", ""))
     return NodeFacts(
         name=v.text(one.get("name")),
         state=f"{state}+{more}" if more else state,
-        cores=v.number(one.get("cpus")) or 0,
-        memory_mb=v.number(one.get("real_memory")) or 0,
+        cores=usable or v.number(one.get("cpus")) or 0,
+        memory_mb=max(0, (v.number(one.get("real_memory")) or 0) - kept_mb),
         gres=words.gres(v.text(one.get("gres"))),
         features=v.listed(one.get("features")),
         partitions=v.listed(one.get("partitions")) or tuple(members.get(str(one.get("name")), ())),

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 LARGEST_ANSWER = 512 * 2**20
 NOTHING_FOUND = {9003}
-_NOT_KNOWN = 1007
-NOT_OUR_TOKEN = {_NOT_KNOWN, 1008}
+_NOT_KNOWN = 1007  # alone says that a token was not taken; 1008, a cut answer, follows a deed too
 _HINT = "a token of that user, which has not expired, belongs into rest_token_file"
 
 
@@ -56,12 +55,12 @@ class Answer:
 
     @property
     def unauthenticated(self) -> bool:
-        return self.status == 401 or bool(self.numbers & NOT_OUR_TOKEN)
+        return self.status == 401 or _NOT_KNOWN in self.numbers
 
     def turned_away(self, *, token: bool) -> bool:
         """Whether nothing was surely done, for whoever asked is not known. Who asks by a token
         trusts each answer; else the same number may say that an answer was not trusted."""
-        return self.status == 401 or (token and _NOT_KNOWN in self.numbers)
+        return self.unauthenticated and (token or self.status == 401)
 
     @property
     def empty(self) -> bool:
@@ -116,7 +115,7 @@ class Token:
     def _read(file: Path) -> str:
         try:
             mode = file.stat().st_mode
-            token = file.read_text(encoding="utf-8").strip()
+            token = _token(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise Unreachable(
                 f"the token file {file} can't be read", hint=_HINT, sent=False
@@ -127,21 +126,21 @@ class Token:
                 hint=f"run: chmod 600 {file}",
                 sent=False,
             )
-        return token.removeprefix("SLURM_JWT=")
+        if not token:
+            raise Unreachable(f"the token file {file} holds no token", hint=_HINT, sent=False)
+        return token
 
     def _ask(self) -> str:
         program = self._command[0]
         try:
-            done = subprocess.run(
-                self._command, capture_output=True, text=True, timeout=60, check=False
-            )
+            done = subprocess.run(self._command, capture_output=True, timeout=60, check=False)
         except (OSError, subprocess.SubprocessError) as error:
             raise Unreachable(f"{program} could not be run for a token", sent=False) from error
-        words = done.stdout.strip().removeprefix("SLURM_JWT=")
-        if done.returncode or not words or len(words.split()) > 1:
+        token = _token(done.stdout.decode("utf-8", "replace"))
+        if done.returncode or not token:
             words = f"{program} gave no token (exit code {done.returncode})"
             raise Unreachable(words, hint="look at rest_token_command", sent=False)
-        return words
+        return token
 
     def _life(self, token: str) -> float:
         """When to ask for the next one: the token itself says until when it is good."""
@@ -153,6 +152,13 @@ class Token:
         except (IndexError, ValueError, KeyError, TypeError):
             left_s = 60.0
         return now_s + max(left_s * 0.8, 1.0)
+
+
+def _token(said: str) -> str:
+    """The one word that a header can carry, or empty. Some editors begin a file with a mark."""
+    token = said.removeprefix("\ufeff").strip().removeprefix("SLURM_JWT=")
+    plain = token.isascii() and token.isprintable() and " " not in token
+    return token if plain else ""
 
 
 class Http:
@@ -188,15 +194,16 @@ class Http:
     def ask(
         self, method: str, path: str, filters: dict[str, str] | None = None, body: Any = None
     ) -> Answer:
-        """One question. A token that is not taken is read again and the question asked again:
-        it was turned away before anything was done."""
+        """One question. A token that is not taken is read again and the question asked again,
+        where nothing was surely done."""
         # commas have to be escaped: the other side refuses a query that has one
         query = f"?{urlencode(filters, quote_via=quote, safe='')}" if filters else ""
         token = self.token.now()
         answer = self._once(method, path + query, body, token)
         # Slurm 22.05 says of a bad token only that the question failed
         vague = method == "GET" and answer.numbers == {-1}
-        if (answer.unauthenticated or vague) and self.token.refused(token):
+        away = answer.turned_away(token=bool(token))
+        if (away or vague) and self.token.refused(token):
             answer = self._once(method, path + query, body, self.token.now())
         return answer
 
@@ -253,13 +260,14 @@ def _bounded(reply: httpx2.Response) -> bytes:
 
 
 def _answer(status: int, raw: bytes) -> Answer:
+    said = raw.decode("utf-8", "replace")  # a job's name may hold any bytes
     try:
-        body = json.loads(raw)
+        body = json.loads(said)
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        words = raw[:200].decode("utf-8", "replace").strip()
-        return Answer(status, {}, (Trouble(None, words or f"HTTP {status}"),))
+        words = said[:200].strip() or f"HTTP {status}"
+        return Answer(status, {}, (Trouble(None, words),))
     return Answer(status, body, tuple(_trouble(each) for each in body.get("errors") or ()))
 
 
