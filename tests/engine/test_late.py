@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from meyrin.engine import late, rank
 values = np.array([3, 1, 2])
 found = [rank.smallest(values.copy(), 3, 2)]
 late.expect(late.SMALL)
-with late.held():
+with late.held(print):
     late.expect(late.SMALL + 1)
 plain = "numba" not in sys.modules
 late.expect(late.SMALL + 1)
@@ -38,6 +39,19 @@ def test_much_to_do_loads_machine_code_and_little_does_not():
         [sys.executable, "-c", SWITCH], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[2, 2] True 1"
+
+
+def test_only_a_large_decision_waits_while_the_code_is_made() -> None:
+    large = threading.Thread(target=late.expect, args=(late.LARGE + 1,))
+    made = threading.Event()
+    with late.held(made.wait):
+        late.expect(late.LARGE)
+        large.start()
+        large.join(0.2)
+        assert large.is_alive()
+        made.set()
+    large.join(60)
+    assert not large.is_alive()
 
 
 def test_both_ways_decide_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SMALL = 4_000  # looks: 10 to 20 ms of Python on one slow core
+LARGE = 100_000  # about a second
 _all: list[Late] = []
-_holds: list[None] = []
+_waits: list[Callable[[], object]] = []
 _compiler: list[Callable[[Any], Any]] = []
 
 
@@ -50,8 +51,13 @@ def late(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def expect(looks: int) -> None:
-    """Load machine code if so many looks come: at a stretch of time on a node, for a job."""
-    if looks > SMALL and not _holds:
+    """Load machine code if so many looks come: at a stretch of time on a node, for a job. While it
+    is `held`, what is not large goes without and the rest waits."""
+    if looks > LARGE:
+        for wait in tuple(_waits):
+            wait()
+        load()
+    elif looks > SMALL and not _waits:
         load()
 
 
@@ -62,13 +68,13 @@ def load() -> None:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """While this lasts `expect` loads nothing: the code is about to be in the cache, say."""
-    _holds.append(None)
+def held(wait: Callable[[], object]) -> Iterator[None]:
+    """While this lasts the code is about to be in the cache, and `wait` returns once it is."""
+    _waits.append(wait)
     try:
         yield
     finally:
-        _holds.pop()
+        _waits.remove(wait)
 
 
 def switch(compiler: Callable[[Any], Any]) -> None:

@@ -38,9 +38,9 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from meyrin.domain.refusal import Reason, Refusal
-from meyrin.engine import late
 from meyrin.engine.admission import Shaped, assess, check_funds, pay, payer_of
 from meyrin.engine.ahead import Ahead
+from meyrin.engine.late import expect
 from meyrin.engine.model import Candidate, Decision, Placement, Waiting
 from meyrin.engine.priority import in_order
 
@@ -161,7 +161,7 @@ class World:
         self.places: list[PartitionState] = sorted(
             state.partitions, key=lambda place: (place.site, place.partition.name)
         )
-        late.expect(_looks(state))
+        expect(_looks(state))
         self.timelines = Timelines(self.places, now_s)
         self._sites = [place.shared for place in self.places]
         others = any(place.others for place in self.places)

@@ -491,8 +491,11 @@ def test_what_slurm_would_let_wait_for_ever_is_refused(site):
     [
         (1, "I/O error writing script/environment to file", "takes no more jobs for now"),
         (1, "Requested nodes are busy", "takes no more jobs for now"),
-        (127, "sbatch: error while loading shared libraries: libslurmfull.so: cannot open", ""),
-        (126, "/usr/bin/sbatch: Permission denied", ""),
+        (
+            127,
+            "sbatch: error while loading shared libraries: libslurmfull.so: cannot open",
+            "sbatch can't be run: sbatch: error while loading shared libraries",
+        ),
     ],
 )
 def test_what_passes_at_the_site_is_waited_for(site, monkeypatch, code, said, wait):
@@ -513,6 +516,31 @@ def test_what_passes_at_the_site_is_waited_for(site, monkeypatch, code, said, wa
     site.pass_s(900)
     assert site.seen().batch_job
     assert site.seen().end is None or site.seen().end == "completed"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/usr/local/bin/sbatch: line 3: note-it: command not found",
+        "sbatch: symbol lookup error: undefined symbol: slurm_x",
+        "note: error while loading shared libraries: libx.so: cannot open",
+    ],
+)
+def test_an_sbatch_of_the_sites_that_breaks_after_its_deed_is_doubt(site, monkeypatch, words):
+    from meyrin.agent.slurm.command import Done
+
+    obey = site.commands._obey
+    broken = [127, 126]
+
+    def break_after(name, *more):
+        done = obey(name, *more)
+        return Done(broken.pop(), "", words) if name == "sbatch" and broken else done
+
+    monkeypatch.setattr(site.commands, "_obey", break_after)
+    site.submit()
+    site.pass_s(900)
+    assert site.commands.asked["sbatch"] == 1
+    assert site.seen().batch_job
 
 
 @pytest.mark.parametrize(

@@ -197,16 +197,16 @@ def test_without_a_compiler_jobs_are_placed_all_the_same(sqlite_hub, monkeypatch
     worker.stop()
 
 
-def test_nobody_waits_for_the_compiler(sqlite_hub, monkeypatch):
+def test_a_small_decision_does_not_wait_for_the_compiler(sqlite_hub, monkeypatch):
     monkeypatch.setattr(kernels, "_marks", lambda _: [])
     monkeypatch.setattr(kernels, "_COMPILE", "import time; time.sleep(100)")
     worker = Worker(sqlite_hub.database)
     worker.start()
     job = sqlite_hub.submit()
     until(sqlite_hub.database.bell, f"job:{job}", lambda: sqlite_hub.state(job) == "placed")
-    assert late._holds  # still at it, and nothing large would load it meanwhile
+    assert late._waits  # still at it
     worker.stop()
-    assert not late._holds
+    assert not late._waits
 
 
 def no_process(*_, **__):

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meyrin.agent.slurm import describe, words
+from meyrin.agent.slurm.refusal import no_answer, not_run, refusal
 from meyrin.agent.slurm.transport import (
     AccountingRow,
     ClusterFacts,
     Health,
-    NotAccepted,
     QueueRow,
     Submission,
     own_name,
@@ -59,7 +59,8 @@ def runner(timeout_s: float) -> Run:
                 list(command), env=dict(environment), stdin=pipe, stdout=pipe, stderr=pipe
             )
         except OSError as error:
-            raise Unreachable(f"{command[0]} can't be run: {error.strerror}", sent=False) from error
+            why = f"{command[0]} can't be run: {error.strerror}"
+            raise Unreachable(why, sent=False, here=True) from error
         with started as child:
             try:
                 out, err = _answer(child, command[0], data, timeout_s)
@@ -130,14 +131,12 @@ class CommandTransport:
             return word
         if done.code == 0:
             raise Unreachable(f"sbatch answered {done.out.strip()[:200]!r}")
-        if done.code in (126, 127):  # the shell's and the loader's, as while Slurm is upgraded
-            raise Unreachable(f"sbatch can't be run: {done.err[:300]}", sent=False)
-        raise _refusal(done.err)
+        raise not_run(done.out, done.err) if done.code in (126, 127) else refusal(done.err)
 
     def cancel(self, batch_jobs: Sequence[str]) -> None:
         for some in _parts(batch_jobs):
             done = self._call("scancel", some)
-            if done.code and _communication(done.err):
+            if done.code and no_answer(done.err):
                 raise Unreachable(f"scancel: {done.err}")
 
     # --- all jobs
@@ -288,57 +287,6 @@ def options(job: Submission) -> list[str]:
         shell = "B:" if job.signal.shell_only else ""
         found.append(f"--signal={shell}{job.signal.name}@{job.signal.before_s}")
     return found
-
-
-# --- what a no means
-
-_FAILED = "submission failed:"
-_LIMIT = "submitjob"  # AssocMaxSubmitJobLimit and its like stand on a line before
-_LATER = (
-    "temporarily unable", "resource temporarily", "try again", "retry", "max job count",
-    "i/o error writing", "nodes are busy",
-    # what the site has in hand, not the job: its partition is drained, its account has ended
-    "partition not available", "partition configuration not available", "partition in down state",
-    "invalid partition name", "not permitted to use this partition", "invalid account",
-    "invalid qos", "requested reservation", "maintenance reservation",
-)  # fmt: skip
-_DENIED = "access/permission denied"  # to all of a shut partition, or to one by a plugin
-_NOT_TAKEN = "(connect failure)"  # no connection came about, so nothing was sent
-_NO_ANSWER = (
-    "unable to contact", "timed out", "zero bytes", "connection", "communication", "transport",
-    "socket", "no route", "network", "authentication", "munge", "protocol", "getaddrinfo",
-    "unexpected message", "io error", "interrupted", "message receive", "message send",
-    "standby", "not responding", "broken pipe", "dns",
-)  # fmt: skip
-_A_NO = (
-    "invalid", "not available", "unavailable", "not permitted", "not allowed", "denied", "violates",
-    "satisfied", "requested than", "exceed", "exist", "too large", "too long", "too many",
-    "disabled", "required", "specif", "unsupported", "not supported", "illegal", "unrecognized",
-    "no such", "must ", "can't", "cannot", "bad ", "unknown",
-)  # fmt: skip
-
-
-def _communication(words_of_slurm: str) -> bool:
-    plain = words_of_slurm.lower()
-    return any(word in plain for word in _NO_ANSWER)
-
-
-def _refusal(err: str) -> Exception:
-    """A no that is surely a no; in any other words it is doubt, and the caller looks."""
-    lines = [line.partition("error:")[2].strip() or line.strip() for line in err.splitlines()]
-    why = "; ".join(dict.fromkeys(line for line in lines if line))[:500]
-    # Slurm's own word; before it stand those of the site's plugin, whatever they hold
-    own = next((w for line in lines[::-1] if (w := line.partition(_FAILED)[2].strip())), why)
-    plain = own.lower()
-    if _LIMIT in why.lower() or any(word in plain for word in _LATER):
-        return NotAccepted(why, later=True)
-    if _NOT_TAKEN in plain:
-        return Unreachable(why, sent=False)
-    if _communication(own) or not why:
-        return Unreachable(why or "sbatch failed without a word")
-    if not any(word in plain for word in _A_NO):
-        return Unreachable(why, unclear=True)
-    return NotAccepted(why, denied=_DENIED in plain)
 
 
 # --- rows

@@ -233,7 +233,8 @@ class Sender:
             elif isinstance(answer, NotAccepted):
                 self._refused(job, answer, now, alone=queue_of(job) not in living)
             elif isinstance(answer, Unreachable) and answer.facts.get("sent") is False:
-                self._not_asked(job, now, _SILENT)
+                here = answer.facts.get("here")  # a fault of this machine, not of the controller
+                self._not_asked(job, now, answer.message if here else _SILENT)
             elif isinstance(answer, Unreachable):
                 job.unclear = answer.message if answer.facts.get("unclear") else ""
                 job.unclear_times = job.unclear_times + 1 if job.unclear else 0

@@ -1,9 +1,9 @@
 """The engine's machine code, made in the background before a decision is large enough for it.
 
 A hub with little to decide never loads the compiler: another process compiles into the user's
-cache, and a line in a file there says for which sources that was done. Until it is there, large
-decisions are made without as well (`meyrin.engine.late`); where it can't be made, the first large
-one compiles.
+cache, and a line in a file there says for which sources that was done. Until it is there only very
+large decisions wait for it (`meyrin.engine.late`); where it can't be made, the first one that is
+not small compiles.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +27,7 @@ from meyrin.engine import late
 log = structlog.get_logger("meyrin.hub")
 NICE = 5  # requests go first
 KEPT = 8  # lines: a second checkout, an edit taken back
-LONGEST_S = 120  # on a busy machine large decisions do not stay slow for ever
+LONGEST_S = 30  # on a busy machine nobody waits for ever: who needs it compiles what is left
 _COMPILE = f"import os; os.nice({NICE}); from meyrin.engine.timeline import warm; warm()"
 _POLL_S = 0.05
 
@@ -35,7 +36,7 @@ def prepare(wait: Callable[[float], bool]) -> None:
     """Compile what a decision needs, unless that was done; returns when it is there.
 
     `wait(seconds)` is true once the hub stops. Failing is logged and nothing more: the first
-    large decision compiles then.
+    decision that is not small compiles then.
     """
     try:
         folder, mark = _cache(), _mark()
@@ -43,8 +44,12 @@ def prepare(wait: Callable[[float], bool]) -> None:
             return
         begun = time.monotonic()
         log.info("engine.compiles")
-        with late.held():
-            code, words = _compile(wait)
+        made = threading.Event()
+        with late.held(made.wait):
+            try:
+                code, words = _compile(wait)
+            finally:
+                made.set()
     except (OSError, RuntimeError, PackageNotFoundError) as error:  # no home, no process, say
         log.warning("engine.not_prepared", error=str(error))
         return
