@@ -129,7 +129,7 @@ def renewed(path: Path, hub: Connection, now_s: int, transport: Any = None) -> K
     kept = _kept(path, hub)
     if not _is_old(kept, now_s):
         return kept
-    with _locked(path):
+    with locked(path):
         kept = _kept(path, hub)
         if not _is_old(kept, now_s):
             return kept
@@ -246,7 +246,8 @@ def _check(address: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else renews the log-in of this file meanwhile."""
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
