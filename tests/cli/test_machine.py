@@ -62,6 +62,16 @@ def test_the_log_in_of_another_hub_is_not_overwritten(tmp_path: Path, url: str) 
     assert file.read_bytes() == before
 
 
+def test_a_token_for_another_hub_on_this_machine_makes_room_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / CLIENT_FILE, "http://127.0.0.1:9000", "another's")
+    with hub(tmp_path) as machine:
+        machine.start()
+        assert read_kept(tmp_path / CLIENT_FILE).url == machine.url
+    assert "kept a token for http://127.0.0.1:9000" in capsys.readouterr().err
+
+
 def test_a_log_in_at_the_provider_of_this_hub_stays(tmp_path: Path) -> None:
     save(tmp_path / CLIENT_FILE, THIS, "ended", OPENID)
     with hub(tmp_path, THIS, f"{OPENID['issuer']}/") as machine:

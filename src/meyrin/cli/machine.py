@@ -175,7 +175,8 @@ class Machine:
         return f"{self.url}/login?link={secret}"
 
     def _keep_other_log_in(self) -> None:
-        """Conflict where the client's file holds what another hub gave: it is shown only once."""
+        """Conflict where the client's file holds what another hub gave: it is shown only once.
+        The token of one on this machine makes room: its owner starts it again, or a new one."""
         from meyrin.cli.plan_jobs import is_here  # noqa: PLC0415 - seldom
 
         path = self.settings.dir / CLIENT_FILE
@@ -188,6 +189,7 @@ class Machine:
                 hint="choose another folder with --dir, or remove the file to forget that log-in",
                 address=kept.url,
             )
+        say(f"note: {path} kept a token for {kept.url}; this hub's own takes its place")
 
     def _counts(self, token: str) -> bool:
         with self.database.write() as step:
