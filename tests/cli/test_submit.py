@@ -343,6 +343,18 @@ def test_a_number_that_can_not_be_printed_is_said(
     assert "No space left on device" in said
 
 
+def test_a_key_of_an_earlier_try_may_have_made_a_job(
+    meyrin: Meyrin, environ: dict[str, str], capsys: Capture
+) -> None:
+    environ["MEYRIN_HUB"] = "http://127.0.0.1:9"
+    assert meyrin("submit", "train.sh") == 6
+    assert "nothing was submitted" in capsys.readouterr().err
+    assert meyrin("submit", "--idempotency-key=a-key-of-mine", "train.sh") == 6
+    said = capsys.readouterr().err
+    assert "nothing was submitted" not in said
+    assert "repeat the same command with --idempotency-key=a-key-of-mine" in said
+
+
 def test_errors_after_sending_are_still_their_own_class(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture
 ) -> None:

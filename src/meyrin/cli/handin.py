@@ -118,8 +118,9 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
 
     complete = _with_inputs(session, hub, request, asked.inputs)
     key = asked.idempotency_key or new_key()
+    again = f"command with --idempotency-key={key}"
     try:
-        with naming_key(key, f"command with --idempotency-key={key}"):
+        with naming_key(key, again, new=not asked.idempotency_key):
             return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None
