@@ -373,6 +373,18 @@ def test_an_element_without_results_keeps_back_no_other_s(
     assert meyrin("fetch", "2", "typo") == 5
 
 
+def test_an_element_that_fails_keeps_back_no_other_s(
+    meyrin: Meyrin, hub: FakeHub, tmp_path: Path, capsys: Capture
+) -> None:
+    for task, name in enumerate(("m", "../m", "m")):
+        more = {"array_job": 2, "task": task, "results": "complete", "files": {name: b"1"}}
+        hub.job(2 + task, state="completed", **more)
+    assert meyrin("fetch", "2") == 1
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "job-2" / task / "m") for task in "02"]
+    assert "job 2_1: the result '../m' would be written outside" in said.err
+
+
 def test_results_that_are_not_all_there(meyrin: Meyrin, hub: FakeHub, capsys: Capture) -> None:
     hub.job(1)
     assert meyrin("fetch", "1") == 1

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import pwd
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meyrin.cli import here
 from meyrin.cli.machine import Machine, _hold_file
+from meyrin.client.device import locked
 from meyrin.client.place import CLIENT_FILE, read_kept, save
 from meyrin.domain.errors import Conflict
+from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.bell import Bell
 from meyrin.hub.plumbing.database import Database
 from meyrin.hub.plumbing.settings import HubSettings
 
+THIS = "https://this.example.org"
 OPENID = {"issuer": "https://idp.example.org", "client_id": "c", "scopes": "openid",
           "refresh_token": "shown once", "expires_ms": 1}  # fmt: skip
 
@@ -37,8 +42,9 @@ def test_a_second_hub_on_the_same_file_under_another_name(tmp_path: Path) -> Non
 
 
 @contextmanager
-def hub(folder: Path, public_url: str = "") -> Iterator[Machine]:
-    machine = Machine(HubSettings(dir=folder, port=0, public_url=public_url))
+def hub(folder: Path, public_url: str = "", issuer: str = "") -> Iterator[Machine]:
+    told = HubSettings(dir=folder, port=0, public_url=public_url, openid_issuer=issuer)
+    machine = Machine(told)
     try:
         yield machine
     finally:
@@ -56,13 +62,60 @@ def test_the_log_in_of_another_hub_is_not_overwritten(tmp_path: Path, url: str) 
     assert file.read_bytes() == before
 
 
+def test_a_token_for_another_hub_on_this_machine_makes_room_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / CLIENT_FILE, "http://127.0.0.1:9000", "another's")
+    with hub(tmp_path) as machine:
+        machine.start()
+        assert read_kept(tmp_path / CLIENT_FILE).url == machine.url
+    assert "kept a token for http://127.0.0.1:9000" in capsys.readouterr().err
+
+
 def test_a_log_in_at_the_provider_of_this_hub_stays(tmp_path: Path) -> None:
-    url = "https://this.example.org"
-    save(tmp_path / CLIENT_FILE, url, "ended", OPENID)
-    with hub(tmp_path, url) as machine:
+    save(tmp_path / CLIENT_FILE, THIS, "ended", OPENID)
+    with hub(tmp_path, THIS, f"{OPENID['issuer']}/") as machine:
         machine.start()
     kept = read_kept(tmp_path / CLIENT_FILE)
-    assert (kept.url, kept.token, kept.openid) == (url, "ended", OPENID)
+    assert (kept.url, kept.token, kept.openid) == (THIS, "ended", OPENID)
+
+
+@pytest.mark.parametrize("issuer", ["", "https://new.example.org"])
+def test_a_log_in_that_this_hub_takes_no_more_makes_room(tmp_path: Path, issuer: str) -> None:
+    """Else the owner's command line on their own machine has no token that counts."""
+    save(tmp_path / CLIENT_FILE, THIS, "ended", OPENID)
+    with hub(tmp_path, THIS, issuer) as machine:
+        machine.start()
+        kept = read_kept(tmp_path / CLIENT_FILE)
+        assert machine._counts(kept.token)
+    assert kept.openid is None
+
+
+def test_a_log_in_that_is_renewed_meanwhile_stays_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old refresh token that comes back is taken as stolen, and ends the log-in."""
+    path = tmp_path / CLIENT_FILE
+    save(path, THIS, "old", OPENID)
+    others: list[threading.Thread] = []
+
+    def renew() -> None:
+        with locked(path):
+            save(path, THIS, "new", {**OPENID, "refresh_token": "rotated"})
+
+    def meanwhile(*args: Any, **more: Any) -> Any:
+        others.append(threading.Thread(target=renew))
+        others[0].start()
+        others[0].join(0.2)
+        return bootstrap(*args, **more)
+
+    bootstrap = identity.bootstrap
+    with hub(tmp_path, THIS, str(OPENID["issuer"])) as machine:
+        monkeypatch.setattr(identity, "bootstrap", meanwhile)
+        machine._write_client_file()
+        others[0].join()
+    kept = read_kept(path)
+    assert (kept.token, (kept.openid or {})["refresh_token"]) == ("new", "rotated")
 
 
 def test_a_file_that_nobody_can_read_and_a_user_without_a_name(

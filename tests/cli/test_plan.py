@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -121,6 +122,15 @@ def test_options_that_the_jobs_of_a_sweep_can_not_have_are_refused(options: str,
         like(options, 1_700_000_000)
     assert name in refused.value.message
     assert "--" in refused.value.hint
+
+
+def test_a_day_that_was_not_yet_in_1970_counts_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as around:
+        around.setenv("TZ", "America/New_York")
+        time.tzset()
+        with pytest.raises(BadDirective, match="counts from now"):
+            like("--begin=today", 1_700_000_000)
+    time.tzset()
 
 
 def test_options_that_they_can_have() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.cli.conftest import Meyrin
 from tests.client.fakehub import FakeHub, refused
 
+from meyrin.cli import submit
 from meyrin.client.api import Client
 from meyrin.client.connection import AGAIN
 from meyrin.client.sbatch.options import HONOURED
@@ -323,6 +325,34 @@ def test_a_key_of_another_request_is_not_to_be_repeated(
     hub.fail("POST /jobs", new)
     assert meyrin("submit", "train.sh") == 1
     assert capsys.readouterr().err.endswith("used for another\nhint: take a new one\n")
+
+
+@pytest.mark.parametrize("form", ["--parsable", "--json"])
+def test_a_number_that_can_not_be_printed_is_said(
+    meyrin: Meyrin, capsys: Capture, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """As with `>/dev/full`: the job is there, whatever became of the words."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(submit, "data_json" if form == "--json" else "data", full)
+    assert meyrin("submit", form, "train.sh") == 1
+    said = capsys.readouterr().err
+    assert "job 1 was submitted: `meyrin logs -f 1`" in said
+    assert "No space left on device" in said
+
+
+def test_a_key_of_an_earlier_try_may_have_made_a_job(
+    meyrin: Meyrin, environ: dict[str, str], capsys: Capture
+) -> None:
+    environ["MEYRIN_HUB"] = "http://127.0.0.1:9"
+    assert meyrin("submit", "train.sh") == 6
+    assert "nothing was submitted" in capsys.readouterr().err
+    assert meyrin("submit", "--idempotency-key=a-key-of-mine", "train.sh") == 6
+    said = capsys.readouterr().err
+    assert "nothing was submitted" not in said
+    assert "repeat the same command with --idempotency-key=a-key-of-mine" in said
 
 
 def test_errors_after_sending_are_still_their_own_class(

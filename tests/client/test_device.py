@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -138,9 +138,39 @@ def test_a_log_in_that_has_ended_says_how_to_log_in_again(tmp_path: Path) -> Non
     path, rotating = tmp_path / "client.json", Rotating()
     rotating.number = 7
     keep(path, counts_s=1)
-    with the_hub() as hub, pytest.raises(errors.NotLoggedIn, match="has ended") as caught:
-        renewed(path, hub, NOW_S, httpx2.MockTransport(rotating))
+    with the_hub() as hub:
+        assert renewed(path, hub, NOW_S, httpx2.MockTransport(rotating)).token == "old"
+        with pytest.raises(errors.NotLoggedIn, match="has ended") as caught:
+            renewed(path, hub, NOW_S + 1, httpx2.MockTransport(rotating))
     assert caught.value.hint == f"run: meyrin login --code --hub {HUB}"
+
+
+@pytest.mark.parametrize(
+    "error", [errors.Failed("a bug"), errors.StorageFull("full"), errors.NotAllowed("not here")]
+)
+def test_a_hub_that_makes_no_token_takes_the_one_that_counts(
+    tmp_path: Path, error: errors.MeyrinError
+) -> None:
+    path, rotating = tmp_path / "client.json", httpx2.MockTransport(Rotating())
+    keep(path, counts_s=1)
+    no = httpx2.MockTransport(lambda _: httpx2.Response(500, json=as_body(error)))
+    with closing(Connection(HUB, "", transport=no, pause=lambda _: None)) as hub:
+        assert renewed(path, hub, NOW_S, rotating).token == "old"
+        with pytest.raises(type(error)):
+            renewed(path, hub, NOW_S + 1, rotating)
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(400, "temporarily_unavailable"), (400, "server_error"), (429, "slow_down")],
+)
+def test_a_provider_that_is_busy_has_ended_no_log_in(
+    tmp_path: Path, status: int, word: str
+) -> None:
+    path, busy = tmp_path / "client.json", httpx2.Response(status, json={"error": word})
+    keep(path, counts_s=-1)
+    with the_hub() as hub, pytest.raises(errors.Unreachable, match=f"no token now .{word}"):
+        renewed(path, hub, NOW_S, provider([busy], CODE))
 
 
 class Guarded:
@@ -226,7 +256,13 @@ def logged_in(
 
 
 @pytest.mark.parametrize(
-    "lost", [httpx2.ReadTimeout("slow"), httpx2.Response(503, text="busy")], ids=["lost", "503"]
+    "lost",
+    [
+        httpx2.ReadTimeout("slow"),
+        httpx2.Response(503, text="busy"),
+        httpx2.Response(400, json={"error": "temporarily_unavailable"}),
+    ],
+    ids=["lost", "503", "unavailable"],
 )
 def test_one_lost_answer_ends_no_log_in(lost: httpx2.Response | Exception) -> None:
     answers = [PENDING, lost, httpx2.Response(200, json=GIVEN)]

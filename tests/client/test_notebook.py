@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,24 @@ def test_a_command_that_loses_the_hub_names_its_job(client: Client, hub: FakeHub
         meyrin.run(["true"], client=client)
     assert "job 1 was submitted, don't submit it again" in caught.value.hint
     assert (AGAIN in caught.value.hint, caught.value.facts["job"]) == (False, "1")
+
+
+@pytest.mark.parametrize(
+    "come_back",
+    [
+        lambda job: job.wait(),
+        lambda job: job.output(),
+        lambda job: list(job.follow()),
+        lambda job: job.fetch("."),
+    ],
+    ids=["wait", "output", "follow", "fetch"],
+)
+def test_a_job_in_the_hand_that_loses_the_hub_is_named(
+    client: Client, hub: FakeHub, come_back: Callable[[meyrin.Job], object]
+) -> None:
+    job = meyrin.submit("#!/bin/sh\n", client=client)
+    hub.fail("/jobs/1", "drop", times=999)
+    with pytest.raises(Unreachable) as caught:
+        come_back(job)
+    assert caught.value.hint.count("job 1 was submitted, don't submit it again") == 1
+    assert (AGAIN in caught.value.hint, caught.value.retry) == (False, False)

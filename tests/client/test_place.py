@@ -56,11 +56,26 @@ def test_the_environments_token_goes_to_its_own_hub_alone(tmp_path: Path) -> Non
         "run `meyrin login --code --hub https://b.example` (--save with a token), or name a"
         " --token-file: the environment's token is for https://a.example"
     )
+    del there["MEYRIN_TOKEN"]
+    with pytest.raises(errors.NotLoggedIn) as caught:
+        find_hub(there, url="https://b.example")
+    assert caught.value.hint.endswith("or name a --token-file"), "there is no token to speak of"
     (tmp_path / "token").write_text("b's")
     named = find_hub(there, url="https://b.example", token_file=tmp_path / "token")
     assert named.token == "b's"
     save(tmp_path / "client.json", "https://b.example", "kept")
     assert find_hub(there, url="https://b.example").token == "kept"
+
+
+def test_one_hub_however_its_address_is_written(tmp_path: Path) -> None:
+    around = {"MEYRIN_DIR": str(tmp_path), "MEYRIN_HUB": "https://Hub.example:443"}
+    assert find_hub({**around, "MEYRIN_TOKEN": "a's"}, url="https://hub.EXAMPLE/").token == "a's"
+    save(tmp_path / "client.json", "https://hub.example", "kept")
+    assert find_hub(around).token == "kept"
+    assert find_hub(around).url == "https://hub.example", "as the file has it, to be renewed there"
+    for other in ("http://hub.example:443", "https://hub.example:444", "https://hub.example/b"):
+        with pytest.raises(errors.NotLoggedIn):
+            find_hub(around, url=other)
 
 
 def test_a_newcomers_hint_leads_to_a_log_in(tmp_path: Path) -> None:

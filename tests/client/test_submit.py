@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import httpx2
 import pytest
 from tests.client.fakehub import TOKEN, FakeHub, refused
 
@@ -58,6 +59,27 @@ def test_giving_up_names_the_address_and_what_to_do(client: Client, hub: FakeHub
         client.submit(REQUEST, key)
     assert (caught.value.hint, caught.value.retry) == (AGAIN, True), "with the key it is none"
     assert client.submit(REQUEST, key).again
+
+
+def test_a_lost_call_before_nobody_listens_may_have_got_through() -> None:
+    tries: list[str] = []
+
+    def ends_after_its_commit(request: httpx2.Request) -> httpx2.Response:
+        tries.append(request.url.path)
+        if len(tries) == 1:
+            raise httpx2.ReadError("reset")
+        raise httpx2.ConnectError("refused")
+
+    transport = httpx2.MockTransport(ends_after_its_commit)
+    with (
+        Client("http://127.0.0.1:9", TOKEN, transport=transport, pause=lambda _: None) as client,
+        pytest.raises(errors.Unreachable, match="no hub answers") as caught,
+    ):
+        client.submit(REQUEST)
+    assert len(tries) == 5
+    assert "nothing was submitted" not in caught.value.hint
+    assert f'idempotency_key="{caught.value.facts["idempotency_key"]}"' in caught.value.hint
+    assert not caught.value.retry
 
 
 def test_nobody_listens() -> None:

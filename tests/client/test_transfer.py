@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.client.fakehub import FakeHub
 
+from meyrin.cli.progress import ProgressLine
 from meyrin.client import transfer
 from meyrin.client.api import Client
 from meyrin.client.inputs import input_files
@@ -169,6 +170,26 @@ def test_two_fetches_of_one_file_at_once(
     assert target.read_bytes() == DATA
     assert list(tmp_path.iterdir()) == [target]
     assert not [call for call in hub.calls if "files" in call]
+
+
+def test_who_waits_for_another_fetch_is_told(
+    client: Client,
+    hub: FakeHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said_before_the_wait: list[str] = []
+
+    def taken(_: object, how: int) -> None:
+        if how & fcntl.LOCK_NB:
+            raise BlockingIOError
+        said_before_the_wait.append(capsys.readouterr().err)
+
+    monkeypatch.setattr(fcntl, "flock", taken)
+    hub.job(1, state="completed", results="complete", files={"a": DATA})
+    assert client.fetch(1, tmp_path, progress=ProgressLine(lambda: 0.0)) == [tmp_path / "a"]
+    assert said_before_the_wait == ["another fetch of a is under way here; waiting for its end\n"]
 
 
 def test_a_file_system_without_locks(

@@ -53,12 +53,19 @@ def act(session: Session, parsed: Submission, then: Callable[[Client, Accepted],
         try:
             return then(hub, accepted)
         except KeyboardInterrupt:
-            label = accepted.job
-            say(
-                f"interrupted; job {label} was submitted: `meyrin logs -f {label}` comes back to"
-                f" it, `meyrin cancel {label}` ends it"
-            )
+            say(f"interrupted; {_there_is(accepted)}")
             return INTERRUPTED
+        except OSError:  # nobody can read which job it is where that was to be written
+            say(_there_is(accepted))
+            raise
+
+
+def _there_is(accepted: Accepted) -> str:
+    label = accepted.job
+    return (
+        f"job {label} was submitted: `meyrin logs -f {label}` comes back to it,"
+        f" `meyrin cancel {label}` ends it"
+    )
 
 
 def folder() -> Path:
@@ -111,8 +118,9 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
 
     complete = _with_inputs(session, hub, request, asked.inputs)
     key = asked.idempotency_key or new_key()
+    again = f"command with --idempotency-key={key}"
     try:
-        with naming_key(key, f"command with --idempotency-key={key}"):
+        with naming_key(key, again, new=not asked.idempotency_key):
             return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None

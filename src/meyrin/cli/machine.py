@@ -24,6 +24,7 @@ import uvicorn
 from meyrin.agent.credential import before_of, keep, next_of, read_secret
 from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
+from meyrin.client.device import locked
 from meyrin.client.place import CLIENT_FILE, Kept, read_kept
 from meyrin.domain.errors import (
     Conflict,
@@ -174,7 +175,8 @@ class Machine:
         return f"{self.url}/login?link={secret}"
 
     def _keep_other_log_in(self) -> None:
-        """Conflict where the client's file holds what another hub gave: it is shown only once."""
+        """Conflict where the client's file holds what another hub gave: it is shown only once.
+        The token of one on this machine makes room: its owner starts it again, or a new one."""
         from meyrin.cli.plan_jobs import is_here  # noqa: PLC0415 - seldom
 
         path = self.settings.dir / CLIENT_FILE
@@ -187,6 +189,7 @@ class Machine:
                 hint="choose another folder with --dir, or remove the file to forget that log-in",
                 address=kept.url,
             )
+        say(f"note: {path} kept a token for {kept.url}; this hub's own takes its place")
 
     def _counts(self, token: str) -> bool:
         with self.database.write() as step:
@@ -196,13 +199,17 @@ class Machine:
         """The address and a token for the command line, readable by this user only; a log-in at
         this hub's provider stays, as it renews itself."""
         path = self.settings.dir / CLIENT_FILE
-        kept = _kept_in(path)
-        good = kept is not None and (kept.openid is not None or self._counts(kept.token))
-        with self.database.write() as step:
-            _, _, fresh = identity.bootstrap(step, _user(), fresh_token=not good)
-        token = kept.token if kept and good else fresh
-        more = {"openid": kept.openid} if kept and kept.openid else {}
-        keep(path, json.dumps({"url": self.url, "token": token, **more}) + "\n")
+        with locked(path):  # a log-in that is renewed meanwhile would come back as it was
+            kept = _kept_in(path)
+            openid = kept.openid if kept else None
+            if openid and openid["issuer"] != self.settings.openid_issuer.rstrip("/"):
+                openid = None
+            good = kept is not None and (openid is not None or self._counts(kept.token))
+            with self.database.write() as step:
+                _, _, fresh = identity.bootstrap(step, _user(), fresh_token=not good)
+            token = kept.token if kept and good else fresh
+            more = {"openid": openid} if openid else {}
+            keep(path, json.dumps({"url": self.url, "token": token, **more}) + "\n")
 
     def _join(self, site: LocalSite) -> None:
         """Enrol the site once, lend its partition, grant the starter hours for its type."""

@@ -172,15 +172,20 @@ def like(options: str, now_s: int) -> JobRequest:
             hint="quote all of them: --job-options '--time=60 --account=lab'",
             field="--job-options",
         ) from error
-    asked, at_zero = (
-        parse_command(words, ["true"], {}, cwd="/", host="", now_s=at_s).request
-        for at_s in (now_s, 0)
-    )
+
+    def read(at_s: int) -> JobRequest:
+        return parse_command(words, ["true"], {}, cwd="/", host="", now_s=at_s).request
+
+    asked = read(now_s)
+    try:
+        begin_at_zero_s: int | None = read(0).begin_s
+    except InvalidInput:  # a moment before 1970
+        begin_at_zero_s = None
     for option, setting in command_settings(words)[0]:
         if option.name not in OPTIONS:
             hint = f"remove it from --job-options; they take --{', --'.join(sorted(OPTIONS))}"
             raise misread(setting, "is not for the jobs of a sweep", hint)
-        if option.name == "begin" and asked.begin_s != at_zero.begin_s:
+        if option.name == "begin" and asked.begin_s != begin_at_zero_s:
             # the same command later must ask for the same jobs: a lost answer would be two
             hint = "write it with its date, such as --begin=2027-01-31T20:00"
             raise misread(setting, "counts from now, and a sweep goes on later", hint)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from meyrin.cli.terminal import ERASE, amount, clean, is_terminal
+from meyrin.cli.terminal import ERASE, amount, clean, is_terminal, say
 
 if TYPE_CHECKING:
     from meyrin.client.transfer import Progress
@@ -61,6 +61,9 @@ class ProgressLine:
         self._line = Line(clock, wanted)
 
     def __call__(self, told: Progress) -> None:
+        if told.step == "waiting":  # nothing else is told until it is over
+            say(clean(f"another fetch of {told.name} is under way here; waiting for its end"))
+            return
         self._line.tell(lambda: _transfer(told), last=told.done >= told.total)
 
     def close(self) -> None:

@@ -104,6 +104,7 @@ class Connection:
         `said` is what `httpx2.Client.request` takes: json, params, content, headers.
         """
         number = 0
+        doubtful = False  # an earlier try may have got through
         self._silence.waits()
         try:
             while True:
@@ -111,10 +112,13 @@ class Connection:
                 try:
                     return self._once(method, path, repeatable, **said)
                 except MeyrinError as error:
-                    again = repeatable or error.facts.get("sent") is False
+                    unsent = error.facts.get("sent") is False
                     out = number >= (tries or self.tries)
-                    if out or not again or not _worth_repeating(error):
+                    if out or not (repeatable or unsent) or not _worth_repeating(error):
+                        if doubtful:  # "sent" speaks of the last try alone
+                            error.facts = {k: v for k, v in error.facts.items() if k != "sent"}
                         raise
+                    doubtful = doubtful or not unsent
                 self.back_off(number)
         finally:
             self._silence.heard()

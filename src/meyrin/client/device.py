@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from meyrin.client.connection import body, naming_surroundings, read
 from meyrin.client.place import Kept, read_kept, save
-from meyrin.domain.errors import Conflict, NotAllowed, NotFound, NotLoggedIn, Unreachable
+from meyrin.domain.errors import (
+    Conflict,
+    MeyrinError,
+    NotAllowed,
+    NotFound,
+    NotLoggedIn,
+    Unreachable,
+)
 from meyrin.wire.identity import IdTokenBody, LoginWays, OpenIdWay, TokenSecret
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 RENEW_BEFORE_S = 600
 _PATIENCE_S = 15.0
 _SLOWER_S = 5  # what `slow_down` asks for (RFC 8628, 3.5)
+_BUSY = {"slow_down", "temporarily_unavailable", "server_error"}  # say nothing of the log-in
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,7 @@ def _wait(
             every_s += _SLOWER_S
         except OAuthError as error:
             silent = None
-            if error.error == "slow_down":
+            if error.error in _BUSY:
                 every_s += _SLOWER_S
             elif error.error == "access_denied":
                 raise NotAllowed("the log-in was refused in the browser") from error
@@ -122,21 +130,21 @@ def _wait(
 def renewed(path: Path, hub: Connection, now_s: int, transport: Any = None) -> Kept:
     """What `client.json` holds, with a fresh token when its own was about to expire.
 
-    Only one of several processes asks the provider; the others wait and read what it got. While
-    hub or provider is away, its own token is taken as long as it counts. Raises NotLoggedIn when
-    the provider does not know the log-in any more, Conflict where the file is another hub's now.
+    Only one of several processes asks the provider; the others wait and read what it got. Where
+    that brings none, its own token is taken as long as it counts. After that: NotLoggedIn when the
+    provider does not know the log-in any more. Conflict where the file is another hub's now.
     """
     kept = _kept(path, hub)
     if not _is_old(kept, now_s):
         return kept
-    with _locked(path):
+    with locked(path):
         kept = _kept(path, hub)
         if not _is_old(kept, now_s):
             return kept
         assert kept.openid is not None
         try:
             fresh = _refreshed(path, hub, kept, transport)
-        except Unreachable:
+        except MeyrinError:
             if int(kept.openid["expires_ms"]) <= now_s * 1000:
                 raise
             return kept
@@ -174,6 +182,11 @@ def _refreshed(path: Path, hub: Connection, kept: Kept, transport: Any) -> Kept:
                 )
             )
     except OAuthError as error:
+        if error.error in _BUSY:
+            raise Unreachable(
+                f"the OpenID provider {way.issuer} gives no token now ({error.error})",
+                hint="try again in a moment",
+            ) from error
         raise NotLoggedIn(
             f"your log-in at {way.issuer} has ended ({error.error})",
             hint=f"run: meyrin login --code --hub {kept.url}",
@@ -246,7 +259,8 @@ def _check(address: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else renews the log-in of this file meanwhile."""
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

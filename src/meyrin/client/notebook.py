@@ -73,13 +73,20 @@ class Job:
 
         Raises TimeoutError when the end has not come after `timeout_s`; the job goes on.
         """
-        return self.client.exit_status(self.client.wait(self.label, timeout_s))
+        with way_back(self.label):
+            return self.client.exit_status(self.client.wait(self.label, timeout_s))
 
     def follow(self, stream: Stream = "stdout") -> Iterator[Output | Change]:
-        return self.client.follow(self._one(), stream)
+        return self._come_back(self.client.follow(self._one(), stream))
 
     def output(self, stream: Stream = "stdout") -> str:
-        return self.client.output(self._one(), stream).decode(errors="replace")
+        label = self._one()
+        with way_back(label):
+            return self.client.output(label, stream).decode(errors="replace")
+
+    def _come_back(self, events: Iterator[Output | Change]) -> Iterator[Output | Change]:
+        with way_back(self.label):
+            yield from events
 
     def _one(self) -> str:
         """The label; InvalidInput for an array, whose elements have an output each."""
@@ -99,7 +106,8 @@ class Job:
 
     def fetch(self, into: str | Path, names: Sequence[str] = ()) -> list[Path]:
         """Bring its results into a folder, those of an array into one for each element."""
-        return self.client.fetch(self.label, into, names)
+        with way_back(self.label):
+            return self.client.fetch(self.label, into, names)
 
 
 def submit(
@@ -140,7 +148,7 @@ def run(command: Sequence[str], *, client: Client | None = None, **options: Any)
                 if event.cut_bytes is not None:
                     words = cut_words(job.label, stream, event.cut_bytes)
                     print(words, file=sys.stderr)  # noqa: T201
-        return job.wait()
+    return job.wait()
 
 
 def send_inputs(client: Client, request: JobRequest, typed: Sequence[str], cwd: Path) -> JobRequest:

@@ -95,16 +95,18 @@ def find_hub(
     told_by = "--hub" if url else "MEYRIN_HUB"
     address = check_url(named, told_by)
     home = _plain(environ.get("MEYRIN_HUB", ""))
-    theirs = bool(home) and home != address
+    theirs = bool(home) and not _same(home, address)
     secret = _token({} if theirs else environ, token_file)
     if secret is None and path.exists():
         known = _read(path)
-        if known.url == address:
-            return Place(address, known.token, told_by, known.renewable)
+        if _same(known.url, address):
+            return Place(known.url, known.token, told_by, known.renewable)
     if secret is None:
         way = "set MEYRIN_TOKEN_FILE or MEYRIN_TOKEN"
         if theirs:
-            way = f"name a --token-file: the environment's token is for {home}"
+            way = "name a --token-file"
+            if "MEYRIN_TOKEN" in environ or environ.get("MEYRIN_TOKEN_FILE"):
+                way += f": the environment's token is for {home}"
         raise NotLoggedIn(
             f"{told_by} names {address}, but there is no token for it",
             hint=f"run `meyrin login --code --hub {address}` (--save with a token), or {way}",
@@ -138,6 +140,18 @@ def check_url(url: str, told_by: str) -> str:
 
 def _plain(url: str) -> str:
     return url.strip().rstrip("/")
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two addresses are one hub's, however host and port are written."""
+    return one == other or (_has_host(one) and _has_host(other) and _parts(one) == _parts(other))
+
+
+def _parts(url: str) -> tuple[object, ...]:
+    found = urlsplit(url)
+    port = found.port or {"http": 80, "https": 443}.get(found.scheme)
+    who = found.netloc.rpartition("@")[0]
+    return found.scheme, who, found.hostname, port, found.path, found.query
 
 
 def _has_host(url: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meyrin.client import transfer
-from meyrin.domain.errors import Failed, NotFound, Unreachable
+from meyrin.domain.errors import Failed, NotFound, StorageFull, Unreachable
 from meyrin.domain.states import ENDED
 from meyrin.domain.units import show_count
 
@@ -67,7 +67,8 @@ def _bring_array(
     ended, waiting = _elements(hub, array.job)
     brought: list[Brought] = []
     trouble: list[str] = []
-    missing: list[NotFound] = []
+    failed: list[NotFound | Failed] = []
+    lacking: list[str] = []
     if waiting:
         still = f"{show_count(waiting, 'element')} of job {array.job.array_job}"
         trouble.append(f"{still} not ended yet: results come when an element has")
@@ -81,11 +82,15 @@ def _bring_array(
         trouble += _lacks(found, names)
         try:
             brought += _bring(hub, into / str(each.task), found, names, progress)
-        except NotFound as error:
-            missing.append(error)
-    if missing and not (brought or trouble):
-        raise missing[0]
-    return brought, trouble + [error.message for error in missing]
+        except StorageFull:
+            raise  # nor has the next one room
+        except (NotFound, Failed) as error:
+            failed.append(error)
+            named = "" if isinstance(error, NotFound) else f"job {each.label}: "
+            lacking.append(named + error.message)
+    if failed and not (brought or trouble):
+        raise failed[0]
+    return brought, trouble + lacking
 
 
 def _elements(hub: Client, array: JobView) -> tuple[list[JobView], int]:

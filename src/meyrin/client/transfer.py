@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
@@ -40,7 +41,8 @@ STALLED = 5  # tries in a row that move nothing
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one file is; `step` is `reading`, `sending` or `fetching`."""
+    """How far one file is; `step` is `reading`, `sending`, `fetching`, or `waiting` for another
+    fetch of it."""
 
     name: str
     step: str
@@ -54,6 +56,10 @@ Told = Callable[[int], None]  # progress within one file
 
 def ignore(_: Progress) -> None:
     """A progress callback for those who don't care."""
+
+
+def _nothing() -> None:
+    """For a wait that nobody is told of."""
 
 
 # --- sending
@@ -175,13 +181,14 @@ def fetch(
                 file,
                 target,
                 part,
-                told=_teller(progress, file),
+                told=_teller(progress, file, "fetching"),
+                awaits=partial(_teller(progress, file, "waiting"), 0),
             )
     return targets
 
 
-def _teller(progress: OnProgress, file: FileView) -> Told:
-    return lambda done: progress(Progress(file.name, "fetching", done, file.size))
+def _teller(progress: OnProgress, file: FileView, step: str) -> Told:
+    return lambda done: progress(Progress(file.name, step, done, file.size))
 
 
 def safe_target(root: Path, name: str) -> Path:
@@ -204,14 +211,21 @@ def part_of(target: Path, sha256: str) -> Path:
 
 
 def fetch_file(
-    connection: Connection, address: str, file: FileView, target: Path, part: Path, *, told: Told
+    connection: Connection,
+    address: str,
+    file: FileView,
+    target: Path,
+    part: Path,
+    *,
+    told: Told,
+    awaits: Callable[[], None] = _nothing,
 ) -> None:
     """Bring one file from `address` to `target` by way of `part`; Failed when it stays wrong."""
     if _is_whole(target, file):
         told(file.size)
         return
     for _ in range(2):
-        with _alone(part) as sink:
+        with _alone(part, awaits) as sink:
             if _is_whole(target, file):  # brought meanwhile by whoever had the part
                 part.unlink()
                 told(file.size)
@@ -229,13 +243,19 @@ def fetch_file(
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[BinaryIO]:
-    """The part, open for one fetch at a time, where its file system has locks."""
+def _alone(part: Path, awaits: Callable[[], None]) -> Iterator[BinaryIO]:
+    """The part, open for one fetch at a time, where its file system has locks; `awaits` is called
+    before another's end is waited for."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     while True:
         with os.fdopen(os.open(part, flags, 0o666), "r+b") as sink:
-            with suppress(OSError):
-                fcntl.flock(sink, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(sink, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if isinstance(error, BlockingIOError):
+                    awaits()
+                with suppress(OSError):
+                    fcntl.flock(sink, fcntl.LOCK_EX)
             if _is_at(part, sink):
                 yield sink
                 return

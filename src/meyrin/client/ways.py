@@ -14,13 +14,14 @@ from meyrin.domain.errors import Failed, MeyrinError, Unreachable
 
 
 @contextmanager
-def naming_key(key: str, again: str) -> Iterator[None]:
-    """Errors of doubtful outcome name the key to repeat with; `again` is how that is written."""
+def naming_key(key: str, again: str, *, new: bool = True) -> Iterator[None]:
+    """Errors of doubtful outcome name the key to repeat with; `again` is how that is written. A
+    key that is not `new` may have made a job before."""
     try:
         yield
     except (Unreachable, Failed) as error:
         if "idempotency_key" not in error.facts:  # else it is another request's: that won't help
-            unsent = error.facts.get("sent") is False
+            unsent = new and error.facts.get("sent") is False
             way = f"repeat the same {again}: it can't make a second job"
             _add(error, "nothing was submitted" if unsent else way, idempotency_key=key)
             error.retry = error.retry and unsent
