@@ -139,6 +139,18 @@ def test_a_link_changes_who_somebody_is_only_when_they_say_so(house):
     assert browser(house, "ada").get("/login", params=said).status_code == 303  # used already
 
 
+@pytest.mark.parametrize("origin", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {}])
+def test_another_sites_form_logs_nobody_in(house, origin):
+    """Such a form comes without the browser's cookie, as if nobody were logged in."""
+    house.person("eve")
+    link = link_for(house, "eve")
+    reply = house.client().post("/login", params={"link": link}, headers=origin)
+    assert reply.status_code == 403
+    assert "set-cookie" not in reply.headers
+    reply = house.client().post("/login", params={"link": link}, headers=HERE)
+    assert reply.status_code == 303, "the link was not used up"
+
+
 def test_without_a_link_the_page_says_how_to_get_one(house):
     house.person("ada")
     reply = house.client().get("/login")
