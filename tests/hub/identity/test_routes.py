@@ -316,6 +316,21 @@ def test_projects_over_http(house):
     assert [one["name"] for one in ada.get("/api/v1/me").json()["projects"]] == ["proof"]
 
 
+def test_a_members_role_is_in_the_audit_once(house):
+    """Also where something else was done to the project between."""
+    root = house.client(house.person("root", admin=True))
+    for name in ("bob", "cy"):
+        house.person(name)
+    root.post("/api/v1/projects", json={"name": "proof"})
+    for person, role in [("bob", "member"), ("cy", "lead"), ("bob", "member"), ("bob", "lead")] * 2:
+        body = {"person": person, "role": role}
+        assert root.post("/api/v1/projects/proof/members", json=body).json()["role"] == role
+    rows = root.get("/api/v1/audit", params={"thing": "proof"}).json()["rows"]
+    told = [(row["facts"]["person"], row["facts"]["role"]) for row in rows[:-1]]
+    once = [("bob", "member"), ("cy", "lead"), ("bob", "lead")]
+    assert told[::-1] == [*once, ("bob", "member"), ("bob", "lead")]
+
+
 def test_a_request_of_a_person_costs_two_queries_to_know_them(house):
     client = house.client(house.person("ada"))
     client.get("/api/v1/me")

@@ -252,10 +252,11 @@ def members(name: str, call: Person, after: After = "", limit: Limit = 50) -> Me
 def add_member(name: str, body: NewMember, call: Lead) -> MemberView:
     """Put a person into a project, or change their role there."""
     with call.write() as step:
-        added = service.add_member(step, call.actor, name, body.person, body.role)
-        audit.note_change(
-            step, call.actor.name, "member.set", name, person=body.person, role=body.role
-        )
+        added, new = service.add_member(step, call.actor, name, body.person, body.role)
+        if new:
+            audit.note(
+                step, call.actor.name, "member.set", name, person=body.person, role=body.role
+            )
         return _member(added)
 
 
