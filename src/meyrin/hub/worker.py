@@ -205,7 +205,9 @@ class Worker:
 
     def _goes_evenly(self, now_ms: int, steady_ms: int) -> bool:
         """Whether the clock has not jumped for ten minutes: one that stands ahead for a minute
-        would close months that have not come, for good."""
+        would close months that have not come, for good. Only months wait for it, as nobody misses
+        one for ten minutes: a deadline, a tranche or an end that is so late after each start would
+        be a fault of its own, so those trust the clock."""
         ahead_ms = now_ms - steady_ms
         if self._even_from_ms is None or abs(ahead_ms - self._ahead_ms) > _UNEVEN_MS:
             self._ahead_ms, self._even_from_ms = ahead_ms, steady_ms

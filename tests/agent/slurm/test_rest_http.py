@@ -390,16 +390,31 @@ def test_health_tells_the_parts_apart():
     assert "can't be reached" in gone.words
 
 
-def test_a_job_that_cannot_be_ended_now_leaves_none_of_the_others_running():
-    changing = bad(2020, "Job is in transition state", 500)
-    answers = Answers(changing, ok(), changing)
-    with pytest.raises(Unreachable, match=r"job 1: Job is in transition state.*and 1 more"):
-        answers.rest().cancel(["1", "2", "3"])
+@pytest.mark.parametrize(
+    "no",
+    [
+        bad(2020, "Job is in transition state", 500),
+        bad(2010, "Access denied", 500),
+        bad(-1, "Unspecified error", 500),
+        httpx2.Response(500, json=META | {"errors": [{"error": "job can't be signalled"}]}),
+    ],
+)
+def test_a_job_that_cannot_be_ended_now_leaves_none_of_the_others_running(no):
+    answers = Answers(no, ok(), no)
+    answers.rest().cancel(["1", "2", "3"])  # Slurm answers: nobody need wait for it
     assert len(answers.said) == 3
 
 
-def test_a_controller_that_is_away_is_not_asked_for_each_end():
-    answers = Answers(bad(1005, "Zero Bytes were transmitted or received", 500))
+@pytest.mark.parametrize(
+    "away",
+    [
+        bad(1005, "Zero Bytes were transmitted or received", 500),
+        bad(1007, "Protocol authentication error", 500),
+        httpx2.Response(502, text="Bad Gateway"),
+    ],
+)
+def test_a_controller_that_is_away_is_not_asked_for_each_end(away):
+    answers = Answers(away)
     with pytest.raises(Unreachable, match="job 1"):
         answers.rest().cancel(["1", "2", "3"])
     assert len(answers.said) == 1

@@ -134,6 +134,29 @@ def test_whom_the_provider_vouches_for_otherwise_has_another_organisation(house,
     assert organisation_of(client) == "uni-a"
 
 
+def test_a_word_without_a_domain_leaves_the_organisation(house, idp) -> None:
+    """The command line's client may be told less than the hub's; a guest is let in by neither."""
+    organisation(house)
+    client = house.client()
+    come_back(client, idp, begin(client), eppn="kim@uni-a.example")
+    for less in ({}, {"eppn": None}, {"email": None, "name": None}):
+        word = idp.id_token(idp.claims(audience=CLI, **less))
+        made = house.client().post("/api/v1/tokens/openid", json={"id_token": word})
+        assert made.status_code == 201
+        assert organisation_of(client) == "uni-a"
+    word = idp.id_token(idp.claims(audience=CLI, email="kim@uni-a.example"))
+    assert house.client().post("/api/v1/tokens/openid", json={"id_token": word}).status_code == 201
+    assert organisation_of(client) is None, "its mail address is not verified"
+    with house.read() as step:
+        rows, _ = audit.listed(step, "kim", "", 50)
+    assert [row.facts.get("organisation") for row in rows] == [None, *["uni-a"] * 4]
+    guest = house.client()
+    assert come_back(guest, idp, begin(guest), subject="s2", eppn=None).status_code == 403
+    root = house.client(house.person("root", admin=True))
+    (waiting,) = root.get("/api/v1/guests").json()["guests"]
+    assert (waiting["name"], waiting["domain"]) == ("s2", "")
+
+
 def test_a_guest_of_an_organisation_is_let_in_once_the_provider_says_so(house, idp) -> None:
     organisation(house)
     client = house.client()

@@ -139,6 +139,18 @@ def test_a_link_changes_who_somebody_is_only_when_they_say_so(house):
     assert browser(house, "ada").get("/login", params=said).status_code == 303  # used already
 
 
+@pytest.mark.parametrize("origin", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {}])
+def test_another_sites_form_logs_nobody_in(house, origin):
+    """Such a form comes without the browser's cookie, as if nobody were logged in."""
+    house.person("eve")
+    link = link_for(house, "eve")
+    reply = house.client().post("/login", params={"link": link}, headers=origin)
+    assert reply.status_code == 403
+    assert "set-cookie" not in reply.headers
+    reply = house.client().post("/login", params={"link": link}, headers=HERE)
+    assert reply.status_code == 303, "the link was not used up"
+
+
 def test_without_a_link_the_page_says_how_to_get_one(house):
     house.person("ada")
     reply = house.client().get("/login")
@@ -302,6 +314,21 @@ def test_projects_over_http(house):
     assert ada.delete(f"{members}/bob").status_code == 204
     assert bob.get(members).status_code == 404
     assert [one["name"] for one in ada.get("/api/v1/me").json()["projects"]] == ["proof"]
+
+
+def test_a_members_role_is_in_the_audit_once(house):
+    """Also where something else was done to the project between."""
+    root = house.client(house.person("root", admin=True))
+    for name in ("bob", "cy"):
+        house.person(name)
+    root.post("/api/v1/projects", json={"name": "proof"})
+    for person, role in [("bob", "member"), ("cy", "lead"), ("bob", "member"), ("bob", "lead")] * 2:
+        body = {"person": person, "role": role}
+        assert root.post("/api/v1/projects/proof/members", json=body).json()["role"] == role
+    rows = root.get("/api/v1/audit", params={"thing": "proof"}).json()["rows"]
+    told = [(row["facts"]["person"], row["facts"]["role"]) for row in rows[:-1]]
+    once = [("bob", "member"), ("cy", "lead"), ("bob", "lead")]
+    assert told[::-1] == [*once, ("bob", "member"), ("bob", "lead")]
 
 
 def test_a_request_of_a_person_costs_two_queries_to_know_them(house):

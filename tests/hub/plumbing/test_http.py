@@ -6,6 +6,7 @@ import json
 
 import pytest
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from meyrin.domain import errors
 from meyrin.domain.errors import InvalidInput
@@ -124,6 +125,20 @@ def test_only_who_is_logged_in_sends_much(sqlite_hub, monkeypatch, header):
     assert error["message"].endswith("needs a log-in"), "it was not read to its end"
     answer = sqlite_hub.client("ada").post("/api/v1/jobs", content=body, headers=JSON)
     in_shape(answer, 422, "invalid_input")
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+def test_a_hub_without_its_database_says_so_to_a_body_of_any_size(sqlite_hub, monkeypatch, size):
+    monkeypatch.setattr(http, "MAX_STRANGERS_BYTES", 1000)
+    client = sqlite_hub.client("ada")
+
+    def away():
+        raise OperationalError("x", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(client.app.state.database.engine, "connect", away)
+    body = json.dumps({"submissions": [], "x": "x" * size})
+    answer = client.post("/api/v1/jobs", content=body, headers=JSON)
+    assert in_shape(answer, 503, "unreachable")["retry"]
 
 
 ADDRESSES = {

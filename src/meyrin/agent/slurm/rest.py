@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from meyrin.agent.slurm import rest_facts, words
 from meyrin.agent.slurm import rest_values as v
 from meyrin.agent.slurm.rest_http import Answer, Http, Token
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from meyrin.agent.config import SlurmConfig
 
+log = structlog.get_logger("meyrin.slurm")
 PER_QUESTION = 200
 _LOOK_AT = "look at the token (rest_token_file or rest_token_command) and whose it is (rest_user)"
 _GONE = {2017, 2021}  # no such job; it has ended already
@@ -139,18 +142,15 @@ class Rest:
 
     def cancel(self, batch_jobs: Sequence[str]) -> None:
         version = self._version()
-        refused = []
         for each in batch_jobs:
             answer = self._http.ask("DELETE", f"/slurm/{version.name}/job/{each}")
             if answer.good or _is_over(answer):
                 continue
             self._forget_if_gone(answer)
-            refused.append(f"job {each}: {answer.words}")
-            if not _is_no(answer.numbers):
-                break  # it was not about this one: the others would be told the same
-        if refused:
-            more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
-            raise Unreachable(f"slurmrestd on ending {refused[0]}{more}")
+            if _is_of_all(answer):
+                raise Unreachable(f"slurmrestd on ending job {each}: {answer.words}")
+            # the others are ended still, and whoever wants its end asks again
+            log.warning("slurm.not_ended", batch_job=each, error=answer.words)
 
     def describe(self) -> ClusterFacts:
         version = self._version()
@@ -403,6 +403,12 @@ def _is_over(answer: Answer) -> bool:
     """Whether there was nothing left to end; v0.0.36 says so in words alone."""
     said = answer.words.lower()
     return bool(answer.numbers & _GONE) or any(each in said for each in _GONE_WORDS)
+
+
+def _is_of_all(answer: Answer) -> bool:
+    """Whether a no was not about the one job: not Slurm's own, or of the way to it, or of whose
+    token it is."""
+    return not answer.body or answer.unauthenticated or bool(answer.numbers & _COMMUNICATION)
 
 
 def _reason(value: Any) -> str:

@@ -73,8 +73,7 @@ def give(step: Step, actor: Actor, wish: Wish, calls: Collection[str]) -> Held:
         )
     who = rows.receiver(step, wish.person) if wish.person else None
     if wish.scope == "project":
-        new = identity.role_in(step, wish.thing, wish.person) != wish.role
-        identity.add_member(step, actor, wish.thing, wish.person, wish.role)
+        _, new = identity.add_member(step, actor, wish.thing, wish.person, wish.role)
     elif wish.role == OPERATOR and who is not None:
         new = identity.add_operator(step, thing, who.name)
     elif wish.role == ADMINISTRATOR:

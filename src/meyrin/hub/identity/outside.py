@@ -101,7 +101,8 @@ def take_login(step: Step, state: str, browser: str) -> Back:
 
 def enter(step: Step, claims: Claims) -> Person:
     """Who that is here, made at their first log-in, and of the organisation whose domain the
-    provider vouches for now: that may be another than last time, or none.
+    provider vouches for now: that may be another than last time, or none. A word that says
+    nothing of one, as the command line's client may be told less, leaves it.
 
     Raises NotAllowed for a person who is disabled.
     """
@@ -110,10 +111,10 @@ def enter(step: Step, claims: Claims) -> Person:
     store.seen(step, claims.issuer, claims.subject, claims.domain)
     if who.disabled_ms is not None:
         raise NotAllowed(f"{who.name} is disabled here", hint="ask an administrator of this hub")
-    home = _organisation_of(step, claims.domain)
-    if home is None:
+    home = None if claims.domain is None else _organisation_of(step, claims.domain)
+    if home is None and claims.domain is not None:
         store.set_person(step, who.id, organisation=None)
-    else:
+    elif home is not None:
         store.set_person(step, who.id, organisation=home.name, waits_ms=None)
     return service.person(step, who.id)
 
@@ -124,7 +125,7 @@ def _first_time(step: Step, claims: Claims) -> Person:
         "issuer": claims.issuer,
         "subject": claims.subject,
         "person_id": made.id,
-        "domain": claims.domain,
+        "domain": claims.domain or "",
         "first_ms": step.now_ms,
         "last_ms": step.now_ms,
     }

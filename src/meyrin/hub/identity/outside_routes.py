@@ -102,7 +102,8 @@ def back(
         lifetime_s = settings.openid_session_hours * _HOUR_S
         with call.write() as step:
             who = outside.enter(step, claims)
-            audit.note(step, who.name, "login.page", who.name, waits=who.waits_ms is not None)
+            audit.note(step, who.name, "login.page", who.name, waits=who.waits_ms is not None,
+                       organisation=who.organisation)  # fmt: skip
             secret = service.new_session(step, who.id, lifetime_s) if who.waits_ms is None else None
     except MeyrinError as problem:
         return render("Not logged in", f"{problem.message}.", STATUS[type(problem)], "/")
@@ -122,7 +123,8 @@ def token_for(body: IdTokenBody, request: Request, response: Response, call: Any
     lifetime_s = settings.openid_session_hours * _HOUR_S
     with call.write() as step:
         who = outside.enter(step, claims)
-        audit.note(step, who.name, "login.command-line", who.name, waits=who.waits_ms is not None)
+        audit.note(step, who.name, "login.command-line", who.name, waits=who.waits_ms is not None,
+                   organisation=who.organisation)  # fmt: skip
         made = (
             service.new_token(step, who.id, body.name, lifetime_s=lifetime_s)
             if who.waits_ms is None

@@ -61,11 +61,13 @@ def person_of(step: Step, issuer: str, subject: str) -> sa.Row[Any] | None:
     )
 
 
-def seen(step: Step, issuer: str, subject: str, domain: str) -> None:
+def seen(step: Step, issuer: str, subject: str, domain: str | None) -> None:
+    """They logged in; a domain of which nothing was said stays as it is."""
+    said = {} if domain is None else {"domain": domain}
     step.change(
         sa.update(identities)
         .where(identities.c.issuer == issuer, identities.c.subject == subject)
-        .values(last_ms=step.now_ms, domain=domain)
+        .values(last_ms=step.now_ms, **said)
     )
 
 

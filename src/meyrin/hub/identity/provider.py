@@ -43,14 +43,14 @@ class Claims:
     """What the provider says: the subject is its own, the rest may be missing.
 
     `login_name` has letters that ours have, or is empty. `domain` is the organisation's: of a
-    verified mail address, or of the scoped name (eppn).
+    verified mail address, or of the scoped name (eppn); None where it says nothing of either.
     """
 
     issuer: str
     subject: str
     login_name: str
     display_name: str
-    domain: str
+    domain: str | None
 
 
 class _Kept(Generic[T]):
@@ -269,13 +269,15 @@ def _read(issuer: str, said: Mapping[str, Any], now_s: int, audience: str) -> Cl
     subject = str(said["sub"])
     if not 1 <= len(subject) <= 255 or not subject.isprintable():
         raise NotLoggedIn("the provider's name for you can't be read", hint=_AGAIN)
+    said = {name: value for name, value in said.items() if value is not None}  # null is unsaid
     mail = str(said.get("email", "")) if said.get("email_verified") is True else ""
     scoped = str(said.get("eppn", "")) or mail
     names = [str(said.get("preferred_username", "")), scoped.partition("@")[0], subject]
     shown = str(said.get("name", "")) or next(filter(None, names))
+    domain = scoped.rpartition("@")[2].lower() if {"eppn", "email"} & said.keys() else None
     # one with letters of ours, or everybody with a name in another alphabet would share one
     name = next((one for one in names if name_from(one, "")), "")
-    return Claims(issuer, subject, name, shown, scoped.rpartition("@")[2].lower())
+    return Claims(issuer, subject, name, shown, domain)
 
 
 def _check_address(address: str, field: str) -> None:

@@ -12,7 +12,7 @@ from meyrin.domain.errors import InvalidInput, NotAllowed, NotLoggedIn
 from meyrin.hub.identity import service
 from meyrin.hub.identity.login_page import PRIVATE, local_path, render, render_choice, render_switch
 from meyrin.hub.plumbing import audit
-from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call
+from meyrin.hub.plumbing.authz import Access, Actor, Allow, Call, same_origin
 from meyrin.hub.plumbing.paging import After, Limit
 from meyrin.hub.plumbing.settings import HubSettings
 from meyrin.wire.identity import (
@@ -93,8 +93,11 @@ def login(
 ) -> Response:
     """Turn the link into a session. Looking ahead (HEAD, a browser's prefetch) uses nothing up.
 
-    Where somebody else is logged in, they are asked first: by a form, whose origin is checked.
+    Where somebody else is logged in, they are asked first: by a form, whose origin is checked. It
+    is without the session's cookie too: that does not come with another site's form.
     """
+    if request.method == "POST":
+        same_origin(request)
     if request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", ""):
         return Response(status_code=200 if request.method == "HEAD" else 503, headers=PRIVATE)
     page = page if local_path(page) else "/"
@@ -249,10 +252,11 @@ def members(name: str, call: Person, after: After = "", limit: Limit = 50) -> Me
 def add_member(name: str, body: NewMember, call: Lead) -> MemberView:
     """Put a person into a project, or change their role there."""
     with call.write() as step:
-        added = service.add_member(step, call.actor, name, body.person, body.role)
-        audit.note_change(
-            step, call.actor.name, "member.set", name, person=body.person, role=body.role
-        )
+        added, new = service.add_member(step, call.actor, name, body.person, body.role)
+        if new:
+            audit.note(
+                step, call.actor.name, "member.set", name, person=body.person, role=body.role
+            )
         return _member(added)
 
 

@@ -340,8 +340,11 @@ def members(
     return [Member(row.name, row.display_name, row.role) for row in rows], following
 
 
-def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str) -> Member:
-    """Put a person into a project, or change the role there. For its leads."""
+def add_member(
+    step: Step, actor: Actor, name: str, person_name: str, role: str
+) -> tuple[Member, bool]:
+    """Put a person into a project, or change the role there; and whether that was new. For its
+    leads."""
     if role not in ROLES:
         raise InvalidInput(f"there is no role {role!r}", hint="member or lead", field="role")
     found = _led_by(step, actor, name)
@@ -351,9 +354,9 @@ def add_member(step: Step, actor: Actor, name: str, person_name: str, role: str)
         raise Conflict(f"{person_name} is disabled", hint="ask an administrator", name=person_name)
     if role != "lead":
         _keep_a_lead(step, actor, found, who.id)
-    store.set_role(step, found.id, who.id, role)
+    new = store.set_role(step, found.id, who.id, role)
     leaving.came_back(step, found.id, who.id)
-    return Member(who.name, who.display_name, role)
+    return Member(who.name, who.display_name, role), new
 
 
 def end_lead(step: Step, actor: Actor, name: str, person_name: str) -> None:

@@ -146,7 +146,7 @@ class Allow(SecurityBase):
         actor: Actor = request.app.state.authenticate(request)
         self._check(actor)
         if actor.session and request.method not in {"GET", "HEAD"}:
-            _same_origin(request)
+            same_origin(request)
         return Call(actor, database)
 
     def _check(self, actor: Actor) -> None:
@@ -171,8 +171,9 @@ class Allow(SecurityBase):
             raise NotAllowed(f"this needs {may[1]}", hint=_ASK_FOR_IT)
 
 
-def _same_origin(request: Request) -> None:
-    """A browser's session may write only from our own pages (no cross-site request forgery)."""
+def same_origin(request: Request) -> None:
+    """A browser may write by a session, or get one, only from our own pages (no cross-site request
+    forgery)."""
     origin = request.headers.get("origin") or request.headers.get("referer") or ""
     expected = f"{request.url.scheme}://{request.url.netloc}"
     if not (origin == expected or origin.startswith(expected + "/")):

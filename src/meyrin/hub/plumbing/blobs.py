@@ -231,8 +231,9 @@ class Blobs:
         aside = f"{target}.{uuid.uuid4().hex}"
         corner = target.rsplit("/", 1)[0]
         if not self.fs.exists(corner):
+            with suppress(PermissionError):  # whoever may not read there did not make the root
+                self._sync(str(Path(self.root).parent))
             self.fs.makedirs(corner, exist_ok=True)
-            self._sync(self.root)
         joined = 0
         with self.fs.open(aside, "wb") as out, suppress(FileNotFoundError):
             for _, path, _ in self._listed(sha256, by):
@@ -248,6 +249,7 @@ class Blobs:
         if good:
             self.fs.mv(aside, target)
             self._sync(corner)
+            self._sync(self.root)  # the corner's name, whoever made it a moment ago
         else:
             self.fs.rm(aside)
         if joined != total:

@@ -16,7 +16,6 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
@@ -217,7 +216,7 @@ def _is_known(request: Request) -> bool:
         actor: Actor = request.app.state.authenticate(request)
     except errors.NotLoggedIn:
         return False
-    except SQLAlchemyError:
+    except errors.MeyrinError:  # a database that is away or busy
         return True  # the route meets it again, and tells it
     return actor != STRANGER
 
