@@ -145,10 +145,12 @@ def _of_the_wire(error: ValueError) -> InvalidInput | None:
 
 def _outside(error: OSError) -> int:
     """A file or stream that can't be used; nobody reading on is no fault worth words."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    else:
+    if not isinstance(error, BrokenPipeError):
         say(f"meyrin: {error.filename or 'a stream'}: {error.strerror or error}")
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left there would change the exit code at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 
 
