@@ -214,6 +214,6 @@ BUGS = (
     Bug("holds stay", "the hours given back", _holds_stay),
     Bug("cancelled is gone", "the site's word on what it runs", _cancelled_means_gone, 4),
     Bug("ends twice", "the end of an attempt", _ends_twice, 4),
-    Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim, 24),
+    Bug("no claim", "the wrapper's claim on a node of Slurm's", _no_claim, 56),
     Bug("no room kept", "what runs, in the broker's snapshot", _no_room_kept),
 )
