@@ -204,7 +204,7 @@ def _no_claim() -> Sequence[Patch]:
 
 
 BUGS = (
-    Bug("no fence", "the check of attempt and epoch in reports", _no_fence, 18),
+    Bug("no fence", "the check of attempt and epoch in reports", _no_fence, 39),
     Bug("acts first", "the journal before the act", _acts_first),
     Bug("no look-up", "the look before a second try", _no_look_up, 28),
     Bug("absence is success", "positive evidence of an end", _absence_is_success),

@@ -168,12 +168,23 @@ def test_use_that_can_not_be_is_charged_to_nobody(hub):
         " were 50 s"
     )
     assert hub.balance(allocation).used_s == 0
-    assert tell(agent, correction(work, 90_000, 1)).taken == [work.attempt]
+    assert tell(agent, correction(work, 180_000, 1)).taken == [work.attempt]
     assert counted(agent).counted[0].measured_by is None
     tell(agent, correction(work, 40, 2))
-    assert tell(agent, correction(work, 90_000, 3)).taken == [work.attempt]
+    assert tell(agent, correction(work, 180_000, 3)).taken == [work.attempt]
     assert hub.detail(job).used_s == 40, "what was known stays"
     hub.books_balance()
+
+
+def test_use_by_clocks_that_went_apart_is_charged(hub):
+    """The site's a day ahead in the course of a run, the hub's an hour back (world 256)."""
+    job = hub.submit()
+    hub.steps()
+    agent = hub.agents["alps"]
+    (work,) = agent.lease().work
+    hub.clock.pass_s(-3_600)
+    agent.report(agent.ended(work, elapsed_s=87_232, usage=UsageBody(elapsed_s=87_232)))
+    assert hub.detail(job).used_s == 87_232
 
 
 def test_a_correction_to_nothing_gives_all_back(ended):
