@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SMALL = 4_000  # looks: 10 to 20 ms of Python on one slow core
+SMALL = 1_000  # looks: 2 to 5 ms of Python on one slow core, as long as the broker's queries take
 LARGE = 100_000  # about a second
 _all: list[Late] = []
 _waits: list[Callable[[], object]] = []
