@@ -25,7 +25,7 @@ from meyrin.agent.credential import before_of, keep, next_of, read_secret
 from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
 from meyrin.client.device import locked
-from meyrin.client.place import CLIENT_FILE, Kept, read_kept
+from meyrin.client.place import CLIENT_FILE, Kept, is_here, read_kept
 from meyrin.domain.errors import (
     Conflict,
     Failed,
@@ -177,8 +177,6 @@ class Machine:
     def _keep_other_log_in(self) -> None:
         """Conflict where the client's file holds what another hub gave: it is shown only once.
         The token of one on this machine makes room: its owner starts it again, or a new one."""
-        from meyrin.cli.plan_jobs import is_here  # noqa: PLC0415 - seldom
-
         path = self.settings.dir / CLIENT_FILE
         kept = _kept_in(path)
         if kept is None or kept.url == self.url or self._counts(kept.token):

@@ -192,11 +192,13 @@ def _place(session: Session, options: dict[str, Any], out: Path, line: _Told) ->
 def _facility(session: Session, options: dict[str, Any], out: Path, line: _Told) -> Place:
     import sys  # noqa: PLC0415
 
-    from meyrin.cli.plan_jobs import HubJobs, is_here, like  # noqa: PLC0415
+    from meyrin.cli.plan_jobs import HubJobs, like  # noqa: PLC0415
+    from meyrin.client.place import is_here  # noqa: PLC0415
     from meyrin.plan.impact import POINTS  # noqa: PLC0415
     from meyrin.plan.on_facility import Notes, OnFacility  # noqa: PLC0415
 
     hub = session.client()
+    # where the hub is on this machine, its site probably is, too
     python = options["python"] or (sys.executable if is_here(hub.url) else "python3")
     return OnFacility(
         HubJobs(hub, session.pause, like(options["job_options"], session.now_s)),

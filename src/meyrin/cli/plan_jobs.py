@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from meyrin.domain.errors import InvalidInput, MeyrinError, NotFound
 from meyrin.domain.job import JobRequest
@@ -25,7 +24,6 @@ FOLLOWED = 16  # running jobs whose finished points are counted at each look
 _ENDED = frozenset(str(state) for state in ENDED)
 _NOT_PLACED = frozenset(str(state) for state in WAITING)
 _STARTED = str(JobState.RUNNING)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass
@@ -121,11 +119,6 @@ def _seen(job: JobView, done: int) -> Seen:
     if job.state == _STARTED:
         return Seen("runs", job.shown, done)
     return Seen("waits", "")
-
-
-def is_here(url: str) -> bool:
-    """Whether a hub is on this machine, so that its site probably is, too."""
-    return urlsplit(url).hostname in _LOOPBACK
 
 
 TAKEN = ("project", "sites", "partitions", "resources", "walltime_s", "features", "nice", "begin_s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
@@ -13,6 +12,7 @@ from meyrin.cli.moments import parse_day
 from meyrin.cli.session import Session, asks_hub, lists
 from meyrin.cli.table import columns, table
 from meyrin.cli.terminal import clean, data, data_json, moment, say
+from meyrin.client.place import is_here
 from meyrin.domain.errors import InvalidInput
 from meyrin.domain.site import OwnerShare
 from meyrin.domain.units import show_count, show_duration
@@ -208,7 +208,7 @@ def enrol(
         "node, under any log-in; shown this once:"
     )
     data(f"{ENROLMENT}={given.secret} meyrin agent join {name} --hub {given.hub}")
-    if urlsplit(given.hub).hostname in {"127.0.0.1", "localhost", "::1"}:
+    if is_here(given.hub):
         say(
             "This address is good on this machine only; `public_url` (MEYRIN_HUB_PUBLIC_URL) of "
             "the hub's settings gives the one that sites reach."

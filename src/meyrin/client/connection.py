@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from meyrin.client.errors import from_reply
+from meyrin.client.place import is_here
 from meyrin.client.silence import Silence
 from meyrin.domain.errors import Failed, InvalidInput, MeyrinError, StorageFull, Unreachable
 
@@ -34,7 +35,6 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 AGAIN = "run the same command again; nothing is done twice"
 _LOOK_FIRST = "it may have been done: look before you repeat it"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Connection:
@@ -73,7 +73,7 @@ class Connection:
                 transport=transport,
                 # no certificates are loaded where none are used; no proxy stands on this machine
                 verify=parts.scheme == "https",
-                trust_env=parts.hostname not in _LOOPBACK,
+                trust_env=not is_here(url),
             )
 
     def close(self) -> None:

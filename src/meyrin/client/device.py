@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meyrin.client.connection import body, naming_surroundings, read
-from meyrin.client.place import Kept, read_kept, save
+from meyrin.client.place import Kept, is_here, read_kept, save
 from meyrin.domain.errors import (
     Conflict,
     MeyrinError,
@@ -250,7 +250,7 @@ def _check(address: str) -> None:
     from urllib.parse import urlsplit  # noqa: PLC0415
 
     parts = urlsplit(address)
-    here = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    here = parts.scheme == "http" and is_here(address)
     if parts.scheme != "https" and not here:
         raise NotAllowed(
             f"the hub names the OpenID provider {address[:200]!r}, which is not reached by https",

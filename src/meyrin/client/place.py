@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
 
 CLIENT_FILE = "client.json"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,11 @@ def check_url(url: str, told_by: str) -> str:
             value=url,
         )
     return plain
+
+
+def is_here(url: str) -> bool:
+    """Whether a hub is on this machine, by its address."""
+    return urlsplit(url).hostname in _LOOPBACK
 
 
 def _plain(url: str) -> str:
