@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.client.fakehub import TOKEN, FakeHub
 from meyrin.cli.main import cli
 from meyrin.client.admin import Projects
 from meyrin.client.allocations import Allocations
+from meyrin.client.place import locked
 from meyrin.domain import errors
 
 Capture = pytest.CaptureFixture[str]
@@ -286,6 +288,14 @@ def test_a_token_is_tried_and_kept(
     assert meyrin("whoami") == 0
     assert save(TOKEN, "--hub", "http://other") == 2
     assert "--replace" in capsys.readouterr().err
+    with locked(path):  # as who renews the log-in kept before, and would write that back
+        login = threading.Thread(target=save, args=(TOKEN, "--hub", url, "--replace"))
+        path.unlink()
+        login.start()
+        login.join(1)
+        assert not path.exists()
+    login.join()
+    assert path.exists()
     hub.fail("GET /me", errors.Failed("x"), times=9)
     assert save(TOKEN, "--hub", url, "--replace") == 1
     assert json.loads(path.read_text())["url"] == url

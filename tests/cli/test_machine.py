@@ -13,8 +13,7 @@ import pytest
 
 from meyrin.cli import here
 from meyrin.cli.machine import Machine, _hold_file
-from meyrin.client.device import locked
-from meyrin.client.place import CLIENT_FILE, read_kept, save
+from meyrin.client.place import CLIENT_FILE, locked, read_kept, save
 from meyrin.domain.errors import Conflict
 from meyrin.hub.identity import service as identity
 from meyrin.hub.plumbing.bell import Bell

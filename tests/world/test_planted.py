@@ -19,6 +19,7 @@ def first_failure(place, bug):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # all of MOST worlds, on a busy machine
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name.replace(" ", "_") for bug in BUGS])
 def test_a_planted_bug_is_noticed(place, bug):
     with planted(bug):
@@ -27,6 +28,7 @@ def test_a_planted_bug_is_noticed(place, bug):
     assert place.live(draw(outcome.seed)).good, "without the bug that world is well"
 
 
+@pytest.mark.timeout(1200)
 def test_a_failing_world_shrinks_and_fails_again(place):
     bug = next(bug for bug in BUGS if bug.name == "holds stay")
     with planted(bug):

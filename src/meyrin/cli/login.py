@@ -88,13 +88,14 @@ def _target(session: Session, replace: bool, way: str) -> tuple[str, Path]:
 def _keep(session: Session, replace: bool) -> None:
     """Try a token and write it down, unless that would make another hub unknown."""
     from meyrin.client.api import Client  # noqa: PLC0415
-    from meyrin.client.place import check_token, save  # noqa: PLC0415
+    from meyrin.client.place import check_token, locked, save  # noqa: PLC0415
 
     url, path = _target(session, replace, "--save")
     token = check_token(_ask(url), "the input")
     with Client(url, token, pause=session.pause, **session.options) as hub:
         me = hub.people.me()
-    save(path, url, token)
+    with locked(path):  # who renews the log-in kept before would write it back
+        save(path, url, token)
     _tell_kept(session, me, url, path)
 
 
@@ -105,7 +106,7 @@ def _by_code(session: Session, replace: bool) -> None:
     from meyrin.client.api import Client  # noqa: PLC0415
     from meyrin.client.connection import Connection  # noqa: PLC0415
     from meyrin.client.device import Code, log_in, ways  # noqa: PLC0415
-    from meyrin.client.place import save  # noqa: PLC0415
+    from meyrin.client.place import locked, save  # noqa: PLC0415
 
     def tell(code: Code) -> None:
         say(f"Open {clean(code.address)}")
@@ -125,7 +126,8 @@ def _by_code(session: Session, replace: bool) -> None:
         kept = log_in(hub, way, tell, session.pause)
     with Client(url, kept.token, pause=session.pause, **session.options) as logged_in:
         me = logged_in.people.me()
-    save(path, url, kept.token, kept.openid)
+    with locked(path):
+        save(path, url, kept.token, kept.openid)
     _tell_kept(session, me, url, path)
 
 

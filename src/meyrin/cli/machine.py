@@ -6,7 +6,6 @@ Used by `meyrin up` and the demo. State lives in one folder; one hub at a time s
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 import subprocess
@@ -24,8 +23,7 @@ import uvicorn
 from meyrin.agent.credential import before_of, keep, next_of, read_secret
 from meyrin.agent.lock import Lock, hold_lock
 from meyrin.cli.terminal import say
-from meyrin.client.device import locked
-from meyrin.client.place import CLIENT_FILE, Kept, is_here, read_kept
+from meyrin.client.place import CLIENT_FILE, Kept, is_here, locked, read_kept, save
 from meyrin.domain.errors import (
     Conflict,
     Failed,
@@ -206,8 +204,8 @@ class Machine:
             with self.database.write() as step:
                 _, _, fresh = identity.bootstrap(step, _user(), fresh_token=not good)
             token = kept.token if kept and good else fresh
-            more = {"openid": openid} if openid else {}
-            keep(path, json.dumps({"url": self.url, "token": token, **more}) + "\n")
+            assert token is not None
+            save(path, self.url, token, openid)
 
     def _join(self, site: LocalSite) -> None:
         """Enrol the site once, lend its partition, grant the starter hours for its type."""

@@ -7,7 +7,6 @@ find the token old must not both refresh: the file is locked, and read again und
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meyrin.client.connection import body, naming_surroundings, read
-from meyrin.client.place import Kept, is_here, read_kept, save
+from meyrin.client.place import Kept, is_here, locked, read_kept, save
 from meyrin.domain.errors import (
     Conflict,
     MeyrinError,
@@ -256,11 +255,3 @@ def _check(address: str) -> None:
             f"the hub names the OpenID provider {address[:200]!r}, which is not reached by https",
             hint="ask the hub's administrator",
         )
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Nobody else renews the log-in of this file meanwhile."""
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

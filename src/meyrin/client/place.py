@@ -8,14 +8,17 @@ set, and goes to no other hub. Never guesses.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from meyrin.client.durable import sync_folder, write
 from meyrin.domain.errors import InvalidInput, NotLoggedIn, Unreachable
 
 CLIENT_FILE = "client.json"
@@ -116,14 +119,21 @@ def find_hub(
 
 
 def save(path: Path, url: str, token: str, openid: Mapping[str, Any] | None = None) -> None:
-    """Write `client.json` so that only its owner can read it, whole or not at all."""
+    """Write `client.json` so that only its owner can read it, whole or not at all, and so that it
+    outlives a power cut. The caller has it `locked`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        more = {} if openid is None else {"openid": dict(openid)}
-        json.dump({"url": url, "token": token, **more}, file)
-    draft.replace(path)
+    more = {} if openid is None else {"openid": dict(openid)}
+    write(str(path), json.dumps({"url": url, "token": token, **more}).encode(), 0o600)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else renews the log-in of this file, or keeps another, meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def check_url(url: str, told_by: str) -> str:
