@@ -113,7 +113,9 @@ def test_the_tree_says_the_same_exit_codes() -> None:
 def test_each_error_as_words_code_and_object(
     meyrin: Meyrin, hub: FakeHub, capsys: Capture, kind: type[errors.MeyrinError]
 ) -> None:
-    hub.fail("GET /jobs/1", kind("what\x1b[2J", hint="the way out", field="time"), times=9)
+    hub.fail(
+        "GET /jobs/1", kind("what\x1b[2J", hint="the way out", field="time", line=None), times=9
+    )
     assert meyrin("show", "1", "--json") == exits.EXIT[kind]
     said = capsys.readouterr()
     assert json.loads(said.out)["error"]["code"] == kind.code

@@ -62,7 +62,7 @@ def as_body(error: errors.MeyrinError) -> dict[str, Any]:
             "message": error.message,
             "hint": error.hint,
             "retry": error.retry,
-            "facts": {name: str(value) for name, value in error.facts.items()},
+            "facts": {name: str(value) for name, value in error.facts.items() if value is not None},
             "refusals": [
                 {
                     "reason": str(refusal.reason),

@@ -30,7 +30,7 @@ def test_the_table_has_every_error_and_no_other():
 
 @pytest.mark.parametrize("kind", sorted(tree(), key=lambda each: each.__name__))
 def test_every_error_travels_in_the_one_shape(kind):
-    answer = http.respond(kind("it is so", hint="do this", field="x", value=3))
+    answer = http.respond(kind("it is so", hint="do this", field="x", value=3, line=None))
     assert answer.status_code == http.STATUS[kind]
     assert json.loads(answer.body) == {
         "error": {

@@ -59,7 +59,11 @@ def error_body(error: errors.MeyrinError) -> dict[str, Any]:
             "message": _sayable(error.message),
             "hint": _sayable(error.hint),
             "retry": error.retry,
-            "facts": {name: _sayable(str(value)) for name, value in error.facts.items()},
+            "facts": {
+                name: _sayable(str(value))
+                for name, value in error.facts.items()
+                if value is not None
+            },
             "refusals": [asdict(refusal) for refusal in refusals],
         }
     }
