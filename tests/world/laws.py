@@ -280,7 +280,8 @@ class Laws:
                 )
 
     def began(self, site: Site, run: Run) -> None:
-        """A payload begins: nobody was told that it would not, and there is room for it."""
+        """A payload begins: nobody was told that it would not, and there is room for it beside
+        what its site did not queue again (the double of Slurm starts those at any time)."""
         self.check()
         attempt = self.attempts.get(run.attempt)
         if attempt is None:
@@ -293,7 +294,8 @@ class Laws:
         if attempt.state in _DONE:
             raise LawBroken("what has ended never begins", f"{run.attempt} is {attempt.state}")
         part = self.world.partition(site.name, run.partition)
-        same = [r for r in site.ground.truth.going_on() if r.partition == run.partition]
+        going_on = [r for r in site.ground.truth.going_on() if r.attempt not in self.were_over]
+        same = [r for r in going_on if r.partition == run.partition]
         lacks = fits(same, part.nodes, part.cores_per_node, part.accelerators_per_node)
         if lacks:
             raise LawBroken("nothing oversubscribed", f"{site.name} runs more {lacks} than it has")
