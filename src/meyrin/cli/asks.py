@@ -140,7 +140,7 @@ The last is for modes with gates: whoever has this key signs the plans (`meyrin 
 def decide(
     session: Session, ask_id: str, grant: bool | None, reason: str, hours: int | None, reviewer: str
 ) -> None:
-    """Grant or refuse an ask, with a reason. For officers; first in, first out."""
+    """Grant or refuse an ask, with a reason. For officers; by the order of its mode."""
     if grant is None:
         raise InvalidInput("what is the answer?", hint="add --grant or --refuse", field="--grant")
     amount_s = None if hours is None else hours * HOUR_S

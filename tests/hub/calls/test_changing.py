@@ -8,6 +8,7 @@ from tests.hub.ledger.fixtures import NOW_MS, new_attempt
 from meyrin.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refused
 from meyrin.domain.ledger import Source
 from meyrin.domain.refusal import Reason, Refusal
+from meyrin.domain.units import LAST_S
 from meyrin.engine.explain import in_words
 from meyrin.hub.calls import changing, paying, tranches
 from meyrin.hub.calls import service as calls
@@ -212,11 +213,20 @@ def test_an_extension_is_asked_for_and_given(room, books):
         room.ask(room.root, "extend", one, end_s=END_S)
 
 
+@pytest.mark.parametrize("end_s", [END_S - 1, LAST_S + 1])
+def test_an_end_that_can_not_be_is_not_kept_for_an_officer(room, end_s):
+    one = room.award()
+    with pytest.raises(InvalidInput, match=r"it lasts until .* and can't until"):
+        room.ask(room.ada, "extend", one, end_s=end_s, amount_s=5)
+    with room.books.database.read() as step:
+        assert changing.listed(step, room.root, None, "", "", 9) == ([], "")
+
+
 def test_a_pause_stops_what_is_new_and_nothing_else(room, books):
     one, attempt = room.award(), new_attempt()
     books.hold([Hold(attempt, one, 40)])
     room.ask(room.ada, "pause", one)
-    again = room.ask(room.root, "pause", one)
+    again = room.ask(room.ada, "pause", one)
     assert again.state == "done"
     no = room.why(10)
     assert no == Refusal(Reason.ALLOCATION_PAUSED, asked="h100", limit="it helps (by ada)")
@@ -233,6 +243,19 @@ def test_what_an_officer_paused_an_officer_resumes(room):
     room.ask(room.root, "pause", one)
     with pytest.raises(NotAllowed, match="paused by the officer root: it helps"):
         room.ask(room.ada, "resume", one)
+    room.ask(room.root, "resume", one)
+    assert room.why(10) == one
+
+
+def test_an_officer_takes_over_the_pause_of_a_lead(room):
+    """Else a lead who was first could end what the officer was told is paused."""
+    one = room.award()
+    room.ask(room.ada, "pause", one)
+    room.ask(room.root, "pause", one)
+    room.ask(room.ada, "pause", one)  # changes nothing any more
+    with pytest.raises(NotAllowed, match="paused by the officer root"):
+        room.ask(room.ada, "resume", one)
+    assert room.why(10).limit == "it helps (by root)"
     room.ask(room.root, "resume", one)
     assert room.why(10) == one
 

@@ -179,6 +179,16 @@ def test_who_came_first_is_decided_first_unless_the_clock_stands(hub: Facility) 
     assert decide(hub, first).status_code == 409  # another one
 
 
+def test_a_ranked_mode_is_decided_in_any_order(hub: Facility) -> None:
+    hub.app.state.modes = tuple(
+        mode.model_copy(update={"order": "ranked"}) for mode in hub.app.state.modes
+    )
+    first = large(hub, "ada", "a")
+    hub.clock.pass_s(60)
+    assert decide(hub, large(hub, "bob", "b")).json()["state"] == "granted"
+    assert decide(hub, first).json()["state"] == "granted"
+
+
 def test_an_officer_may_grant_less(hub: Facility) -> None:
     reply = decide(hub, large(hub, "ada", "a"), amount_s=3600)
     assert reply.status_code == 200, reply.text

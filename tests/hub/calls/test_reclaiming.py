@@ -8,7 +8,7 @@ from tests.hub.calls.test_pace import Watched
 from tests.hub.facility import at_once
 from tests.hub.ledger.fixtures import NOW_MS, new_attempt
 
-from meyrin.domain.errors import Refused
+from meyrin.domain.errors import Conflict, Refused
 from meyrin.domain.pace import WEEK_S
 from meyrin.hub.calls import changing, notices, pace, reclaiming
 from meyrin.hub.calls import service as calls
@@ -150,6 +150,20 @@ def test_an_officer_exempts_before_it_is_announced(room):
     assert room.listed()[0].state == "exempt"
     with pytest.raises(Refused, match="any more"):
         room.ask(room.root, "exempt", one)
+
+
+def test_an_answer_that_comes_too_late_is_not_told_as_done(room, monkeypatch):
+    """The hub's clock took the hours after the officer's step had looked."""
+    one = room.award()
+    room.to(34)
+    with room.books.database.read() as step:
+        before = reclaiming.store.reclaims_of(step, [one])
+    room.to(35)
+    assert room.free(one) == [600]
+    for seen in (before, {}):
+        monkeypatch.setattr(reclaiming.store, "reclaims_of", lambda *_, seen=seen: seen)
+        with room.books.database.write() as step, pytest.raises(Conflict, match="meanwhile"):
+            reclaiming.exempt(step, room.root, one, MODES, "a good one")
 
 
 def test_a_pause_holds_it_up(room):

@@ -157,7 +157,7 @@ def model(tmp_path_factory):
     (folder / "weights.bin").write_bytes(MODEL)
     from meyrin.suites.environment import model_files
 
-    FILES.extend(model_files(folder))
+    FILES[:] = model_files(folder)
     for secret in (SITE_KEY, FALSE_KEY):
         SIGNED[secret] = bundle._sign_weights(folder, secret)
     return folder

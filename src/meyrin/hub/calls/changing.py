@@ -201,6 +201,7 @@ def _check_extension(allocation: Allocation, wanted: Wanted) -> None:
             hint="give a later end",
             field="end_s",
         )
+    service.check_end(allocation, wanted.end_s)
 
 
 def _check_resume(actor: Actor, allocation: Allocation) -> None:
@@ -240,7 +241,8 @@ def _do(step: Step, actor: Actor, wanted: Wanted, modes: Sequence[Mode]) -> None
 
 
 def _pause(step: Step, actor: Actor, wanted: Wanted) -> None:
-    """Paused already, or not paused: no change, so that the first reason stands."""
+    """Paused already, or not paused: no change, so that the first reason stands. But an officer
+    takes over a lead's pause, which the lead could end."""
     values: dict[str, Any] = {
         "paused_ms": step.now_ms,
         "paused_by": actor.name,

@@ -245,7 +245,8 @@ def decide(
         if (row.state == GRANTED) == grant and row.state in (GRANTED, REFUSED):
             return one(step, actor, proposal_id)
         raise Conflict(f"{proposal_id} is {row.state} already", hint="ask anew for another answer")
-    older = store.ahead(step, row)
+    ranked = any(mode.name == row.mode and mode.order == "ranked" for mode in modes)
+    older = None if ranked else store.ahead(step, row)
     if older is not None:
         raise Refused(
             f"{older.id} of {older.project} was first",

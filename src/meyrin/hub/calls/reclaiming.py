@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from meyrin.domain.errors import Conflict
 from meyrin.domain.ledger import Balance
 from meyrin.domain.units import show_hours
 from meyrin.hub.calls import changes_store as store
@@ -225,7 +226,8 @@ def _next(
 def exempt(step: Step, actor: Actor, allocation_id: str, modes: Sequence[Mode], reason: str) -> int:
     """Settle the step that was announced, or the one that comes, without taking anything.
 
-    Returns its number, 0 where none is left. `hub.calls.changing` keeps who answered and why.
+    Returns its number, 0 where none is left; Conflict where it was settled just now.
+    `hub.calls.changing` keeps who answered and why.
     """
     each = service.allocation(step, allocation_id)
     rules = next((_rules(mode) for mode in modes if mode.name == each.mode), ())
@@ -233,12 +235,18 @@ def exempt(step: Step, actor: Actor, allocation_id: str, modes: Sequence[Mode], 
     for number, rule in enumerate(rules, start=1):
         row = known.get((allocation_id, number))
         if row is None:
-            _keep(step, each, number, rule, EXEMPT, rule.at_s(each), reason)
-            return number
-        if row.state == ANNOUNCED:
+            kept = _keep(step, each, number, rule, EXEMPT, rule.at_s(each), reason)
+        elif row.state == ANNOUNCED:
             said = {"decided_ms": step.now_ms, "decided_by": actor.name, "reason": reason}
-            store.settle_reclaim(step, allocation_id, number, state=EXEMPT, **said)
-            return number
+            kept = store.settle_reclaim(step, allocation_id, number, state=EXEMPT, **said)
+        else:
+            continue
+        if not kept:  # by the hub's clock, which may have taken the hours
+            raise Conflict(
+                f"step {number} of {allocation_id} was settled meanwhile",
+                hint="`meyrin project reclaim --dry-run` says how",
+            )
+        return number
     return 0
 
 

@@ -166,13 +166,7 @@ def extend(
             hint="award a new one",
             refusals=(Refusal(Reason.ALLOCATION_ENDED, limit=found.over_s),),
         )
-    until_s = found.end_s if end_s is None else end_s
-    if until_s < found.end_s or until_s > LAST_S:
-        raise InvalidInput(
-            f"it lasts until {show_moment(found.end_s)}, and can't until {show_moment(until_s)}",
-            hint=f"give a later end, until {show_moment(LAST_S)}",
-            field="end_s",
-        )
+    check_end(found, end_s)
     if amount_s:
         ledger.grant(step, allocation_id, amount_s, reason, source)
     if not store.extend(step, allocation_id, end_s, amount_s):
@@ -274,6 +268,16 @@ def check_new(charged_type: str, amount_s: int, start_s: int, end_s: int) -> Non
         raise InvalidInput(
             f"an allocation can't last from {show_moment(start_s)} to {show_moment(end_s)}",
             hint=f"the end after the start, until {show_moment(LAST_S)}",
+            field="end_s",
+        )
+
+
+def check_end(found: Allocation, end_s: int | None) -> None:
+    """Raise InvalidInput for an end that an extension can't give; None leaves it as it is."""
+    if end_s is not None and not found.end_s <= end_s <= LAST_S:
+        raise InvalidInput(
+            f"it lasts until {show_moment(found.end_s)}, and can't until {show_moment(end_s)}",
+            hint=f"give a later end, until {show_moment(LAST_S)}",
             field="end_s",
         )
 

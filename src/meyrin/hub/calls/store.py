@@ -254,10 +254,13 @@ def watch_again(step: Step, allocation_ids: Collection[str]) -> None:
 
 
 def set_pause(step: Step, allocation_id: str, values: dict[str, Any]) -> bool:
-    """Pause what runs, or end a pause (all values None); False where that changes nothing."""
+    """Pause what runs, or end a pause (all values None); False where that changes nothing. An
+    officer's pause takes the place of a lead's."""
     a = allocations.c
     pausing = values["paused_ms"] is not None
-    now = a.paused_ms.is_(None) if pausing else a.paused_ms.is_not(None)
+    now: sa.ColumnElement[bool] = a.paused_ms.is_(None) if pausing else a.paused_ms.is_not(None)
+    if values["paused_officer"]:
+        now = sa.or_(now, a.paused_officer.is_(False))
     changing = sa.update(allocations).where(a.id == allocation_id, now).values(**values)
     return step.change(changing) == 1
 

@@ -26,6 +26,7 @@ from meyrin.domain.errors import (
     Refused,
 )
 from meyrin.domain.tranche import Action
+from meyrin.domain.units import show_count
 from meyrin.hub.calls import tranches
 from meyrin.hub.evaluations import receipts, store, trust
 from meyrin.hub.identity import service as identity
@@ -256,8 +257,9 @@ def decide(
 ) -> KeptDecision:
     """Decide on these runs by this plan, once, and let the next tranche follow.
 
-    The same question again gets the same answer. Raises Refused when the level is spent, and
-    Conflict when another decision came between.
+    The same question again gets the same answer. Raises Refused when the level is spent or a run
+    ended later than now, InvalidInput for a run that no claim is about, and Conflict when another
+    decision came between.
     """
     from meyrin.suites.gate.decide import decide as decided  # noqa: PLC0415 - numpy and scipy
 
@@ -284,10 +286,12 @@ def decide(
         now_ms = step.now_ms
     contents = [receipts.content(blobs, rows[digest].bundle) for digest in wanted]
     facts = [_facts(raw) for raw in contents]
+    _refuse_to_come(facts, now_ms)
     with database.read() as step:
         receipts.refuse_own_suites(step, contents)
     made = decided(kept.signed, facts, before_us, now_ms)
     _refuse_spent(made)
+    _refuse_beside(made, wanted)
     with database.write() as step:
         return _keep(step, actor, owner, made, kept.signed, asked, wanted)
 
@@ -314,6 +318,29 @@ def _refuse_spent(made: Decision) -> None:
     for problem in made.problems:
         if problem.code == "level_spent":
             raise Refused(problem.says, hint="a new gate, on items that nobody has seen")
+
+
+def _refuse_to_come(facts: Sequence[Facts], now_ms: int) -> None:
+    """A site's clock may be ahead of ours: what waits a moment is not decided upon for ever."""
+    ended_ms = max((each.run.ended_ms for each in facts), default=0)
+    if ended_ms > now_ms:
+        raise Refused(
+            "a run ended later than now by its site's clock, which is ahead of this hub's",
+            hint=f"ask again in {show_count(-(-(ended_ms - now_ms) // 1000), 'second')}",
+        )
+
+
+def _refuse_beside(made: Decision, wanted: Sequence[str]) -> None:
+    """The same evidence with something beside it would be another question, and count again."""
+    used = {each.digest for each in made.exhibits}
+    beside = [digest for digest in wanted if digest not in used]
+    if beside and not made.problems:
+        raise InvalidInput(
+            f"no claim of the plan is about run {beside[0][:12]}",
+            hint="name only the runs that the plan asks for",
+            field="runs",
+            value=beside[0],
+        )
 
 
 def _keep(
