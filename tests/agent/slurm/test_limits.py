@@ -364,6 +364,16 @@ def test_it_counts_against_no_share_of_removals():
     assert found == [("revoked", "u-bob is not in m_lab")]
 
 
+def test_who_left_stays_in_an_account_of_the_sites_own():
+    """It is not below ours, whatever project the settings map to it; its operators see to it."""
+    own = {**ROOT, "cl01": Seen("root", frozenset({"agent", "u-ada", "u-bob"}))}
+    for projects in ([project("lab", "ada")], [project("lab", "ada", "bob")], []):
+        cluster = Cluster(own)
+        (found,) = said(cluster, [gone("bob")], projects, mapped={"lab": "cl01"})
+        words = "u-bob is in cl01, which is not below meyrin: not ours to change"
+        assert (found, cluster.done) == (("unkept", words), [])
+
+
 def test_what_can_not_be_confirmed_is_not():
     """Only looking, an accounting that refuses, a person without a user, and one who came back."""
     stays = [project("lab", "ada")]
