@@ -235,6 +235,24 @@ def test_a_balance_that_ends_counts_as_taking_away():
     assert {line.outcome for line in none.lines} == {"later"}
 
 
+def test_use_that_decays_keeps_no_removal_and_no_other_cut_waiting():
+    """Limits of balances that ended follow it down in each pass, of which one has room."""
+    used = {GPU: 10_000}
+    cluster = Cluster(
+        {**ROOT, "m_lab": Seen("meyrin", frozenset({"agent", "u-ada", "u-bob"}), used, used),
+         "m_sea": Seen("meyrin", frozenset({"agent"}), used, used)}
+    )  # fmt: skip
+    ended = [project("lab", "ada", h100=0), project("sea", h100=0)]
+    for _ in range(6):
+        used = {GPU: used[GPU] - 5}
+        for name in ("m_lab", "m_sea"):
+            cluster.seen[name] = replace(cluster.seen[name], used_min=used)
+        keep(cluster).once(ended)
+    assert cluster.seen["m_lab"].users == {"agent", "u-ada"}
+    left = {name: cluster.seen[name].limits_min[GPU] - used[GPU] for name in ("m_lab", "m_sea")}
+    assert max(left.values()) <= 10, left
+
+
 def test_who_comes_back_is_let_in_again():
     cluster = Cluster({**ROOT, "m_lab": Seen("meyrin", frozenset({"agent"}), {GPU: 60}, {}, True)})
     done = keep(cluster).once([project("lab")])

@@ -162,7 +162,7 @@ class Reconciler:
                 line = self._do(change, seen)
                 room -= change.takes_away and line.outcome == "done"
                 lines.append(line)
-            if changes and stage is not Stage.REMOVALS:
+            if changes and stage is not Stage.OPENING:
                 seen = self._accounts.look()
         told = [each for each in lines if each.outcome != "done"]
         log.info("limits.pass", mended=len(lines) - len(told), left=len(told))
