@@ -12,7 +12,7 @@ from tests.agent.scripted import StoryHub
 from meyrin.agent.config import AgentConfig
 from meyrin.agent.journal import Item
 from meyrin.agent.left import matches
-from meyrin.agent.prepare import clear_away, folder_of, own_folder
+from meyrin.agent.prepare import clear_away, folder_of, own_folder, stderr_file
 from meyrin.agent.results import bring_back
 from meyrin.domain.errors import InvalidInput, NotFound, NotLoggedIn, StorageFull, Unreachable
 from meyrin.domain.job import JobRequest
@@ -231,6 +231,17 @@ def test_a_link_in_the_place_of_the_jobs_folder_brings_nothing_back(tmp_path, se
     assert put.is_symlink() == bool(place)
     assert (put.resolve() / folder.name if place else secret).exists()
     assert list(tmp_path.rglob("credential"))
+
+
+def test_a_folder_in_the_place_of_its_output_keeps_nothing_of_others(tmp_path):
+    _, job = item("a.txt")
+    config = AgentConfig(hub="http://hub", credential_file="c", dir=tmp_path / "agent")
+    folder_of(config, job).path.mkdir(parents=True)
+    put = stderr_file(config, job.work.attempt)
+    put.mkdir(parents=True)
+    clear_away(config, job)
+    assert put.exists()
+    assert not folder_of(config, job).path.exists()
 
 
 @pytest.mark.parametrize("place", ["agent", "agent/work"])

@@ -7,6 +7,7 @@ import pytest
 
 from meyrin.agent.hub import Hub
 from meyrin.client.connection import Connection
+from meyrin.domain.errors import Failed
 from meyrin.wire.agents import JoinBody, LeaseBody
 
 
@@ -36,3 +37,15 @@ def test_an_enrolment_is_taken_for_the_site_that_was_named():
     assert Hub(connection, "").join("myr_enrol", "0" * 64, "alps").site == "alps"
     connection.close()
     assert said == [JoinBody(enrolment="myr_enrol", digest="0" * 64, site="alps")]
+
+
+def test_limits_are_read_as_every_answer_is():
+    """A newer hub says more, and a page of something in between is a failure that time can mend."""
+    answers = [{"at_ms": 1, "projects": [], "more": 1}, "log in to the network"]
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=answers.pop(0)))
+    connection = Connection("http://hub.test", "secret", transport=transport)
+    hub = Hub(connection, "a.1")
+    assert hub.limits().projects == []
+    with pytest.raises(Failed, match="LimitsReply"):
+        hub.limits()
+    connection.close()

@@ -139,6 +139,30 @@ def test_a_signal_has_the_site_looked_at_too(tmp_path, file):
     site.close()
 
 
+def test_settings_hold_where_the_batch_system_is_away_right_after_it_took_them(tmp_path, file):
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.watched = Watched(file)
+    agent.hello()
+    described, away = site.batch.partitions, [Unreachable("no controller")]
+
+    def partitions():
+        if away:
+            raise away.pop()
+        return described()
+
+    site.batch.partitions, site.batch.use = partitions, lambda _: None
+    site.batch.wrong = lambda _: {}
+    edit(file, TEXT.replace("= 1", "= 7"))
+    with pytest.raises(Unreachable):
+        agent.settings_once()
+    assert agent.config.rules.max_jobs_at_once == agent.door.config.rules.max_jobs_at_once == 7
+    site.batch.partitions = lambda: away.append(1) or described()
+    agent.settings_once()
+    assert away == [1], "it is asked again at once what it has"
+    site.close()
+
+
 def test_an_offer_that_is_edited_and_one_that_is_not_lent_are_told(tmp_path, file):
     site = Site(tmp_path / "site")
     agent = site.agent()

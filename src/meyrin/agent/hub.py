@@ -148,7 +148,7 @@ class Hub:
     def limits(self) -> LimitsReply:
         """What the site's own accounts and limits should be, now."""
         answer = self.connection.call("GET", "/agent/limits", repeatable=True)
-        return LimitsReply.model_validate_json(answer.content)
+        return read(LimitsReply, answer.content)
 
     def drift(
         self, mode: Literal["report", "apply"], words: str, lines: Sequence[DriftLine], at_ms: int

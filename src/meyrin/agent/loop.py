@@ -134,14 +134,15 @@ class Agent:
         """Read changed settings (a bad edit keeps the ones before), and look what the site has."""
         found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
-            if isinstance(self.batch, TakesSettings):
-                self.batch.use(found)
-                self.announcer.look()
             before, self.config = self.config, found
             self.door.config = found
             self.keeper = self.keeper_of(found)
             self._limits.set()
             self._queue.set()
+            if isinstance(self.batch, TakesSettings):
+                self.batch.use(found)
+                self.announcer.look_at_once()  # one that gives no answer now is asked again
+                self.announcer.look_if_due()
             if self.site:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
             if found.offer != before.offer:

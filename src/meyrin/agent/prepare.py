@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -148,7 +149,8 @@ def clear_away(config: AgentConfig, item: Item) -> None:
             command = ["rm", "-rf", "--", str(folder)]
             subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
     if unnamed(item.request):
-        stderr_file(config, item.work.attempt).unlink(missing_ok=True)
+        with suppress(OSError):  # its job may have put a folder there
+            stderr_file(config, item.work.attempt).unlink(missing_ok=True)
 
 
 def _stderr(config: AgentConfig, item: Item, workdir: str) -> str | None:

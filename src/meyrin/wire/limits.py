@@ -44,7 +44,8 @@ class LimitsReply(Body):
 class Revoked(Body):
     """What the site found of a departure. `revoked`: their user was in the project's account or
     could have been, and is not now; `no-user`: they have no user here; `unkept`: the agent does
-    not keep the site's accounts; `failed`: their user is still there, `words` say why."""
+    not keep the site's accounts, or not this one; `failed`: their user is still there, `words` say
+    why."""
 
     departure: str
     outcome: Literal["revoked", "no-user", "unkept", "failed"]

@@ -235,6 +235,24 @@ def test_a_balance_that_ends_counts_as_taking_away():
     assert {line.outcome for line in none.lines} == {"later"}
 
 
+def test_use_that_decays_keeps_no_removal_and_no_other_cut_waiting():
+    """Limits of balances that ended follow it down in each pass, of which one has room."""
+    used = {GPU: 10_000}
+    cluster = Cluster(
+        {**ROOT, "m_lab": Seen("meyrin", frozenset({"agent", "u-ada", "u-bob"}), used, used),
+         "m_sea": Seen("meyrin", frozenset({"agent"}), used, used)}
+    )  # fmt: skip
+    ended = [project("lab", "ada", h100=0), project("sea", h100=0)]
+    for _ in range(6):
+        used = {GPU: used[GPU] - 5}
+        for name in ("m_lab", "m_sea"):
+            cluster.seen[name] = replace(cluster.seen[name], used_min=used)
+        keep(cluster).once(ended)
+    assert cluster.seen["m_lab"].users == {"agent", "u-ada"}
+    left = {name: cluster.seen[name].limits_min[GPU] - used[GPU] for name in ("m_lab", "m_sea")}
+    assert max(left.values()) <= 10, left
+
+
 def test_who_comes_back_is_let_in_again():
     cluster = Cluster({**ROOT, "m_lab": Seen("meyrin", frozenset({"agent"}), {GPU: 60}, {}, True)})
     done = keep(cluster).once([project("lab")])
@@ -362,6 +380,16 @@ def test_it_counts_against_no_share_of_removals():
     cluster = with_two()
     found = said(cluster, [gone("bob")], [project("lab", "ada")], most_removed_percent=0)
     assert found == [("revoked", "u-bob is not in m_lab")]
+
+
+def test_who_left_stays_in_an_account_of_the_sites_own():
+    """It is not below ours, whatever project the settings map to it; its operators see to it."""
+    own = {**ROOT, "cl01": Seen("root", frozenset({"agent", "u-ada", "u-bob"}))}
+    for projects in ([project("lab", "ada")], [project("lab", "ada", "bob")], []):
+        cluster = Cluster(own)
+        (found,) = said(cluster, [gone("bob")], projects, mapped={"lab": "cl01"})
+        words = "u-bob is in cl01, which is not below meyrin: not ours to change"
+        assert (found, cluster.done) == (("unkept", words), [])
 
 
 def test_what_can_not_be_confirmed_is_not():

@@ -7,6 +7,7 @@ parent account. A look that comes back empty is no look: it raises.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from meyrin.domain.errors import Failed, Unreachable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 _CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
+_AT_ONCE = 1000  # accounts in one command: a longer word is none that Linux starts
 _FIELDS = "Account,User,ParentName,GrpTRESMins,GrpSubmit,Partition"
 _NOTHING_NEW = ("nothing new added", "nothing modified", "nothing deleted")
 
@@ -70,11 +72,15 @@ class CommandAccounts:
         if not any(row[0] == "root" for row in rows):
             raise Unreachable("sacctmgr shows no account of this cluster, not even root")
         heads = [row for row in rows if not row[1]]
+        users: defaultdict[str, set[str]] = defaultdict(set)
+        for account, user, *_ in rows:
+            if user:
+                users[account].add(user)
         used = self._used([row[0] for row in heads])
         return {
             row[0]: Seen(
                 parent=row[2],
-                users=frozenset(each[1] for each in rows if each[0] == row[0] and each[1]),
+                users=frozenset(users[row[0]]),
                 limits_min=_minutes(row[3]),
                 used_min=used.get(row[0], {}),
                 closed=row[4] == "0",
@@ -84,15 +90,19 @@ class CommandAccounts:
 
     def _used(self, accounts: Sequence[str]) -> dict[str, dict[str, int]]:
         """Minutes that count against the limits, decayed as Slurm decays them."""
-        rows = self._rows(
-            "sshare",
-            ["--noheader", "--parsable2", f"--accounts={','.join(accounts)}",
-             "--format=Account,User,GrpTRESRaw"],
-            3,
-        )  # fmt: skip
-        found = {row[0].strip(): _minutes(row[2]) for row in rows if not row[1].strip()}
-        if "root" not in found:
-            raise Unreachable("sshare shows no use of this cluster")
+        found: dict[str, dict[str, int]] = {}
+        for first in range(0, len(accounts), _AT_ONCE):
+            asked = ",".join({"root": 0} | dict.fromkeys(accounts[first : first + _AT_ONCE]))
+            rows = self._rows(
+                "sshare",
+                ["--noheader", "--parsable2", f"--accounts={asked}",
+                 "--format=Account,User,GrpTRESRaw"],
+                3,
+            )  # fmt: skip
+            part = {row[0].strip(): _minutes(row[2]) for row in rows if not row[1].strip()}
+            if "root" not in part:
+                raise Unreachable("sshare shows no use of this cluster")
+            found |= part
         return found
 
     def resources(self) -> frozenset[str]:

@@ -4,7 +4,8 @@ Pure: it compares two pictures. Only accounts below one parent of ours are touch
 comes before its users, its users before its limits, and it is closed until it has both, so that
 nothing runs that nothing limits; each step stands on what was really seen. What would be taken
 away (a user removed, an account closed, a limit cut to nothing or nearly) is counted, and no
-pass takes away more than a set share.
+pass takes away more than a set share. What goes for good comes before cuts, and the largest cut
+first: where Slurm lets use decay, a balance that ended is cut again in each pass.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ class Stage(IntEnum):
 
     ACCOUNTS = 0
     USERS = 1
-    LIMITS = 2
-    OPENING = 3
-    REMOVALS = 4
+    REMOVALS = 2
+    LIMITS = 3
+    OPENING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference and how to mend it. `takes_away`: counted against the share. `waits`: for
-    what it can't be mended yet."""
+    """One difference and how to mend it. `takes_away`: counted against the share. `cut_min`:
+    the most that a limit loses. `waits`: for what it can't be mended yet."""
 
     stage: Stage
     kind: str
@@ -65,6 +66,7 @@ class Change:
     wanted: str = ""
     found: str = ""
     takes_away: bool = False
+    cut_min: int = 0
     waits: str = ""
 
 
@@ -98,7 +100,7 @@ def differences(
             limits = _limits(asked[name], there, manner)
             found += limits + _opening(asked[name], there, limits)
     found += _surplus(asked, seen, manner)
-    return tuple(sorted(found, key=lambda each: each.stage))
+    return tuple(sorted(found, key=lambda each: (each.stage, -each.cut_min)))
 
 
 def most_removals(seen: Mapping[str, Seen], manner: Manner) -> int:
@@ -121,7 +123,7 @@ def _missing_users(wanted: Wanted, there: Seen) -> list[Change]:
 def _limits(wanted: Wanted, there: Seen, manner: Manner) -> list[Change]:
     found = []
     off: dict[str, int] = {}
-    takes_away = False
+    takes_away, cut_min = False, 0
     for tres in sorted(set(wanted.left_s) | set(there.limits_min)):
         if tres not in wanted.left_s:
             continue  # a limit of the site's own
@@ -131,12 +133,13 @@ def _limits(wanted: Wanted, there: Seen, manner: Manner) -> list[Change]:
             off[tres] = target
             used = there.used_min.get(tres, 0)
             takes_away |= _cuts(wanted.left_s[tres], None if now is None else now - used)
+            cut_min = max(cut_min, 0 if now is None else now - target)
     if off:
         before = {name: there.limits_min[name] for name in off if name in there.limits_min}
         found.append(
             Change(
                 Stage.LIMITS, "limit", wanted.account, limits_min=off, wanted=in_words(off),
-                found=in_words(before) or "none", takes_away=takes_away,
+                found=in_words(before) or "none", takes_away=takes_away, cut_min=cut_min,
             )
         )  # fmt: skip
     return found

@@ -70,7 +70,8 @@ class Reconciler:
     ) -> tuple[Revoked, ...]:
         """As the seam says. It only looks where the settings let it do no more, and where the hub
         names nobody who stays and not the project either: they may be in another one that shares
-        the account. A project that is named without people is one where nobody stays."""
+        the account. A project that is named without people is one where nobody stays. Accounts
+        that stand elsewhere are the site's own, and are left to it."""
         stay = {
             account: {user.lower() for user in users}
             for account, users in self._users(projects).items()
@@ -82,7 +83,7 @@ class Reconciler:
         for each in left:
             account, user = self._place(each)
             there = _spelt(seen, account, user)
-            if not there or self._stays(there, account, stay):
+            if not there or self._foreign(seen[account]) or self._stays(there, account, stay):
                 continue
             if self._config.mode == "report":
                 troubles[each.departure] = "limits.mode is report: nothing is changed here"
@@ -113,12 +114,19 @@ class Reconciler:
             outcome, words = "no-user", "they have no user at this site"
         elif not _spelt(seen, account, user):
             outcome, words = "revoked", f"{user} is not in {account}"
+        elif why := self._foreign(seen[account]):
+            outcome, words = "unkept", f"{user} is in {account}, which is {why}"
         elif self._stays(user, account, stay):
             outcome, words = "failed", f"{user} is in {account} for another reason, and stays"
         else:
             outcome, words = "failed", troubles.get(each.departure) or f"{user} is in {account}"
         said = {"departure": each.departure, "outcome": outcome, "words": words[:300]}
         return Revoked.model_validate(said)
+
+    def _foreign(self, there: Seen) -> str:
+        """Why an account is not ours to change; empty: it is."""
+        parent = self._manner.parent
+        return "" if there.parent == parent else f"not below {parent}: not ours to change"
 
     def _stays(self, user: str, account: str, stay: Mapping[str, set[str]]) -> bool:
         """Whether they may use it for another reason; where the hub names no project that does,
@@ -154,7 +162,7 @@ class Reconciler:
                 line = self._do(change, seen)
                 room -= change.takes_away and line.outcome == "done"
                 lines.append(line)
-            if changes and stage is not Stage.REMOVALS:
+            if changes and stage is not Stage.OPENING:
                 seen = self._accounts.look()
         told = [each for each in lines if each.outcome != "done"]
         log.info("limits.pass", mended=len(lines) - len(told), left=len(told))
@@ -163,7 +171,7 @@ class Reconciler:
     def _do(self, change: Change, seen: Mapping[str, Seen]) -> DriftLine:
         """Mend one thing, if what it stands on is there."""
         if change.kind == "foreign":
-            return _line(change, "reported", f"not below {self._manner.parent}: not ours to change")
+            return _line(change, "reported", self._foreign(seen[change.account]))
         if change.stage is not Stage.ACCOUNTS and change.account not in seen:
             return _line(change, "later", "its account is not there yet")
         if change.waits:
