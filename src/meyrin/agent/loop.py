@@ -132,8 +132,7 @@ class Agent:
 
     def settings_once(self) -> None:
         """Read changed settings (a bad edit keeps the ones before), and look what the site has. The
-        hub hears at once of what is other by that."""
-        before_said = self._saying()
+        hub hears at once where that is other than before."""
         found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
             if isinstance(self.batch, TakesSettings):
@@ -148,8 +147,9 @@ class Agent:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
             if found.offer != before.offer:
                 offers.tell(self.hub.who, found.offer)
+        had = self.announcer.known
         self.announcer.look_if_due()
-        if found is None and self.site and self._saying() != before_said:
+        if self.site and self.announcer.known != had:
             self.lease_once(0.0)
 
     def _wrong(self, new: AgentConfig) -> str:
