@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from meyrin.agent import quiet
+from meyrin.agent.config import Rules
+from meyrin.agent.rules import closed
 from meyrin.domain.errors import InvalidInput
 
 HOUR = 3600
@@ -78,3 +80,11 @@ def test_what_can_not_be_read_is_named(word):
 def test_a_time_zone_that_is_none(zone):
     with pytest.raises(InvalidInput, match="no time zone"):
         quiet.check([], zone)
+
+
+def test_quiet_hours_that_never_end_name_no_hour():
+    now_s = int(datetime(2027, 1, 4, 9, 0, tzinfo=UTC).timestamp())
+    said = closed(Rules(quiet_hours=("00:00-24:00",)), now_s)
+    assert said == "quiet hours that never end, by the site's settings"
+    said = closed(Rules(quiet_hours=("Mon 08:00-18:00",)), now_s)
+    assert said == "quiet hours until Mon 18:00 (UTC)"

@@ -163,6 +163,44 @@ def test_settings_hold_where_the_batch_system_is_away_right_after_it_took_them(t
     site.close()
 
 
+def test_a_job_for_which_its_partition_became_too_small_is_refused_and_does_not_fail(tmp_path):
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.hello()
+    had = site.batch.partitions()[0]
+    less = replace(had, max_walltime_s=300)
+    site.batch.partitions = lambda: (less,)
+    agent.read_settings()
+    heard = len(site.hub.heard)
+    agent.settings_once()
+    assert [told[0] for told in site.hub.heard[heard:]] == [[less]], "the hub hears of it at once"
+    work = site.hub.add()
+    site.cycle(agent)
+    (said,) = site.hub.reports[work.attempt]
+    assert (said.phase, said.for_now, bool(said.rules_mark)) == ("refused", False, True)
+    assert said.why == f"asks 600 s of wall time, {had.name} gives 300"
+    assert not site.batch.submits
+    site.close()
+
+
+def test_what_an_earlier_start_took_is_not_given_back_for_its_partition(tmp_path):
+    """It may run already."""
+    site = Site(tmp_path / "site")
+    agent = site.agent()
+    agent.hello()
+    work = site.hub.add()
+    agent._hand_over = lambda _: None
+    agent.lease_once(0)
+    less = replace(site.batch.partitions()[0], max_walltime_s=300)
+    site.batch.partitions = lambda: (less,)
+    agent = site.agent()
+    agent.hello()
+    site.cycle(agent)
+    assert "refused" not in {said.phase for said in site.hub.reports[work.attempt]}
+    assert site.batch.submits[work.attempt] == 1
+    site.close()
+
+
 def test_an_offer_that_is_edited_and_one_that_is_not_lent_are_told(tmp_path, file):
     site = Site(tmp_path / "site")
     agent = site.agent()

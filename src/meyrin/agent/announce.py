@@ -9,7 +9,7 @@ import structlog
 
 from meyrin import __version__
 from meyrin.agent import check
-from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent, MayRefuse
+from meyrin.agent.batch import BatchSystem, HasShortages, MayBeSilent, MayRefuse, Start, unfit
 from meyrin.agent.config import AgentConfig, Offer, Rules
 from meyrin.agent.offers import first_second
 from meyrin.agent.rules import in_words
@@ -112,6 +112,12 @@ class Announcer:
         if self._looked_ms is None or any(one.name == partition for one in self._partitions):
             return ""
         return f"there is no partition {partition} at the site now"
+
+    def outgrown(self, start: Start) -> str:
+        """Why its partition can't run it any more, as that is smaller, or gives less, than the hub
+        knew; empty: it can, as far as is known."""
+        known = (one for one in self._partitions if one.name == start.partition)
+        return next((unfit(start, one) for one in known), "")
 
     def _named_in_vain(self, config: AgentConfig) -> str:
         """What the settings name that is not there: its jobs stay away, so the operator is told."""

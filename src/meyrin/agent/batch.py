@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from meyrin.domain.job import WarnSignal
 from meyrin.domain.site import Partition
-from meyrin.domain.units import NodeShape
+from meyrin.domain.units import NodeShape, show_count
 
 if TYPE_CHECKING:
     from meyrin.agent.config import AgentConfig
@@ -56,6 +56,30 @@ class Start:
     cores_per_task: int = 0
     exclusive: bool = False
     again: bool = False
+
+
+def unfit(start: Start, part: Partition) -> str:
+    """Why no node of the partition can ever run it; empty when one can."""
+    most = min(part.nodes, part.max_nodes_per_job or part.nodes)
+    if start.nodes > most:
+        return f"asks {show_count(start.nodes, 'node')}, {part.name} gives {most} to a job"
+    if part.max_walltime_s is not None and start.walltime_s > part.max_walltime_s:
+        return f"asks {start.walltime_s} s of wall time, {part.name} gives {part.max_walltime_s}"
+    if start.asked.fits_in(part.node):
+        return ""
+    asked = start.asked
+    for words, wants, has in (
+        (show_count(asked.cores, "core"), asked.cores, part.cores_per_node),
+        (f"{asked.memory_mb:,} MiB of memory", asked.memory_mb, part.memory_mb_per_node),
+        (
+            show_count(asked.accelerators, "accelerator"),
+            asked.accelerators,
+            part.accelerators_per_node,
+        ),
+    ):
+        if wants > has:
+            return f"asks {words} of a node, {part.name} has {has:,}"
+    return ""
 
 
 class Phase(StrEnum):

@@ -131,7 +131,8 @@ class Agent:
         return self.announcer.saying(self.config, self.door.mark(), file, self.door.trouble())
 
     def settings_once(self) -> None:
-        """Read changed settings (a bad edit keeps the ones before), and look what the site has."""
+        """Read changed settings (a bad edit keeps the ones before), and look what the site has. The
+        hub hears at once where that is other than before."""
         found = self.watched.look(self.config, self._wrong) if self.watched else None
         if found is not None:
             before, self.config = self.config, found
@@ -147,7 +148,10 @@ class Agent:
                 self.lease_once(0.0)  # the hub hears of it now: another call may wait there
             if found.offer != before.offer:
                 offers.tell(self.hub.who, found.offer)
+        had = self.announcer.known
         self.announcer.look_if_due()
+        if self.site and self.announcer.known != had:
+            self.lease_once(0.0)
 
     def _wrong(self, new: AgentConfig) -> str:
         self.keeper_of(new)
@@ -265,8 +269,7 @@ class Agent:
             known = {"why": verdict.why, "for_now": later, "rules_mark": mark}
             return self._report(attempt, "refused", **known)
         try:
-            start = start_of(self.config, self.site, item, self.hub.fetch_input)
-            return replace(start, again=attempt in self._before)
+            return self._start_if_it_fits(item, mark)
         except Unreachable:
             log.info("agent.inputs_wait", attempt=attempt)
             return self._report(attempt, "held", why="its inputs could not be fetched yet")
@@ -277,6 +280,19 @@ class Agent:
             self.door.left([attempt])
             why = f"its folder could not be made ready: {error}"
             return self._report(attempt, "ended", end="not_started", why=why)
+
+    def _start_if_it_fits(self, item: Item, mark: str) -> Start | Report:
+        """Its start, or a no where its partition has become too small for it. What an earlier
+        start took is not given back: it may run."""
+        attempt = item.work.attempt
+        start = start_of(self.config, self.site, item, self.hub.fetch_input)
+        if attempt in self._before:
+            return replace(start, again=True)
+        no = self.announcer.outgrown(start)
+        if not no:
+            return start
+        self.door.left([attempt])
+        return self._report(attempt, "refused", why=no, rules_mark=mark)
 
     def _report(self, attempt: str, phase: str, **known: object) -> Report:
         whose = {"attempt": attempt, "epoch": self._items[attempt].work.epoch}

@@ -39,7 +39,8 @@ def over_at_s(words: Sequence[str], time_zone: str, now_s: int) -> int | None:
     return _over_at_s(tuple(words), time_zone, now_s - now_s % 60) if words else None
 
 
-def never_over(words: Sequence[str]) -> bool:
+@lru_cache(maxsize=8)
+def never_over(words: tuple[str, ...]) -> bool:
     """Whether they leave no minute of the week."""
     quiet = {
         (day * _MINUTES + minute) % (7 * _MINUTES)

@@ -45,6 +45,8 @@ def closed(rules: Rules, now_s: int) -> str:
     if rules.drained:
         return rules.drained
     end = quiet.over_at_s(rules.quiet_hours, rules.time_zone, now_s)
+    if end is not None and quiet.never_over(rules.quiet_hours):
+        return "quiet hours that never end, by the site's settings"
     if end is not None:
         there = datetime.fromtimestamp(end, UTC).astimezone(ZoneInfo(rules.time_zone))
         return f"quiet hours until {there:%a %H:%M} ({rules.time_zone})"

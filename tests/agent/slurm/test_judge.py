@@ -67,6 +67,18 @@ def test_a_job_that_stands_still_has_begun_and_says_so(word):
     assert live(seen, row("RUNNING", start_s=100)) == live(RUNNING, row("RUNNING", start_s=100))
 
 
+def test_a_launch_that_its_node_refused_has_no_exit_code_of_the_script():
+    """Seen on 22.05: a controller that was killed forgot a run, its node killed it, and the next
+    launch is FAILED 1:0 by "Job credential revoked"."""
+    again = acct("FAILED", start_s=226, end_s=226, exit_code=1, signal=None)
+    job = ending(RUNNING, Witnesses(accounting=(again,), runs=(Run(0, "7", 100),)))
+    assert (job.end, job.exit_code, job.usage.elapsed_s) == ("lost", None, 0)
+    assert job.why == "how it ended was not recorded"
+    its_own = replace(again, start_s=100, end_s=100)
+    job = ending(RUNNING, Witnesses(accounting=(its_own,), runs=(Run(0, "7", 100),)))
+    assert (job.end, job.exit_code) == ("exit", 1)
+
+
 def test_a_copy_that_failed_in_the_second_in_which_the_run_began_is_no_end_of_it():
     """The queue tells no exit code, and accounting tells nothing."""
     copy = row("FAILED", start_s=100, end_s=100)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from types import MappingProxyType
 
-from meyrin.agent.batch import Start
+from meyrin.agent.batch import Start, unfit
 from meyrin.agent.config import AgentConfig, SlurmPartition
 from meyrin.agent.slurm.transport import (
     AccountingRow,
@@ -26,7 +26,6 @@ from meyrin.agent.slurm.transport import (
 )
 from meyrin.domain.job import WarnSignal
 from meyrin.domain.site import LONGEST_FEATURE, MOST_FEATURES, Partition
-from meyrin.domain.units import show_count
 
 PREFIX = "meyrin-"
 _MOST_NAMED = 3  # nodes in one line
@@ -152,27 +151,7 @@ def objection(start: Start, places: Mapping[str, Place]) -> str:
     place = places.get(start.partition)
     if place is None:
         return f"there is no partition {start.partition}"
-    part = place.partition
-    most = min(part.nodes, part.max_nodes_per_job or part.nodes)
-    if start.nodes > most:
-        return f"asks {show_count(start.nodes, 'node')}, {part.name} gives {most} to a job"
-    if part.max_walltime_s is not None and start.walltime_s > part.max_walltime_s:
-        return f"asks {start.walltime_s} s of wall time, {part.name} gives {part.max_walltime_s}"
-    if start.asked.fits_in(part.node):
-        return ""
-    asked = start.asked
-    for words, wants, has in (
-        (show_count(asked.cores, "core"), asked.cores, part.cores_per_node),
-        (f"{asked.memory_mb:,} MiB of memory", asked.memory_mb, part.memory_mb_per_node),
-        (
-            show_count(asked.accelerators, "accelerator"),
-            asked.accelerators,
-            part.accelerators_per_node,
-        ),
-    ):
-        if wants > has:
-            return f"asks {words} of a node, {part.name} has {has:,}"
-    return ""
+    return unfit(start, place.partition)
 
 
 def named(

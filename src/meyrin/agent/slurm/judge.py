@@ -328,7 +328,8 @@ def _code(
         code, signal = rows[-1].exit_code, rows[-1].signal
         # of what it ended itself Slurm may say 0:0: no exit code of the script
         good = base(rows[-1].state) == "COMPLETED"
-        return (None, None) if code == 0 and not good else (code, signal)
+        none = (code == 0 and not good) or _refused_by_node(said, rows[-1])
+        return (None, None) if none else (code, signal)
     return (queue.exit_code, queue.signal) if queue is not None else (None, None)
 
 
@@ -459,6 +460,14 @@ def is_of_a_copy(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
 def _failed_at_once(row: AccountingRow | QueueRow) -> bool:
     known = row.start_s is not None and row.end_s is not None and row.end_s <= row.start_s + 1
     return known and base(row.state) == "FAILED"
+
+
+def _refused_by_node(said: Run | None, row: AccountingRow) -> bool:
+    """Whether the row is of a launch that came to nothing: a controller that was killed had
+    forgotten the run that the wrapper began, its node ended that, and took it no second time."""
+    if said is None or said.ended or said.start_s is None:
+        return False
+    return _failed_at_once(row) and not _within(said.start_s, row)
 
 
 def _ended_unbegun(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
