@@ -117,10 +117,11 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
     from meyrin.client.ways import naming_key  # noqa: PLC0415
 
     complete = _with_inputs(session, hub, request, asked.inputs)
-    key = asked.idempotency_key or new_key()
+    given = asked.idempotency_key
+    key = new_key() if given is None else given
     again = f"command with --idempotency-key={key}"
     try:
-        with naming_key(key, again, new=not asked.idempotency_key):
+        with naming_key(key, again, new=given is None):
             return hub.submit(complete, key)
     except KeyboardInterrupt:
         raise Interrupted(_settle(hub, complete, key)) from None

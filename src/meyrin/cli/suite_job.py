@@ -28,7 +28,8 @@ def as_job(session: Session, ask: Asked, suite: str, asked: dict[str, Any]) -> i
     from meyrin.client.api import new_key  # noqa: PLC0415
     from meyrin.client.sbatch.parse import ClientOptions  # noqa: PLC0415
 
-    key = asked["idempotency_key"] or new_key()
+    given = asked["idempotency_key"]
+    key = new_key() if given is None else given
     with tempfile.TemporaryDirectory(prefix="meyrin-suite-") as folder, session.client() as hub:
         options = ClientOptions(inputs=_inputs(ask, suite, Path(folder)), idempotency_key=key)
         try:

@@ -186,7 +186,7 @@ class Client:
         Give the same key again to ask whether an earlier call got through; where none was given,
         an error of doubtful outcome names the one that was used.
         """
-        if not idempotency_key:
+        if idempotency_key is None:  # an empty one is refused: it protects from nothing
             key = new_key()
             with naming_key(key, f'call with idempotency_key="{key}"'):
                 return self.submit(request, key)

@@ -19,6 +19,7 @@ Per = Literal["job", "node", "task"]
 MemoryPer = Literal["node", "core", "accelerator"]
 
 MAX_NAME = 200
+MIN_KEY, MAX_KEY = 8, 200  # characters of an idempotency key
 MAX_SCRIPT_BYTES = 4 * 2**20  # Slurm's own default is 4 MiB (slurm.conf(5), max_script_size)
 MAX_ARRAY = 100_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")

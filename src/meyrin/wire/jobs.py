@@ -10,11 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.job import InputFile, JobRequest, Resources, WarnSignal
+from meyrin.domain.job import MAX_KEY, MIN_KEY, InputFile, JobRequest, Resources, WarnSignal
 from meyrin.domain.refusal import Reason
 from meyrin.domain.units import LAST_S
 
-Key = Annotated[str, Field(min_length=8, max_length=200)]
+Key = Annotated[str, Field(min_length=MIN_KEY, max_length=MAX_KEY)]
 
 
 def _counted(value: Any) -> Any:

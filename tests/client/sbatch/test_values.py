@@ -37,6 +37,7 @@ REFUSED = """
 --dependency=singleton:4 --deadline=now --deadline=2020-01-01 --mail-type=ALL --export=A,NONE
 --export= --export='A --export==1 --mem-per-gpu=1G --threads-per-core=2 --wait-all-nodes=1
 --output-files=/etc/passwd --output-files=../x --wait=no --wrap=
+--output-files= --idempotency-key= --idempotency-key=seven77
 """
 
 

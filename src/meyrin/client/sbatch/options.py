@@ -149,7 +149,7 @@ OWN: tuple[Option, ...] = (
          "PATH[=NAME]: a file or folder that travels with the job; repeat it"),
     _yes("output-files", VALUE, readers.output_files, "PATTERN: results to keep; repeat it"),
     _yes("site", VALUE, readers.sites, "the same as --clusters"),
-    _yes("idempotency-key", VALUE, readers.client_flag("idempotency_key"),
+    _yes("idempotency-key", VALUE, readers.idempotency_key,
          "the same key, of 8 to 200 characters, gives the same job"),
     _yes("json", NOTHING, readers.client_flag("json"), "prints data"),
     _yes("dry-run", NOTHING, readers.client_flag("dry_run"), "prints the request, sends nothing"),

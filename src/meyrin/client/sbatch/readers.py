@@ -15,7 +15,7 @@ from meyrin.client.sbatch.moments import parse_moment
 from meyrin.client.sbatch.resources import parse_gpus, parse_gres, read_memory
 from meyrin.client.sbatch.values import COMMAND_LINE, Draft, Setting, listed, whole
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.job import MAX_NAME, MemoryPer
+from meyrin.domain.job import MAX_KEY, MAX_NAME, MIN_KEY, MemoryPer
 from meyrin.domain.units import parse_walltime_s
 
 Reader = Callable[[Draft, Setting], None]
@@ -107,9 +107,21 @@ def request_flag(field: str, value: bool) -> Reader:
     return read
 
 
+def idempotency_key(draft: Draft, setting: Setting) -> None:
+    key = _text(setting)
+    if not MIN_KEY <= len(key) <= MAX_KEY:  # an empty one protects from nothing
+        raise InvalidInput(
+            f"a key has {MIN_KEY} to {MAX_KEY} characters",
+            hint="write one such as train-2026-12-01, or leave the option out",
+        )
+    draft.client["idempotency_key"] = key
+
+
 def output_files(draft: Draft, setting: Setting) -> None:
     pattern = _text(setting)
-    if pattern.startswith("/") or ".." in pattern.split("/") or not pattern:
+    if not pattern:
+        raise InvalidInput("nothing is given", hint="write a pattern such as results/*.json")
+    if pattern.startswith("/") or ".." in pattern.split("/"):
         raise InvalidInput(
             "the pattern leaves the job's folder", hint="write a pattern such as results/*.json"
         )
