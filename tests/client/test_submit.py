@@ -33,6 +33,16 @@ def test_the_same_key_again_asks_what_became_of_it(client: Client) -> None:
     assert client.submit(REQUEST).job == 2
 
 
+@pytest.mark.parametrize("key", ["", "seven77", "x" * 201])
+def test_a_key_that_no_hub_takes_is_named_before_anything_is_sent(
+    client: Client, hub: FakeHub, key: str
+) -> None:
+    with pytest.raises(errors.InvalidInput, match="8 to 200 characters") as raised:
+        client.submit(REQUEST, key)
+    assert raised.value.facts["field"] == "idempotency_key"
+    assert not hub.calls
+
+
 def test_a_busy_hub_is_asked_again_a_full_one_is_not(client: Client, hub: FakeHub) -> None:
     hub.fail("POST /jobs", errors.Unreachable("busy"), times=2)
     hub.fail("POST /jobs", errors.WorldMoved("moved"))

@@ -188,7 +188,7 @@ def run(context: click.Context, session: Session, /, suite: str, model: str, **a
             hint="a site keeps keys of served models in the folder that MEYRIN_MODEL_KEYS names",
             field="key",
         )
-    if asked["local"] and asked["idempotency_key"]:
+    if asked["local"] and asked["idempotency_key"] is not None:
         raise InvalidInput("--idempotency-key is of a job: leave --local away", field="local")
     if asked["model_key"] and asked["no_jail"]:
         raise InvalidInput("without the jail the suite could read --model-key", field="no_jail")

@@ -29,7 +29,7 @@ from meyrin.client.place import check_token, check_url, find_hub
 from meyrin.client.results import ENDED_WORDS, bring
 from meyrin.client.ways import naming_key
 from meyrin.domain.errors import Failed, InvalidInput, Unreachable
-from meyrin.domain.job import InputFile, JobRequest
+from meyrin.domain.job import InputFile, JobRequest, checked_key
 from meyrin.wire.jobs import (
     Accepted,
     Body,
@@ -186,7 +186,7 @@ class Client:
         Give the same key again to ask whether an earlier call got through; where none was given,
         an error of doubtful outcome names the one that was used.
         """
-        if idempotency_key is None:  # an empty one is refused: it protects from nothing
+        if idempotency_key is None:
             key = new_key()
             with naming_key(key, f'call with idempotency_key="{key}"'):
                 return self.submit(request, key)
@@ -194,7 +194,10 @@ class Client:
 
     def submit_many(self, submissions: Iterable[tuple[JobRequest, str]]) -> list[Accepted]:
         """Hand in requests with their keys in one call: all are kept, or none."""
-        asked = [Submission(request=request, idempotency_key=key) for request, key in submissions]
+        asked = [
+            Submission(request=request, idempotency_key=checked_key(key))
+            for request, key in submissions
+        ]
         said = body(SubmitBody(submissions=asked))
         answer = self.connection.call("POST", "/jobs", repeatable=True, **said)
         return read(SubmitReply, answer.content).jobs

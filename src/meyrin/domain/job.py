@@ -31,6 +31,19 @@ def _need(ok: bool, name: str, value: object, hint: str) -> None:
         raise InvalidInput(f"{name} can't be {value!r}", hint=hint, field=name, value=str(value))
 
 
+def checked_key(key: str) -> str:
+    """An idempotency key that a hub takes; else InvalidInput. An empty one protects from
+    nothing."""
+    if not MIN_KEY <= len(key) <= MAX_KEY:
+        raise InvalidInput(
+            f"an idempotency key has {MIN_KEY} to {MAX_KEY} characters",
+            hint="write one such as train-2026-12-01, or leave it out",
+            field="idempotency_key",
+            value=key,
+        )
+    return key
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What one job wants at once, in Slurm's terms; None means "not said"."""

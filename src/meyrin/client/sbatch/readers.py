@@ -15,7 +15,7 @@ from meyrin.client.sbatch.moments import parse_moment
 from meyrin.client.sbatch.resources import parse_gpus, parse_gres, read_memory
 from meyrin.client.sbatch.values import COMMAND_LINE, Draft, Setting, listed, whole
 from meyrin.domain.errors import InvalidInput
-from meyrin.domain.job import MAX_KEY, MAX_NAME, MIN_KEY, MemoryPer
+from meyrin.domain.job import MAX_NAME, MemoryPer, checked_key
 from meyrin.domain.units import parse_walltime_s
 
 Reader = Callable[[Draft, Setting], None]
@@ -108,13 +108,7 @@ def request_flag(field: str, value: bool) -> Reader:
 
 
 def idempotency_key(draft: Draft, setting: Setting) -> None:
-    key = _text(setting)
-    if not MIN_KEY <= len(key) <= MAX_KEY:  # an empty one protects from nothing
-        raise InvalidInput(
-            f"a key has {MIN_KEY} to {MAX_KEY} characters",
-            hint="write one such as train-2026-12-01, or leave the option out",
-        )
-    draft.client["idempotency_key"] = key
+    draft.client["idempotency_key"] = checked_key(_text(setting))
 
 
 def output_files(draft: Draft, setting: Setting) -> None:
