@@ -177,7 +177,7 @@ def test_a_job_for_which_its_partition_became_too_small_is_refused_and_does_not_
     work = site.hub.add()
     site.cycle(agent)
     (said,) = site.hub.reports[work.attempt]
-    assert (said.phase, said.for_now, bool(said.rules_mark)) == ("refused", False, True)
+    assert (said.phase, said.for_now) == ("refused", True), "it may grow again"
     assert said.why == f"asks 600 s of wall time, {had.name} gives 300"
     assert not site.batch.submits
     site.close()

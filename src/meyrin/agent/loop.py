@@ -269,7 +269,7 @@ class Agent:
             known = {"why": verdict.why, "for_now": later, "rules_mark": mark}
             return self._report(attempt, "refused", **known)
         try:
-            return self._start_if_it_fits(item, mark)
+            return self._start_if_it_fits(item)
         except Unreachable:
             log.info("agent.inputs_wait", attempt=attempt)
             return self._report(attempt, "held", why="its inputs could not be fetched yet")
@@ -281,9 +281,9 @@ class Agent:
             why = f"its folder could not be made ready: {error}"
             return self._report(attempt, "ended", end="not_started", why=why)
 
-    def _start_if_it_fits(self, item: Item, mark: str) -> Start | Report:
-        """Its start, or a no where its partition has become too small for it. What an earlier
-        start took is not given back: it may run."""
+    def _start_if_it_fits(self, item: Item) -> Start | Report:
+        """Its start, or a no for now where its partition has become too small for it: the hub has
+        been told of that. What an earlier start took is not given back: it may run."""
         attempt = item.work.attempt
         start = start_of(self.config, self.site, item, self.hub.fetch_input)
         if attempt in self._before:
@@ -292,7 +292,7 @@ class Agent:
         if not no:
             return start
         self.door.left([attempt])
-        return self._report(attempt, "refused", why=no, rules_mark=mark)
+        return self._report(attempt, "refused", why=no, for_now=True)
 
     def _report(self, attempt: str, phase: str, **known: object) -> Report:
         whose = {"attempt": attempt, "epoch": self._items[attempt].work.epoch}

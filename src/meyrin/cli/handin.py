@@ -115,10 +115,11 @@ def hand_in(session: Session, hub: Client, request: JobRequest, asked: ClientOpt
     """Send the inputs and submit. Errors of doubtful outcome name the key to repeat with."""
     from meyrin.client.api import new_key  # noqa: PLC0415
     from meyrin.client.ways import naming_key  # noqa: PLC0415
+    from meyrin.domain.job import checked_key  # noqa: PLC0415
 
-    complete = _with_inputs(session, hub, request, asked.inputs)
     given = asked.idempotency_key
-    key = new_key() if given is None else given
+    key = new_key() if given is None else checked_key(given)
+    complete = _with_inputs(session, hub, request, asked.inputs)
     again = f"command with --idempotency-key={key}"
     try:
         with naming_key(key, again, new=given is None):

@@ -74,9 +74,13 @@ def test_a_launch_that_its_node_refused_has_no_exit_code_of_the_script():
     job = ending(RUNNING, Witnesses(accounting=(again,), runs=(Run(0, "7", 100),)))
     assert (job.end, job.exit_code, job.usage.elapsed_s) == ("lost", None, 0)
     assert job.why == "how it ended was not recorded"
-    its_own = replace(again, start_s=100, end_s=100)
-    job = ending(RUNNING, Witnesses(accounting=(its_own,), runs=(Run(0, "7", 100),)))
-    assert (job.end, job.exit_code) == ("exit", 1)
+    queued = row("FAILED", start_s=226, end_s=226, exit_code=1)
+    job = ending(RUNNING, Witnesses(queue=queued, runs=(Run(0, "7", 100),)))
+    assert (job.end, job.exit_code) == ("lost", None)
+    for start_s, code in ((100, 1), (105, 1), (95, 1), (226, 3)):  # its own, by another clock too
+        its_own = replace(again, start_s=start_s, end_s=start_s, exit_code=code)
+        job = ending(RUNNING, Witnesses(accounting=(its_own,), runs=(Run(0, "7", 100),)))
+        assert (job.end, job.exit_code) == ("exit", code)
 
 
 def test_a_copy_that_failed_in_the_second_in_which_the_run_began_is_no_end_of_it():

@@ -46,6 +46,7 @@ _ENDED_BY_SITE = {
 }
 _CANCELS = frozenset({SIGTERM, SIGKILL})
 _LONG_BEFORE_S = 10  # a script warned of its end may end a little sooner, and clocks may differ
+_LONG_AFTER_S = 30  # a node's clock and its controller's are less apart, but in rare cases
 _CLOCKS_APART_S = 300  # further apart, munge lets a node and its controller not talk at all
 _OUT_OF_MEMORY = "out of memory, though its script went on and ended with exit code 0"
 UNSEEN = "Slurm lists it nowhere, and it left no word of its end"
@@ -330,7 +331,9 @@ def _code(
         good = base(rows[-1].state) == "COMPLETED"
         none = (code == 0 and not good) or _refused_by_node(said, rows[-1])
         return (None, None) if none else (code, signal)
-    return (queue.exit_code, queue.signal) if queue is not None else (None, None)
+    if queue is None or _refused_by_node(said, queue):
+        return None, None
+    return queue.exit_code, queue.signal
 
 
 def _times(rows: Sequence[AccountingRow], w: Witnesses) -> tuple[int | None, int | None]:
@@ -462,12 +465,13 @@ def _failed_at_once(row: AccountingRow | QueueRow) -> bool:
     return known and base(row.state) == "FAILED"
 
 
-def _refused_by_node(said: Run | None, row: AccountingRow) -> bool:
+def _refused_by_node(said: Run | None, row: AccountingRow | QueueRow) -> bool:
     """Whether the row is of a launch that came to nothing: a controller that was killed had
     forgotten the run that the wrapper began, its node ended that, and took it no second time."""
-    if said is None or said.ended or said.start_s is None:
+    if said is None or said.ended or said.start_s is None or row.start_s is None:
         return False
-    return _failed_at_once(row) and not _within(said.start_s, row)
+    long_after = row.start_s > said.start_s + _LONG_AFTER_S
+    return long_after and row.exit_code == 1 and _failed_at_once(row)
 
 
 def _ended_unbegun(row: AccountingRow | QueueRow, w: Witnesses) -> bool:
