@@ -232,7 +232,7 @@ def test_a_job_goes_to_the_cluster_that_others_leave_room(
             def fill_up(name: str, minutes: int) -> None:
                 number = slurm.command(name, *fill, f"--time={minutes}").strip()
                 filled.append((name, number))
-                wait_for(lambda: told(name), f"the agent of {name} to tell it", 60)
+                wait_for(lambda: told(name), f"the agent of {name} to tell it", 150)
 
             def told(name: str) -> bool | str:
                 page = place.hub.page(f"/sites/{name}")
